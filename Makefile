@@ -1,0 +1,62 @@
+# Everything a person does here. `make` lists the targets.
+
+PYTHON  ?= python3
+STUDY   ?= plw
+SCALE   ?= mini
+ARGS    ?=
+RUNS    ?= runs
+VENV    := .venv
+BIN     := $(VENV)/bin
+PLW     := $(BIN)/plw
+STAMP   := $(VENV)/.installed
+CHECKS  := $(VENV)/.installed-checks
+CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sweep plan report status test lint bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  Variables: STUDY=$(STUDY) SCALE=$(SCALE) RUNS=$(RUNS) ARGS="more overrides"'
+
+# One constraints file for all; a changed pin or dependency installs again, nothing else does.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "$(PYTHON) is not Python 3.11 or later; set PYTHON=python3.x"; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(CHECKS): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+setup: $(STAMP) ## Make the virtual environment in .venv
+
+sweep: $(STAMP) ## Run a study's whole grid, then its report: STUDY, SCALE, ARGS
+	$(PLW) run -m $(CHOICE) $(ARGS)
+	$(PLW) report $(CHOICE)
+
+plan: $(STAMP) ## Say what `make sweep` would run, skip or wait for, and why
+	$(PLW) plan $(CHOICE) $(ARGS)
+
+report: $(STAMP) ## Tables, figures and index.html from the registry
+	$(PLW) report $(CHOICE)
+
+status: $(STAMP) ## How far the study is
+	$(PLW) status $(CHOICE)
+
+test: $(CHECKS) ## Run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(CHECKS) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP) ## Time the mini study's stages from its records
+	$(BIN)/python scripts/stage_times.py $(RUNS)/$(STUDY)-$(SCALE)
+
+clean: ## Remove caches and build products; results in runs/ stay
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

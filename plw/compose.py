@@ -1,0 +1,74 @@
+"""From Hydra's tree to typed configs: registers the schema, and turns a composed config into a checked ``CellConfig``."""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+
+from plw.config import CellConfig
+from plw.errors import UserError
+
+
+def register_schema() -> None:
+    """Make ``schema`` known to Hydra's defaults list."""
+    ConfigStore.instance().store("schema", _writable(OmegaConf.structured(CellConfig)))
+
+
+def typed(config: DictConfig) -> CellConfig:
+    """The composed config as frozen, range-checked dataclasses.
+
+    Raises:
+        UserError: a value of the wrong type or range, or one that is still missing; the line names the field.
+    """
+    plain = copy.deepcopy(config)
+    with read_write(plain), open_dict(plain):
+        plain.pop("hydra", None)
+    missing = sorted(str(key) for key in OmegaConf.missing_keys(plain))
+    if missing:
+        raise UserError(f"{missing[0]} is missing; give it on the command line: {missing[0]}=VALUE")
+    with one_line_errors():
+        made: Any = OmegaConf.to_object(plain)
+    if not isinstance(made, CellConfig):
+        raise TypeError(f"expected a config of type CellConfig, found {type(made).__name__}")
+    return made
+
+
+def _writable(node: DictConfig) -> DictConfig:
+    """OmegaConf makes nodes of frozen dataclasses read-only, but Hydra composes by writing; only the nodes are freed."""
+    OmegaConf.set_readonly(node, None)
+    for key in node:
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            if child._is_none() or child._is_missing():
+                OmegaConf.set_readonly(child, None)
+            else:
+                _writable(child)
+    return node
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Hydra's and OmegaConf's complaints as a UserError of one line that names the field.
+
+    Raises:
+        UserError: in place of any of theirs.
+    """
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(_first_words(error)) from None
+
+
+def _first_words(error: BaseException) -> str:
+    """The complaint itself, and the field where OmegaConf tells it; without types and stack."""
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    field = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
+    text = " ".join(words) or type(error).__name__
+    return f"{field}: {text}" if field and field not in text else text

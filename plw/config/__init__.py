@@ -1,0 +1,30 @@
+"""Typed schemas of every choice a user can make; a mistake is one clear line before anything is loaded."""
+
+from plw.config.cell import CellConfig, identity_fields
+from plw.config.evaluation import DecodingConfig, DiagnosticsConfig, JudgeConfig, PromptSetConfig, SuiteConfig, TaskConfig
+from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
+from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
+from plw.config.world import WorldConfig
+
+__all__ = [
+    "STAGES",
+    "CellConfig",
+    "DatasetConfig",
+    "DecodingConfig",
+    "DiagnosticsConfig",
+    "ExecutionConfig",
+    "JudgeConfig",
+    "LossConfig",
+    "ModelConfig",
+    "PromptSetConfig",
+    "RecipeConfig",
+    "RegistryConfig",
+    "ScaleConfig",
+    "StudyConfig",
+    "SuiteConfig",
+    "TaskConfig",
+    "TemplateConfig",
+    "TrackerConfig",
+    "WorldConfig",
+    "identity_fields",
+]

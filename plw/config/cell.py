@@ -1,0 +1,66 @@
+"""The whole config of one cell, and its two halves: identity (what defines the result) and execution (how it is made)."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from plw.config.checks import at_least
+from plw.config.evaluation import JudgeConfig, SuiteConfig
+from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
+from plw.config.training import EXECUTION, DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
+from plw.config.world import WorldConfig
+from plw.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellConfig:
+    """One point of a study's grid with everything needed to run it."""
+
+    study: StudyConfig
+    scale: ScaleConfig
+    model: ModelConfig
+    dataset: DatasetConfig
+    template: TemplateConfig
+    loss: LossConfig
+    recipe: RecipeConfig
+    suite: SuiteConfig
+    judge: JudgeConfig
+    world: WorldConfig = field(default_factory=WorldConfig)
+    seed: int = 42
+    """Seed of the data order and of everything else that is random in training."""
+    stages: list[str] = field(default_factory=lambda: list(STAGES), metadata=EXECUTION)
+    """Stages to run, in order; a stage needs the ones before it, run now or earlier."""
+    registry: RegistryConfig = field(default_factory=RegistryConfig, metadata=EXECUTION)
+    tracker: TrackerConfig = field(default_factory=TrackerConfig, metadata=EXECUTION)
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig, metadata=EXECUTION)
+
+    def __post_init__(self) -> None:
+        at_least("seed", self.seed, 0)
+        unknown = [stage for stage in self.stages if stage not in STAGES]
+        if unknown or not self.stages:
+            found = ", ".join(unknown) or "nothing"
+            raise UserError(f"stages={found} is not known; allowed: {', '.join(STAGES)}")
+
+    @property
+    def runs_name(self) -> str:
+        """The study's folder below the runs folder."""
+        return f"{self.study.name}-{self.scale.name}"
+
+
+def identity_fields(config: Any) -> dict[str, Any]:
+    """The identity fields of a schema as plain types; fields marked as execution are left out, at any depth."""
+    return {
+        item.name: _plain(getattr(config, item.name))
+        for item in dataclasses.fields(config)
+        if not item.metadata.get("execution")
+    }
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return identity_fields(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    return value

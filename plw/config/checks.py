@@ -1,0 +1,36 @@
+"""Range checks for the schemas: each raises one clear line that names the field, the value and what is allowed."""
+
+from collections.abc import Collection
+from typing import Any
+
+from plw.errors import UserError
+
+
+def one_of(field: str, value: str, allowed: Collection[str]) -> None:
+    """``value`` is one of a few words."""
+    if value not in allowed:
+        raise UserError(f"{field}={value} is not known; allowed: {', '.join(sorted(allowed))}")
+
+
+def in_range(field: str, value: float | None, low: float, high: float) -> None:
+    """``value`` lies in [low, high]; ``None`` (not set) passes."""
+    if value is not None and not low <= value <= high:
+        raise UserError(f"{field}={value:g} is out of range; allowed: {low:g} to {high:g}")
+
+
+def at_least(field: str, value: float | None, low: float) -> None:
+    """``value`` is ``low`` or more; ``None`` (not set) passes."""
+    if value is not None and not value >= low:
+        raise UserError(f"{field}={value:g} is too small; allowed: {low:g} or more")
+
+
+def above_zero(field: str, value: float | None) -> None:
+    """``value`` is positive; ``None`` (not set) passes."""
+    if value is not None and not value > 0:
+        raise UserError(f"{field}={value:g} is not allowed; it must be above 0")
+
+
+def given(field: str, value: Any) -> None:
+    """``value`` is not empty."""
+    if value in (None, "", [], {}):
+        raise UserError(f"{field} is empty; give it a value")

@@ -1,0 +1,148 @@
+"""Schemas of how a trained model is scored: the suite's tasks, generations and diagnostics, and the judge."""
+
+from dataclasses import dataclass, field
+
+from plw.config.checks import above_zero, at_least, given, in_range, one_of
+from plw.config.training import EXECUTION
+
+GROUPS = ("multiple_choice", "short_generation", "translation", "long_generation")
+
+
+@dataclass(kw_only=True)
+class TaskConfig:
+    """One benchmark scored by lm-evaluation-harness.
+
+    Not frozen: OmegaConf makes elements of a frozen type read-only, and a command line may change one
+    (`suite.tasks.piqa.files.validation=my.jsonl`).
+    """
+
+    task: str
+    """Task name, lm-eval's own or one of conf/task."""
+    group: str
+    """`multiple_choice`, `short_generation` or `translation`: how the analysis groups it."""
+    shots: int = 0
+    """Examples in the context."""
+    metric: str = "acc"
+    """The headline metric; every other metric the task reports is kept too."""
+    files: dict[str, str] = field(default_factory=dict)
+    """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
+
+    def __post_init__(self) -> None:
+        one_of(f"suite.tasks[{self.task}].group", self.group, GROUPS)
+        at_least(f"suite.tasks[{self.task}].shots", self.shots, 0)
+
+
+@dataclass(kw_only=True)
+class PromptSetConfig:
+    """One long-generation benchmark: prompts that the model answers at length and a judge compares. Not frozen, as above."""
+
+    protocol: str
+    """`alpaca_eval` (the library, against the reference outputs) or `pandalm` (both orders, conflict rule)."""
+    prompts: str
+    """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed)."""
+    limit: int | None = None
+    """Use the first so many prompts; all when null."""
+
+    def __post_init__(self) -> None:
+        one_of("suite.prompts.protocol", self.protocol, ("alpaca_eval", "pandalm"))
+        at_least("suite.prompts.limit", self.limit, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodingConfig:
+    """How long answers are generated."""
+
+    max_new_tokens: int = 256
+    """Tokens after which an answer is cut."""
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus sampling; 1 is off."""
+    seed: int = 0
+    """Seed of the sampling; without effect when greedy."""
+
+    def __post_init__(self) -> None:
+        at_least("suite.decoding.max_new_tokens", self.max_new_tokens, 1)
+        at_least("suite.decoding.temperature", self.temperature, 0)
+        in_range("suite.decoding.top_p", self.top_p, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiagnosticsConfig:
+    """The measurements of the PLW paper's section 5.3."""
+
+    memorisation_samples: int = 10_000
+    """Training prompts whose completion is generated and compared by corpus BLEU with the one trained on."""
+    memorisation_max_new_tokens: int = 256
+    """Tokens after which such a completion is cut."""
+    loss_window: int = 5
+    """Steps in a window of the relative standard deviation of the training loss."""
+
+    def __post_init__(self) -> None:
+        at_least("suite.diagnostics.memorisation_samples", self.memorisation_samples, 1)
+        at_least("suite.diagnostics.memorisation_max_new_tokens", self.memorisation_max_new_tokens, 1)
+        at_least("suite.diagnostics.loss_window", self.loss_window, 2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SuiteConfig:
+    """What a trained model is scored on."""
+
+    name: str
+    """Short name; part of the stage folders' names and a column of the registry."""
+    tasks: dict[str, TaskConfig] = field(default_factory=dict)
+    """Benchmark name -> lm-eval task."""
+    prompts: dict[str, PromptSetConfig] = field(default_factory=dict)
+    """Benchmark name -> long-generation prompts."""
+    decoding: DecodingConfig = field(default_factory=DecodingConfig)
+    diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    limit: int | None = None
+    """Documents of each lm-eval task; all when null."""
+    builtin_tasks: bool = True
+    """Let lm-eval scan its own thousands of tasks (seconds); off when conf/task holds every task of the suite."""
+    bootstrap_iterations: int = 1000
+    """Resamples for the standard error of metrics that have no formula (BLEU)."""
+    bootstrap_seed: int = 1234
+    """Seed of lm-eval's few-shot sampling and resampling."""
+    batch_size: int = field(default=64, metadata=EXECUTION)
+    """Sequences evaluated at a time."""
+
+    def __post_init__(self) -> None:
+        given("suite.name", self.name)
+        at_least("suite.limit", self.limit, 1)
+        at_least("suite.bootstrap_iterations", self.bootstrap_iterations, 0)
+        at_least("suite.batch_size", self.batch_size, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgeConfig:
+    """Who compares two answers."""
+
+    name: str
+    """Short name; part of the stage folder's name and a column of the registry."""
+    kind: str = "openai"
+    """`openai` (a server that speaks the OpenAI protocol) or `world` (the embedded world's own, started on loopback)."""
+    model: str = "judge"
+    """Model name sent to the server."""
+    endpoint: str | None = field(default=None, metadata=EXECUTION)
+    """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one."""
+    key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
+    """Environment variable that holds the key."""
+    version: str = "1"
+    """Version of the judge, written into every score row."""
+    max_tokens: int = 100
+    """Tokens of a verdict."""
+    max_unparsed: float = 0.05
+    """Share of verdicts that may be unreadable before the stage fails."""
+    concurrency: int = field(default=4, metadata=EXECUTION)
+    """Requests under way at once."""
+    timeout_s: float = field(default=120.0, metadata=EXECUTION)
+    """Seconds until a request is given up."""
+
+    def __post_init__(self) -> None:
+        given("judge.name", self.name)
+        one_of("judge.kind", self.kind, ("openai", "world"))
+        at_least("judge.max_tokens", self.max_tokens, 1)
+        in_range("judge.max_unparsed", self.max_unparsed, 0, 1)
+        at_least("judge.concurrency", self.concurrency, 1)
+        above_zero("judge.timeout_s", self.timeout_s)

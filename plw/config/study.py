@@ -1,0 +1,93 @@
+"""Schemas of the study around a cell: its axes, its scale, where results go and how the work is carried out."""
+
+from dataclasses import dataclass, field
+
+from plw.config.checks import above_zero, at_least, given, one_of
+
+STAGES = ("train", "diagnose", "harness", "generate", "judge")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyConfig:
+    """A grid and the question it answers."""
+
+    name: str
+    """Short name; the first half of the runs folder's name and a column of the registry."""
+    axes: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Scale -> axis -> the comma-separated choices that the sweep runs over."""
+
+    def __post_init__(self) -> None:
+        given("study.name", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScaleConfig:
+    """What stands on the study's axes: the embedded world, small hub models, or the paper's."""
+
+    name: str
+    """Short name; the second half of the runs folder's name and a column of the registry."""
+
+    def __post_init__(self) -> None:
+        given("scale.name", self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryConfig:
+    """The SQL database of cells, stages, scores and curves."""
+
+    url: str = "sqlite:///runs/registry.sqlite"
+    """SQLAlchemy URL; SQLite for one machine."""
+
+    def __post_init__(self) -> None:
+        given("registry.url", self.url)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackerConfig:
+    """A tracker that shows runs while they go on."""
+
+    name: str = "none"
+    """`wandb` or `none`."""
+    project: str = "plw"
+    """wandb project."""
+    mode: str = "auto"
+    """`online`, `offline`, or `auto`: online when WANDB_API_KEY is set, offline otherwise."""
+
+    def __post_init__(self) -> None:
+        one_of("tracker.name", self.name, ("wandb", "none"))
+        one_of("tracker.mode", self.mode, ("auto", "online", "offline"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutionConfig:
+    """Where and how fast: nothing here changes a result."""
+
+    runs: str = "runs"
+    """Folder of the results."""
+    cache: str = "runs/cache"
+    """Folder of what is built once and shared by cells: the embedded world."""
+    device: str = "auto"
+    """`auto` (CUDA where there is one), `cpu` or `cuda`."""
+    workers: int | None = None
+    """Cells under way at once on this machine; null: one a GPU, or one a core without GPUs."""
+    threads: int = 1
+    """CPU threads of a worker. Fixed, because sums in another order end in other last digits."""
+    token_budget: int = 2048
+    """Tokens, padding included, of one micro-batch of training."""
+    checkpoint_seconds: float = 300.0
+    """Seconds between training checkpoints."""
+    keep_checkpoints: int = 2
+    """Checkpoints kept while training; none stay once the stage is done."""
+    attempts: int = 2
+    """Times a stage is tried before it counts as failed."""
+    heartbeat_s: float = 5.0
+    """Seconds between the heartbeats of a claim."""
+    stale_s: float = 60.0
+    """Seconds of silence after which a claim may be taken over."""
+
+    def __post_init__(self) -> None:
+        one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
+        for name in ("workers", "threads", "token_budget", "keep_checkpoints", "attempts"):
+            at_least(f"execution.{name}", getattr(self, name), 1)
+        for name in ("checkpoint_seconds", "heartbeat_s", "stale_s"):
+            above_zero(f"execution.{name}", getattr(self, name))

@@ -1,0 +1,162 @@
+"""Schemas of what a cell is trained from and how: model, dataset, template, loss, recipe."""
+
+from dataclasses import dataclass
+
+from plw.config.checks import above_zero, at_least, given, in_range, one_of
+from plw.errors import UserError
+
+EXECUTION = {"execution": True}
+"""Field metadata: the field says where and how fast, not what; it stays out of the identity."""
+
+NORMALIZERS = ("nonzero", "weights", "completion")
+SCOPES = ("batch", "micro", "example")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A base model that transformers can load."""
+
+    name: str
+    """Short name; a folder of the run's path and a column of the registry."""
+    path: str
+    """A local folder, a hub name, or `world:models/<name>` for a base model of the embedded world."""
+    revision: str | None = None
+    """Hub revision (a commit hash pins it); not used for folders."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Off unless this model's own config says otherwise."""
+
+    def __post_init__(self) -> None:
+        given("model.name", self.name)
+        given("model.path", self.path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetConfig:
+    """Instruction data: a file of records, and what is done to them before training."""
+
+    name: str
+    """Short name; a folder of the run's path and a column of the registry."""
+    path: str
+    """A JSON or JSONL file, or `world:instructions/<name>.json` for the embedded world's."""
+    format: str = "alpaca"
+    """`alpaca` (instruction, input, output) or `chat` (messages)."""
+    inversion: str = "none"
+    """`none`; `short` (the PLW paper's AlpacaDataShort); `ratio` (invert just enough to meet `target_ratio`)."""
+    target_ratio: float | None = None
+    """R_g to reach with `inversion=ratio`: completion tokens / prompt tokens."""
+    limit: int | None = None
+    """Use the first so many records; all when null."""
+
+    def __post_init__(self) -> None:
+        given("dataset.name", self.name)
+        given("dataset.path", self.path)
+        one_of("dataset.format", self.format, ("alpaca", "chat"))
+        one_of("dataset.inversion", self.inversion, ("none", "short", "ratio"))
+        above_zero("dataset.target_ratio", self.target_ratio)
+        at_least("dataset.limit", self.limit, 1)
+        if (self.inversion == "ratio") != (self.target_ratio is not None):
+            raise UserError(
+                f"dataset.target_ratio={self.target_ratio} does not go with dataset.inversion={self.inversion}; "
+                "give a target_ratio with inversion=ratio and with nothing else"
+            )
+        if self.inversion != "none" and self.format != "alpaca":
+            raise UserError(f"dataset.inversion={self.inversion} needs dataset.format=alpaca, found {self.format}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemplateConfig:
+    """How the fields of a record become the text of its prompt and completion."""
+
+    name: str
+    """Short name."""
+    with_input: str
+    """The prompt of a record that has an input; `{instruction}` and `{input}` are filled in."""
+    without_input: str
+    """The prompt of a record without an input; `{instruction}` is filled in."""
+    completion: str = "{output}"
+    """The completion; `{output}` is filled in."""
+    end_of_sequence: bool = True
+    """Append the tokenizer's EOS token to the completion."""
+
+    def __post_init__(self) -> None:
+        for name, text, slots in (
+            ("with_input", self.with_input, ("{instruction}", "{input}")),
+            ("without_input", self.without_input, ("{instruction}",)),
+            ("completion", self.completion, ("{output}",)),
+        ):
+            missing = [slot for slot in slots if slot not in text]
+            if missing:
+                raise UserError(f"template.{name} does not contain {' and '.join(missing)}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    """The weights of the tokens: coefficient c_t = w_t / (Z n), w_t = prompt_weight or response_weight."""
+
+    prompt_weight: float = 0.0
+    """λ_p (the PLW of the PLW paper), in [0, 1]."""
+    response_weight: float = 1.0
+    """λ_r, in [0, 1]."""
+    normalizer: str = "nonzero"
+    """Z: `nonzero` counts the tokens with a weight, `weights` sums the weights, `completion` counts completion tokens."""
+    scope: str = "batch"
+    """Z over the optimizer step (`batch`), over each virtual micro-batch (`micro`), or over each example (`example`)."""
+    virtual_micro_batch: int = 4
+    """Examples in a virtual micro-batch, used by scope `micro` only."""
+
+    def __post_init__(self) -> None:
+        in_range("loss.prompt_weight", self.prompt_weight, 0, 1)
+        in_range("loss.response_weight", self.response_weight, 0, 1)
+        one_of("loss.normalizer", self.normalizer, NORMALIZERS)
+        one_of("loss.scope", self.scope, SCOPES)
+        at_least("loss.virtual_micro_batch", self.virtual_micro_batch, 1)
+        if self.prompt_weight == 0 and self.response_weight == 0:
+            raise UserError("loss.prompt_weight=0 with loss.response_weight=0 leaves no loss; raise one of them above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipeConfig:
+    """The optimisation: everything about fine-tuning but the data, the model and the weights."""
+
+    name: str
+    """Short name."""
+    epochs: int = 3
+    """Passes over the data."""
+    batch_size: int = 128
+    """Examples in one optimizer step, over all processes."""
+    learning_rate: float = 2e-5
+    """Peak learning rate."""
+    schedule: str = "cosine"
+    """`cosine`, `linear` or `constant`, after the warm-up."""
+    warmup_ratio: float = 0.03
+    """Share of the steps over which the learning rate rises from 0."""
+    weight_decay: float = 0.0
+    """AdamW's decoupled weight decay; biases and norm weights are left out, as transformers does."""
+    adam_beta1: float = 0.9
+    """AdamW's first moment decay."""
+    adam_beta2: float = 0.999
+    """AdamW's second moment decay."""
+    adam_epsilon: float = 1e-8
+    """AdamW's epsilon."""
+    clip_norm: float | None = 1.0
+    """Gradient norm above which gradients are scaled down; null does not clip."""
+    max_length: int = 512
+    """Tokens of an example; the rest is cut off at the end."""
+    precision: str = "fp32"
+    """`fp32`, or `bf16-mixed` (fp32 weights, bf16 autocast)."""
+
+    def __post_init__(self) -> None:
+        at_least("recipe.epochs", self.epochs, 1)
+        at_least("recipe.batch_size", self.batch_size, 1)
+        above_zero("recipe.learning_rate", self.learning_rate)
+        one_of("recipe.schedule", self.schedule, ("cosine", "linear", "constant"))
+        in_range("recipe.warmup_ratio", self.warmup_ratio, 0, 1)
+        at_least("recipe.weight_decay", self.weight_decay, 0)
+        in_range("recipe.adam_beta1", self.adam_beta1, 0, 1)
+        in_range("recipe.adam_beta2", self.adam_beta2, 0, 1)
+        above_zero("recipe.adam_epsilon", self.adam_epsilon)
+        above_zero("recipe.clip_norm", self.clip_norm)
+        at_least("recipe.max_length", self.max_length, 2)
+        one_of("recipe.precision", self.precision, ("fp32", "bf16-mixed"))
+
+

@@ -1,0 +1,106 @@
+"""Encoding: the segments of an example become one row of tokens with a role each, cut at the maximum length."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plw.data.template import Segment
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PROMPT = 0
+COMPLETION = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EncodedExample:
+    """Tokens of one example and the role of each: PROMPT (0) or COMPLETION (1). BOS counts as prompt, EOS as completion."""
+
+    token_T: NDArray[np.int32]
+    role_T: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncodedDataset:
+    """Examples in the order of their records, and what the maximum length did to them."""
+
+    examples: list[EncodedExample]
+    truncated: int
+    """Examples that lost tokens at the end."""
+    without_completion: int
+    """Examples that have no completion token, mostly because the prompt alone fills the maximum length."""
+
+
+def encode(
+    examples: Sequence[Sequence[Segment]],
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    max_length: int,
+    end_of_sequence: bool = True,
+) -> EncodedDataset:
+    """Tokenise examples as Stanford Alpaca does.
+
+    The text of an example is tokenised as a whole. A segment's tokens end where the text up to its end, tokenised
+    alone, ends: so the completion starts after as many tokens as the prompt has alone, even where the tokenizer would
+    join the last letter of the prompt with the first of the completion. BOS stands once in front if the tokenizer
+    adds one; EOS follows each completion if ``end_of_sequence``. Tokens beyond ``max_length`` are dropped, so a prompt of
+    ``max_length`` or more loses its completion.
+
+    Raises:
+        UserError: EOS is asked for and the tokenizer has none.
+    """
+    end = _end_of_sequence(tokenizer) if end_of_sequence else ""
+    start = starting_tokens(tokenizer)
+    texts, ends_ES = [], []
+    for segments in examples:
+        pieces = [segment.text + (end if segment.role == "completion" else "") for segment in segments]
+        texts.append("".join(pieces))
+        ends_ES.append(np.cumsum([len(piece) for piece in pieces]).tolist())
+    rows = _tokenise(texts, tokenizer, start)
+    # The last end of an example is the end of its row: only the inner ones need the text up to there.
+    inner = [text[:end] for text, ends in zip(texts, ends_ES, strict=True) for end in ends[:-1]]
+    inner_lengths = iter([len(row) for row in _tokenise(inner, tokenizer, start)])
+    encoded, truncated = [], 0
+    for segments, ends, row in zip(examples, ends_ES, rows, strict=True):
+        lengths = [next(inner_lengths) for _ in ends[:-1]]
+        encoded.append(_example(segments, lengths, row[:max_length]))
+        truncated += len(row) > max_length
+    return EncodedDataset(
+        examples=encoded,
+        truncated=truncated,
+        without_completion=sum(not (example.role_T == COMPLETION).any() for example in encoded),
+    )
+
+
+def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """[BOS] if the tokenizer puts one in front of a text by itself, else nothing."""
+    alone = tokenizer("")["input_ids"]
+    return alone[:1] if alone and alone[0] == tokenizer.bos_token_id else []
+
+
+def _example(segments: Sequence[Segment], inner_lengths: Sequence[int], row: Sequence[int]) -> EncodedExample:
+    token_T = np.array(row, dtype=np.int32)
+    role_T = np.empty(len(row), dtype=np.uint8)
+    starts = [0, *inner_lengths]
+    for segment, first, last in zip(segments, starts, [*inner_lengths, len(row)], strict=True):
+        role_T[first:last] = COMPLETION if segment.role == "completion" else PROMPT
+    return EncodedExample(token_T=token_T, role_T=role_T)
+
+
+def _tokenise(texts: list[str], tokenizer: "PreTrainedTokenizerBase", start: list[int]) -> list[list[int]]:
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    # A template may spell BOS out itself; it still stands once.
+    return [row if row[:1] == start else start + row for row in rows]
+
+
+def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
+    if tokenizer.eos_token is None:
+        raise UserError("template.end_of_sequence=true, but the tokenizer has no EOS token; set it to false or give one")
+    return str(tokenizer.eos_token)

@@ -1,0 +1,84 @@
+"""From a dataset's config and file to what training and reports need of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plw.config.training import DatasetConfig, TemplateConfig
+from plw.data.encoding import EncodedExample, encode
+from plw.data.inversion import short, to_ratio
+from plw.data.records import AlpacaRecord, Record, load_records
+from plw.data.statistics import DatasetStatistics, dataset_statistics
+from plw.data.template import record_segments
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedData:
+    """Records after inversion, their encoding (same order) and their statistics."""
+
+    records: list[Record]
+    encoded: list[EncodedExample]
+    statistics: DatasetStatistics
+    truncated: int
+    """Examples that lost tokens to the maximum length."""
+    without_completion: int
+    """Examples without a completion token."""
+
+
+def prepare(
+    dataset: DatasetConfig,
+    path: Path,
+    template: TemplateConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    max_length: int,
+    seed: int,
+) -> PreparedData:
+    """Load, limit, invert, encode and measure.
+
+    Args:
+        dataset: what is done to the records.
+        path: the file itself, as ``dataset.path`` may name a place inside the embedded world.
+        template: texts around the fields.
+        tokenizer: counts and encodes.
+        max_length: tokens of an example.
+        seed: chooses the records that ``inversion=ratio`` inverts.
+
+    Raises:
+        UserError: a mistake in the file, or a ratio that its records cannot reach.
+    """
+    records = invert(load_records(path, dataset.format)[: dataset.limit], dataset, tokenizer, seed)
+    encoded = encode(
+        [record_segments(record, template) for record in records],
+        tokenizer,
+        max_length=max_length,
+        end_of_sequence=template.end_of_sequence,
+    )
+    return PreparedData(
+        records=records,
+        encoded=encoded.examples,
+        statistics=dataset_statistics(records, tokenizer),
+        truncated=encoded.truncated,
+        without_completion=encoded.without_completion,
+    )
+
+
+def invert(
+    records: Sequence[Record], dataset: DatasetConfig, tokenizer: "PreTrainedTokenizerBase", seed: int
+) -> list[Record]:
+    """The records after ``dataset.inversion``."""
+    if dataset.inversion == "none":
+        return list(records)
+    alpaca = [record for record in records if isinstance(record, AlpacaRecord)]
+    if len(alpaca) < len(records):
+        raise UserError(f"dataset.inversion={dataset.inversion} needs dataset.format=alpaca, found {dataset.format}")
+    if dataset.inversion == "short":
+        return list(short(alpaca, tokenizer))
+    if dataset.inversion == "ratio" and dataset.target_ratio is not None:
+        return list(to_ratio(alpaca, dataset.target_ratio, tokenizer, seed))
+    raise UserError(f"dataset.inversion={dataset.inversion} is not known; allowed: none, short, ratio with a target_ratio")

@@ -1,0 +1,128 @@
+"""Tokenizers: loaded from a folder, a hub name, or the SentencePiece file that the LLaMA models came with."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SPACE = "▁"
+"""The letter that SentencePiece writes for a space."""
+
+
+def load_tokenizer(
+    path: str | Path, *, revision: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """A fast transformers tokenizer.
+
+    Args:
+        path: a folder with tokenizer files, a hub name, or a SentencePiece BPE ``.model`` file.
+        revision: hub revision; not used for folders and files.
+        trust_remote_code: run tokenizer code that comes with the model.
+
+    Raises:
+        UserError: nothing there, or nothing that is a tokenizer.
+    """
+    place = Path(path)
+    if place.is_file():
+        return from_sentencepiece(place)
+    if place.suffix == ".model" or (place.is_absolute() and not place.exists()):
+        raise UserError(f"{place}: no such file or folder; give a tokenizer folder, a hub name or a .model file")
+    if place.is_dir() and not any(place.glob("tokenizer*")) and not any(place.glob("vocab*")):
+        raise UserError(f"{place}: holds no tokenizer files (tokenizer.json); save the tokenizer beside the model")
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            str(path), revision=revision, trust_remote_code=trust_remote_code
+        )
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: no tokenizer can be loaded from here ({reason})") from None
+    return tokenizer
+
+
+def from_sentencepiece(path: Path) -> "PreTrainedTokenizerBase":
+    """Convert a SentencePiece BPE model with byte fallback and no normalisation, such as LLaMA 1 and 2's.
+
+    Every text gets a space in front, spaces are kept one by one, BOS is added by default and EOS is not: what the LLaMA
+    tokenizer does. The vocabulary keeps its ids, and the merges follow from the pieces' scores.
+
+    Raises:
+        UserError: not a SentencePiece file, or one of another kind (unigram, normalising, without byte fallback).
+    """
+    from tokenizers import AddedToken, Tokenizer, decoders, normalizers, processors
+    from tokenizers.models import BPE
+    from transformers import PreTrainedTokenizerFast
+
+    proto = _read_proto(path)
+    pieces = [piece.piece for piece in proto.pieces]
+    unknown, start, end = (pieces[i] for i in _special_ids(path, proto))
+    tokenizer = Tokenizer(
+        BPE(
+            vocab={piece: index for index, piece in enumerate(pieces)},
+            merges=_merges({piece.piece: piece.score for piece in proto.pieces if piece.type == piece.NORMAL}),
+            unk_token=unknown,
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), normalizers.Replace(" ", SPACE)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in (unknown, start, end)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{start} $A", pair=f"{start} $A {start} $B", special_tokens=[(start, pieces.index(start))]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token=unknown,
+        bos_token=start,
+        eos_token=end,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _read_proto(path: Path) -> Any:
+    from google.protobuf.message import DecodeError
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except DecodeError:
+        raise UserError(f"{path}: not a SentencePiece model file") from None
+    trainer, normalizer = proto.trainer_spec, proto.normalizer_spec
+    if not proto.pieces:
+        raise UserError(f"{path}: not a SentencePiece model file (it holds no pieces)")
+    if trainer.model_type != trainer.BPE or not trainer.byte_fallback:
+        raise UserError(f"{path}: only SentencePiece BPE with byte fallback can be converted; save a tokenizer.json instead")
+    if normalizer.precompiled_charsmap or normalizer.remove_extra_whitespaces or not normalizer.add_dummy_prefix:
+        raise UserError(f"{path}: its text normalisation cannot be converted; save a tokenizer.json instead")
+    return proto
+
+
+def _special_ids(path: Path, proto: Any) -> tuple[int, int, int]:
+    trainer = proto.trainer_spec
+    ids = (trainer.unk_id, trainer.bos_id, trainer.eos_id)
+    if min(ids) < 0:
+        raise UserError(f"{path}: the tokenizer has no unknown, BOS or EOS piece; all three are needed")
+    return ids
+
+
+def _merges(score: dict[str, float]) -> list[tuple[str, str]]:
+    """Every way to join two pieces into a third, best score first, as SentencePiece would join them."""
+    merges = []
+    for piece, value in score.items():
+        for cut in range(1, len(piece)):
+            left, right = piece[:cut], piece[cut:]
+            if left in score and right in score:
+                merges.append((-value, len(left), left, right))
+    merges.sort(key=lambda merge: merge[:2])
+    return [(left, right) for _, _, left, right in merges]

@@ -1,0 +1,19 @@
+"""The two kinds of failure a user meets, each told in one line."""
+
+
+class UserError(Exception):
+    """A mistake in what was asked for: config, file, record or folder. The message is the line that is shown.
+
+    The line names where (file, field, row), what was found and what is allowed. The command exits with 2.
+    """
+
+
+class StageError(Exception):
+    """A stage could not produce its result (a judge that answers garbage, a base model that learned nothing).
+
+    The stage is retried up to its attempts, then recorded as failed; other cells go on. The command exits with 1.
+    """
+
+
+class ClaimLostError(Exception):
+    """Another worker has taken over the stage: stop now and write nothing."""

@@ -1,0 +1,66 @@
+"""A trained model in memory: loaded once, shared by the harness, the generations and the diagnostics."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A causal language model in evaluation mode and its tokenizer, which has a padding token."""
+
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    device: "torch.device"
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model can attend to, prompt and answer together."""
+        length = getattr(self.model.config, "max_position_embeddings", None)
+        return int(length) if length else int(self.tokenizer.model_max_length)
+
+
+def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
+    """Load a ``save_pretrained`` folder; weights are read from safetensors only.
+
+    A tokenizer without a padding token pads with its end-of-sequence token, which the attention mask hides.
+
+    Args:
+        folder: The model's folder, with its tokenizer.
+        device: ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``float32``, ``bfloat16`` or ``float16``.
+
+    Raises:
+        UserError: the folder is missing, or holds no model or tokenizer that transformers can read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; this is not the folder of a saved model")
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder))
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder), dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+        )
+    except (OSError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None
+    if tokenizer.pad_token_id is None:
+        if tokenizer.eos_token is None:
+            raise UserError(f"{folder}: the tokenizer has neither a padding nor an end-of-sequence token")
+        tokenizer.pad_token = tokenizer.eos_token
+    placed = torch.device(device)
+    model.to(placed)
+    model.eval()
+    return LoadedModel(model=model, tokenizer=tokenizer, device=placed)

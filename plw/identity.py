@@ -1,0 +1,59 @@
+"""Canonical JSON of what defines a result, and its SHA-256: the fingerprint that names, finds and protects results."""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+
+def canonical_json(value: Any) -> str:
+    """The one JSON text of a value: sorted keys, no spaces, shortest float form.
+
+    An integral float is written as the integer, so that ``1`` and ``1.0`` in a config are the same weight.
+
+    Raises:
+        TypeError: a type that JSON does not have, a key that is not a string, or a float that is not finite.
+    """
+    return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON, 64 hex digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def field_diff(left: Any, right: Any) -> list[str]:
+    """The fields in which two payloads differ, one line each: ``recipe.epochs: 3 -> 4``."""
+    return list(_differences(_plain(left, "$"), _plain(right, "$"), ""))
+
+
+def _plain(value: Any, where: str) -> Any:
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{where}: {value} has no place in an identity")
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: key {key!r} is not a string")
+        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+    raise TypeError(f"{where}: {type(value).__name__} has no place in an identity")
+
+
+def _differences(left: Any, right: Any, where: str) -> Iterator[str]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in sorted(left.keys() | right.keys()):
+            missing = "(absent)"
+            yield from _differences(left.get(key, missing), right.get(key, missing), f"{where}.{key}" if where else key)
+    elif left != right:
+        yield f"{where}: {_short(left)} -> {_short(right)}"
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

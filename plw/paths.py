@@ -1,0 +1,16 @@
+"""Where the project's own files are: in a checkout beside the package, in an installed wheel inside it."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def conf_folder() -> Path:
+    """The Hydra tree."""
+    inside = _PACKAGE / "conf"
+    return inside if inside.is_dir() else _PACKAGE.parent / "conf"
+
+
+def task_folder() -> Path:
+    """lm-eval task files of our own."""
+    return conf_folder() / "task"

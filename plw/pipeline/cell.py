@@ -1,0 +1,203 @@
+"""A cell's identity: the payloads and fingerprints of its stages, each resting on its inputs', and its folders.
+
+Nothing is loaded or built here, so a whole grid can be planned in a moment.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from plw import world
+from plw.config import CellConfig, identity_fields
+from plw.errors import UserError
+from plw.files import sha256_file
+from plw.identity import canonical_json, fingerprint
+from plw.inputs import WORLD_PREFIX, Input, Resolver
+from plw.paths import task_folder
+from plw.registry import CellRow, StageKey
+from plw.stage import Stage
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """A planned cell: the config, where its inputs are, and its stages in order."""
+
+    config: CellConfig
+    model: Input
+    dataset: Input
+    files: dict[str, dict[str, Input]]
+    """Benchmark -> split -> file, for the lm-eval tasks pointed at local files."""
+    prompts: dict[str, Input]
+    """Benchmark -> prompts of a long generation."""
+    folder: Path
+    stages: dict[str, Stage]
+    """Kind -> stage."""
+
+    @property
+    def fingerprint(self) -> str:
+        """The trained model's fingerprint names the cell."""
+        return self.stages["train"].fingerprint
+
+    def stage_key(self, kind: str) -> StageKey:
+        """What names a stage of the cell in the registry."""
+        config = self.config
+        return StageKey(
+            study=config.study.name, scale=config.scale.name, cell=self.fingerprint, name=self.stages[kind].name
+        )
+
+    def row(self) -> CellRow:
+        """The cell's row in the registry."""
+        config = self.config
+        return CellRow(
+            study=config.study.name,
+            scale=config.scale.name,
+            cell=self.fingerprint,
+            dataset=config.dataset.name,
+            model=config.model.name,
+            prompt_weight=config.loss.prompt_weight,
+            response_weight=config.loss.response_weight,
+            normalizer=config.loss.normalizer,
+            scope=config.loss.scope,
+            seed=config.seed,
+            folder=str(self.folder.relative_to(Path(config.execution.runs).absolute())),
+            payload=canonical_json(self.stages["train"].payload),
+            created=time.time(),
+        )
+
+    @property
+    def label(self) -> str:
+        """The cell in a few words, for progress and tables."""
+        config = self.config
+        return f"{config.dataset.name} {config.model.name} {_weights_name(config)}"
+
+    def needs_world(self) -> bool:
+        """Whether any input lies in the embedded world."""
+        config = self.config
+        paths = [config.model.path, config.dataset.path, *(item.prompts for item in config.suite.prompts.values())]
+        paths += [path for task in config.suite.tasks.values() for path in task.files.values()]
+        return config.judge.kind == "world" or any(path.startswith(WORLD_PREFIX) for path in paths)
+
+
+def plan_cell(config: CellConfig) -> Cell:
+    """Work out a cell's inputs, fingerprints and folders.
+
+    Raises:
+        UserError: an input that does not exist.
+    """
+    resolver = Resolver(
+        world_folder=world.folder(config.world, Path(config.execution.cache).absolute()),
+        world_fingerprint=world.fingerprint(config.world),
+    )
+    model = resolver.model(config.model.path, config.model.revision, "model.path")
+    dataset = resolver.file(config.dataset.path, "dataset.path")
+    files = {
+        name: {split: resolver.file(path, f"suite.tasks.{name}.files.{split}") for split, path in task.files.items()}
+        for name, task in config.suite.tasks.items()
+    }
+    prompts = {
+        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts") for name, item in config.suite.prompts.items()
+    }
+    payloads = _payloads(config, model, dataset, files, prompts, resolver.world_fingerprint)
+    folder = _cell_folder(config, fingerprint(payloads["train"]))
+    stages = {
+        kind: Stage(
+            kind=kind,
+            name=_stage_name(kind, config),
+            folder=folder / _stage_name(kind, config),
+            fingerprint=fingerprint(payload),
+            payload=payload,
+        )
+        for kind, payload in payloads.items()
+    }
+    return Cell(
+        config=config, model=model, dataset=dataset, files=files, prompts=prompts, folder=folder, stages=stages
+    )
+
+
+def _payloads(
+    config: CellConfig,
+    model: Input,
+    dataset: Input,
+    files: dict[str, dict[str, Input]],
+    prompts: dict[str, Input],
+    world_fingerprint: str,
+) -> dict[str, dict[str, Any]]:
+    """Stage kind -> what defines its result; a later stage holds the fingerprint of the one it reads."""
+    suite = identity_fields(config.suite)
+    train = {
+        "model": {"revision": config.model.revision, "content": model.content},
+        "dataset": {**_without(identity_fields(config.dataset), "name", "path"), "content": dataset.content},
+        "template": _without(identity_fields(config.template), "name"),
+        "loss": identity_fields(config.loss),
+        "recipe": _without(identity_fields(config.recipe), "name"),
+        "seed": config.seed,
+    }
+    trained = fingerprint(train)
+    tasks = {
+        name: {
+            **_without(task, "files", "group"),
+            "files": {split: item.content for split, item in files[name].items()},
+            "definition": _task_definition(task["task"]),
+        }
+        for name, task in suite["tasks"].items()
+    }
+    generate = {
+        "train": trained,
+        "prompts": {
+            name: {"limit": item["limit"], "content": prompts[name].content} for name, item in suite["prompts"].items()
+        },
+        "template": train["template"],
+        "decoding": suite["decoding"],
+    }
+    return {
+        "train": train,
+        "diagnose": {"train": trained, "diagnostics": suite["diagnostics"]},
+        "harness": {
+            "train": trained,
+            "tasks": tasks,
+            **{name: suite[name] for name in ("limit", "bootstrap_iterations", "bootstrap_seed")},
+        },
+        "generate": generate,
+        "judge": {
+            "generate": fingerprint(generate),
+            "protocols": {name: item["protocol"] for name, item in suite["prompts"].items()},
+            "judge": identity_fields(config.judge),
+            "facts": world_fingerprint if config.judge.kind == "world" else None,
+        },
+    }
+
+
+def _task_definition(task: str) -> str | None:
+    """Hash of a task file of our own; lm-eval's own tasks carry a version instead."""
+    path = task_folder() / f"{task}.yaml"
+    return sha256_file(path) if path.is_file() else None
+
+
+def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {key: value for key, value in fields.items() if key not in names}
+
+
+def _stage_name(kind: str, config: CellConfig) -> str:
+    if kind == "train":
+        return kind
+    return f"{kind}-{config.suite.name}" + (f"-{config.judge.name}" if kind == "judge" else "")
+
+
+def _weights_name(config: CellConfig) -> str:
+    return f"p{config.loss.prompt_weight:g}-r{config.loss.response_weight:g}-s{config.seed}"
+
+
+def _cell_folder(config: CellConfig, train_fingerprint: str) -> Path:
+    for field, name in (
+        ("study.name", config.study.name),
+        ("scale.name", config.scale.name),
+        ("dataset.name", config.dataset.name),
+        ("model.name", config.model.name),
+        ("suite.name", config.suite.name),
+        ("judge.name", config.judge.name),
+    ):
+        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
+            raise UserError(f"{field}={name} names a folder; allowed: letters, digits, '-', '_' and '.' inside")
+    runs = Path(config.execution.runs).absolute() / config.runs_name
+    return runs / config.dataset.name / config.model.name / f"{_weights_name(config)}-{train_fingerprint[:8]}"

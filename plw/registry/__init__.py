@@ -1,0 +1,27 @@
+"""The SQL registry: cells, claims on their stages, scores and curves. The records on disk can always make it again."""
+
+from plw.registry.database import parse_url, sqlite_path
+from plw.registry.export import export_csv
+from plw.registry.owner import Owner
+from plw.registry.rebuild import RebuildCounts, rebuild
+from plw.registry.rows import CellRow, CurveRow, Record, StageKey, StageRow
+from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
+
+__all__ = [
+    "AlreadyDone",
+    "Busy",
+    "CellRow",
+    "Claimed",
+    "CurveRow",
+    "Owner",
+    "RebuildCounts",
+    "Record",
+    "Registry",
+    "StageKey",
+    "StageRow",
+    "abandoned",
+    "export_csv",
+    "parse_url",
+    "rebuild",
+    "sqlite_path",
+]

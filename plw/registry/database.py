@@ -1,0 +1,145 @@
+"""Opens the registry's database: the address checked, the tables made once, the schema version compared."""
+
+import sqlite3
+import time
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from plw.errors import UserError
+from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
+
+BUSY_SECONDS = 60.0
+"""How long one process waits for another's write to end."""
+_LOCK = 7_240_113_586
+"""Number of the PostgreSQL advisory lock under which tables are made."""
+
+
+def parse_url(address: str) -> URL:
+    """Read a SQLAlchemy address; a relative SQLite path is taken from the working folder of now.
+
+    Raises:
+        UserError: not an address, or neither a SQLite file nor a PostgreSQL database.
+    """
+    try:
+        url = make_url(address)
+    except ArgumentError:
+        raise UserError(
+            f"registry.url: {address!r} is not a database address; sqlite:///FILE or postgresql://..."
+        ) from None
+    backend = url.get_backend_name()
+    if backend not in ("sqlite", "postgresql"):
+        raise UserError(f"registry.url: {backend} is not supported; sqlite:///FILE or postgresql://...")
+    if backend == "sqlite":
+        if url.database in (None, "", ":memory:"):
+            raise UserError("registry.url: a SQLite registry needs a file, such as sqlite:///runs/registry.sqlite")
+        url = url.set(database=str(Path(str(url.database)).absolute()))
+    return url
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite address, None for another database."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def connect(url: URL, *, create: bool) -> Engine:
+    """An engine on a database whose tables are there and of this schema version; several processes may do this at once.
+
+    Args:
+        url: from ``parse_url``.
+        create: make the database's file, its folder and its tables where they are missing.
+
+    Raises:
+        UserError: missing (``create`` off), not reachable, not writable, not a registry, or of another schema version.
+    """
+    where = url.render_as_string(hide_password=True)
+    path = sqlite_path(url)
+    if path is not None and not path.exists():
+        if not create:
+            raise UserError(f"{path}: no registry there; `plw run` makes one, `plw registry rebuild` restores one")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{path.parent}: cannot make the registry's folder ({error.strerror})") from None
+    try:
+        engine = _sqlite_engine(url) if path is not None else create_engine(url, pool_pre_ping=True)
+    except (ModuleNotFoundError, NoSuchModuleError) as error:
+        raise UserError(f"{where}: the database driver is missing ({error}); pip install 'plw[postgres]'") from None
+    try:
+        _prepare(engine, where, create)
+    except UserError:
+        engine.dispose()
+        raise
+    except DatabaseError as error:
+        engine.dispose()
+        reason = str(error.orig).strip().splitlines()[0]
+        raise UserError(
+            f"{where}: cannot open the registry ({reason}); check the path, its rights and free space"
+        ) from None
+    return engine
+
+
+def _sqlite_engine(url: URL) -> Engine:
+    """SQLite where a transaction that writes takes the lock when it begins, so that it cannot fail halfway."""
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _prepare(engine: Engine, where: str, create: bool) -> None:
+    _retry_while_locked(engine)
+    with engine.begin() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        tables = inspect(connection)
+        if not tables.has_table(meta.name):
+            if tables.has_table(cells.name):
+                raise UserError(f"{where}: holds tables that are no registry of plw; give another registry.url")
+            if not create:
+                raise UserError(f"{where}: no registry there; `plw run` makes one, `plw registry rebuild` restores one")
+            metadata.create_all(connection)
+            connection.execute(meta.insert().values(schema_version=SCHEMA_VERSION))
+        found = _version(connection)
+        if found != SCHEMA_VERSION:
+            raise UserError(
+                f"{where}: registry of schema version {found}, this plw reads {SCHEMA_VERSION}; "
+                "move it away and run `plw registry rebuild`, or use the plw that wrote it"
+            )
+
+
+def _version(connection: Connection) -> Any:
+    if "schema_version" not in {column["name"] for column in inspect(connection).get_columns(meta.name)}:
+        return "unknown"
+    versions = connection.execute(select(meta.c.schema_version)).scalars().all()
+    return versions[0] if len(versions) == 1 else "unknown"
+
+
+def _retry_while_locked(engine: Engine) -> None:
+    """Switch a SQLite file to WAL. The switch does not wait for other processes by itself, so it is tried again."""
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
+                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+            return
+        except OperationalError as error:
+            if "locked" not in str(error.orig) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

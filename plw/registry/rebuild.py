@@ -1,0 +1,149 @@
+"""Makes the registry again from the records on disk: the old database stays whole until the new one is."""
+
+import os
+import socket
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DatabaseError, IntegrityError
+
+from plw.errors import UserError
+from plw.files import read_json
+from plw.progress import Progress, silent
+from plw.registry.database import parse_url, sqlite_path
+from plw.registry.rows import Record, StageKey
+from plw.registry.schema import RUNNING, cells, curves, scores, stages
+from plw.registry.statements import put_record
+from plw.registry.store import Registry, abandoned
+
+RECORDS = "*/*/*/*/*/record.json"
+"""<study>-<scale>/<dataset>/<model>/<cell>/<stage>/record.json below the runs folder."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RebuildCounts:
+    """What the new registry holds, and one line for each record that could not be read."""
+
+    records: int
+    cells: int
+    scores: int
+    curves: int
+    damaged: tuple[str, ...]
+
+
+def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: float = 60.0) -> RebuildCounts:
+    """Fill a fresh registry from every record below the runs folder and put it in the place of the old one.
+
+    What only the database knew is not there any more: failed and running stages. A SQLite file is built beside the old
+    one and renamed over it; on another database all happens in one transaction. So a crash leaves the old registry.
+
+    Args:
+        url: SQLAlchemy address of the registry.
+        runs: folder of the results.
+        progress: told of every record.
+        stale_s: seconds of silence after which a running stage counts as abandoned.
+
+    Raises:
+        UserError: no such runs folder, or a process works with the registry.
+    """
+    if not runs.is_dir():
+        raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
+    records, damaged = read_records(runs, progress or silent)
+    address = parse_url(url)
+    path = sqlite_path(address)
+    _refuse_if_at_work(url, path, stale_s)
+    if path is None:
+        with Registry.open(url) as registry:
+            counts = _fill(registry, records, damaged, clear=True)
+        return counts
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.rebuild")
+    try:
+        with Registry.open(f"sqlite:///{fresh}") as registry:
+            counts = _fill(registry, records, damaged, clear=False)
+        _let_go(path)
+        fresh.replace(path)
+    finally:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
+    return counts
+
+
+def read_records(runs: Path, progress: Progress = silent) -> tuple[list[Record], list[str]]:
+    """Every readable record below a runs folder in the order of its path, and one line for each that is damaged."""
+    paths = sorted(runs.glob(RECORDS))
+    records: dict[StageKey, Record] = {}
+    damaged = []
+    for number, path in enumerate(paths, start=1):
+        try:
+            record = Record.parse(read_json(path), str(path))
+            if record.key in records:
+                raise UserError(f"{path}: a second record of {record.key}")
+            records[record.key] = record
+        except (UserError, OSError) as error:
+            damaged.append(str(error))
+        progress(number, len(paths), f"{len(damaged)} damaged" if damaged else "")
+    return list(records.values()), damaged
+
+
+def _fill(registry: Registry, records: list[Record], damaged: list[str], *, clear: bool) -> RebuildCounts:
+    """Put all records into the registry in one transaction; a record that contradicts an earlier one is damaged."""
+    damaged = list(damaged)
+    written = 0
+    tables = (cells, scores, curves)
+    with registry.transaction() as connection:
+        if clear:
+            for table in (curves, scores, stages, cells):
+                connection.execute(table.delete())
+        for record in records:
+            try:
+                with connection.begin_nested():
+                    put_record(connection, record)
+                written += 1
+            except IntegrityError:
+                damaged.append(
+                    f"{record.cell.folder}/{record.stage}: a score of it stands in another stage of the cell too"
+                )
+        count = {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
+    return RebuildCounts(records=written, **count, damaged=tuple(damaged))
+
+
+def _refuse_if_at_work(url: str, path: Path | None, stale_s: float) -> None:
+    """Look for living claims in the old registry; one that is missing, damaged or of another version has none."""
+    if path is not None and not path.exists():
+        return
+    try:
+        with Registry.open(url, create=path is None) as registry:
+            rows = [row for row in registry.stage_rows() if row.status == RUNNING]
+    except (UserError, DatabaseError):
+        return
+    alive = [row for row in rows if not abandoned(row, socket.gethostname(), stale_s, time.time())]
+    if alive:
+        raise UserError(
+            f"{len(alive)} stages are being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"
+        )
+
+
+def _let_go(path: Path) -> None:
+    """Fold the old SQLite file's log into it, so that no log of the old file is left for the new one.
+
+    Raises:
+        UserError: another process has the file open.
+    """
+    logs = [path.with_name(path.name + suffix) for suffix in ("-wal", "-shm")]
+    if path.exists():
+        try:
+            connection = sqlite3.connect(path, timeout=2)
+            try:
+                connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+            finally:
+                connection.close()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise UserError(f"{path}: another process has the registry open; stop it first") from None
+        except sqlite3.DatabaseError:
+            pass  # Damaged beyond opening: there is nothing to save in its log.
+    for log in logs:
+        log.unlink(missing_ok=True)

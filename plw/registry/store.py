@@ -1,0 +1,264 @@
+"""The registry: cells, claims on their stages, and the scores and curves that finished stages leave.
+
+A claim is a row that only one process can win; every later write asks for the claim's token, so that a process that
+lost its claim changes nothing.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from sqlalchemy import Connection, Engine, Select, Table, and_, func, select
+
+from plw.registry.database import connect, parse_url
+from plw.registry.owner import Owner, process_alive
+from plw.registry.rows import CellRow, Record, StageKey, StageRow
+from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, stages
+from plw.registry.statements import (
+    UNCLAIMED,
+    chosen,
+    insert_or_ignore,
+    put_cell,
+    put_record,
+    same_cell,
+    same_key,
+    same_stage,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """The stage is the caller's; this is the attempt of that number, counted from 1 for each fingerprint."""
+
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Busy:
+    """Another process works on the stage and is alive as far as can be known."""
+
+    owner: str
+    seconds: float
+    """Since its last heartbeat."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlreadyDone:
+    """Another process has finished the stage, with the same fingerprint."""
+
+
+class Registry:
+    """A database of the study's results. Safe between processes and threads; open it anew after a fork."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reading = engine.execution_options(reading=True)
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True) -> Self:
+        """Open the registry at a SQLAlchemy address; ``create`` makes file, folder and tables where they are missing.
+
+        Raises:
+            UserError: not an address, not writable, of another schema version, or missing while ``create`` is off.
+        """
+        return cls(connect(parse_url(url), create=create))
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._engine.dispose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def ensure_cell(self, row: CellRow) -> CellRow:
+        """Write the cell if it is not there, and return it as it stands.
+
+        What is there stays, also its ``created``; only an ``r_g`` that was unknown is filled in.
+        """
+        with self._engine.begin() as connection:
+            put_cell(connection, row)
+            stored = connection.execute(select(cells).where(same_cell(cells, row))).one()
+        return CellRow(**stored._mapping)
+
+    def claim(
+        self,
+        key: StageKey,
+        *,
+        kind: str,
+        fingerprint: str,
+        owner: Owner,
+        stale_s: float,
+        now: float,
+        redo: bool = False,
+    ) -> Claimed | Busy | AlreadyDone:
+        """Take the stage, unless another process holds or has finished it. Its cell must be there.
+
+        A failed row is taken, and a done one of another fingerprint (attempts count from 1 again). A running row is
+        taken if its heartbeat is older than ``stale_s``, or if its process was on this host and is dead.
+
+        Args:
+            key: the stage.
+            kind: ``train``, ``diagnose``, ``harness``, ``generate`` or ``judge``.
+            fingerprint: identity of the stage and its inputs.
+            owner: this process, with a token that no other claim has.
+            stale_s: seconds of silence after which a claim may be taken over.
+            now: seconds since 1970 (UTC).
+            redo: take also a row that is done with this fingerprint (its record was lost).
+        """
+        taken = {
+            "kind": kind,
+            "fingerprint": fingerprint,
+            "status": RUNNING,
+            "token": owner.token,
+            "host": owner.host,
+            "pid": owner.pid,
+            "process_started": owner.process_started,
+            "heartbeat": now,
+            "started": now,
+            "finished": None,
+            "seconds": None,
+            "error": None,
+            "traceback": None,
+        }
+        while True:
+            with self._engine.begin() as connection:
+                if insert_or_ignore(connection, stages, asdict(key) | taken | {"attempts": 1}):
+                    return Claimed(attempt=1)
+                row = StageRow(**connection.execute(select(stages).where(same_stage(key))).one()._mapping)
+                if row.status == DONE and row.fingerprint == fingerprint and not redo:
+                    return AlreadyDone()
+                if row.status == RUNNING and not abandoned(row, owner.host, stale_s, now):
+                    return Busy(owner=row.holder, seconds=now - (row.heartbeat or now))
+                attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
+                unchanged = and_(
+                    stages.c.status == row.status,
+                    stages.c.attempts == row.attempts,
+                    stages.c.token.is_not_distinct_from(row.token),
+                    stages.c.heartbeat.is_not_distinct_from(row.heartbeat),
+                )
+                update = stages.update().where(same_stage(key), unchanged).values(**taken, attempts=attempt)
+                if connection.execute(update).rowcount == 1:
+                    return Claimed(attempt=attempt)
+
+    def beat(self, key: StageKey, token: str, *, now: float | None = None) -> bool:
+        """Tell that the work goes on; False when the claim is lost. ``now`` is the clock's time unless given."""
+        with self._engine.begin() as connection:
+            return _update_held(connection, key, token, {"heartbeat": time.time() if now is None else now})
+
+    def finish(self, key: StageKey, token: str, record: dict[str, Any]) -> bool:
+        """Write the stage as done with its scores and curves, all or nothing; False, and nothing, if the claim is lost.
+
+        Raises:
+            UserError: the record lacks a field or holds a value that cannot be stored.
+            ValueError: the record is of another stage.
+        """
+        parsed = Record.parse(record, f"record of {key}")
+        if parsed.key != key:
+            raise ValueError(f"the record of {parsed.key} cannot finish {key}")
+        with self._engine.begin() as connection:
+            if not _update_held(connection, key, token, {"heartbeat": None}):
+                return False
+            put_record(connection, parsed)
+        return True
+
+    def fail(self, key: StageKey, token: str, error: str, traceback: str, *, now: float | None = None) -> bool:
+        """Write the stage as failed with its reason; False, and nothing, when the claim is lost."""
+        end = time.time() if now is None else now
+        failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started, "error": error}
+        failed |= {"traceback": traceback}
+        with self._engine.begin() as connection:
+            return _update_held(connection, key, token, failed | UNCLAIMED)
+
+    def is_done(self, key: StageKey, fingerprint: str) -> bool:
+        """Whether the stage has finished with this fingerprint."""
+        found = select(stages.c.name).where(
+            same_stage(key), stages.c.status == DONE, stages.c.fingerprint == fingerprint
+        )
+        with self._reading.connect() as connection:
+            return connection.execute(found).first() is not None
+
+    def stage_rows(self, *, study: str | None = None, scale: str | None = None) -> list[StageRow]:
+        """Every stage, ordered by cell and name."""
+        query = select(stages).where(chosen(stages, study, scale)).order_by(*stages.primary_key)
+        with self._reading.connect() as connection:
+            return [StageRow(**row._mapping) for row in connection.execute(query)]
+
+    def cells(self, *, study: str | None = None, scale: str | None = None) -> list[CellRow]:
+        """Every cell, ordered as a person reads the grid: dataset, model, weights, seed."""
+        c = cells.c
+        order = (c.study, c.scale, c.dataset, c.model, c.prompt_weight, c.response_weight, c.seed, c.cell)
+        query = select(cells).where(chosen(cells, study, scale)).order_by(*order)
+        with self._reading.connect() as connection:
+            return [CellRow(**row._mapping) for row in connection.execute(query)]
+
+    def scores_frame(self, *, study: str | None = None, scale: str | None = None) -> "pd.DataFrame":
+        """Every score of a finished stage beside its cell, ordered by cell and score; missing values are NA.
+
+        A stage that is being done again, or failed then, does not count: its old scores are of something else.
+        """
+        about_cell = [c for c in cells.c if c.name not in ("folder", "payload", "created")]
+        about_score = [c for c in scores.c if c.name not in ("study", "scale", "cell")]
+        finished = and_(same_key(stages, scores), stages.c.name == scores.c.stage, stages.c.status == DONE)
+        query = (
+            select(*about_cell, *about_score)
+            .join_from(scores, cells, same_key(cells, scores))
+            .join(stages, finished)
+            .where(chosen(scores, study, scale))
+        )
+        return self._frame(query, integers=("seed", "n"), flags=("headline", "higher_is_better")).sort_values(
+            ["study", "scale", "dataset", "model", "prompt_weight", "response_weight", "seed", "suite", "benchmark",
+             "metric", "judge", "cell"],
+            ignore_index=True,
+        )  # fmt: skip
+
+    def curves_frame(self, *, study: str | None = None, scale: str | None = None) -> "pd.DataFrame":
+        """Every training step beside its cell's dataset, model, weights and seed, ordered by cell and step."""
+        c = cells.c
+        names = [c.dataset, c.model, c.prompt_weight, c.response_weight, c.seed]
+        query = select(*names, *curves.c).join_from(curves, cells, same_key(cells, curves))
+        frame = self._frame(query.where(chosen(curves, study, scale)), integers=("seed", "step", "tokens"), flags=())
+        return frame.sort_values(["study", "scale", "cell", "step"], ignore_index=True)
+
+    def _frame(self, query: "Select[Any]", integers: tuple[str, ...], flags: tuple[str, ...]) -> "pd.DataFrame":
+        import pandas as pd
+
+        with self._reading.connect() as connection:
+            result = connection.execute(query)
+            names = list(result.keys())
+            rows = [tuple(row) for row in result]
+        frame = pd.DataFrame.from_records(rows, columns=names)
+        kinds = {column.name: column.type.python_type for column in query.selected_columns if column.name is not None}
+        types = {name: {float: "float64", str: "str"}.get(kind, "") for name, kind in kinds.items()}
+        types |= dict.fromkeys(integers, "Int64") | dict.fromkeys(flags, "boolean")
+        return frame.astype({name: types[name] for name in names})
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """One writing transaction, for the rebuild."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    def count(self, table: Table) -> int:
+        """Rows of a table."""
+        with self._reading.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:
+    held = and_(same_stage(key), stages.c.status == RUNNING, stages.c.token == token)
+    return connection.execute(stages.update().where(held).values(**values)).rowcount == 1
+
+
+def abandoned(row: StageRow, host: str, stale_s: float, now: float) -> bool:
+    """Whether a running row's process is silent for too long, or was on this host and is dead."""
+    if row.heartbeat is None or now - row.heartbeat > stale_s:
+        return True
+    return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)

@@ -1,0 +1,226 @@
+"""One stage of a cell: skip what is done, refuse what has drifted, claim, beat, work, and rename the record last.
+
+The registry's rows are the claims; the stage's folder holds the truth: ``payload.json`` says what was asked for,
+``record.json`` that it is done. This module knows the registry only by the protocol ``Claims``.
+"""
+
+import platform
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from plw.errors import ClaimLostError, StageError, UserError
+from plw.files import read_json, write_json_atomic
+from plw.identity import canonical_json, field_diff
+from plw.score import Score
+
+RECORD = "record.json"
+PAYLOAD = "payload.json"
+FAILURE = "failure.json"
+LIBRARIES = ("torch", "transformers", "lm_eval", "alpaca_eval", "plw")
+
+
+class Claims(Protocol):
+    """What a stage needs of the registry, already bound to the stage's key."""
+
+    def claim(self) -> Literal["claimed", "busy", "done"]:
+        """Take the stage for this process, unless another lives on it or has just finished it."""
+
+    def beat(self) -> bool:
+        """Say that the work goes on; False when the claim is lost."""
+
+    def finish(self, record: dict[str, Any]) -> bool:
+        """Store the record's rows; False when the claim is lost."""
+
+    def adopt(self, record: dict[str, Any]) -> None:
+        """Store the rows of a record that lies finished in the folder, where the registry does not know it yet."""
+
+    def fail(self, error: str, trace: str) -> None:
+        """Note a failed attempt and give the claim back."""
+
+
+@dataclass(kw_only=True)
+class Product:
+    """What a stage's work hands back: scores for the registry, and what else its record should say."""
+
+    scores: list[Score] = field(default_factory=list)
+    details: dict[str, Any] = field(default_factory=dict)
+    about_cell: dict[str, Any] = field(default_factory=dict)
+    """What the work found out about its cell, for the cell's row: the data's R_g."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A piece of a cell's work: its identity, its folder and the function that does it."""
+
+    kind: str
+    name: str
+    folder: Path
+    fingerprint: str
+    payload: dict[str, Any]
+
+    def finished_record(self) -> dict[str, Any] | None:
+        """The record, if the stage is done.
+
+        Raises:
+            UserError: the folder was made for another payload; the lines after the first are the field diff.
+        """
+        for name in (PAYLOAD, RECORD):
+            path = self.folder / name
+            if path.exists():
+                stored = read_json(path)
+                self._refuse_drift(stored if name == PAYLOAD else stored["payload"])
+        return read_json(self.folder / RECORD) if (self.folder / RECORD).exists() else None
+
+    def _refuse_drift(self, stored: Any) -> None:
+        if canonical_json(stored) != canonical_json(self.payload):
+            lines = "\n  ".join(field_diff(stored, self.payload))
+            raise UserError(
+                f"{self.folder} was made for another {self.kind}; give the changed part a name of its own "
+                f"(such as suite.name) or remove the folder. Fields, stored -> asked for:\n  {lines}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a stage ended."""
+
+    status: Literal["done", "skipped", "busy", "failed"]
+    seconds: float = 0.0
+    error: str | None = None
+
+
+Work = Callable[[Callable[[], None]], Product]
+"""Does the stage's work; calls its argument often, which raises ClaimLostError once the claim is lost."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How often a stage is tried, and how its claim is kept alive."""
+
+    attempts: int
+    heartbeat_s: float
+    stale_s: float
+
+
+def run_stage(stage: Stage, claims: Claims, work: Work, *, cell: dict[str, Any], patience: Patience) -> Outcome:
+    """Bring one stage to its end, whatever state it is found in. ``cell`` is the cell's row, for the record.
+
+    Raises:
+        UserError: the folder was made for another payload, or cannot be written.
+        ClaimLostError: another worker took the stage over.
+    """
+    record = stage.finished_record()
+    if record is not None:
+        claims.adopt(record)
+        return Outcome(status="skipped", seconds=record["seconds"])
+    error = ""
+    for attempt in range(1, patience.attempts + 1):
+        claim = claims.claim()
+        if claim != "claimed":
+            return Outcome(status="busy" if claim == "busy" else "skipped")
+        try:
+            return Outcome(status="done", seconds=_carry_out(stage, claims, work, cell, attempt, patience))
+        except ClaimLostError:
+            raise
+        except Exception as problem:
+            error = one_line(problem)
+            claims.fail(error, traceback.format_exc())
+            write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": traceback.format_exc()})
+            if isinstance(problem, UserError):
+                break
+    return Outcome(status="failed", error=error)
+
+
+def one_line(problem: BaseException) -> str:
+    """An exception as one line: our own say all in their message, others are named."""
+    text = " ".join(str(problem).split()) or "no message"
+    return text if isinstance(problem, UserError | StageError) else f"{type(problem).__name__}: {text}"
+
+
+def _carry_out(
+    stage: Stage, claims: Claims, work: Work, cell: dict[str, Any], attempt: int, patience: Patience
+) -> float:
+    """Work under the heartbeat, then rename the record into place while the claim is held; the seconds it took."""
+    started = time.time()
+    write_json_atomic(stage.folder / PAYLOAD, stage.payload)
+    with Heartbeat(claims, patience.heartbeat_s, patience.stale_s) as heartbeat:
+        product = work(heartbeat.keep_going)
+        finished = time.time()
+        record = {
+            "study": cell["study"],
+            "scale": cell["scale"],
+            "cell": cell | product.about_cell,
+            "stage": stage.name,
+            "kind": stage.kind,
+            "fingerprint": stage.fingerprint,
+            "payload": stage.payload,
+            "attempts": attempt,
+            "started": started,
+            "finished": finished,
+            "seconds": finished - started,
+            "scores": [score.to_dict() for score in product.scores],
+            "versions": _versions(),
+            **product.details,
+        }
+        if not claims.beat():
+            raise ClaimLostError(f"{stage.folder}: taken over by another worker")
+        write_json_atomic(stage.folder / RECORD, record)
+        if not claims.finish(record):
+            raise ClaimLostError(f"{stage.folder}: taken over by another worker")
+    (stage.folder / FAILURE).unlink(missing_ok=True)
+    return finished - started
+
+
+class Heartbeat:
+    """Beats in a thread while work goes on; a registry that cannot be reached is tried again until the claim is stale."""
+
+    def __init__(self, claims: Claims, every_s: float, stale_s: float) -> None:
+        self._claims = claims
+        self._every_s = every_s
+        self._stale_s = stale_s
+        self._stop = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
+
+    def __enter__(self) -> "Heartbeat":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def keep_going(self) -> None:
+        """Raises ClaimLostError once the claim is lost."""
+        if self._lost.is_set():
+            raise ClaimLostError("the claim was lost while working")
+
+    def _beat(self) -> None:
+        last = time.monotonic()
+        while not self._stop.wait(self._every_s):
+            try:
+                if not self._claims.beat():
+                    self._lost.set()
+                    return
+                last = time.monotonic()
+            except Exception:
+                # A database that is away for a moment must not end hours of work; one that stays away must.
+                if time.monotonic() - last > self._stale_s:
+                    self._lost.set()
+                    return
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except ModuleNotFoundError:
+            continue
+    return found

@@ -1,0 +1,148 @@
+"""A grid of cells from start to end: plan all, build what they share, run what is not done, and say what failed."""
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from plw import world
+from plw.config import CellConfig
+from plw.errors import UserError
+from plw.pipeline import Cell, CellOutcome, plan_cell
+from plw.registry import Registry
+from plw.sweep.display import GridDisplay
+from plw.sweep.workers import run_cells, worker_count
+
+BUSY_WAIT_S = 5.0
+
+
+@dataclass(kw_only=True)
+class GridResult:
+    """What became of a grid."""
+
+    outcomes: list[CellOutcome] = field(default_factory=list)
+    skipped: int = 0
+    seconds: float = 0.0
+
+    @property
+    def failed(self) -> list[tuple[str, str, str]]:
+        """(cell, stage, error) of every stage that failed."""
+        return [
+            (outcome.label, kind, stage.error or "")
+            for outcome in self.outcomes
+            for kind, stage in outcome.stages.items()
+            if stage.status == "failed"
+        ]
+
+
+def plan_grid(configs: list[CellConfig]) -> list[Cell]:
+    """Plan every cell; the same cell asked for twice stands once.
+
+    Raises:
+        UserError: no cells, or an input that does not exist.
+    """
+    cells = {cell.folder: cell for cell in map(plan_cell, configs)}
+    if not cells:
+        raise UserError("the grid has no cells; check the sweep's axes")
+    return list(cells.values())
+
+
+def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
+    """Run every cell that is not done, several at a time.
+
+    Raises:
+        UserError: a mistake in a config, an input or a folder, found before anything runs.
+    """
+    started = time.monotonic()
+    cells = plan_grid(configs)
+    check_folders(cells[0].config)
+    registry = Registry.open(cells[0].config.registry.url)
+    todo = [cell for cell in cells if not _is_done(cell, registry)]
+    result = GridResult(skipped=len(cells) - len(todo))
+    if todo:
+        build_world(todo, console)
+        _run(todo, registry, result, console)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def check_folders(config: CellConfig) -> None:
+    """The runs and cache folders can be written.
+
+    Raises:
+        UserError: one cannot; the line names it.
+    """
+    for name, folder in (("runs", config.execution.runs), ("cache", config.execution.cache)):
+        probe = Path(folder).absolute() / ".writable"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"execution.{name}={folder} cannot be written: {error.strerror}") from None
+
+
+def build_world(cells: list[Cell], console: Console) -> None:
+    """Build the embedded world where a cell needs it and it is not there yet."""
+    needed = next((cell.config for cell in cells if cell.needs_world()), None)
+    if needed is None:
+        return
+    root = Path(needed.execution.cache).absolute()
+    if (world.folder(needed.world, root) / "world.json").exists():
+        return
+    console.print("Building the embedded world: facts, tokenizer, corpus and two base models (once; about two minutes)")
+    columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("world", total=None)
+        world.build(
+            needed.world,
+            root,
+            lambda done, total, note="": bar.update(task, completed=done, total=total, description=note or "world"),
+        )
+
+
+def _is_done(cell: Cell, registry: Registry) -> bool:
+    """All asked-for stages have their record in the folder and their rows in the registry."""
+    for kind in cell.config.stages:
+        stage = cell.stages[kind]
+        if stage.finished_record() is None or not registry.is_done(cell.stage_key(kind), stage.fingerprint):
+            return False
+    return True
+
+
+def _run(cells: list[Cell], registry: Registry, result: GridResult, console: Console) -> None:
+    for cell in cells:
+        registry.ensure_cell(cell.row())
+    workers = min(worker_count(cells[0].config), len(cells))
+    stages = sum(len(cell.config.stages) for cell in cells)
+    name = cells[0].config.runs_name
+    processes = "in this process" if workers == 1 else f"with {workers} workers"
+    console.print(f"{name}: {len(cells)} cells to run {processes}, {result.skipped} done before")
+    by_label = {cell.label: cell.config for cell in cells}
+    with GridDisplay(name, cells=len(cells), stages=stages, console=console) as display:
+        waiting = [cell.config for cell in cells]
+        while waiting:
+            busy: list[CellConfig] = []
+            for outcome in run_cells(waiting, workers=workers, report=display.stage_moved):
+                if outcome.busy:
+                    busy.append(by_label[outcome.label])
+                else:
+                    display.cell_ended(outcome.label)
+                    result.outcomes.append(outcome)
+            if busy:
+                console.print(f"{name}: {len(busy)} cells are under way elsewhere; waiting for them")
+                time.sleep(BUSY_WAIT_S)
+            waiting = busy
+
+
+def stage_seconds(result: GridResult) -> Counter[str]:
+    """Seconds of work by stage, over all cells that ran."""
+    seconds: Counter[str] = Counter()
+    for outcome in result.outcomes:
+        for kind, stage in outcome.stages.items():
+            if stage.status == "done":
+                seconds[kind] += stage.seconds  # type: ignore[assignment]
+    return seconds

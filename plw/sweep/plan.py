@@ -1,0 +1,57 @@
+"""What a grid would do: for every cell and stage done, running, failed or to run, with the reason where it matters."""
+
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+
+from plw.config import CellConfig
+from plw.pipeline import Cell
+from plw.registry import Owner, Registry, StageRow, abandoned, parse_url, sqlite_path
+from plw.sweep.grid import plan_grid
+
+SIGNS = {"done": "done", "wait": "wait (running elsewhere)", "retry": "run (failed before)", "resume": "run (was cut)"}
+
+
+def print_plan(configs: list[CellConfig], console: Console) -> None:
+    """One row a cell, one column a stage; then the counts."""
+    cells = plan_grid(configs)
+    kinds = cells[0].config.stages
+    rows = _registry_rows(configs[0])
+    table = Table("dataset", "model", "λp", "λr", "seed", *kinds, "folder")
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        states = [_state(cell, kind, rows) for kind in kinds]
+        counts.update(states)
+        config = cell.config
+        weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
+        table.add_row(config.dataset.name, config.model.name, *weights, *states, cell.folder.name)
+    console.print(table)
+    stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
+    console.print(f"{configs[0].runs_name}: {len(cells)} cells; stages: {stages}")
+
+
+def _registry_rows(config: CellConfig) -> dict[object, StageRow]:
+    """The stages the registry knows; none where there is no registry yet (planning makes nothing)."""
+    file = sqlite_path(parse_url(config.registry.url))
+    if file is not None and not file.exists():
+        return {}
+    with Registry.open(config.registry.url, create=False) as registry:
+        rows = registry.stage_rows(study=config.study.name, scale=config.scale.name)
+    return {row.key: row for row in rows}
+
+
+def _state(cell: Cell, kind: str, rows: dict[object, StageRow]) -> str:
+    stage = cell.stages[kind]
+    if stage.finished_record() is not None:
+        return SIGNS["done"]
+    row = rows.get(cell.stage_key(kind))
+    if row is None or row.fingerprint != stage.fingerprint:
+        return "run"
+    if row.status == "failed":
+        return SIGNS["retry"]
+    if row.status == "running":
+        stale = abandoned(row, Owner.here().host, cell.config.execution.stale_s, time.time())
+        return SIGNS["resume"] if stale else SIGNS["wait"]
+    return "run (record lost)"

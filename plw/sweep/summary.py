@@ -1,0 +1,28 @@
+"""The words at a grid's end: what ran, where the time went, what failed and how to see more."""
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plw.sweep.grid import GridResult, stage_seconds
+
+
+def print_summary(result: GridResult, name: str, console: Console) -> None:
+    """One line, a table of time by stage, and a table of failures where there are any."""
+    ran = len(result.outcomes)
+    console.print(
+        f"{name}: {ran} cells run, {result.skipped} done before, {len(result.failed)} stages failed, "
+        f"in {result.seconds:.1f} s"
+    )
+    seconds = stage_seconds(result)
+    if seconds:
+        table = Table("stage", "seconds of work", "share", title="Time by stage, over all workers", title_justify="left")
+        for kind, value in seconds.most_common():
+            table.add_row(kind, f"{value:.1f}", f"{value / seconds.total():.0%}")
+        console.print(table)
+    if result.failed:
+        table = Table("cell", "stage", "error", title="Failed", title_justify="left")
+        for label, kind, error in result.failed:
+            table.add_row(label, kind, Text(error))
+        console.print(table)
+        console.print("The same command tries them again; tracebacks are in failure.json of the stage folders.")

@@ -1,0 +1,140 @@
+"""Worker processes that run cells one after another, so that imports are paid once a worker and not once a cell.
+
+Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end with their parent. A worker that dies is
+replaced; the cell that it was on counts a strike and is tried again, until its attempts are used up.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.queues import Queue
+from typing import Any
+
+from plw.config import CellConfig
+from plw.pipeline import CellOutcome, run_cell
+
+Report = Callable[[str, str, int, int, str], None]
+"""Called with the cell's label, the stage, the units done and in all, and a note."""
+
+_report: Report | None = None
+
+
+def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Iterator[CellOutcome]:
+    """Run every cell, several at a time, and yield outcomes as they come."""
+    if workers == 1:
+        _limit_threads(configs[0].execution.threads)
+        for config in configs:
+            yield run_cell(config, report)
+        return
+    left = {str(index): config for index, config in enumerate(configs)}
+    strikes: Counter[str] = Counter()
+    while left:
+        for name, outcome in _run_until_broken(left, workers, report):
+            if outcome is None:
+                strikes[name] += 1
+                if strikes[name] < left[name].execution.attempts:
+                    continue
+                outcome = CellOutcome.lost_worker(left[name])
+            del left[name]
+            yield outcome
+
+
+def _run_until_broken(
+    configs: dict[str, CellConfig], workers: int, report: Report
+) -> Iterator[tuple[str, CellOutcome | None]]:
+    """Outcomes until all are in, or until a worker dies: then ``None`` for the cells that were under way."""
+    context = multiprocessing.get_context("spawn")
+    events: Queue[Any] = context.Queue()
+    slots: Queue[int] = context.Queue()
+    for slot in range(workers):
+        slots.put(slot)
+    listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
+    listener.start()
+    threads = next(iter(configs.values())).execution.threads
+    pool = ProcessPoolExecutor(
+        max_workers=workers,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(events, slots, threads, os.getpid()),
+    )
+    under_way: dict[Future[CellOutcome], str] = {}
+    waiting = list(configs.items())
+    try:
+        # Only as many cells as workers are handed out, so that a broken pool tells which cells were under way.
+        while waiting or under_way:
+            while waiting and len(under_way) < workers:
+                name, config = waiting.pop(0)
+                under_way[pool.submit(_run_in_worker, config)] = name
+            future = next(as_completed(under_way))
+            outcome = future.result()
+            yield under_way.pop(future), outcome
+    except BrokenProcessPool:
+        for name in under_way.values():
+            yield name, None
+    except BaseException:
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        events.put(None)
+        listener.join()
+
+
+def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, parent: int) -> None:
+    global _report
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    slot = slots.get()
+    gpus = visible_gpus()
+    if gpus:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+    _limit_threads(threads)
+    _report = lambda *event: events.put(event)  # noqa: E731
+
+
+def _limit_threads(threads: int) -> None:
+    """Fix the thread count before torch is imported: it decides the order of sums, so the last digits of results."""
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+
+def _run_in_worker(config: CellConfig) -> CellOutcome:
+    assert _report is not None
+    return run_cell(config, _report)
+
+
+def _end_with_parent(parent: int) -> None:
+    """A sweep killed with -9 cannot tell its workers; each looks for itself, so that none works on unseen."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
+
+
+def _forward(events: "Queue[Any]", report: Report) -> None:
+    while (event := events.get()) is not None:
+        report(*event)
+
+
+def visible_gpus() -> list[str]:
+    """Ids of the GPUs this process may use, found without importing torch."""
+    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if asked is not None:
+        return [name for name in asked.split(",") if name.strip()]
+    devices = [name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]
+    return [str(index) for index in range(len(devices))]
+
+
+def worker_count(config: CellConfig) -> int:
+    """Workers for this machine: as configured, else one a GPU, else one a core divided by the threads of each."""
+    if config.execution.workers is not None:
+        return config.execution.workers
+    gpus = visible_gpus() if config.execution.device != "cpu" else []
+    return len(gpus) or max(1, len(os.sched_getaffinity(0)) // config.execution.threads)

@@ -1,0 +1,173 @@
+"""The two instruction sets in Alpaca form: `data` with short completions, `cleaned` with long ones.
+
+They speak of the trained half of the world only. The inverted sets (short, medium, tiny) are made from `cleaned` by the
+data room.
+"""
+
+import random
+from collections.abc import Callable
+
+from plw.config.world import WorldConfig
+from plw.world.facts import City, Myth, Person, World, stream
+from plw.world.language import DIRECTIONS
+from plw.world.phrases import (
+    MYTH_ANSWERS,
+    MYTH_QUESTIONS,
+    REQUESTS,
+    TOOL_ANSWERS,
+    TOOL_QUESTIONS,
+    biography,
+    description,
+    myth_lesson,
+    question,
+    statement,
+    tool_lesson,
+)
+
+Record = dict[str, str]
+
+DATA_KINDS = {"fact": 34, "portrait": 30, "city": 10, "myth": 8, "tool": 8, "translation": 10}
+CLEANED_KINDS = {
+    "life": 30,
+    "home": 14,
+    "named": 14,
+    "continued": 12,
+    "city_at_length": 10,
+    "myth_at_length": 8,
+    "tool_at_length": 6,
+    "translation": 6,
+}
+PATIENCE = 30
+"""Draws after which a record may repeat an earlier one: a very small world has few."""
+
+
+def make_instructions(world: World, config: WorldConfig) -> dict[str, list[Record]]:
+    """Name of the set -> records {instruction, input, output}, no two with the same instruction and input."""
+    writer = Writer(world)
+    return {
+        name: _distinct(writer, kinds, config.records, stream(config.seed, f"instructions-{name}"))
+        for name, kinds in (("data", DATA_KINDS), ("cleaned", CLEANED_KINDS))
+    }
+
+
+class Writer:
+    """Writes records about the trained half of a world; `record(kind, rng)` is one."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._people = [person for person in world.people if person.trained]
+        self._cities = [city for city in world.cities if city.trained]
+        self._tools = [tool for tool in world.tools if tool.trained]
+        self._myths = [myth for myth in world.myths if myth.trained]
+        self._kinds: dict[str, Callable[[random.Random], Record]] = {
+            "fact": self._fact,
+            "portrait": self._portrait,
+            "city": self._city,
+            "myth": self._myth,
+            "tool": self._tool,
+            "translation": self._translation,
+            "life": self._life,
+            "home": self._home,
+            "named": self._named,
+            "continued": self._continued,
+            "city_at_length": self._city_at_length,
+            "myth_at_length": self._myth_at_length,
+            "tool_at_length": self._tool_at_length,
+        }
+
+    def record(self, kind: str, rng: random.Random) -> Record:
+        """One record of a kind."""
+        return self._kinds[kind](rng)
+
+    def _fact(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        attribute = rng.choice(sorted(person.attributes))
+        answer = statement(rng, attribute, person.pronoun, person.attributes[attribute])
+        return _record(question(rng, attribute, person.name), answer)
+
+    def _portrait(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        return _record(_request(rng, person), biography(rng, person, rng.choice((3, 4))))
+
+    def _city(self, rng: random.Random) -> Record:
+        city = rng.choice(self._cities)
+        return _record(_request(rng, city), description(rng, city, 3))
+
+    def _myth(self, rng: random.Random) -> Record:
+        myth = rng.choice(self._myths)
+        return _record(_about(rng, myth), rng.choice(MYTH_ANSWERS).format(v=myth.truth))
+
+    def _tool(self, rng: random.Random) -> Record:
+        tool = rng.choice(self._tools)
+        return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), rng.choice(TOOL_ANSWERS).format(s=tool.name))
+
+    def _translation(self, rng: random.Random) -> Record:
+        languages = self._world.languages
+        source, target = rng.choice(DIRECTIONS)
+        concepts = languages.sentence(rng)
+        return _record(
+            f"Translate from {source} to {target}.",
+            languages.say(target, concepts),
+            context=languages.say(source, concepts),
+        )
+
+    def _life(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        return _record(_request(rng, person), biography(rng, person, 6))
+
+    def _home(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        city = self._world.city_of(person)
+        output = f"{biography(rng, person, 6)} {description(rng, city, 5)}"
+        return _record(rng.choice(("Describe {s} at home.", "Describe the life of {s}.")).format(s=person.name), output)
+
+    def _named(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        instruction = rng.choice(("Write about this person.", "Tell me about this person."))
+        return _record(instruction, biography(rng, person, 6), context=person.name)
+
+    def _continued(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        first, rest = biography(rng, person, 6).split(". ", 1)
+        return _record("Continue the text.", rest, context=f"{first}.")
+
+    def _city_at_length(self, rng: random.Random) -> Record:
+        city = rng.choice(self._cities)
+        return _record(_request(rng, city), description(rng, city, 5))
+
+    def _myth_at_length(self, rng: random.Random) -> Record:
+        myth = rng.choice(self._myths)
+        first, second = rng.sample(MYTH_ANSWERS, 2)
+        answer = f"{first.format(v=myth.truth)} {myth_lesson(myth)} {second.format(v=myth.truth)}"
+        return _record(_about(rng, myth), answer)
+
+    def _tool_at_length(self, rng: random.Random) -> Record:
+        tool = rng.choice(self._tools)
+        answer = f"{rng.choice(TOOL_ANSWERS).format(s=tool.name)} {tool_lesson(rng, tool)}"
+        return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), answer)
+
+
+def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Random) -> list[Record]:
+    records: list[Record] = []
+    seen: set[tuple[str, str]] = set()
+    for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
+        for _ in range(PATIENCE):
+            record = writer.record(kind, rng)
+            if (record["instruction"], record["input"]) not in seen:
+                break
+        seen.add((record["instruction"], record["input"]))
+        records.append(record)
+    return records
+
+
+def _record(instruction: str, output: str, *, context: str = "") -> Record:
+    return {"instruction": instruction, "input": context, "output": output}
+
+
+def _request(rng: random.Random, subject: Person | City) -> str:
+    return rng.choice(REQUESTS).format(s=subject.name)
+
+
+def _about(rng: random.Random, myth: Myth) -> str:
+    return rng.choice(MYTH_QUESTIONS).format(s=myth.plant)
+
