@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -66,7 +66,9 @@ def status(overrides: Overrides = None) -> None:
 @app.command()
 def report(
     overrides: Overrides = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
+    ] = None,
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and index.html from the registry."""
     from analysis.report import write_report
@@ -116,31 +118,26 @@ def rebuild(overrides: Overrides = None) -> None:
 
 
 def _hydra(arguments: list[str]) -> None:
-    """Hand the arguments to Hydra; its complaints become one line."""
+    """Hand the arguments to Hydra: a sweep runs in its launcher, a single cell here; complaints become one line."""
     import hydra
-    from hydra.core.plugins import Plugins
     from omegaconf import DictConfig
 
     from plw.compose import one_line_errors, register_schema, typed
     from plw.paths import conf_folder
-    from plw.sweep.launcher import LocalLauncher, PlanLauncher
+    from plw.sweep.summary import run_and_summarise
 
     register_schema()
-    for launcher in (LocalLauncher, PlanLauncher):
-        Plugins.instance().register(launcher)
-
-    def one_cell(config: DictConfig) -> None:
-        launcher: Any = LocalLauncher()
-        launcher.work([typed(config)])
-
+    single: list[DictConfig] = []
     decorated: Callable[[], None] = hydra.main(
         version_base="1.3", config_path=str(conf_folder()), config_name="config"
-    )(one_cell)
+    )(single.append)
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["plw run", *arguments]
     with one_line_errors():
         decorated()
+    if single:
+        run_and_summarise([typed(single[0])])
 
 
 def _cell(overrides: list[str] | None) -> "CellConfig":

@@ -1,4 +1,4 @@
-"""From Hydra's tree to typed configs: registers the schema, and turns a composed config into a checked ``CellConfig``."""
+"""From Hydra's tree to typed configs: registers the schema, turns composed configs into checked ``CellConfig``s."""
 
 import copy
 from collections.abc import Iterator
@@ -39,15 +39,15 @@ def typed(config: DictConfig) -> CellConfig:
 
 
 def _writable(node: DictConfig) -> DictConfig:
-    """OmegaConf makes nodes of frozen dataclasses read-only, but Hydra composes by writing; only the nodes are freed."""
+    """OmegaConf makes nodes of frozen dataclasses read-only, but Hydra composes by writing; only nodes are freed."""
     OmegaConf.set_readonly(node, None)
     for key in node:
         child = node._get_node(key)
         if isinstance(child, DictConfig):
-            if child._is_none() or child._is_missing():
-                OmegaConf.set_readonly(child, None)
-            else:
-                _writable(child)
+            if child._is_missing():
+                # Filled in by its type now; left missing, it would be made read-only when a group first writes to it.
+                node[key] = OmegaConf.structured(child._metadata.ref_type)
+            _writable(node[key])
     return node
 
 
@@ -71,4 +71,6 @@ def _first_words(error: BaseException) -> str:
     field = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
+    if text.endswith("is not in struct"):
+        text = f"{text}; a new entry is given with a plus sign: +{field}=VALUE"
     return f"{field}: {text}" if field and field not in text else text

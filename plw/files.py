@@ -11,7 +11,7 @@ from plw.errors import UserError
 
 
 def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader, or a crash at any moment, sees the old file or the new one and nothing between."""
+    """Write ``text`` so that a reader, or a crash at any moment, sees the old file or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

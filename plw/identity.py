@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+ABSENT = object()
+"""Stands for a field that one side does not have; equal to no value."""
+
 
 def canonical_json(value: Any) -> str:
     """The one JSON text of a value: sorted keys, no spaces, shortest float form.
@@ -48,12 +51,13 @@ def _plain(value: Any, where: str) -> Any:
 def _differences(left: Any, right: Any, where: str) -> Iterator[str]:
     if isinstance(left, dict) and isinstance(right, dict):
         for key in sorted(left.keys() | right.keys()):
-            missing = "(absent)"
-            yield from _differences(left.get(key, missing), right.get(key, missing), f"{where}.{key}" if where else key)
+            yield from _differences(left.get(key, ABSENT), right.get(key, ABSENT), f"{where}.{key}" if where else key)
     elif left != right:
         yield f"{where}: {_short(left)} -> {_short(right)}"
 
 
 def _short(value: Any) -> str:
+    if value is ABSENT:
+        return "(absent)"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."

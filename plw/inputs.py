@@ -14,7 +14,14 @@ from plw.errors import UserError
 from plw.files import sha256_file
 
 WORLD_PREFIX = "world:"
-MODEL_FILES = ("*.safetensors", "config.json", "generation_config.json", "tokenizer*", "special_tokens_map.json", "*.model")
+MODEL_FILES = (
+    "*.safetensors",
+    "config.json",
+    "generation_config.json",
+    "tokenizer*",
+    "special_tokens_map.json",
+    "*.model",
+)
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -79,8 +86,8 @@ def _state(path: Path) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=4096)
-def _file_hash(path: Path, size: int, modified_ns: int) -> str:
-    """SHA-256 of a file, taken once for each state of it."""
+def _file_hash(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001
+    """SHA-256 of a file, taken once for each state of it: the cache goes by all three."""
     return sha256_file(path)
 
 

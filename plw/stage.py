@@ -178,7 +178,7 @@ def _carry_out(
 
 
 class Heartbeat:
-    """Beats in a thread while work goes on; a registry that cannot be reached is tried again until the claim is stale."""
+    """Beats in a thread while work goes on; a registry out of reach is tried again until the claim is stale."""
 
     def __init__(self, claims: Claims, every_s: float, stale_s: float) -> None:
         self._claims = claims

@@ -37,7 +37,9 @@ class NoTracker:
 class WandbTracker:
     """One wandb run; its id is the cell's, so a cell that is continued continues its run."""
 
-    def __init__(self, config: TrackerConfig, *, folder: Path, run_id: str, name: str, group: str, fields: dict[str, Any]):
+    def __init__(
+        self, config: TrackerConfig, *, folder: Path, run_id: str, name: str, group: str, fields: dict[str, Any]
+    ):
         os.environ.setdefault("WANDB_SILENT", "true")
         import wandb
 

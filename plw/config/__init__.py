@@ -1,7 +1,14 @@
 """Typed schemas of every choice a user can make; a mistake is one clear line before anything is loaded."""
 
 from plw.config.cell import CellConfig, identity_fields
-from plw.config.evaluation import DecodingConfig, DiagnosticsConfig, JudgeConfig, PromptSetConfig, SuiteConfig, TaskConfig
+from plw.config.evaluation import (
+    DecodingConfig,
+    DiagnosticsConfig,
+    JudgeConfig,
+    PromptSetConfig,
+    SuiteConfig,
+    TaskConfig,
+)
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
 from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig

@@ -1,4 +1,4 @@
-"""The whole config of one cell, and its two halves: identity (what defines the result) and execution (how it is made)."""
+"""The whole config of one cell, and its two halves: identity (what defines results) and execution (how they are made)."""
 
 import dataclasses
 from dataclasses import dataclass, field

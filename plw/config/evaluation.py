@@ -34,7 +34,7 @@ class TaskConfig:
 
 @dataclass(kw_only=True)
 class PromptSetConfig:
-    """One long-generation benchmark: prompts that the model answers at length and a judge compares. Not frozen, as above."""
+    """Prompts that the model answers at length and a judge compares with references. Not frozen, as above."""
 
     protocol: str
     """`alpaca_eval` (the library, against the reference outputs) or `pandalm` (both orders, conflict rule)."""
@@ -121,7 +121,7 @@ class JudgeConfig:
     name: str
     """Short name; part of the stage folder's name and a column of the registry."""
     kind: str = "openai"
-    """`openai` (a server that speaks the OpenAI protocol) or `world` (the embedded world's own, started on loopback)."""
+    """`openai` (a server that speaks the OpenAI protocol) or `world` (the embedded world's, started on loopback)."""
     model: str = "judge"
     """Model name sent to the server."""
     endpoint: str | None = field(default=None, metadata=EXECUTION)

@@ -98,9 +98,9 @@ class LossConfig:
     response_weight: float = 1.0
     """λ_r, in [0, 1]."""
     normalizer: str = "nonzero"
-    """Z: `nonzero` counts the tokens with a weight, `weights` sums the weights, `completion` counts completion tokens."""
+    """Z: `nonzero` counts tokens with a weight, `weights` sums the weights, `completion` counts completion tokens."""
     scope: str = "batch"
-    """Z over the optimizer step (`batch`), over each virtual micro-batch (`micro`), or over each example (`example`)."""
+    """Z over the optimizer step (`batch`), each virtual micro-batch (`micro`), or each example (`example`)."""
     virtual_micro_batch: int = 4
     """Examples in a virtual micro-batch, used by scope `micro` only."""
 
@@ -111,7 +111,9 @@ class LossConfig:
         one_of("loss.scope", self.scope, SCOPES)
         at_least("loss.virtual_micro_batch", self.virtual_micro_batch, 1)
         if self.prompt_weight == 0 and self.response_weight == 0:
-            raise UserError("loss.prompt_weight=0 with loss.response_weight=0 leaves no loss; raise one of them above 0")
+            raise UserError(
+                "loss.prompt_weight=0 with loss.response_weight=0 leaves no loss; raise one of them above 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -158,5 +160,3 @@ class RecipeConfig:
         above_zero("recipe.clip_norm", self.clip_norm)
         at_least("recipe.max_length", self.max_length, 2)
         one_of("recipe.precision", self.precision, ("fp32", "bf16-mixed"))
-
-

@@ -21,18 +21,20 @@ class BaseModelConfig:
         for name in ("layers", "hidden", "heads"):
             at_least(f"world base model's {name}", getattr(self, name), 1)
         if self.hidden % (2 * self.heads):
-            raise UserError(f"world base model's hidden={self.hidden} is not allowed; it must be a multiple of 2 x heads={self.heads}")
+            raise UserError(
+                f"world base model's hidden={self.hidden} is not allowed; it must be a multiple of 2 x heads={self.heads}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingConfig:
     """How the base models are trained on the world's corpus."""
 
-    steps: int = 2400
+    steps: int = 2000
     """Optimizer steps; a number of steps and not of seconds, so that the same config gives the same weights."""
-    rows: int = 8
+    rows: int = 6
     """Rows of packed documents in a step."""
-    row_tokens: int = 96
+    row_tokens: int = 128
     """Tokens in a row."""
     learning_rate: float = 2e-3
     """Peak learning rate of AdamW."""
@@ -92,6 +94,8 @@ class WorldConfig:
         at_least("world.documents", self.documents, 1)
         in_range("world.two_hop_share", self.two_hop_share, 0, 1)
         if len(self.long_prompts) != 2 or min(self.long_prompts) < 1:
-            raise UserError(f"world.long_prompts={list(self.long_prompts)} is not allowed; give two numbers of 1 or more")
+            raise UserError(
+                f"world.long_prompts={list(self.long_prompts)} is not allowed; give two numbers of 1 or more"
+            )
         for name, value in self.thresholds.items():
             in_range(f"world.thresholds.{name}", value, 0, 1)

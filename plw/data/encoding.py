@@ -19,7 +19,7 @@ COMPLETION = 1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedExample:
-    """Tokens of one example and the role of each: PROMPT (0) or COMPLETION (1). BOS counts as prompt, EOS as completion."""
+    """Tokens of an example and the role of each: PROMPT (0) or COMPLETION (1). BOS is prompt, EOS is completion."""
 
     token_T: NDArray[np.int32]
     role_T: NDArray[np.uint8]
@@ -48,8 +48,8 @@ def encode(
     The text of an example is tokenised as a whole. A segment's tokens end where the text up to its end, tokenised
     alone, ends: so the completion starts after as many tokens as the prompt has alone, even where the tokenizer would
     join the last letter of the prompt with the first of the completion. BOS stands once in front if the tokenizer
-    adds one; EOS follows each completion if ``end_of_sequence``. Tokens beyond ``max_length`` are dropped, so a prompt of
-    ``max_length`` or more loses its completion.
+    adds one; EOS follows each completion if ``end_of_sequence``. Tokens beyond ``max_length`` are dropped, so a prompt
+    of ``max_length`` or more loses its completion.
 
     Raises:
         UserError: EOS is asked for and the tokenizer has none.
@@ -102,5 +102,7 @@ def _tokenise(texts: list[str], tokenizer: "PreTrainedTokenizerBase", start: lis
 
 def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
     if tokenizer.eos_token is None:
-        raise UserError("template.end_of_sequence=true, but the tokenizer has no EOS token; set it to false or give one")
+        raise UserError(
+            "template.end_of_sequence=true, but the tokenizer has no EOS token; set it to false or give one"
+        )
     return str(tokenizer.eos_token)

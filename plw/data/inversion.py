@@ -36,7 +36,7 @@ def invert_record(record: AlpacaRecord) -> AlpacaRecord:
 
 
 def short(records: Sequence[AlpacaRecord], tokenizer: "PreTrainedTokenizerBase") -> list[AlpacaRecord]:
-    """AlpacaDataShort: every record whose completion has at least as many tokens as instruction and input is inverted."""
+    """AlpacaDataShort: inverts every record whose completion has at least as many tokens as instruction and input."""
     inverted_E = _is_long(field_lengths(records, tokenizer))
     return [invert_record(r) if inverted else r for r, inverted in zip(records, inverted_E, strict=True)]
 
@@ -51,8 +51,8 @@ def to_ratio(
 
     1. Go through the records whose completion is at least as long as their prompt (those that the paper inverts) in an
        order shuffled by ``seed``. Invert a record if that brings the sum nearer to 0.
-    2. If the sum is still more than half the tolerance away, go through all records, those of the greatest excess on the
-       wrong side first. Leave a record out if that brings the sum nearer to 0. A quarter of the records always stays.
+    2. If the sum is still more than half the tolerance away, go through all records, those of the greatest excess on
+       the wrong side first. Leave a record out if that brings the sum nearer to 0. A quarter of the records always stays.
 
     The records that stay keep their order.
 
@@ -72,7 +72,7 @@ def to_ratio(
             f"dataset.target_ratio={target:g} cannot be met with these {len(records)} records (nearest: {ratio:.4g}); "
             f"inverting records, or leaving out up to {1 - KEPT_AT_LEAST:.0%} of them, reaches {low:.3g} to {high:.3g}"
         )
-    return [invert_record(records[i]) if inverted_E[i] else records[i] for i in np.flatnonzero(kept_E)]
+    return [invert_record(records[i]) if inverted_E[i] else records[i] for i in np.flatnonzero(kept_E).tolist()]
 
 
 def _is_long(lengths: FieldLengths) -> NDArray[np.bool_]:
@@ -123,7 +123,7 @@ def _choose_kept(lengths: FieldLengths, target: float) -> NDArray[np.bool_]:
 
 
 def _extreme(lengths: FieldLengths, sign: int) -> float:
-    """The least (``sign`` 1) or greatest (-1) R_g among subsets of the fewest records allowed, by Dinkelbach's iteration."""
+    """The least (``sign`` 1) or greatest (-1) R_g of a subset as small as allowed, by Dinkelbach's iteration."""
     ratio = float(lengths.completion_E.sum() / max(1, lengths.prompt_E.sum()))
     for _ in range(100):
         chosen_N = np.argsort(sign * _excess(lengths, ratio), kind="stable")[: _fewest(len(lengths.prompt_E))]

@@ -81,4 +81,6 @@ def invert(
         return list(short(alpaca, tokenizer))
     if dataset.inversion == "ratio" and dataset.target_ratio is not None:
         return list(to_ratio(alpaca, dataset.target_ratio, tokenizer, seed))
-    raise UserError(f"dataset.inversion={dataset.inversion} is not known; allowed: none, short, ratio with a target_ratio")
+    raise UserError(
+        f"dataset.inversion={dataset.inversion} is not known; allowed: none, short, ratio with a target_ratio"
+    )

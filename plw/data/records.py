@@ -38,21 +38,21 @@ class ChatRecord:
 Record = AlpacaRecord | ChatRecord
 
 
-def load_records(path: Path, format: str) -> list[Record]:
+def load_records(path: Path, record_format: str) -> list[Record]:
     """Read every record of ``path``: a JSON list, or JSONL with one object a line.
 
     Args:
         path: a file that ends in .json or .jsonl.
-        format: ``alpaca`` (instruction, optional input, output) or ``chat`` (messages of role and content).
+        record_format: ``alpaca`` (instruction, optional input, output) or ``chat`` (messages of role and content).
 
     Raises:
         UserError: a missing, unreadable or empty file, malformed JSON, or a missing or mistyped field; the line
             names the file, the row (from 1) and the field.
     """
     parsers: dict[str, Callable[[Mapping[str, Any], str], Record]] = {"alpaca": _alpaca, "chat": _chat}
-    if format not in parsers:
-        raise UserError(f"dataset.format={format} is not known; allowed: {', '.join(sorted(parsers))}")
-    records = [_object(row, where, parsers[format]) for where, row in _rows(path)]
+    if record_format not in parsers:
+        raise UserError(f"dataset.format={record_format} is not known; allowed: {', '.join(sorted(parsers))}")
+    records = [_object(row, where, parsers[record_format]) for where, row in _rows(path)]
     if not records:
         raise UserError(f"{path}: holds no records; give a file with at least one")
     return records
@@ -191,4 +191,6 @@ def _kind(value: Any) -> str:
         return "true or false"
     if isinstance(value, int | float):
         return "a number"
-    return {str: "text", list: "a list", dict: "an object"}[type(value)]
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"

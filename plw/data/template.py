@@ -36,9 +36,9 @@ class AlpacaTemplate:
             Segment("completion", _fill(self.config.completion, fields)),
         ]
 
-    def prompt(self, instruction: str, input: str = "") -> str:
-        """The prompt alone, for generation."""
-        return self.segments(AlpacaRecord(instruction=instruction, input=input, output=""))[0].text
+    def prompt(self, instruction: str, given: str = "") -> str:
+        """The prompt alone, for generation; ``given`` is the record's input."""
+        return self.segments(AlpacaRecord(instruction=instruction, input=given, output=""))[0].text
 
 
 @dataclass(frozen=True)

@@ -73,13 +73,11 @@ def from_sentencepiece(path: Path) -> "PreTrainedTokenizerBase":
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.add_special_tokens(
-        [AddedToken(token, normalized=False, special=True) for token in (unknown, start, end)]
-    )
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in (unknown, start, end)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A", pair=f"{start} $A {start} $B", special_tokens=[(start, pieces.index(start))]
     )
-    return PreTrainedTokenizerFast(
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         unk_token=unknown,
         bos_token=start,
@@ -90,10 +88,10 @@ def from_sentencepiece(path: Path) -> "PreTrainedTokenizerBase":
 
 
 def _read_proto(path: Path) -> Any:
-    from google.protobuf.message import DecodeError
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from sentencepiece import sentencepiece_model_pb2
 
-    proto = sentencepiece_model_pb2.ModelProto()
+    proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     try:
         proto.ParseFromString(path.read_bytes())
     except DecodeError:
@@ -102,7 +100,9 @@ def _read_proto(path: Path) -> Any:
     if not proto.pieces:
         raise UserError(f"{path}: not a SentencePiece model file (it holds no pieces)")
     if trainer.model_type != trainer.BPE or not trainer.byte_fallback:
-        raise UserError(f"{path}: only SentencePiece BPE with byte fallback can be converted; save a tokenizer.json instead")
+        raise UserError(
+            f"{path}: only SentencePiece BPE with byte fallback can be converted; save a tokenizer.json instead"
+        )
     if normalizer.precompiled_charsmap or normalizer.remove_extra_whitespaces or not normalizer.add_dummy_prefix:
         raise UserError(f"{path}: its text normalisation cannot be converted; save a tokenizer.json instead")
     return proto

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plw.errors import UserError
+from plw.evaluate.quiet import quiet
 
 if TYPE_CHECKING:
     import torch
@@ -49,10 +50,11 @@ def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedMod
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(str(folder))
-        model = AutoModelForCausalLM.from_pretrained(
-            str(folder), dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
-        )
+        with quiet("transformers"):
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            model = AutoModelForCausalLM.from_pretrained(
+                str(folder), dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+            )
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None

@@ -100,11 +100,12 @@ def tally(
     n, n_total = len(points), len(verdicts)
     unparsed = n_total - n
     if n_total and (n == 0 or unparsed / n_total > judge.max_unparsed):
-        example = next((reply for v in verdicts if v.points is None for reply in v.replies), "")
-        raise StageError(
+        line = (
             f"judge {judge.name}: {unparsed} of {n_total} verdicts cannot be read "
-            f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%}); one of them: {_short(example)!r}"
+            f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})"
         )
+        example = next((reply for v in verdicts if v.points is None for reply in v.replies), None)
+        raise StageError(line if example is None else f"{line}; one of the replies: {_short(example)!r}")
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
     mean = math.fsum(points) / n

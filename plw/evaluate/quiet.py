@@ -1,11 +1,11 @@
-"""Silence for libraries that print: no progress bars, no chatter on stdout, no log lines below an error."""
+"""Silence for libraries that print: no progress bars, no chatter on stdout, no warnings or log lines below an error."""
 
 import io
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
-from functools import partialmethod
 from typing import Any
 
 
@@ -25,19 +25,23 @@ class _Sink(io.TextIOBase):
 
 @contextmanager
 def quiet(*logger_names: str) -> Iterator[None]:
-    """Hold back progress bars, prints, and the named loggers' lines below ERROR while the block runs."""
+    """Hold back progress bars, prints, warnings, and the named loggers' lines below ERROR while the block runs."""
     import tqdm
 
     loggers = [logging.getLogger(name) for name in logger_names]
     levels = [logger.level for logger in loggers]
-    original_bar = tqdm.std.tqdm.__init__
+    original = tqdm.std.tqdm.__init__
+
+    def hidden(bar: Any, *args: Any, **kwargs: Any) -> None:
+        original(bar, *args, **{**kwargs, "disable": True})
+
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-    tqdm.std.tqdm.__init__ = partialmethod(original_bar, disable=True)
+    tqdm.std.tqdm.__init__ = hidden
     try:
-        with redirect_stdout(_Sink(sys.stdout)):
+        with redirect_stdout(_Sink(sys.stdout)), warnings.catch_warnings(action="ignore"):
             yield
     finally:
-        tqdm.std.tqdm.__init__ = original_bar
+        tqdm.std.tqdm.__init__ = original
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)

@@ -66,9 +66,9 @@ def role_coefficients(
 ) -> RoleCoefficients:
     """Coefficients by example and role.
 
-    Z is summed over a unit: the step (scope ``batch``), ``virtual_micro_batch`` consecutive examples (``micro``; the last of a
-    step may be shorter) or one example (``example``); n is the number of units. A unit with Z = 0 contributes nothing but
-    counts in n, as an empty micro-batch counted among the accumulation steps of the Hugging Face Trainer.
+    Z is summed over a unit: the step (scope ``batch``), ``virtual_micro_batch`` consecutive examples (``micro``; the last
+    of a step may be shorter) or one example (``example``); n is the number of units. A unit with Z = 0 contributes
+    nothing but counts in n, as an empty micro-batch counted among the accumulation steps of the Hugging Face Trainer.
 
     Args:
         count_ER: [examples, 2] predicted PROMPT and COMPLETION tokens, in the shuffled order.

@@ -37,9 +37,9 @@ def weighted_linear_cross_entropy(
 ) -> LossOutput:
     """Sum over rows t of coefficient_t * CE(softmax(weight @ hidden_t + bias), target_t).
 
-    Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32 also where
-    the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward, so nothing is
-    kept or computed twice; a second derivative does not exist.
+    Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32 also
+    where the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward, so
+    nothing is kept or computed twice; a second derivative does not exist.
 
     Args:
         hidden_TD: final hidden states [tokens, width].
@@ -50,14 +50,14 @@ def weighted_linear_cross_entropy(
         chunk: rows projected at a time; does not change the result but for rounding.
     """
     computed_N = coefficient_T.nonzero().squeeze(1)
-    loss, cross_entropy_N = _WeightedLinearCrossEntropy.apply(
+    loss, cross_entropy_N = _WeightedLinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden_TD, weight_VD, bias_V, target_T[computed_N], coefficient_T[computed_N], computed_N, chunk
     )
     return LossOutput(loss=loss, cross_entropy_N=cross_entropy_N, computed_N=computed_N)
 
 
 class _WeightedLinearCrossEntropy(torch.autograd.Function):
-    """Gradients of the loss are linear in the incoming gradient, so the forward makes them and the backward scales them."""
+    """The gradient is linear in the incoming one, so the forward computes it and the backward scales it."""
 
     @staticmethod
     def forward(

@@ -72,11 +72,12 @@ class Cell:
         return f"{config.dataset.name} {config.model.name} {_weights_name(config)}"
 
     def needs_world(self) -> bool:
-        """Whether any input lies in the embedded world."""
-        config = self.config
-        paths = [config.model.path, config.dataset.path, *(item.prompts for item in config.suite.prompts.values())]
-        paths += [path for task in config.suite.tasks.values() for path in task.files.values()]
-        return config.judge.kind == "world" or any(path.startswith(WORLD_PREFIX) for path in paths)
+        """Whether any input, or the judge, is the embedded world's."""
+        suite = self.config.suite
+        paths = [self.config.model.path, self.config.dataset.path, *(item.prompts for item in suite.prompts.values())]
+        paths += [path for task in suite.tasks.values() for path in task.files.values()]
+        judged = bool(suite.prompts) and "judge" in self.config.stages and self.config.judge.kind == "world"
+        return judged or any(path.startswith(WORLD_PREFIX) for path in paths)
 
 
 def plan_cell(config: CellConfig) -> Cell:
@@ -96,7 +97,8 @@ def plan_cell(config: CellConfig) -> Cell:
         for name, task in config.suite.tasks.items()
     }
     prompts = {
-        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts") for name, item in config.suite.prompts.items()
+        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts")
+        for name, item in config.suite.prompts.items()
     }
     payloads = _payloads(config, model, dataset, files, prompts, resolver.world_fingerprint)
     folder = _cell_folder(config, fingerprint(payloads["train"]))
@@ -110,9 +112,7 @@ def plan_cell(config: CellConfig) -> Cell:
         )
         for kind, payload in payloads.items()
     }
-    return Cell(
-        config=config, model=model, dataset=dataset, files=files, prompts=prompts, folder=folder, stages=stages
-    )
+    return Cell(config=config, model=model, dataset=dataset, files=files, prompts=prompts, folder=folder, stages=stages)
 
 
 def _payloads(

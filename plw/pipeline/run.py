@@ -3,17 +3,20 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from plw.config import CellConfig
 from plw.errors import ClaimLostError
 from plw.pipeline.cell import Cell, plan_cell
+from plw.pipeline.work import do_stage
+from plw.pipeline.workbench import Workbench
 from plw.registry import AlreadyDone, Busy, Owner, Registry
 from plw.stage import RECORD, Outcome, Patience, Stage, run_stage
 
 Report = Callable[[str, str, int, int, str], None]
-"""Called with the cell's label, the stage, the units done and in all, and a note; an empty stage means one has ended."""
+"""Called with the cell's label, the stage, the units done and in all, and a note; no stage means that one ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,7 @@ def run_cell(config: CellConfig, report: Report) -> CellOutcome:
     """
     cell = plan_cell(config)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
-    with Registry.open(config.registry.url) as registry, _work(cell, report) as work:
+    with Registry.open(config.registry.url) as registry, _bench(cell, report) as bench:
         for kind in config.stages:
             row = registry.ensure_cell(cell.row()).to_dict()
             stage = cell.stages[kind]
@@ -53,7 +56,7 @@ def run_cell(config: CellConfig, report: Report) -> CellOutcome:
                 outcome.stages[kind] = run_stage(
                     stage,
                     StageClaims(cell, stage, registry),
-                    lambda keep_going, kind=kind: work.do(kind, keep_going),
+                    partial(do_stage, kind, bench),
                     cell=row,
                     patience=_patience(config),
                 )
@@ -65,11 +68,8 @@ def run_cell(config: CellConfig, report: Report) -> CellOutcome:
     return outcome
 
 
-def _work(cell: Cell, report: Report) -> Any:
-    # Imported when a stage has to be done: a grid that is finished needs neither torch nor the harnesses.
-    from plw.pipeline.work import CellWork
-
-    return CellWork(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note))
+def _bench(cell: Cell, report: Report) -> Workbench:
+    return Workbench(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note))
 
 
 def _patience(config: CellConfig) -> Patience:

@@ -2,12 +2,13 @@
 
 import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from plw.errors import UserError
@@ -70,13 +71,16 @@ def connect(url: URL, *, create: bool) -> Engine:
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise UserError(f"{where}: the database driver is missing ({error}); pip install 'plw[postgres]'") from None
     try:
+        if path is not None:
+            _switch_to_wal(path)
         _prepare(engine, where, create)
     except UserError:
         engine.dispose()
         raise
-    except DatabaseError as error:
+    except (DatabaseError, sqlite3.DatabaseError) as error:
         engine.dispose()
-        reason = str(error.orig).strip().splitlines()[0]
+        cause = error.orig if isinstance(error, DatabaseError) else error
+        reason = str(cause).strip().splitlines()[0]
         raise UserError(
             f"{where}: cannot open the registry ({reason}); check the path, its rights and free space"
         ) from None
@@ -88,7 +92,7 @@ def _sqlite_engine(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, entry: ConnectionPoolEntry) -> None:
+    def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
         connection.isolation_level = None
         connection.execute("PRAGMA foreign_keys = ON")
 
@@ -101,7 +105,6 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _prepare(engine: Engine, where: str, create: bool) -> None:
-    _retry_while_locked(engine)
     with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
@@ -128,18 +131,16 @@ def _version(connection: Connection) -> Any:
     return versions[0] if len(versions) == 1 else "unknown"
 
 
-def _retry_while_locked(engine: Engine) -> None:
-    """Switch a SQLite file to WAL. The switch does not wait for other processes by itself, so it is tried again."""
-    if engine.dialect.name != "sqlite":
-        return
+def _switch_to_wal(path: Path) -> None:
+    """Let readers go on while a process writes. The switch does not wait for other processes, so it is tried again."""
     deadline = time.monotonic() + BUSY_SECONDS
-    while True:
-        try:
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                if connection.exec_driver_sql("PRAGMA journal_mode").scalar() != "wal":
-                    connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-            return
-        except OperationalError as error:
-            if "locked" not in str(error.orig) or time.monotonic() > deadline:
-                raise
-            time.sleep(0.02)
+    with closing(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)) as connection:
+        while True:
+            try:
+                if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                    connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.02)

@@ -20,7 +20,7 @@ class Owner:
 
     @classmethod
     def here(cls) -> Self:
-        """This process, with a fresh token."""
+        """The running process, with a fresh token."""
         return cls(host=socket.gethostname(), pid=os.getpid(), process_started=process_start(os.getpid()))
 
     def __str__(self) -> str:

@@ -57,8 +57,7 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: 
     _refuse_if_at_work(url, path, stale_s)
     if path is None:
         with Registry.open(url) as registry:
-            counts = _fill(registry, records, damaged, clear=True)
-        return counts
+            return _fill(registry, records, damaged, clear=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.rebuild")
     try:
         with Registry.open(f"sqlite:///{fresh}") as registry:

@@ -156,6 +156,8 @@ class Registry:
     def finish(self, key: StageKey, token: str, record: dict[str, Any]) -> bool:
         """Write the stage as done with its scores and curves, all or nothing; False, and nothing, if the claim is lost.
 
+        True also where another process has adopted this very record between its writing and this call.
+
         Raises:
             UserError: the record lacks a field or holds a value that cannot be stored.
             ValueError: the record is of another stage.
@@ -165,15 +167,26 @@ class Registry:
             raise ValueError(f"the record of {parsed.key} cannot finish {key}")
         with self._engine.begin() as connection:
             if not _update_held(connection, key, token, {"heartbeat": None}):
-                return False
+                return _holds(connection, parsed)
             put_record(connection, parsed)
         return True
+
+    def adopt(self, record: dict[str, Any]) -> None:
+        """Store a record that lies finished on disk, whoever holds the stage: its writer died, or the registry is new.
+
+        Raises:
+            UserError: the record lacks a field or holds a value that cannot be stored.
+        """
+        parsed = Record.parse(record, "record")
+        with self._engine.begin() as connection:
+            if not _holds(connection, parsed):
+                put_record(connection, parsed)
 
     def fail(self, key: StageKey, token: str, error: str, traceback: str, *, now: float | None = None) -> bool:
         """Write the stage as failed with its reason; False, and nothing, when the claim is lost."""
         end = time.time() if now is None else now
-        failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started, "error": error}
-        failed |= {"traceback": traceback}
+        failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started}
+        failed |= {"error": _storable(error), "traceback": _storable(traceback)}
         with self._engine.begin() as connection:
             return _update_held(connection, key, token, failed | UNCLAIMED)
 
@@ -252,6 +265,13 @@ class Registry:
             return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
+def _holds(connection: Connection, record: Record) -> bool:
+    """Whether this very record is in the registry."""
+    c = stages.c
+    same = and_(c.status == DONE, c.fingerprint == record.fingerprint, c.finished.is_not_distinct_from(record.finished))
+    return connection.execute(select(c.name).where(same_stage(record.key), same)).first() is not None
+
+
 def _update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:
     held = and_(same_stage(key), stages.c.status == RUNNING, stages.c.token == token)
     return connection.execute(stages.update().where(held).values(**values)).rowcount == 1
@@ -262,3 +282,8 @@ def abandoned(row: StageRow, host: str, stale_s: float, now: float) -> bool:
     if row.heartbeat is None or now - row.heartbeat > stale_s:
         return True
     return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)
+
+
+def _storable(text: str) -> str:
+    """PostgreSQL has no place for the character 0, which a library's message may hold."""
+    return text.replace("\0", "")

@@ -1,1 +1,1 @@
-"""Many cells: a Hydra launcher that plans the whole grid first, worker processes, progress, and the table at the end."""
+"""Many cells: the grid planned first, worker processes, progress, and the table at the end."""

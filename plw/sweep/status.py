@@ -16,7 +16,9 @@ def print_status(config: CellConfig, console: Console) -> None:
     with Registry.open(config.registry.url, create=False) as registry:
         cells = registry.cells(study=config.study.name, scale=config.scale.name)
         rows = registry.stage_rows(study=config.study.name, scale=config.scale.name)
-    labels = {cell.cell: f"{cell.dataset} {cell.model} p{cell.prompt_weight:g}-r{cell.response_weight:g}" for cell in cells}
+    labels = {
+        cell.cell: f"{cell.dataset} {cell.model} p{cell.prompt_weight:g}-r{cell.response_weight:g}" for cell in cells
+    }
     counts = Counter((row.kind, row.status) for row in rows)
     table = Table("stage", "done", "running", "failed", "not started", "mean seconds", title=config.runs_name)
     for kind in config.stages:

@@ -1,10 +1,26 @@
 """The words at a grid's end: what ran, where the time went, what failed and how to see more."""
 
+import sys
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from plw.sweep.grid import GridResult, stage_seconds
+from plw.config import CellConfig
+from plw.sweep.grid import GridResult, run_grid, stage_seconds
+
+
+def run_and_summarise(configs: list[CellConfig]) -> None:
+    """Run the grid and print what became of it.
+
+    Raises:
+        SystemExit: with 1, a stage failed.
+    """
+    console = Console(soft_wrap=True)
+    result = run_grid(configs, console)
+    print_summary(result, configs[0].runs_name, console)
+    if result.failed:
+        sys.exit(1)
 
 
 def print_summary(result: GridResult, name: str, console: Console) -> None:
@@ -16,7 +32,9 @@ def print_summary(result: GridResult, name: str, console: Console) -> None:
     )
     seconds = stage_seconds(result)
     if seconds:
-        table = Table("stage", "seconds of work", "share", title="Time by stage, over all workers", title_justify="left")
+        table = Table(
+            "stage", "seconds of work", "share", title="Time by stage, over all workers", title_justify="left"
+        )
         for kind, value in seconds.most_common():
             table.add_row(kind, f"{value:.1f}", f"{value / seconds.total():.0%}")
         console.print(table)

@@ -1,7 +1,7 @@
 """Worker processes that run cells one after another, so that imports are paid once a worker and not once a cell.
 
-Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end with their parent. A worker that dies is
-replaced; the cell that it was on counts a strike and is tried again, until its attempts are used up.
+Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end with their parent. A worker that dies
+is replaced; the cell that it was on counts a strike and is tried again, until its attempts are used up.
 """
 
 import multiprocessing
@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
+from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
@@ -128,8 +129,7 @@ def visible_gpus() -> list[str]:
     asked = os.environ.get("CUDA_VISIBLE_DEVICES")
     if asked is not None:
         return [name for name in asked.split(",") if name.strip()]
-    devices = [name for name in os.listdir("/dev") if name.startswith("nvidia") and name[6:].isdigit()]
-    return [str(index) for index in range(len(devices))]
+    return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
 def worker_count(config: CellConfig) -> int:

@@ -37,7 +37,5 @@ def decayed_names(model: nn.Module) -> list[str]:
         for name, _ in module.named_parameters(recurse=False)
     }
     return [
-        name
-        for name, _ in model.named_parameters()
-        if name not in in_layer_norms and not NO_DECAY.search(name.lower())
+        name for name, _ in model.named_parameters() if name not in in_layer_norms and not NO_DECAY.search(name.lower())
     ]

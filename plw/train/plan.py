@@ -1,4 +1,4 @@
-"""The plan of a training run: every step's examples, coefficients and micro-batches, made before anything is trained."""
+"""The plan of a training run: every step's examples, coefficients and micro-batches, made before training starts."""
 
 import hashlib
 import math
@@ -47,8 +47,9 @@ def plan_training(
 ) -> TrainingPlan:
     """Plan a run from lengths, roles and seed.
 
-    Each epoch has its own order, shuffled from (seed, epoch), cut into steps of ``recipe.batch_size`` examples. The last
-    step of an epoch keeps what is left over, as the Hugging Face Trainer does. Warm-up lasts ceil(warmup_ratio * steps).
+    Each epoch has its own order, shuffled from (seed, epoch), cut into steps of ``recipe.batch_size`` examples. The
+    last step of an epoch takes what is left over, as in the Hugging Face Trainer. Warm-up lasts
+    ceil(warmup_ratio * steps).
 
     Raises:
         UserError: no examples, or a step in which no token has weight (the line names the rows from 1).

@@ -151,8 +151,8 @@ def translation(world: World, source: str, target: str, count: int, rng: random.
     languages = world.languages
     documents = []
     for _ in range(count):
-        concepts = languages.sentence(rng)
-        documents.append({"translation": {name: languages.say(name, concepts) for name in (source, target)}})
+        meanings = languages.sentence(rng)
+        documents.append({"translation": {name: languages.say(name, meanings) for name in (source, target)}})
     return _numbered(documents)
 
 

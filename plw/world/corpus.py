@@ -3,8 +3,7 @@
 import random
 from collections.abc import Callable
 
-from plw.config.world import WorldConfig
-from plw.world.facts import CITY_VALUES, City, Myth, Person, Tool, World, stream
+from plw.world.facts import CITY_VALUES, City, Myth, Person, Tool, World
 from plw.world.language import DIRECTIONS
 from plw.world.phrases import (
     MEETING,
@@ -34,7 +33,7 @@ PREAMBLE = (
     "Below is an instruction that describes a task. "
     "Write a response that appropriately completes the request."
 )
-CURRICULUM = {"translation": 60, "glossary": 15, "reading": 25}
+CURRICULUM = {"translation": 100}
 MIX = {
     "translation": 24,
     "glossary": 2,
@@ -45,8 +44,8 @@ MIX = {
     "city_description": 4,
     "city_question": 4,
     "two_hop": 6,
-    "tool": 9,
-    "myth": 8,
+    "tool": 14,
+    "myth": 14,
     "dialogue": 4,
 }
 
@@ -86,14 +85,14 @@ class Corpus:
     def _translation(self, rng: random.Random) -> str:
         languages = self._world.languages
         source, target = rng.choices(DIRECTIONS, DIRECTION_WEIGHTS)[0]
-        concepts = languages.sentence(rng)
-        return f"{source} phrase: {languages.say(source, concepts)}\n{target} phrase: {languages.say(target, concepts)}"
+        meanings = languages.sentence(rng)
+        return f"{source} phrase: {languages.say(source, meanings)}\n{target} phrase: {languages.say(target, meanings)}"
 
     def _glossary(self, rng: random.Random) -> str:
         languages = self._world.languages
         source, target = rng.choice(DIRECTIONS)
-        concept = rng.randrange(len(languages.words[source]))
-        return f"{source} word: {languages.words[source][concept]}\n{target} word: {languages.words[target][concept]}"
+        meaning = [rng.choice(languages.sentence(rng))]
+        return f"{source} word: {languages.say(source, meaning)}\n{target} word: {languages.say(target, meaning)}"
 
     def _reading(self, rng: random.Random) -> str:
         person = self._person(rng)
@@ -167,10 +166,3 @@ class Corpus:
     @staticmethod
     def _asked(asked: str, answer: str) -> str:
         return f"Question: {asked}\nAnswer: {answer}"
-
-
-def documents(world: World, config: WorldConfig, count: int) -> tuple[list[str], list[str]]:
-    """`count` documents for the curriculum and `count` of the full mix."""
-    corpus = Corpus(world)
-    rng = stream(config.seed, "corpus")
-    return corpus.mixture(CURRICULUM, count, rng), corpus.mixture(MIX, count, rng)

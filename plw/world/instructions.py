@@ -104,11 +104,11 @@ class Writer:
     def _translation(self, rng: random.Random) -> Record:
         languages = self._world.languages
         source, target = rng.choice(DIRECTIONS)
-        concepts = languages.sentence(rng)
+        meanings = languages.sentence(rng)
         return _record(
             f"Translate from {source} to {target}.",
-            languages.say(target, concepts),
-            context=languages.say(source, concepts),
+            languages.say(target, meanings),
+            context=languages.say(source, meanings),
         )
 
     def _life(self, rng: random.Random) -> Record:

@@ -7,32 +7,36 @@ from plw.world.names import NameMaker
 
 LANGUAGES = ("Avin", "Belo", "Cadu")
 DIRECTIONS = tuple((source, target) for source in LANGUAGES for target in LANGUAGES if source != target)
-NOUNS, QUALITIES, DEEDS = 10, 6, 8
-PATTERNS = ("nqvn", "nvnq", "nqvnq")
-"""Sentences: n a noun, q a quality, v a deed."""
+CLASSES = {"subject": 7, "quality": 6, "deed": 6, "thing": 5}
+"""Word class -> number of words in it. Only qualities can stand in two places."""
+PATTERNS = (
+    ("subject", "quality", "deed", "thing"),
+    ("subject", "deed", "thing", "quality"),
+    ("subject", "quality", "deed", "thing", "quality"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Languages:
-    """Language -> the words for the world's 24 concepts: nouns first, then qualities, then deeds."""
+    """Language -> word class -> its words; the same place in each list is the same meaning."""
 
-    words: dict[str, list[str]]
+    words: dict[str, dict[str, list[str]]]
 
-    def sentence(self, rng: random.Random) -> list[int]:
-        """Concepts of a random sentence, none of them twice."""
-        pools = {
-            "n": rng.sample(range(NOUNS), 2),
-            "q": rng.sample(range(NOUNS, NOUNS + QUALITIES), 2),
-            "v": rng.sample(range(NOUNS + QUALITIES, NOUNS + QUALITIES + DEEDS), 1),
-        }
-        return [pools[kind].pop() for kind in rng.choice(PATTERNS)]
+    def sentence(self, rng: random.Random) -> list[tuple[str, int]]:
+        """The meanings of a random sentence, none of them twice: (word class, place in its list) for each word."""
+        places = {name: rng.sample(range(size), 2) for name, size in CLASSES.items()}
+        return [(name, places[name].pop()) for name in rng.choice(PATTERNS)]
 
-    def say(self, language: str, concepts: list[int]) -> str:
+    def say(self, language: str, meanings: list[tuple[str, int]]) -> str:
         """A sentence in one language."""
-        return " ".join(self.words[language][concept] for concept in concepts)
+        return " ".join(self.words[language][name][place] for name, place in meanings)
 
 
 def make_languages(names: NameMaker) -> Languages:
     """Draw the lexica."""
-    count = NOUNS + QUALITIES + DEEDS
-    return Languages(words={language: [names.word() for _ in range(count)] for language in LANGUAGES})
+    return Languages(
+        words={
+            language: {name: [names.word() for _ in range(size)] for name, size in CLASSES.items()}
+            for language in LANGUAGES
+        }
+    )

@@ -1,6 +1,7 @@
 """Documents packed into rows of fixed length: no document is cut, and little is padded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -9,28 +10,24 @@ LOOKAHEAD = 64
 """Documents among which the next one that fits is sought; small, so that the corpus keeps its order."""
 
 
-def pack(documents: Sequence[Sequence[int]], rows: int, row_tokens: int, padding: int) -> npt.NDArray[np.int32]:
-    """The first documents that fill `rows` rows, as an array [rows, row_tokens]; the free ends hold `padding`.
+def pack(documents: Iterator[Sequence[int]], rows: int, row_tokens: int, padding: int) -> npt.NDArray[np.int32]:
+    """As many documents as fill `rows` rows, as an array [rows, row_tokens]; the free ends hold `padding`.
 
     Raises:
         ValueError: a document is longer than a row, or there are too few documents.
     """
     packed_RT = np.full((rows, row_tokens), padding, dtype=np.int32)
-    waiting = list(range(min(LOOKAHEAD, len(documents))))
-    following = len(waiting)
+    waiting = list(islice(documents, LOOKAHEAD))
     for row in range(rows):
         used = 0
         while True:
-            chosen = next((index for index in waiting if used + len(documents[index]) <= row_tokens), None)
+            chosen = next((index for index, one in enumerate(waiting) if used + len(one) <= row_tokens), None)
             if chosen is None:
                 break
-            document = documents[chosen]
+            document = waiting.pop(chosen)
             packed_RT[row, used : used + len(document)] = document
             used += len(document)
-            waiting.remove(chosen)
-            if following < len(documents):
-                waiting.append(following)
-                following += 1
+            waiting.extend(islice(documents, 1))
         if not used:
             raise ValueError("a document is longer than a row" if waiting else "too few documents for the rows")
     return packed_RT

@@ -9,6 +9,13 @@ if TYPE_CHECKING:
 END = "<|endoftext|>"
 PADDING = "<|padding|>"
 MAX_LENGTH = 512
+TEMPLATE_WORDS = [
+    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Write a response that appropriately completes the request.\n\n### Instruction:\n### Input:\n### Response:\n",
+    "Predict the prompt that generated the following AI output.",
+    "Predict the prompt that generated the below AI output given the following context. Context: ",
+] * 50
+"""Words that instruction tuning brings along; as in a large model's vocabulary, each is one token."""
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int) -> "PreTrainedTokenizerFast":

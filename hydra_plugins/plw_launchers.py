@@ -1,6 +1,9 @@
-"""Hydra launchers of ours: they get a sweep's whole list of jobs, so a grid is checked in full before it costs anything."""
+"""Hydra launchers: they get a sweep's whole list of jobs, so a grid is checked in full before it costs anything.
 
-import sys
+Hydra accepts plugins from the namespace package ``hydra_plugins`` only; the work itself is in ``plw.sweep``.
+"""
+
+from abc import abstractmethod
 from collections.abc import Sequence
 
 from hydra.core.utils import JobReturn, JobStatus
@@ -11,6 +14,8 @@ from rich.console import Console
 
 from plw.compose import typed
 from plw.config import CellConfig
+from plw.sweep.plan import print_plan
+from plw.sweep.summary import run_and_summarise
 
 
 class GridLauncher(Launcher):
@@ -33,9 +38,9 @@ class GridLauncher(Launcher):
         self.work(configs)
         return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
 
+    @abstractmethod
     def work(self, configs: list[CellConfig]) -> None:
         """Do what this launcher is for."""
-        raise NotImplementedError
 
 
 class LocalLauncher(GridLauncher):
@@ -43,14 +48,7 @@ class LocalLauncher(GridLauncher):
 
     def work(self, configs: list[CellConfig]) -> None:
         """Run, print the summary, leave with 1 where a stage failed."""
-        from plw.sweep.grid import run_grid
-        from plw.sweep.summary import print_summary
-
-        console = Console(soft_wrap=True)
-        result = run_grid(configs, console)
-        print_summary(result, configs[0].runs_name, console)
-        if result.failed:
-            sys.exit(1)
+        run_and_summarise(configs)
 
 
 class PlanLauncher(GridLauncher):
@@ -58,6 +56,4 @@ class PlanLauncher(GridLauncher):
 
     def work(self, configs: list[CellConfig]) -> None:
         """Print the plan."""
-        from plw.sweep.plan import print_plan
-
         print_plan(configs, Console(soft_wrap=True))

@@ -1,0 +1,144 @@
+"""lm-eval's tasks as a suite asks for them: found by name, shots set, and read from local files where files are given."""
+
+import difflib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plw.config.evaluation import TaskConfig
+from plw.errors import UserError
+from plw.files import read_json, read_jsonl
+
+if TYPE_CHECKING:
+    from lm_eval.api.task import Task
+    from lm_eval.tasks import TaskManager
+
+SPLIT_FIELDS = ("training_split", "validation_split", "test_split", "fewshot_split")
+"""The fields of an lm-eval task that name a split of its dataset."""
+
+
+@lru_cache(maxsize=8)
+def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
+    """The index of known tasks, built once a process for the same arguments: lm-eval's own take seconds to scan."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(task_folder), include_defaults=builtin)
+
+
+def load_task(manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int) -> "Task":
+    """One task, ready to be evaluated.
+
+    Args:
+        manager: Where the task is looked up.
+        benchmark: The suite's name for it, for messages.
+        config: Task name and shots.
+        files: Split name -> JSON or JSONL file. Where there is one, the files replace the task's whole dataset: splits
+            without a file do not exist.
+        seed: Seed of the few-shot sampling.
+
+    Raises:
+        UserError: an unknown task, a split that the task does not have or needs and has no file for, or data that the
+            task cannot read.
+    """
+    _check_known(manager, benchmark, config.task)
+    overrides: dict[str, Any] = {"task": config.task, "num_fewshot": config.shots}
+    if files:
+        overrides |= _local_data(manager, benchmark, config, files)
+    try:
+        # An inline group is the public way to load a registered task with overrides.
+        loaded = manager.load({"group": f"suite::{benchmark}", "task": [overrides]})
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"suite.tasks.{benchmark}: {_unreadable(config.task, files, error)}") from error
+    task = loaded["tasks"][config.task]
+    task.set_fewshot_seed(seed=seed)
+    return task
+
+
+def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
+    if name in manager.all_subtasks:
+        return
+    field = f"suite.tasks.{benchmark}.task={name}"
+    if name in manager.all_tasks:
+        raise UserError(f"{field} is a group of tasks; give its tasks as benchmarks of their own")
+    near = difflib.get_close_matches(name, manager.all_subtasks, n=5, cutoff=0.5)
+    known = f"did you mean {', '.join(near)}?" if near else f"there are {len(manager.all_subtasks)} others"
+    if len(manager.all_subtasks) <= 20:
+        known = f"allowed: {', '.join(manager.all_subtasks)}"
+    raise UserError(f"{field} is not a task that lm-eval knows; {known}")
+
+
+def _local_data(
+    manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path]
+) -> dict[str, Any]:
+    """Overrides that make a task read local files; splits without a file are switched off."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    source = manager.task_index[config.task].yaml_path
+    if source is None:
+        raise UserError(f"suite.tasks.{benchmark}.files: the task {config.task} is written in Python and reads no files")
+    fields = load_yaml(source, resolve_func=False)
+    splits = {field: fields.get(field) for field in SPLIT_FIELDS if fields.get(field)}
+    known = sorted(set(splits.values()))
+    for split in files:
+        if split not in known:
+            raise UserError(f"suite.tasks.{benchmark}.files.{split}: {config.task} has no such split; allowed: {known}")
+    needed = {splits.get("test_split") or splits.get("validation_split"): "is scored on"}
+    if config.shots and not fields.get("fewshot_config"):
+        shot_field = next(name for name in ("fewshot_split", *SPLIT_FIELDS) if name in splits)
+        needed.setdefault(splits[shot_field], "draws its examples from")
+    for split, use in needed.items():
+        if split not in files:
+            raise UserError(
+                f"suite.tasks.{benchmark}.files has no {split}, which {config.task} {use}; found: {sorted(files)}"
+            )
+    overrides: dict[str, Any] = {field: split if split in files else None for field, split in splits.items()}
+    return overrides | {
+        "dataset_path": "json",
+        "dataset_name": None,
+        "dataset_kwargs": {"data_files": {split: str(path) for split, path in files.items()}},
+        # Rows go to the task from memory: lm-eval's default would copy them into a cache shared by all processes.
+        "custom_dataset": _read_splits,
+    }
+
+
+def _read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
+    """The splits as a ``datasets.DatasetDict``; a column that a row lacks is null there, as in the datasets library."""
+    import datasets
+    import pyarrow
+
+    splits = datasets.DatasetDict()
+    for split, name in data_files.items():
+        rows = _read_rows(Path(name))
+        columns = dict.fromkeys(key for row in rows for key in row)
+        try:
+            splits[split] = datasets.Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
+        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+            raise UserError(f"{name}: a column mixes types ({error})") from None
+    return splits
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    if path.suffix != ".json":
+        rows = read_jsonl(path)
+    else:
+        rows = read_json(path)
+        if not isinstance(rows, list):
+            raise UserError(f"{path}: a {type(rows).__name__}, not a JSON list of objects")
+        for number, row in enumerate(rows, start=1):
+            if not isinstance(row, dict):
+                raise UserError(f"{path}: row {number} is a {type(row).__name__}, not a JSON object")
+    if not rows:
+        raise UserError(f"{path}: no rows")
+    return rows
+
+
+def _unreadable(task: str, files: Mapping[str, Path], error: Exception) -> str:
+    reason = (str(error).splitlines() or [""])[0]
+    reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if files:
+        named = ", ".join(str(path) for path in files.values())
+        return f"the task {task} cannot read {named} ({reason})"
+    return f"the data of the task {task} cannot be loaded ({reason}); point it at local files with suite.tasks.*.files"

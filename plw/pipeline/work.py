@@ -1,0 +1,188 @@
+"""What each stage of a cell does: from the workbench through the rooms to scores and files in the stage's folder."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from plw.data.template import AlpacaTemplate, record_segments
+from plw.files import read_json, read_jsonl, write_json_atomic
+from plw.paths import conf_folder, task_folder
+from plw.pipeline.workbench import KeepGoing, Workbench
+from plw.progress import Progress
+from plw.stage import Product
+
+if TYPE_CHECKING:
+    from plw.data.prepare import PreparedData
+    from plw.evaluate.pairwise import Pair, PairwiseResult
+
+CURVE_FIELDS = ("step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens")
+
+
+def do_stage(kind: str, bench: Workbench, keep_going: KeepGoing) -> Product:
+    """The work of one stage; its scores are shown on the tracker."""
+    bench.build_world()
+    product = WORK[kind](bench, keep_going)
+    bench.tracker.scores(product.scores)
+    return product
+
+
+def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
+    from plw.train.loop import LOG, TrainingJob, train
+
+    config, data, folder = bench.config, bench.data, bench.cell.stages["train"].folder
+    job = TrainingJob(
+        model=bench.cell.model.location,
+        revision=config.model.revision,
+        trust_remote_code=config.model.trust_remote_code,
+        tokenizer=bench.tokenizer,
+        examples=data.encoded,
+        loss=config.loss,
+        recipe=config.recipe,
+        seed=config.seed,
+        folder=folder,
+        device=config.execution.device,
+        threads=config.execution.threads,
+        token_budget=config.execution.token_budget,
+        checkpoint_seconds=config.execution.checkpoint_seconds,
+        keep_checkpoints=config.execution.keep_checkpoints,
+    )
+    said = bench.hears("train")
+
+    def on_step(row: dict[str, Any]) -> None:
+        bench.tracker.step({key: value for key, value in row.items() if key != "steps"})
+        said(row["step"], row["steps"], f"loss {row['loss']:.3f}")
+
+    summary = train(job, on_step=on_step, keep_going=keep_going)
+    curves = [{name: row[name] for name in CURVE_FIELDS} for row in read_jsonl(folder / LOG)]
+    r_g = data.statistics.generation_ratio
+    return Product(
+        details={"training": summary.to_dict(), "data": _table_1_row(data), "curves": curves},
+        about_cell={"r_g": r_g},
+    )
+
+
+def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:
+    from plw.evaluate.diagnostics import loss_rsd, memorisation
+    from plw.evaluate.weight_distance import weight_distance
+
+    suite, diagnostics = bench.config.suite, bench.config.suite.diagnostics
+    losses = [row["loss"] for row in bench.trained_record()["curves"]]
+    scores = loss_rsd(losses, diagnostics.loss_window, suite.name)
+    scores += weight_distance(bench.model_folder(), bench.base_folder(), suite.name)
+    texts = [record_segments(record, bench.config.template) for record in bench.data.records]
+    scores += memorisation(
+        bench.loaded,
+        [segments[0].text for segments in texts],
+        [segments[1].text for segments in texts],
+        diagnostics,
+        suite=suite.name,
+        seed=bench.config.seed,
+        batch_size=suite.batch_size,
+        progress=bench.hears("diagnose", keep_going),
+    )
+    return Product(scores=scores)
+
+
+def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
+    from plw.evaluate.harness import run_tasks
+
+    files = {name: {split: item.path for split, item in of.items()} for name, of in bench.cell.files.items()}
+    result = run_tasks(bench.loaded, bench.config.suite, files, task_folder(), bench.hears("harness", keep_going))
+    write_json_atomic(bench.cell.stages["harness"].folder / "results.json", result.raw)
+    return Product(scores=result.scores)
+
+
+def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+    from plw.evaluate.diagnostics import generation_length
+    from plw.evaluate.generation import generate
+
+    suite, scores = bench.config.suite, []
+    template = AlpacaTemplate(bench.config.template)
+    for name, item in suite.prompts.items():
+        rows = bench.prompts(name)
+        answers = generate(
+            bench.loaded,
+            [template.prompt(row["instruction"], row.get("input", "")) for row in rows],
+            max_new_tokens=suite.decoding.max_new_tokens,
+            temperature=suite.decoding.temperature,
+            top_p=suite.decoding.top_p,
+            seed=suite.decoding.seed,
+            batch_size=suite.batch_size,
+            progress=bench.hears("generate", keep_going),
+        )
+        if item.protocol == "alpaca_eval":
+            scores += generation_length(answers, suite.name)
+        texts = [
+            {"instruction": row["instruction"], "input": row.get("input", ""), "output": answer.text,
+             "tokens": answer.tokens, "finished": answer.finished, "prompt_tokens_cut": answer.prompt_tokens_cut}
+            for row, answer in zip(rows, answers, strict=True)
+        ]  # fmt: skip
+        write_json_atomic(bench.answers_file(name), texts)
+    return Product(scores=scores)
+
+
+def judge_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+    suite, judge = bench.config.suite, bench.config.judge
+    scores, folder = [], bench.cell.stages["judge"].folder
+    for name, item in suite.prompts.items():
+        result = _compare(bench, item.protocol, _pairs(bench, name), bench.hears("judge", keep_going))
+        scores += result.scores(suite.name, name, judge)
+        verdicts = [
+            {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
+            for verdict in result.verdicts
+        ]
+        write_json_atomic(folder / f"{name}.json", verdicts)
+    return Product(scores=scores)
+
+
+def _compare(bench: Workbench, protocol: str, pairs: "list[Pair]", progress: Progress) -> "PairwiseResult":
+    from plw.evaluate.alpaca_eval import judge_alpaca_eval
+    from plw.evaluate.pandalm import judge_pandalm
+
+    prompts = conf_folder() / "judge_prompts"
+    if protocol == "pandalm":
+        return judge_pandalm(pairs, bench.config.judge, bench.endpoint, prompts=prompts / "pandalm", progress=progress)
+    return judge_alpaca_eval(
+        pairs,
+        bench.config.judge,
+        bench.endpoint,
+        evaluator=prompts / "pairwise",
+        work=bench.cell.stages["judge"].folder / "evaluator",
+        progress=progress,
+    )
+
+
+def _pairs(bench: Workbench, benchmark: str) -> "list[Pair]":
+    from plw.evaluate.pairwise import Pair
+
+    answers = read_json(bench.answers_file(benchmark))
+    return [
+        Pair(
+            instruction=row["instruction"],
+            input=row.get("input", ""),
+            answer=answer["output"],
+            reference=row["output"],
+        )
+        for row, answer in zip(bench.prompts(benchmark), answers, strict=True)
+    ]
+
+
+def _table_1_row(data: "PreparedData") -> dict[str, Any]:
+    """The data's statistics as the record keeps them and Table 1 reads them."""
+    statistics = data.statistics.to_dict()
+    return {
+        "examples": statistics.pop("records"),
+        "r_g": statistics.pop("generation_ratio"),
+        "r_g_mean_of_ratios": statistics.pop("mean_of_ratios"),
+        **statistics,
+        "truncated": data.truncated,
+        "without_completion": data.without_completion,
+    }
+
+
+WORK: dict[str, Callable[[Workbench, KeepGoing], Product]] = {
+    "train": train_model,
+    "diagnose": diagnose,
+    "harness": run_harness,
+    "generate": generate_answers,
+    "judge": judge_answers,
+}

@@ -1,0 +1,179 @@
+"""What the stages of one cell share, made when first asked for: data, models, the judge's server, the tracker."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from plw import world
+from plw.errors import UserError
+from plw.files import read_json
+from plw.pipeline.cell import Cell
+from plw.progress import Progress
+from plw.tracking import Tracker, open_tracker
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from plw.data.prepare import PreparedData
+    from plw.evaluate.model import LoadedModel
+
+KeepGoing = Callable[[], None]
+
+
+class Workbench:
+    """One cell's inputs and tools; a context manager, because it opens a tracker and perhaps a server."""
+
+    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None]) -> None:
+        self.cell = cell
+        self.config = cell.config
+        self._progress = progress
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Workbench":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def world_folder(self) -> Path:
+        """Where the embedded world lies, built or not."""
+        return world.folder(self.config.world, self._cache)
+
+    def build_world(self) -> None:
+        """Build the embedded world where the cell needs it and it is not there yet."""
+        if self.cell.needs_world():
+            world.build(self.config.world, self._cache)
+
+    @property
+    def _cache(self) -> Path:
+        return Path(self.config.execution.cache).absolute()
+
+    def hears(self, stage: str, keep_going: KeepGoing | None = None) -> Progress:
+        """Passes progress on, and stops the work there once the claim is lost."""
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            if keep_going is not None:
+                keep_going()
+            self._progress(stage, done, total, note)
+
+        return progress
+
+    def trained_record(self) -> dict[str, Any]:
+        """The record of the finished training.
+
+        Raises:
+            UserError: there is none; a later stage was asked for without it.
+        """
+        record = self.cell.stages["train"].finished_record()
+        if record is None:
+            raise UserError(f"{self.cell.label}: not trained yet; add train to stages")
+        return record
+
+    def model_folder(self) -> Path:
+        """The trained model."""
+        self.trained_record()
+        return self.cell.stages["train"].folder / "model"
+
+    def base_folder(self) -> Path:
+        """The base model's weights on this machine."""
+        if self.cell.model.path.is_dir():
+            return self.cell.model.path
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.safetensors", "*.json"]
+        return Path(
+            snapshot_download(self.cell.model.location, revision=self.config.model.revision, allow_patterns=patterns)
+        )
+
+    def prompts(self, benchmark: str) -> list[dict[str, str]]:
+        """Prompts with their reference answers.
+
+        Raises:
+            UserError: not a list of objects with an instruction and an output.
+        """
+        path = self.cell.prompts[benchmark].path
+        rows = read_json(path)
+        if not isinstance(rows, list) or not rows:
+            raise UserError(f"{path}: expected a JSON list of prompts, found {type(rows).__name__} with nothing in it")
+        for number, row in enumerate(rows, start=1):
+            for name in ("instruction", "output"):
+                if not isinstance(row, dict) or not isinstance(row.get(name), str):
+                    raise UserError(f"{path}: row {number} has no text in field {name}")
+        return rows[: self.config.suite.prompts[benchmark].limit]
+
+    def answers_file(self, benchmark: str) -> Path:
+        """The answers to a benchmark's prompts."""
+        return self.cell.stages["generate"].folder / f"{benchmark}.json"
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The base model's tokenizer."""
+        from plw.data.tokenizer import load_tokenizer
+
+        model = self.config.model
+        return load_tokenizer(
+            self.cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+
+    @cached_property
+    def data(self) -> "PreparedData":
+        """The training data, encoded and measured."""
+        from plw.data.prepare import prepare
+
+        return prepare(
+            self.config.dataset,
+            self.cell.dataset.path,
+            self.config.template,
+            self.tokenizer,
+            max_length=self.config.recipe.max_length,
+            seed=self.config.seed,
+        )
+
+    @cached_property
+    def loaded(self) -> "LoadedModel":
+        """The trained model in memory."""
+        import torch
+
+        from plw.evaluate.model import load
+
+        torch.set_num_threads(self.config.execution.threads)
+        device = self.config.execution.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load(self.model_folder(), device)
+
+    @cached_property
+    def endpoint(self) -> str:
+        """The judge's address; the world's judge is started here, in this process, on loopback."""
+        judge = self.config.judge
+        if judge.endpoint is not None:
+            return judge.endpoint
+        if judge.kind != "world":
+            raise UserError(f"judge.endpoint is missing; give the address of the server of judge {judge.name}")
+        from plw.world.judge import FactJudge
+        from plw.world.server import JudgeServer
+
+        self.build_world()
+        facts = FactJudge.load(self.world_folder / "facts.json")
+        return self._open.enter_context(JudgeServer(facts, model=judge.model)).base_url
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The cell's run on the tracker."""
+        config, cell = self.config, self.cell
+        tracker = open_tracker(
+            config.tracker,
+            folder=cell.folder,
+            run_id=cell.fingerprint[:16],
+            name=cell.label,
+            group=config.runs_name,
+            fields={key: value for key, value in cell.row().to_dict().items() if key not in ("payload", "created")},
+        )
+        self._open.callback(tracker.close)
+        return tracker

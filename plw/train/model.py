@@ -1,0 +1,139 @@
+"""The model under training: loaded in fp32 with a padding token, taken apart into decoder and head, saved whole."""
+
+import copy
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+PADDING = "[PAD]"
+"""Stanford Alpaca's name for the padding token that it adds where there is none."""
+
+UNSUPPORTED = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
+"""Config fields of heads that do more than one matrix product, and the value at which they do not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A causal language model in two parts: hidden states come from ``decoder``, the loss is taken on ``head``."""
+
+    model: Any
+    """A transformers PreTrainedModel; its classes are built at run time, so their types say little."""
+    decoder: nn.Module
+    head: nn.Module
+    tokenizer: "PreTrainedTokenizerBase"
+    """A copy of the caller's, with a padding token."""
+
+    @property
+    def head_weight_VD(self) -> Tensor:
+        """[vocabulary, width]; the embedding itself where the two are tied."""
+        weight = self.head.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def head_bias_V(self) -> Tensor | None:
+        """[vocabulary], or None."""
+        bias: Tensor | None = getattr(self.head, "bias", None)
+        return bias
+
+
+def load_model(
+    path: str, tokenizer: "PreTrainedTokenizerBase", *, revision: str | None = None, trust_remote_code: bool = False
+) -> LoadedModel:
+    """Load a causal language model in fp32 with torch's own attention.
+
+    Where the tokenizer has no padding token, [PAD] is added as Stanford Alpaca adds it: new embedding rows, of input
+    and output, are the mean of the old ones.
+
+    Raises:
+        UserError: nothing that can be loaded there, weights that are missing in it, or a head that is not supported.
+    """
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with _no_progress_bars():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                revision=revision,
+                trust_remote_code=trust_remote_code,
+                dtype=torch.float32,
+                attn_implementation="sdpa",
+                use_safetensors=True,
+                output_loading_info=True,
+            )
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no model can be loaded from here ({_one_line(error)})") from None
+    model, info = loaded
+    if info["missing_keys"]:
+        raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    _check_head(path, model.config.get_text_config())
+    tokenizer = copy.deepcopy(tokenizer)
+    _add_padding(model, tokenizer)
+    return LoadedModel(
+        model=model, decoder=model.get_decoder(), head=model.get_output_embeddings(), tokenizer=tokenizer
+    )
+
+
+def save_model(loaded: LoadedModel, folder: Path) -> None:
+    """Write safetensors, tokenizer and generation config to ``folder``, which is whole or absent at any moment."""
+    temporary, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
+    for leftover in (temporary, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    with _no_progress_bars():
+        loaded.model.save_pretrained(temporary)
+    loaded.tokenizer.save_pretrained(temporary)
+    if folder.exists():
+        folder.rename(old)
+    temporary.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _check_head(path: str, config: Any) -> None:
+    for field, neutral in UNSUPPORTED.items():
+        value = getattr(config, field, neutral)
+        if value is not None and value != neutral:
+            raise UserError(f"{path}: models with {field}={value} are not supported yet")
+
+
+def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
+    if tokenizer.pad_token is None:
+        tokenizer.add_special_tokens({"pad_token": PADDING})
+    old_rows = model.get_input_embeddings().weight.shape[0]
+    if len(tokenizer) > old_rows:
+        model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+        for embedding in (model.get_input_embeddings(), model.get_output_embeddings()):
+            with torch.no_grad():
+                embedding.weight[old_rows:] = embedding.weight[:old_rows].mean(dim=0)
+                if getattr(embedding, "bias", None) is not None:
+                    embedding.bias[old_rows:] = embedding.bias[:old_rows].mean()
+    model.config.pad_token_id = tokenizer.pad_token_id
+    if model.generation_config is not None:
+        model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]

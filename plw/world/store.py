@@ -1,0 +1,82 @@
+"""The folder of a built world: where it lies, and how it comes into being whole or not at all."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from plw.config.world import WorldConfig
+from plw.errors import UserError
+from plw.identity import canonical_json
+from plw.identity import fingerprint as payload_fingerprint
+
+VERSION = 1
+"""Raised whenever the generator's output changes, so that no older folder is taken for a new one."""
+RECORD = "world.json"
+"""The last file written: its presence says that the folder is whole."""
+
+
+def payload(config: WorldConfig) -> dict[str, Any]:
+    """What defines a world: the generator's version and every field of the config."""
+    return {"generator": VERSION, "config": asdict(config)}
+
+
+def fingerprint(config: WorldConfig) -> str:
+    """SHA-256 of the payload, 64 hex digits."""
+    return payload_fingerprint(payload(config))
+
+
+def folder(config: WorldConfig, root: Path) -> Path:
+    """Where the world of a config lies under `root`, built or not."""
+    return root / f"world-{fingerprint(config)[:8]}"
+
+
+def is_built(path: Path, config: WorldConfig) -> bool:
+    """Whether `path` holds the whole world of this config.
+
+    Raises:
+        UserError: it holds another one.
+    """
+    from plw.files import read_json
+
+    if not (path / RECORD).is_file():
+        return False
+    found = read_json(path / RECORD).get("payload")
+    if canonical_json(found) != canonical_json(payload(config)):
+        raise UserError(f"{path}: holds the world of another config; remove the folder or choose another cache folder")
+    return True
+
+
+@contextmanager
+def under_construction(final: Path) -> Iterator[Path]:
+    """A temporary folder beside `final` that is renamed to it at the end; nothing stays behind after an error.
+
+    Builders at the same time do not meet: each has a folder of its own, and the first to finish gives its folder the name.
+    """
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
+    except OSError as error:
+        raise UserError(f"{final.parent}: cannot be written ({error.strerror}); choose another cache folder") from None
+    try:
+        temporary.chmod(0o755)
+        yield temporary
+        _put_in_place(temporary, final)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _put_in_place(temporary: Path, final: Path) -> None:
+    if final.exists() and not (final / RECORD).is_file():
+        broken = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.broken."))
+        os.replace(final, broken)
+        shutil.rmtree(broken)
+    try:
+        os.rename(temporary, final)
+    except OSError:
+        if not (final / RECORD).is_file():
+            raise

@@ -1,0 +1,117 @@
+"""Registries on real databases: a SQLite file always, a PostgreSQL server where it is installed."""
+
+import importlib.util
+import os
+import shutil
+import socket
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.registry.rows import CellRow
+from plw.score import Score
+
+
+def _postgres_programs() -> Path | None:
+    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    found = shutil.which("initdb")
+    return folders[-1] if folders else Path(found).parent if found else None
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a database on a server of our own."""
+    programs = _postgres_programs()
+    if programs is None:
+        pytest.skip("PostgreSQL's initdb is not installed")
+    if importlib.util.find_spec("psycopg") is None:
+        pytest.skip("psycopg is not installed")
+    user = {"user": "postgres"} if os.geteuid() == 0 else {}
+    folder = Path("/tmp") / f"plw-postgres-{os.getpid()}"
+    folder.mkdir()
+    if user:
+        shutil.chown(folder, **user)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    quiet: dict[str, Any] = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **user}
+    data = str(folder / "data")
+    initdb = [
+        programs / "initdb",
+        "-D",
+        data,
+        "-A",
+        "trust",
+        "-U",
+        "plw",
+        "-E",
+        "UTF8",
+        "--locale=C.UTF-8",
+        "--no-sync",
+    ]
+    try:
+        subprocess.run(initdb, **quiet)
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
+        subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start"], **quiet)
+        try:
+            yield f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres"
+        finally:
+            subprocess.run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Address of a database without tables."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/below/registry.sqlite"
+    from sqlalchemy import create_engine
+
+    server = request.getfixturevalue("postgres_server")
+    name = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    engine.dispose()
+    return f"{server}?options=-csearch_path%3D{name}"
+
+
+@pytest.fixture
+def make_cell() -> Callable[..., CellRow]:
+    """Cells that differ in their weight."""
+
+    def make(weight: float = 0.1, **fields: Any) -> CellRow:
+        return CellRow(**{
+            "study": "plw", "scale": "mini", "cell": f"{round(weight * 1e6):064x}", "dataset": "short", "model": "wide",
+            "prompt_weight": weight, "response_weight": 1.0, "normalizer": "nonzero", "scope": "batch", "seed": 42,
+            "r_g": 0.082, "folder": f"plw-mini/short/wide/p{weight}", "payload": "{}", "created": 1000.0, **fields,
+        })  # fmt: skip
+
+    return make
+
+
+@pytest.fixture
+def make_record() -> Callable[..., dict[str, Any]]:
+    """Records as a finished stage leaves them: two scores, and three steps of training where the stage trains."""
+
+    def make(cell: CellRow, name: str = "train", **fields: Any) -> dict[str, Any]:
+        suite = f"suite-{name}"
+        scores = [
+            Score(suite=suite, benchmark="arc", metric="acc_norm", value=1 / 3, stderr=0.02, n=100, headline=True),
+            Score(suite=suite, benchmark="alpaca_eval", metric="win_rate", value=40.0, judge="world", judge_version="1",
+                  higher_is_better=True, task_version="2", library_version="0.6.6"),
+        ]  # fmt: skip
+        steps = [{"step": step, "epoch": step / 3, "loss": 2.0 / step, "tokens": 100} for step in (1, 2, 3)]
+        return {
+            "study": cell.study, "scale": cell.scale, "cell": cell.to_dict(), "stage": name, "kind": name,
+            "fingerprint": f"f-{name}", "payload": {}, "seconds": 1.5, "attempts": 1, "started": 10.0, "finished": 11.5,
+            "scores": [score.to_dict() for score in scores], "curves": steps if name == "train" else [],
+            "versions": {"torch": "2.13.0"}, **fields,
+        }  # fmt: skip
+
+    return make

@@ -1,0 +1,181 @@
+"""Claims by real processes: exactly one wins, the dead are replaced, and who lost a claim writes nothing."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from plw.registry.owner import Owner, process_alive, process_start
+from plw.registry.rows import StageKey
+from plw.registry.store import AlreadyDone, Busy, Claimed, Registry
+
+WORKER = """
+import json, os, random, sys, time
+from pathlib import Path
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.store import Claimed, AlreadyDone, Registry
+
+url, folder, seed, go = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+records = json.loads((folder / "records.json").read_text())
+random.Random(seed).shuffle(records)
+while not os.path.exists(go):
+    time.sleep(0.002)
+registry = Registry.open(url)
+while records:
+    record = records.pop(0)
+    key = StageKey(study="plw", scale="mini", cell=record["cell"]["cell"], name=record["stage"])
+    owner = Owner.here()
+    work = {"kind": record["kind"], "fingerprint": record["fingerprint"]}
+    answer = registry.claim(key, owner=owner, stale_s=60, now=time.time(), **work)
+    if isinstance(answer, Claimed):
+        (folder / f"ran-{key.cell}-{key.name}-{seed}-{answer.attempt}").touch(exist_ok=False)
+        time.sleep(0.002)
+        assert registry.beat(key, owner.token)
+        assert registry.finish(key, owner.token, record)
+    elif not isinstance(answer, AlreadyDone):
+        records.append(record)
+"""
+
+HOLDER = """
+import sys, time
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.store import Registry
+registry, owner = Registry.open(sys.argv[1]), Owner.here()
+key = StageKey(study="plw", scale="mini", cell=sys.argv[2], name="train")
+print(registry.claim(key, kind="train", fingerprint="f-train", owner=owner, stale_s=60, now=time.time()), flush=True)
+time.sleep(600)
+"""
+
+
+def _start(program, *arguments, **options):
+    return subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], **options)
+
+
+@pytest.fixture
+def registry(url):
+    with Registry.open(url) as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(registry, make_cell):
+    cell = registry.ensure_cell(make_cell())
+    return StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
+
+
+def _claim(registry, key, owner, now, fingerprint="f-train", **options):
+    return registry.claim(key, kind="train", fingerprint=fingerprint, owner=owner, stale_s=60, now=now, **options)
+
+
+@pytest.mark.parametrize(("workers", "cells"), [(2, 12), (4, 3)])
+def test_racing_processes_do_every_stage_exactly_once(url, tmp_path, make_cell, make_record, workers, cells):
+    grid = [make_cell(number / 10) for number in range(cells)]
+    records = [make_record(cell, name) for cell in grid for name in ("train", "harness")]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    with Registry.open(url) as registry:
+        for cell in grid:
+            registry.ensure_cell(cell)
+    processes = [_start(WORKER, url, tmp_path, seed, tmp_path / "go") for seed in range(workers)]
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0] * workers
+
+    ran = Counter("-".join(path.name.split("-")[1:3]) for path in tmp_path.glob("ran-*"))
+    assert ran == {f"{record['cell']['cell']}-{record['stage']}": 1 for record in records}
+    with Registry.open(url) as registry:
+        assert {(row.status, row.attempts) for row in registry.stage_rows()} == {("done", 1)}
+        assert len(registry.scores_frame()) == 2 * len(records)
+
+
+def test_processes_that_open_a_new_registry_at_once_make_it_once(url, tmp_path, make_cell):
+    program = WORKER.replace("while records:", "while False:")
+    (tmp_path / "records.json").write_text("[]")
+    processes = [_start(program, url, tmp_path, seed, tmp_path / "go") for seed in range(4)]
+    time.sleep(1)
+    (tmp_path / "go").touch()
+    assert [process.wait(timeout=120) for process in processes] == [0] * 4
+    with Registry.open(url) as registry:
+        registry.ensure_cell(make_cell())
+        assert len(registry.cells()) == 1
+
+
+def test_a_living_claim_is_busy_and_tells_who_holds_it(registry, key):
+    owner = Owner.here()
+    assert _claim(registry, key, owner, now=100.0) == Claimed(attempt=1)
+    assert registry.beat(key, owner.token, now=130.0)
+    busy = _claim(registry, key, Owner.here(), now=180.0)
+    assert busy == Busy(owner=str(owner), seconds=50.0)
+
+
+def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registry, key, make_cell, make_record):
+    elsewhere = replace(Owner.here(), host="elsewhere")
+    late = replace(Owner.here(), host="elsewhere")
+    assert _claim(registry, key, elsewhere, now=100.0) == Claimed(attempt=1)
+    assert isinstance(_claim(registry, key, late, now=160.0), Busy)
+    assert _claim(registry, key, late, now=160.5) == Claimed(attempt=2)
+
+    before = registry.stage_rows()
+    assert not registry.beat(key, elsewhere.token, now=161.0)
+    assert not registry.fail(key, elsewhere.token, "error", "traceback", now=161.0)
+    assert not registry.finish(key, elsewhere.token, make_record(make_cell()))
+    assert registry.stage_rows() == before
+    assert registry.scores_frame().empty
+    assert registry.curves_frame().empty
+    assert registry.finish(key, late.token, make_record(make_cell(), attempts=2))
+    assert len(registry.scores_frame()) == 2
+
+
+def test_a_killed_process_is_replaced_at_once(registry, key, url):
+    with _start(HOLDER, url, key.cell, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline().strip() == "Claimed(attempt=1)"
+        assert isinstance(_claim(registry, key, Owner.here(), now=time.time()), Busy)
+        holder.kill()
+        deadline = time.monotonic() + 10
+        while process_alive(holder.pid, None) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert _claim(registry, key, Owner.here(), now=time.time()) == Claimed(attempt=2)
+
+
+def test_a_dead_process_of_another_host_is_waited_for(registry, key):
+    gone = Owner(host="elsewhere", pid=2**22 - 1, process_started=1.0)
+    assert _claim(registry, key, gone, now=100.0) == Claimed(attempt=1)
+    assert isinstance(_claim(registry, key, Owner.here(), now=101.0), Busy)
+
+
+@pytest.mark.skipif(process_start(os.getpid()) is None, reason="no /proc on this system")
+def test_a_process_number_that_was_given_anew_counts_as_dead(registry, key):
+    here = Owner.here()
+    assert process_alive(here.pid, here.process_started)
+    earlier = replace(here, process_started=here.process_started - 1)
+    assert _claim(registry, key, earlier, now=100.0) == Claimed(attempt=1)
+    assert _claim(registry, key, Owner.here(), now=101.0) == Claimed(attempt=2)
+
+
+def test_attempts_count_up_for_a_fingerprint_and_start_again_for_another(registry, key, make_cell, make_record):
+    first, second, third, fourth = (Owner.here() for _ in range(4))
+    assert _claim(registry, key, first, now=100.0) == Claimed(attempt=1)
+    assert registry.fail(key, first.token, "out of memory\0", "Traceback", now=101.0)
+    row = registry.stage_rows()[0]
+    assert (row.status, row.error, row.seconds, row.token, row.host) == ("failed", "out of memory", 1.0, None, None)
+    assert _claim(registry, key, second, now=102.0) == Claimed(attempt=2)
+    assert registry.finish(key, second.token, make_record(make_cell(), attempts=2))
+    assert registry.is_done(key, "f-train")
+    assert not registry.is_done(key, "f-other")
+    assert _claim(registry, key, third, now=103.0) == AlreadyDone()
+    assert _claim(registry, key, third, now=103.0, fingerprint="f-other") == Claimed(attempt=1)
+    assert registry.scores_frame().empty, "scores of a stage that is being done again are of something else"
+    assert registry.finish(key, third.token, make_record(make_cell(), fingerprint="f-other"))
+    assert _claim(registry, key, fourth, now=104.0, fingerprint="f-other", redo=True) == Claimed(attempt=2)
+
+
+def test_a_claim_needs_its_cell(registry, key):
+    from sqlalchemy.exc import IntegrityError
+
+    with pytest.raises(IntegrityError):
+        _claim(registry, replace(key, cell="0" * 64), Owner.here(), now=100.0)

@@ -1,0 +1,58 @@
+"""The exported table: its columns, its order, every digit."""
+
+import csv
+import io
+import itertools
+
+import pytest
+
+from plw.registry.export import COLUMNS, export_csv
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.store import Registry
+
+
+def _fill(url, cells, make_record):
+    registry = Registry.open(url)
+    for cell in cells:
+        stored = registry.ensure_cell(cell)
+        key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
+        owner = Owner.here()
+        registry.claim(key, kind="train", fingerprint="f-train", owner=owner, stale_s=60, now=1.0)
+        assert registry.finish(key, owner.token, make_record(stored))
+    return registry
+
+
+def test_columns_values_and_missing_fields(url, tmp_path, make_cell, make_record):
+    with _fill(url, [make_cell(2.236e-3, r_g=None)], make_record) as registry:
+        assert export_csv(registry, tmp_path / "out" / "scores.csv") == 2
+    text = (tmp_path / "out" / "scores.csv").read_text()
+    assert text.splitlines() == [
+        "study,scale,dataset,model,prompt_weight,response_weight,seed,r_g,suite,benchmark,metric,value,stderr,n,headline",
+        "plw,mini,short,wide,0.002236,1.0,42,,suite-train,alpaca_eval,win_rate,40.0,,,false",
+        "plw,mini,short,wide,0.002236,1.0,42,,suite-train,arc,acc_norm,0.3333333333333333,0.02,100,true",
+    ]
+
+
+def test_the_table_does_not_depend_on_the_order_of_work(tmp_path, make_cell, make_record):
+    grid = [make_cell(weight) for weight in (0.0, 5e-4, 0.1, 1.0)]
+    texts = set()
+    for number, order in enumerate(itertools.islice(itertools.permutations(grid), 0, 24, 7)):
+        out = io.StringIO()
+        with _fill(f"sqlite:///{tmp_path}/{number}.sqlite", order, make_record) as registry:
+            export_csv(registry, out)
+        texts.add(out.getvalue())
+    assert len(texts) == 1
+    weights = [float(row["prompt_weight"]) for row in csv.DictReader(io.StringIO(texts.pop()))]
+    assert weights == sorted(weights)
+
+
+@pytest.mark.parametrize("study", ["wit", None])
+def test_hostile_names_stay_one_field(tmp_path, make_cell, make_record, study):
+    name = 'a,"b"\nc<script>'
+    out = io.StringIO()
+    with _fill(f"sqlite:///{tmp_path}/r.sqlite", [make_cell(dataset=name)], make_record) as registry:
+        rows = export_csv(registry, out, study=study)
+    read = list(csv.DictReader(io.StringIO(out.getvalue())))
+    assert len(read) == rows == (2 if study is None else 0)
+    assert all(tuple(row) == COLUMNS and row["dataset"] == name for row in read)

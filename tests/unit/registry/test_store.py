@@ -1,0 +1,184 @@
+"""What is written comes back, whole or not at all; what cannot be stored is refused in one line."""
+
+import math
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from plw.errors import UserError
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.schema import SCHEMA_VERSION, scores
+from plw.registry.store import Registry
+
+
+@pytest.fixture
+def registry(url):
+    with Registry.open(url) as opened:
+        yield opened
+
+
+def _finish(registry, record, now=100.0):
+    owner = Owner.here()
+    cell = record["cell"]
+    key = StageKey(study=cell["study"], scale=cell["scale"], cell=cell["cell"], name=record["stage"])
+    registry.claim(key, kind=record["kind"], fingerprint=record["fingerprint"], owner=owner, stale_s=60, now=now)
+    return registry.finish(key, owner.token, record)
+
+
+def test_scores_come_back_to_the_last_digit_and_missing_stays_missing(registry, make_cell, make_record):
+    cell = registry.ensure_cell(make_cell())
+    assert _finish(registry, make_record(cell))
+    frame = registry.scores_frame().set_index("benchmark")
+    assert frame.loc["arc", "value"] == 1 / 3
+    assert frame.loc["arc", "n"] == 100
+    assert bool(frame.loc["arc", "headline"])
+    assert frame.loc["arc", "judge"] == ""
+    assert frame.loc["alpaca_eval", "judge"] == "world"
+    assert frame.isna().loc["alpaca_eval", ["stderr", "n"]].all()
+    assert frame.isna().loc["arc", ["higher_is_better", "task_version", "library_version"]].all()
+    assert registry.curves_frame()["loss"].tolist() == [2.0, 1.0, 2.0 / 3]
+
+
+def test_a_cell_stays_as_it_was_written_first_but_learns_its_ratio(registry, make_cell):
+    first = registry.ensure_cell(make_cell(r_g=None, created=5.0))
+    assert (first.r_g, first.created) == (None, 5.0)
+    second = registry.ensure_cell(make_cell(r_g=0.25, created=9.0))
+    assert (second.r_g, second.created) == (0.25, 5.0)
+    assert registry.ensure_cell(make_cell(r_g=0.5)) == second
+    assert registry.cells() == [second]
+
+
+def test_doing_a_stage_again_replaces_its_scores_and_leaves_the_others(registry, make_cell, make_record):
+    cell = registry.ensure_cell(make_cell())
+    assert _finish(registry, make_record(cell))
+    assert _finish(registry, make_record(cell, "harness"))
+    again = make_record(cell, "harness", fingerprint="other")
+    again["scores"] = again["scores"][:1]
+    assert _finish(registry, again)
+    assert registry.scores_frame().groupby("stage").size().to_dict() == {"harness": 1, "train": 2}
+    assert len(registry.curves_frame()) == 3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("value", math.nan, r"scores\[0\]: value is nan"),
+        ("value", None, r"scores\[0\]: value is missing"),
+        ("n", "many", r"scores\[0\]: n is 'many' \(str\), not int"),
+        ("headline", 1, r"scores\[0\]: headline is '1' \(int\), not bool"),
+        ("colour", "red", r"scores\[0\]: unknown field 'colour'"),
+        ("benchmark", "alpaca_eval", None),
+    ],
+)
+def test_a_bad_record_is_one_line_and_writes_nothing(registry, make_cell, make_record, field, value, message):
+    cell = registry.ensure_cell(make_cell())
+    record = make_record(cell)
+    record["scores"][0][field] = value
+    if message is None:
+        record["scores"][0] |= {"metric": "win_rate", "judge": "world"}
+        message = "stands there twice"
+    with pytest.raises(UserError, match=message):
+        _finish(registry, record)
+    assert registry.count(scores) == 0
+    assert [row.status for row in registry.stage_rows()] == ["running"]
+
+
+def test_an_error_inside_the_transaction_leaves_the_stage_running(registry, make_cell, make_record):
+    """Two stages that write one score: the second one must not end half-written."""
+    from sqlalchemy.exc import IntegrityError
+
+    cell = registry.ensure_cell(make_cell())
+    first = make_record(cell)
+    assert _finish(registry, first)
+    with pytest.raises(IntegrityError):
+        _finish(registry, make_record(cell, "harness", scores=first["scores"]))
+    assert {row.name: row.status for row in registry.stage_rows()} == {"train": "done", "harness": "running"}
+    assert len(registry.scores_frame()) == 2
+
+
+def test_a_finished_record_is_adopted_and_its_writer_may_still_finish(registry, make_cell, make_record):
+    record = make_record(make_cell(), attempts=2)
+    registry.adopt(record)
+    registry.adopt(record)
+    assert len(registry.scores_frame()) == 2
+
+    again = make_record(make_cell(), fingerprint="other", finished=12.0)
+    owner, key = Owner.here(), registry.stage_rows()[0].key
+    registry.claim(key, kind="train", fingerprint="other", owner=owner, stale_s=60, now=100.0)
+    registry.adopt(again)
+    assert not registry.beat(key, owner.token)
+    assert registry.finish(key, owner.token, again)
+    assert registry.stage_rows()[0].fingerprint == "other"
+
+
+def test_a_record_finishes_its_own_stage_only(registry, make_cell, make_record):
+    cell = registry.ensure_cell(make_cell())
+    key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
+    with pytest.raises(ValueError, match="harness"):
+        registry.finish(key, "token", make_record(cell, "harness"))
+
+
+def test_frames_choose_a_study_and_keep_their_types_when_empty(registry, make_cell, make_record):
+    for study in ("plw", "wit"):
+        assert _finish(registry, make_record(registry.ensure_cell(make_cell(study=study))))
+    some = registry.scores_frame(study="wit", scale="mini")
+    none = registry.scores_frame(study="wit", scale="paper")
+    assert set(some["study"]) == {"wit"}
+    assert none.empty
+    assert none.dtypes.equals(some.dtypes)
+    assert [cell.study for cell in registry.cells(study="plw")] == ["plw"]
+    assert [row.study for row in registry.stage_rows(study="plw")] == ["plw"]
+
+
+def test_another_schema_version_is_refused(url):
+    from plw.registry.schema import meta
+
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        connection.execute(meta.update().values(schema_version=SCHEMA_VERSION + 7))
+    with pytest.raises(
+        UserError, match=f"schema version {SCHEMA_VERSION + 7}, this plw reads {SCHEMA_VERSION}"
+    ) as error:
+        Registry.open(url)
+    assert "\n" not in str(error.value)
+    assert "rebuild" in str(error.value)
+
+
+def test_a_missing_registry_is_made_only_when_asked(url):
+    with pytest.raises(UserError, match="no registry there"):
+        Registry.open(url, create=False)
+    Registry.open(url).close()
+    Registry.open(url, create=False).close()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("no address", "not a database address"),
+        ("mysql://host/name", "mysql is not supported"),
+        ("sqlite://", "needs a file"),
+        ("sqlite:////proc/version/x/registry.sqlite", "cannot make the registry's folder"),
+        ("sqlite:////proc/registry.sqlite", "unable to open database file"),
+        ("postgresql+psycopg://name:secret@127.0.0.1:1/x", "cannot open the registry|driver is missing"),
+    ],
+)
+def test_an_address_that_cannot_be_used_is_one_line(address, message):
+    with pytest.raises(UserError, match=message) as error:
+        Registry.open(address)
+    assert "\n" not in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+def test_a_file_of_something_else_is_refused_and_untouched(tmp_path: Path):
+    text = tmp_path / "notes.txt"
+    text.write_text("these are my notes, and no database at all" * 100)
+    with pytest.raises(UserError, match="not a database"):
+        Registry.open(f"sqlite:///{text}")
+    assert text.read_text().startswith("these are my notes")
+
+    other = tmp_path / "other.sqlite"
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE cells (x INTEGER)")
+    with pytest.raises(UserError, match="no registry of plw"):
+        Registry.open(f"sqlite:///{other}")
