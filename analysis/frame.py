@@ -1,15 +1,16 @@
 """The tidy frame: one row per cell and benchmark, on the paper's scales; what is missing is listed and never filled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plw.errors import UserError
+from plw.registry.export import COLUMNS
 from plw.registry.rows import CellRow
 
 EXPONENT = 0.30103
@@ -21,17 +22,20 @@ PERCENT_METRICS = frozenset(
 )  # fmt: skip
 """Metrics that are reported from 0 to 100; they are divided by 100. All others are taken as they are."""
 
-AXES = ("dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "seed")
-"""What defines a cell within a study and scale. An export has no normalizer and scope: they are empty there."""
+AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "seed"]
+"""What defines a cell within a study and scale. An export has no normalizer and no scope; they are empty then."""
+
+VARIANT = ["response_weight", "normalizer", "scope"]
+"""Axes that the PLW analysis holds fixed."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TidyFrame:
     """Headline scores of one study.
 
-    Columns of ``rows``: the axes, ``r_g``, ``suite``, ``benchmark``, ``group``, ``metric``, ``value`` and ``stderr`` as reported,
-    ``n``, ``w_p``, ``score01`` (value on 0 to 1, higher is better), ``scaled`` (min-max within dataset x benchmark, NaN
-    where all scores are the same). Columns of ``holes``: the axes, ``benchmark``.
+    Columns of ``rows``: the axes, ``r_g``, ``suite``, ``benchmark``, ``group``, ``metric``, ``value``, ``stderr`` and
+    ``n`` as reported, ``w_p``, ``score01`` (on 0 to 1, higher is better) and ``scaled`` (min-max within dataset x
+    benchmark; NaN where all scores are the same). Columns of ``holes``: the axes and ``benchmark``.
     """
 
     rows: pd.DataFrame
@@ -39,10 +43,11 @@ class TidyFrame:
     notes: tuple[str, ...]
 
 
-def tidy_frame(
-    scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] | None = None
-) -> TidyFrame:
+def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()) -> TidyFrame:
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
+
+    Where a study varies the response weight, the normalizer or the scope, the combination with the most cells is
+    taken (of equals, the one whose response weight is 1) and the notes say so.
 
     Args:
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.
@@ -52,29 +57,142 @@ def tidy_frame(
     Raises:
         UserError: no headline score, two for one cell and benchmark, or a value outside its metric's range.
     """
-    if scores.empty or not bool(scores["headline"].any()):
+    if scores.empty or not scores["headline"].any():
         raise UserError("no headline scores to analyse; run the study first")
-    rows = scores[scores["headline"].astype(bool)].copy()
-    for name in ("normalizer", "scope"):
-        if name not in rows:
-            rows[name] = ""
+    rows = scores[scores["headline"].astype(bool)]
+    rows = rows.assign(**{name: "" for name in AXES if name not in rows})
     notes = []
     unknown = sorted(set(rows["benchmark"]) - set(groups))
     if unknown:
         notes.append(f"Left out, because the suite does not name them: {', '.join(unknown)}.")
-        rows = rows[rows["benchmark"].isin(set(groups))]
-    rows, variant_notes = _one_variant(rows)
-    notes += variant_notes
+        rows = rows[rows["benchmark"].isin(list(groups))]
+        if rows.empty:
+            raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
+    grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
+    variant, found = _variant(grid)
+    if len(found) > 1:
+        notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
+    rows, grid = _only(rows, variant), _only(grid, variant)
     _refuse_duplicates(rows)
-    rows["group"] = rows["benchmark"].map(dict(groups))
-    rows["w_p"] = rows["prompt_weight"] ** EXPONENT
-    rows["score01"] = [_unit(*row) for row in rows[["benchmark", "metric", "value", "higher_is_better"]].itertuples(index=False)] if "higher_is_better" in rows else [
-        _unit(*row, None) for row in rows[["benchmark", "metric", "value"]].itertuples(index=False)
+    rows = rows.assign(group=rows["benchmark"].map(dict(groups)), w_p=weight_scale(rows["prompt_weight"]))
+    rows = rows.assign(score01=_unit_scores(rows))
+    rows = rows.assign(scaled=min_max(rows))
+    notes += [f"{benchmark} on {dataset} has the same score everywhere; it has no place on the relative scale."
+              for dataset, benchmark in _constant(rows)]  # fmt: skip
+    columns = [
+        *AXES,
+        "r_g",
+        "suite",
+        "benchmark",
+        "group",
+        "metric",
+        "value",
+        "stderr",
+        "n",
+        "w_p",
+        "score01",
+        "scaled",
     ]
-    rows["scaled"] = min_max(rows)
-    for dataset, benchmark in _constant(rows):
-        notes.append(f"{benchmark} on {dataset} has the same score in every cell: it has no place on the relative scale.")
-    columns = [*AXES, "r_g", "suite", "benchmark", "group", "metric", "value", "stderr", "n", "w_p", "score01", "scaled"]
     rows = rows[columns].sort_values([*AXES, "benchmark"], ignore_index=True)
-    holes = find_holes(rows, sorted(groups), cells)
-    return TidyFrame(rows=rows, holes=holes, notes=tuple(notes))
+    return TidyFrame(rows=rows, holes=find_holes(rows, grid, sorted(groups)), notes=tuple(notes))
+
+
+def read_export(path: Path) -> pd.DataFrame:
+    """Read an exported CSV as ``tidy_frame`` takes it.
+
+    Raises:
+        UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a CSV table ({error})") from None
+    missing = [name for name in COLUMNS if name not in frame]
+    if missing:
+        raise UserError(f"{path}: column {missing[0]} is missing; needed are {', '.join(COLUMNS)}")
+    for name in ("prompt_weight", "response_weight", "seed", "r_g", "value", "stderr", "n"):
+        numbers = pd.to_numeric(frame[name], errors="coerce")
+        bad = frame.index[numbers.isna() & (frame[name] != "")]
+        if len(bad):
+            raise UserError(f"{path}: row {bad[0] + 2}: {name} is {frame[name].loc[bad[0]]!r}, not a number")
+        frame[name] = numbers
+    return frame.assign(headline=frame["headline"] == "true")
+
+
+def weight_scale(prompt_weight: "pd.Series[float]") -> "pd.Series[float]":
+    """PLW on the paper's transformed scale, 0 to 0 and 1 to 1."""
+    return prompt_weight**EXPONENT
+
+
+def weight_from_scale(w_p: float) -> float:
+    """The PLW whose transformed weight is ``w_p``."""
+    return float(w_p ** (1 / EXPONENT))
+
+
+def min_max(rows: pd.DataFrame) -> "pd.Series[float]":
+    """``score01`` scaled to 0 at the smallest and 1 at the largest within dataset x benchmark; NaN if all are equal."""
+    within = rows.groupby(["dataset", "benchmark"])["score01"]
+    low, high = within.transform("min"), within.transform("max")
+    return (rows["score01"] - low) / (high - low).where(high > low)
+
+
+def find_holes(rows: pd.DataFrame, grid: pd.DataFrame, benchmarks: Sequence[str]) -> pd.DataFrame:
+    """Cells x benchmarks that have no score, where the grid is the product of the axes' values found in ``grid``."""
+    axes = [sorted(set(grid[name])) for name in AXES]
+    there = set(rows[[*AXES, "benchmark"]].itertuples(index=False, name=None))
+    missing = [point for point in product(*axes, benchmarks) if point not in there]
+    return pd.DataFrame(missing, columns=[*AXES, "benchmark"])
+
+
+def describe_holes(holes: pd.DataFrame, benchmarks: int) -> list[str]:
+    """The holes in words, one line a cell: what it lacks, or that it is missing whole."""
+    lines = []
+    for point, lacking in holes.groupby(AXES, sort=True)["benchmark"]:
+        dataset, model, prompt_weight, *_, seed = point
+        what = "every score" if len(lacking) == benchmarks else ", ".join(lacking)
+        lines.append(f"{dataset}, {model}, PLW {prompt_weight:g}, seed {seed}: {what}")
+    return lines
+
+
+def _variant(grid: pd.DataFrame) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
+    sizes = grid[AXES].drop_duplicates().groupby(VARIANT).size()
+    found = sorted(sizes.index, key=lambda key: (-sizes[key], key[0] != 1.0, key))
+    return found[0], found
+
+
+def _words(variant: tuple[Any, ...]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
+                     for name, value in zip(VARIANT, variant, strict=True))  # fmt: skip
+
+
+def _only(frame: pd.DataFrame, variant: tuple[Any, ...]) -> pd.DataFrame:
+    keep = np.logical_and.reduce([frame[name] == value for name, value in zip(VARIANT, variant, strict=True)])
+    return frame[keep]
+
+
+def _refuse_duplicates(rows: pd.DataFrame) -> None:
+    twice = rows[rows.duplicated([*AXES, "benchmark"])]
+    if len(twice):
+        row = twice.iloc[0]
+        raise UserError(
+            f"two headline scores of {row['benchmark']} for {row['dataset']}, {row['model']}, "
+            f"PLW {row['prompt_weight']:g}, seed {row['seed']}; the analysis takes one suite and one recipe a study"
+        )
+
+
+def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":
+    """Values on 0 to 1 with higher better: percentages divided by 100, metrics where lower is better taken from 1."""
+    score = rows["value"].where(~rows["metric"].isin(PERCENT_METRICS), rows["value"] / 100)
+    outside = rows[(score < 0) | (score > 1)]
+    if len(outside):
+        row = outside.iloc[0]
+        allowed = f"0 to 100 for {', '.join(sorted(PERCENT_METRICS))}, 0 to 1 for others"
+        raise UserError(f"{row['benchmark']}: headline {row['metric']} is {row['value']:g}; allowed is {allowed}")
+    lower = rows["higher_is_better"].eq(False).fillna(False).astype(bool) if "higher_is_better" in rows else False
+    return score.where(~np.asarray(lower, dtype=bool), 1 - score)
+
+
+def _constant(rows: pd.DataFrame) -> list[tuple[Any, Any]]:
+    return sorted(set(rows.loc[rows["scaled"].isna(), ["dataset", "benchmark"]].itertuples(index=False, name=None)))

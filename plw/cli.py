@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plw.errors import UserError
+from plw.errors import StageError, UserError
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
@@ -30,12 +30,15 @@ Overrides = Annotated[list[str] | None, typer.Argument(metavar="[GROUP=CHOICE|FI
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, an interrupt exit code 130."""
+    """Entry point: a user's mistake is one line and exit code 2, a failed stage 1, an interrupt 130."""
     try:
         app()
     except UserError as error:
         print(f"plw: {error}", file=sys.stderr)  # noqa: T201
         sys.exit(2)
+    except StageError as error:
+        print(f"plw: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
     except KeyboardInterrupt:
         print("plw: stopped; the same command continues where it was", file=sys.stderr)  # noqa: T201
         sys.exit(130)
@@ -118,8 +121,14 @@ def rebuild(overrides: Overrides = None) -> None:
 
 
 def _hydra(arguments: list[str]) -> None:
-    """Hand the arguments to Hydra: a sweep runs in its launcher, a single cell here; complaints become one line."""
+    """Hand the arguments to Hydra; its complaints become one line.
+
+    Our launchers take a sweep's grid as a whole. Any other launcher of Hydra's calls ``job`` for each cell. A single cell runs
+    after Hydra has returned, since Hydra would print a line of its own before each mistake.
+    """
     import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
     from omegaconf import DictConfig
 
     from plw.compose import one_line_errors, register_schema, typed
@@ -128,9 +137,16 @@ def _hydra(arguments: list[str]) -> None:
 
     register_schema()
     single: list[DictConfig] = []
+
+    def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode == RunMode.RUN:
+            single.append(config)
+        else:
+            run_and_summarise([typed(config)])
+
     decorated: Callable[[], None] = hydra.main(
         version_base="1.3", config_path=str(conf_folder()), config_name="config"
-    )(single.append)
+    )(job)
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["plw run", *arguments]

@@ -1,6 +1,7 @@
 """From Hydra's tree to typed configs: registers the schema, turns composed configs into checked ``CellConfig``s."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
 from plw.errors import UserError
@@ -69,6 +70,9 @@ def _first_words(error: BaseException) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     field = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    kind = getattr(cause, "object_type", None)
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and dataclasses.is_dataclass(kind):
+        return f"{field}: no such field; allowed: {', '.join(item.name for item in dataclasses.fields(kind))}"
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
     if text.endswith("is not in struct"):

@@ -1,4 +1,4 @@
-"""The whole config of one cell, and its two halves: identity (what defines results) and execution (how they are made)."""
+"""The whole config of one cell, and its halves: identity (what defines results) and execution (how they are made)."""
 
 import dataclasses
 from dataclasses import dataclass, field

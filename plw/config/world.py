@@ -40,7 +40,7 @@ class PretrainingConfig:
     """Peak learning rate of AdamW."""
     warmup_steps: int = 60
     """Steps over which the learning rate rises from 0; it falls to a tenth along a cosine after them."""
-    curriculum: float = 0.27
+    curriculum: float = 0.2
     """Share of the steps that see only translation and in-context documents, without which translation never appears."""
     threads: int = 1
     """CPU threads of each base model. Fixed, because sums in another order end in other last digits."""

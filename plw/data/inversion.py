@@ -51,8 +51,8 @@ def to_ratio(
 
     1. Go through the records whose completion is at least as long as their prompt (those that the paper inverts) in an
        order shuffled by ``seed``. Invert a record if that brings the sum nearer to 0.
-    2. If the sum is still more than half the tolerance away, go through all records, those of the greatest excess on
-       the wrong side first. Leave a record out if that brings the sum nearer to 0. A quarter of the records always stays.
+    2. If the sum is still more than half the tolerance away, go through all records, the greatest excess on the wrong
+       side first. Leave a record out if that brings the sum nearer to 0. A quarter of the records always stays.
 
     The records that stay keep their order.
 

@@ -102,12 +102,13 @@ def _check_metric(benchmark: str, config: TaskConfig, task: "Task") -> None:
 
 def _evaluate(function: Any, context_length: int, **arguments: Any) -> dict[str, Any]:
     """Call the harness; documents that do not fit the task or the model are the user's mistake, told in a line."""
-    from jinja2 import UndefinedError
+    from jinja2 import TemplateError
 
     try:
         result: dict[str, Any] = function(**arguments)
-    except UndefinedError as error:
-        raise UserError(f"suite.tasks: a document lacks a field that its task reads ({error.message})") from error
+    except (TemplateError, TypeError, KeyError, IndexError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"suite.tasks: a document does not fit the task that reads it ({said})") from error
     except AssertionError as error:
         # lm-eval asserts, mostly without a word, that an answer fits into the context.
         said = f" ({error})" if str(error) else ""
@@ -197,7 +198,7 @@ def _held_still(progress: Progress) -> Iterator[None]:
         return _Bar(iterable, total, desc, progress)
 
     with (
-        quiet("lm_eval", "datasets", "transformers"),
+        quiet("lm_eval", "datasets", "transformers", "huggingface_hub"),
         mock.patch.object(huggingface, "tqdm", bar),
         mock.patch.object(utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
         mock.patch.object(metrics, "bootstrap_stderr", bootstrap_stderr),

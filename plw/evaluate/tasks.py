@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plw.config.evaluation import TaskConfig
+from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.files import read_json, read_jsonl
 
@@ -24,6 +24,17 @@ def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
     from lm_eval.tasks import TaskManager
 
     return TaskManager(include_path=str(task_folder), include_defaults=builtin)
+
+
+def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
+    """Look every task of a suite up, without loading any.
+
+    Raises:
+        UserError: an unknown task, with the names that come near.
+    """
+    manager = task_manager(task_folder, suite.builtin_tasks)
+    for benchmark, config in suite.tasks.items():
+        _check_known(manager, benchmark, config.task)
 
 
 def load_task(manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int) -> "Task":

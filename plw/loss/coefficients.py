@@ -66,8 +66,8 @@ def role_coefficients(
 ) -> RoleCoefficients:
     """Coefficients by example and role.
 
-    Z is summed over a unit: the step (scope ``batch``), ``virtual_micro_batch`` consecutive examples (``micro``; the last
-    of a step may be shorter) or one example (``example``); n is the number of units. A unit with Z = 0 contributes
+    Z is summed over a unit: the step (scope ``batch``), ``virtual_micro_batch`` consecutive examples (``micro``; the
+    last may be shorter) or one example (``example``); n is the number of units. A unit with Z = 0 contributes
     nothing but counts in n, as an empty micro-batch counted among the accumulation steps of the Hugging Face Trainer.
 
     Args:

@@ -37,9 +37,9 @@ def weighted_linear_cross_entropy(
 ) -> LossOutput:
     """Sum over rows t of coefficient_t * CE(softmax(weight @ hidden_t + bias), target_t).
 
-    Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32 also
-    where the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward, so
-    nothing is kept or computed twice; a second derivative does not exist.
+    Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32,
+    also where the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward,
+    so nothing is kept or computed twice; a second derivative does not exist.
 
     Args:
         hidden_TD: final hidden states [tokens, width].

@@ -1,6 +1,7 @@
 """One cell of a study: what it is (cell), what its stages do (work), and bringing it to its end (run)."""
 
 from plw.pipeline.cell import Cell, plan_cell
+from plw.pipeline.preflight import check_inputs
 from plw.pipeline.run import CellOutcome, run_cell
 
-__all__ = ["Cell", "CellOutcome", "plan_cell", "run_cell"]
+__all__ = ["Cell", "CellOutcome", "check_inputs", "plan_cell", "run_cell"]

@@ -163,7 +163,7 @@ def _payloads(
             "generate": fingerprint(generate),
             "protocols": {name: item["protocol"] for name, item in suite["prompts"].items()},
             "judge": identity_fields(config.judge),
-            "facts": world_fingerprint if config.judge.kind == "world" else None,
+            "facts": world_fingerprint if config.judge.kind == "world" and prompts else None,
         },
     }
 

@@ -1,6 +1,7 @@
 """What each stage of a cell does: from the workbench through the rooms to scores and files in the stage's folder."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from plw.data.template import AlpacaTemplate, record_segments
@@ -26,6 +27,7 @@ def do_stage(kind: str, bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
+    """Fine-tune, from the last checkpoint where there is one; leaves ``model/`` and ``log.jsonl``."""
     from plw.train.loop import LOG, TrainingJob, train
 
     config, data, folder = bench.config, bench.data, bench.cell.stages["train"].folder
@@ -61,6 +63,7 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:
+    """Loss stability, weight distance and memorisation (PLW paper, section 5.3)."""
     from plw.evaluate.diagnostics import loss_rsd, memorisation
     from plw.evaluate.weight_distance import weight_distance
 
@@ -83,6 +86,7 @@ def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
+    """The lm-eval benchmarks; leaves the harness's own ``results.json``."""
     from plw.evaluate.harness import run_tasks
 
     files = {name: {split: item.path for split, item in of.items()} for name, of in bench.cell.files.items()}
@@ -92,16 +96,17 @@ def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+    """Answers to the long-generation prompts, made once for every judge, and their length."""
     from plw.evaluate.diagnostics import generation_length
     from plw.evaluate.generation import generate
 
     suite, scores = bench.config.suite, []
     template = AlpacaTemplate(bench.config.template)
     for name, item in suite.prompts.items():
-        rows = bench.prompts(name)
+        prompts = bench.prompts(name)
         answers = generate(
             bench.loaded,
-            [template.prompt(row["instruction"], row.get("input", "")) for row in rows],
+            [template.prompt(prompt.instruction, prompt.input) for prompt in prompts],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,
             top_p=suite.decoding.top_p,
@@ -111,16 +116,17 @@ def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
         )
         if item.protocol == "alpaca_eval":
             scores += generation_length(answers, suite.name)
-        texts = [
-            {"instruction": row["instruction"], "input": row.get("input", ""), "output": answer.text,
-             "tokens": answer.tokens, "finished": answer.finished, "prompt_tokens_cut": answer.prompt_tokens_cut}
-            for row, answer in zip(rows, answers, strict=True)
-        ]  # fmt: skip
-        write_json_atomic(bench.answers_file(name), texts)
+        rows = [
+            {"instruction": prompt.instruction, "input": prompt.input, "output": answer.text}
+            | {name: value for name, value in asdict(answer).items() if name != "text"}
+            for prompt, answer in zip(prompts, answers, strict=True)
+        ]
+        write_json_atomic(bench.answers_file(name), rows)
     return Product(scores=scores)
 
 
 def judge_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+    """Each set of answers against its references, by its protocol; leaves every verdict."""
     suite, judge = bench.config.suite, bench.config.judge
     scores, folder = [], bench.cell.stages["judge"].folder
     for name, item in suite.prompts.items():
@@ -156,13 +162,8 @@ def _pairs(bench: Workbench, benchmark: str) -> "list[Pair]":
 
     answers = read_json(bench.answers_file(benchmark))
     return [
-        Pair(
-            instruction=row["instruction"],
-            input=row.get("input", ""),
-            answer=answer["output"],
-            reference=row["output"],
-        )
-        for row, answer in zip(bench.prompts(benchmark), answers, strict=True)
+        Pair(instruction=prompt.instruction, input=prompt.input, answer=answer["output"], reference=prompt.reference)
+        for prompt, answer in zip(bench.prompts(benchmark), answers, strict=True)
     ]
 
 

@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from plw import world
+from plw.data.prompts import PromptRecord, load_prompts
 from plw.errors import UserError
-from plw.files import read_json
 from plw.pipeline.cell import Cell
 from plw.progress import Progress
 from plw.tracking import Tracker, open_tracker
@@ -91,21 +91,9 @@ class Workbench:
             snapshot_download(self.cell.model.location, revision=self.config.model.revision, allow_patterns=patterns)
         )
 
-    def prompts(self, benchmark: str) -> list[dict[str, str]]:
-        """Prompts with their reference answers.
-
-        Raises:
-            UserError: not a list of objects with an instruction and an output.
-        """
-        path = self.cell.prompts[benchmark].path
-        rows = read_json(path)
-        if not isinstance(rows, list) or not rows:
-            raise UserError(f"{path}: expected a JSON list of prompts, found {type(rows).__name__} with nothing in it")
-        for number, row in enumerate(rows, start=1):
-            for name in ("instruction", "output"):
-                if not isinstance(row, dict) or not isinstance(row.get(name), str):
-                    raise UserError(f"{path}: row {number} has no text in field {name}")
-        return rows[: self.config.suite.prompts[benchmark].limit]
+    def prompts(self, benchmark: str) -> list[PromptRecord]:
+        """The prompts of a long-generation benchmark, as many as the suite asks for."""
+        return load_prompts(self.cell.prompts[benchmark].path)[: self.config.suite.prompts[benchmark].limit]
 
     def answers_file(self, benchmark: str) -> Path:
         """The answers to a benchmark's prompts."""

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from plw import world
 from plw.config import CellConfig
 from plw.errors import UserError
-from plw.pipeline import Cell, CellOutcome, plan_cell
+from plw.pipeline import Cell, CellOutcome, check_inputs, plan_cell
 from plw.registry import Registry
 from plw.sweep.display import GridDisplay
 from plw.sweep.workers import run_cells, worker_count
@@ -63,6 +63,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     todo = [cell for cell in cells if not _is_done(cell, registry)]
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
+        check_inputs(todo)
         build_world(todo, console)
         _run(todo, registry, result, console)
     result.seconds = time.monotonic() - started

@@ -1,12 +1,11 @@
 """The words at a grid's end: what ran, where the time went, what failed and how to see more."""
 
-import sys
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
+from plw.errors import StageError
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
 
@@ -14,13 +13,13 @@ def run_and_summarise(configs: list[CellConfig]) -> None:
     """Run the grid and print what became of it.
 
     Raises:
-        SystemExit: with 1, a stage failed.
+        StageError: a stage failed; the table has said which.
     """
     console = Console(soft_wrap=True)
     result = run_grid(configs, console)
     print_summary(result, configs[0].runs_name, console)
     if result.failed:
-        sys.exit(1)
+        raise StageError(f"{len(result.failed)} stages failed; the same command tries them again")
 
 
 def print_summary(result: GridResult, name: str, console: Console) -> None:
@@ -43,4 +42,4 @@ def print_summary(result: GridResult, name: str, console: Console) -> None:
         for label, kind, error in result.failed:
             table.add_row(label, kind, Text(error))
         console.print(table)
-        console.print("The same command tries them again; tracebacks are in failure.json of the stage folders.")
+        console.print("Tracebacks are in failure.json of the stage folders.")

@@ -56,7 +56,7 @@ def save(folder: Path, position: Position, tensors: dict[str, Tensor], *, keep: 
 
 
 def load_latest(folder: Path, *, at_most: int) -> Checkpoint | None:
-    """The newest readable checkpoint of at most ``at_most`` steps; broken ones and a crash's leftovers are passed over."""
+    """The newest readable checkpoint of at most ``at_most`` steps; broken ones and leftovers are passed over."""
     for path in _by_age(folder):
         checkpoint = _load(path)
         if checkpoint is not None and checkpoint.position.step <= at_most:

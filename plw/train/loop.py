@@ -86,8 +86,8 @@ def train(
     """Carry out a job from the newest checkpoint in its folder, or from the start.
 
     Interrupted anywhere and called again, it ends with the same weights, bit by bit on a CPU, and the same log but
-    for the seconds. The log counts from step 1 and has per step: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss``
-    and ``completion_loss`` (unweighted mean cross-entropy of the computed tokens of that role, None where none was
+    for the seconds. The log has per step, from 1: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss`` and
+    ``completion_loss`` (unweighted mean cross-entropy of the computed tokens of that role, None where none was
     computed), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens``, ``seconds``.
 
     Args:

@@ -46,7 +46,7 @@ def make_model(shape: dict[str, int], vocabulary: int, end: int, padding: int, m
         bos_token_id=end,
         eos_token_id=end,
         pad_token_id=padding,
-        initializer_range=0.05,
+        initializer_range=hidden**-0.5,
     )
     return LlamaForCausalLM(config)
 

@@ -1,0 +1,55 @@
+# Beta regression of scaled scores on the transformed prompt weight (PLW paper, section 5.2), by glmmTMB.
+#
+#   Rscript glmm.R DATA.csv OUT.json
+#
+# DATA.csv has the columns dataset, score (within 0 and 1, both excluded), w_p, benchmark, model. OUT.json gets one object per
+# dataset: coefficients with their covariance, the Wald test of both polynomial terms, variances, and every message of the fit.
+suppressPackageStartupMessages({
+  library(glmmTMB)
+  library(jsonlite)
+})
+
+arguments <- commandArgs(trailingOnly = TRUE)
+scores <- read.csv(arguments[1], stringsAsFactors = FALSE, colClasses = c(
+  dataset = "character", benchmark = "character", model = "character", score = "numeric", w_p = "numeric"
+))
+
+fit_dataset <- function(rows) {
+  rows$benchmark <- factor(rows$benchmark)
+  rows$model <- factor(rows$model)
+  messages <- character(0)
+  fit <- withCallingHandlers(
+    glmmTMB(
+      score ~ w_p + I(w_p^2) + (0 + w_p + I(w_p^2) | benchmark) + (1 | model),
+      family = beta_family(link = "logit"), data = rows
+    ),
+    warning = function(w) {
+      messages <<- c(messages, conditionMessage(w))
+      invokeRestart("muffleWarning")
+    }
+  )
+  fixed <- fixef(fit)$cond
+  covariance <- as.matrix(vcov(fit)$cond)
+  slopes <- c("w_p", "I(w_p^2)")
+  b <- fixed[slopes]
+  chisq <- tryCatch(drop(t(b) %*% solve(covariance[slopes, slopes]) %*% b), error = function(e) {
+    messages <<- c(messages, paste("Wald test:", conditionMessage(e)))
+    NA_real_
+  })
+  random <- VarCorr(fit)$cond
+  list(
+    intercept = unname(fixed["(Intercept)"]), w = unname(fixed["w_p"]), w2 = unname(fixed["I(w_p^2)"]),
+    se = as.list(setNames(sqrt(diag(covariance)), c("intercept", "w", "w2"))),
+    chisq = chisq, df = 2, p = pchisq(chisq, df = 2, lower.tail = FALSE),
+    benchmark_covariance = matrix(as.numeric(random$benchmark), 2), model_variance = as.numeric(random$model)[1],
+    dispersion = sigma(fit), log_likelihood = as.numeric(logLik(fit)), n = nobs(fit),
+    converged = fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess),
+    messages = I(unique(messages))
+  )
+}
+
+results <- lapply(split(scores, scores$dataset), function(rows) {
+  tryCatch(fit_dataset(rows), error = function(e) list(error = conditionMessage(e)))
+})
+version <- paste0(R.version.string, ", glmmTMB ", packageVersion("glmmTMB"))
+write_json(list(version = version, fits = results), arguments[2], digits = NA, auto_unbox = TRUE, na = "null", null = "null")

@@ -1,0 +1,65 @@
+"""Fixtures that many rooms' tests share: real data where it is there, a small model made on the spot."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+CORPUS = (
+    "Describe a process of making crepes. Name three colours and say which of them is warm. "
+    "Below is an instruction that describes a task. Write a response that completes the request. "
+    "### Instruction: ### Input: ### Response: The capital of France is Paris, and the river there is the Seine. "
+    "Give me the sum of 12 and 30. It is 42, because 12 + 30 = 42."
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data beside the repository; the test skips where it is absent."""
+    folder = Path(__file__).resolve().parents[1] / "../shared/data"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent: this test reads real data from there")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def llama_tokenizer(shared_data: Path) -> "PreTrainedTokenizerBase":
+    """The LLaMA tokenizer, converted from its SentencePiece file."""
+    from plw.data.tokenizer import load_tokenizer
+
+    return load_tokenizer(shared_data / "llama_tokenizer.model")
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> "PreTrainedTokenizerBase":
+    """A byte-level BPE of 400 tokens that adds BOS; it has EOS and a padding token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "</s>", "<pad>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator([CORPUS] * 3, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 0)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="right"
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: "PreTrainedTokenizerBase") -> Path:
+    """A folder with a LlamaForCausalLM of random weights (2 layers, 32 wide) and `tiny_tokenizer`."""
+    from plw.train.random_model import make_random_llama
+
+    return make_random_llama(tmp_path_factory.mktemp("models") / "tiny_llama", tiny_tokenizer, hidden=32, heads=2)

@@ -1,0 +1,86 @@
+"""Encoding: roles cover the tokens, the completion starts where the prompt's own tokens end, nothing is too long."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from plw.data.encoding import COMPLETION, PROMPT, encode
+from plw.data.template import Segment
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+text = st.text(alphabet=st.sampled_from("abcde \n:.é中<>"), max_size=30)
+
+
+def pair(prompt: str, completion: str) -> list[Segment]:
+    return [Segment("prompt", prompt), Segment("completion", completion)]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(examples=st.lists(st.tuples(text, text), min_size=1, max_size=4), max_length=st.integers(2, 40))
+def test_roles_lengths_and_counts(
+    tiny_tokenizer: "PreTrainedTokenizerBase", examples: list[tuple[str, str]], max_length: int
+) -> None:
+    result = encode([pair(*example) for example in examples], tiny_tokenizer, max_length=max_length)
+    truncated = without = 0
+    for (prompt, completion), encoded in zip(examples, result.examples, strict=True):
+        alone = tiny_tokenizer(prompt)["input_ids"]
+        whole = tiny_tokenizer(prompt + completion + "</s>")["input_ids"]
+        assert encoded.token_T.tolist() == whole[:max_length]
+        assert encoded.token_T.dtype == np.int32
+        assert encoded.role_T.dtype == np.uint8
+        prompts = min(len(alone), len(whole), max_length)
+        assert encoded.role_T.tolist() == [PROMPT] * prompts + [COMPLETION] * (len(encoded.token_T) - prompts)
+        truncated += len(whole) > max_length
+        without += prompts == len(encoded.token_T)
+    assert (result.truncated, result.without_completion) == (truncated, without)
+
+
+def test_prompt_tokens_are_those_of_the_prompt_alone(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    prompt = "### Instruction:\nName three colours.\n\n### Response:"
+    (example,) = encode([pair(prompt, "The colours are 3.")], tiny_tokenizer, max_length=512).examples
+    assert example.token_T[example.role_T == PROMPT].tolist() == tiny_tokenizer(prompt)["input_ids"]
+    assert example.token_T[0] == tiny_tokenizer.bos_token_id
+    assert np.count_nonzero(example.token_T == tiny_tokenizer.bos_token_id) == 1
+    assert example.token_T[-1] == tiny_tokenizer.eos_token_id
+
+
+def test_a_token_across_the_border_counts_by_the_prompts_own_length(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    whole = tiny_tokenizer(" the")["input_ids"]
+    alone = tiny_tokenizer(" th")["input_ids"]
+    assert len(whole) == 2, "the tokenizer joins ' the'"
+    assert alone != whole[: len(alone)]
+    (example,) = encode([pair(" th", "e")], tiny_tokenizer, max_length=512).examples
+    assert np.count_nonzero(example.role_T == PROMPT) == len(alone)
+
+
+def test_a_prompt_that_fills_the_length_loses_its_completion(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    result = encode([pair("a b c d e f g h", "x"), pair("a", "x")], tiny_tokenizer, max_length=6)
+    assert result.examples[0].role_T.tolist() == [PROMPT] * 6
+    assert (result.truncated, result.without_completion) == (1, 1)
+
+
+def test_a_template_that_spells_bos_out_gets_one(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    (example,) = encode([pair("<s>hello", "x")], tiny_tokenizer, max_length=64).examples
+    assert example.token_T[:2].tolist() == tiny_tokenizer("hello")["input_ids"][:2]
+
+
+def test_chat_roles_follow_the_segments(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    segments = [*pair("<|user|>\na\n<|assistant|>\n", "b"), *pair("\n<|user|>\nc\n<|assistant|>\n", "d")]
+    (example,) = encode([segments], tiny_tokenizer, max_length=512).examples
+    learned = tiny_tokenizer.decode(example.token_T[example.role_T == COMPLETION])
+    assert learned == "b</s>d</s>"
+    assert np.count_nonzero(np.diff(example.role_T.astype(int))) == 3
+
+
+def test_eos_only_where_wanted_and_there(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    (example,) = encode([pair("a", "b")], tiny_tokenizer, max_length=8, end_of_sequence=False).examples
+    assert example.token_T[-1] != tiny_tokenizer.eos_token_id
+    without = type(tiny_tokenizer)(tokenizer_object=tiny_tokenizer.backend_tokenizer)
+    with pytest.raises(UserError, match="no EOS token"):
+        encode([pair("a", "b")], without, max_length=8)

@@ -1,0 +1,59 @@
+"""Preparing a dataset: limit, inversion, encoding and statistics speak of the same records."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plw.config.training import DatasetConfig, TemplateConfig
+from plw.data.inversion import invert_record
+from plw.data.prepare import prepare
+from plw.data.records import load_alpaca
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TEMPLATE = TemplateConfig(name="t", with_input="{instruction}\n{input}\n", without_input="{instruction}\n")
+ROWS = [{"instruction": f"Count to {n}.", "input": "", "output": " ".join(map(str, range(n)))} for n in range(5, 40)]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    (tmp_path / "data.json").write_text(json.dumps(ROWS), encoding="utf-8")
+    return tmp_path / "data.json"
+
+
+def config(path: Path, **fields: object) -> DatasetConfig:
+    return DatasetConfig(name="d", path=str(path), **fields)  # type: ignore[arg-type]
+
+
+def test_limit_and_counts(path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    data = prepare(config(path, limit=10), path, TEMPLATE, tiny_tokenizer, max_length=24, seed=0)
+    assert len(data.records) == len(data.encoded) == data.statistics.records == 10
+    whole = prepare(config(path, limit=10), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)
+    assert data.truncated == sum(len(example.token_T) > 24 for example in whole.encoded)
+    assert 0 < data.truncated < 10
+    assert data.without_completion == 0
+
+
+def test_short_is_the_inverted_file(path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    data = prepare(config(path, inversion="short"), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)
+    plain = prepare(config(path), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)
+    assert set(data.records) <= {r for record in load_alpaca(path) for r in (record, invert_record(record))}
+    assert data.statistics.generation_ratio is not None
+    assert plain.statistics.generation_ratio is not None
+    assert data.statistics.generation_ratio < 1 < plain.statistics.generation_ratio
+
+
+def test_a_ratio_is_met_and_seeded(path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    dataset = config(path, inversion="ratio", target_ratio=1.0)
+    data = [prepare(dataset, path, TEMPLATE, tiny_tokenizer, max_length=256, seed=seed) for seed in (0, 0, 1)]
+    assert data[0].statistics.generation_ratio == pytest.approx(1, rel=0.02)
+    assert data[0].records == data[1].records != data[2].records
+
+
+def test_an_inverted_chat_is_refused() -> None:
+    with pytest.raises(UserError, match=r"needs dataset.format=alpaca"):
+        DatasetConfig(name="d", path="x", format="chat", inversion="short")

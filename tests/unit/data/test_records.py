@@ -1,0 +1,107 @@
+"""Records: what is read, and one line for each mistake."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.data.records import AlpacaRecord, load_alpaca, load_chat, load_records
+from plw.errors import UserError
+
+GOOD = {"instruction": "Add.", "input": "1 1", "output": "2"}
+
+
+def write(path: Path, content: Any) -> Path:
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_json_and_jsonl_hold_the_same_records(tmp_path: Path) -> None:
+    rows = [
+        GOOD,
+        {"instruction": "Say\u2028hi.", "output": ""},
+        {"instruction": "x", "input": None, "output": "y", "id": 3},
+    ]
+    as_json = load_alpaca(write(tmp_path / "a.json", rows))
+    lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n"
+    as_jsonl = load_alpaca(write(tmp_path / "a.jsonl", "\ufeff" + lines))
+    assert as_json == as_jsonl
+    assert as_json[1] == AlpacaRecord(instruction="Say\u2028hi.", input="", output="")
+    assert as_json[2].input == ""
+
+
+def test_chat_keeps_order_and_roles(tmp_path: Path) -> None:
+    turns = [("system", "s"), ("user", "u"), ("assistant", "a")]
+    rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
+    (record,) = load_chat(write(tmp_path / "c.json", rows))
+    assert [(message.role, message.content) for message in record.messages] == turns
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        (
+            "a.json",
+            [GOOD, {"instruction": "x", "input": ""}],
+            "row 2 has no field 'output' (fields found: instruction, input)",
+        ),
+        ("a.json", [GOOD, GOOD, {**GOOD, "output": None}], "row 3: field 'output' is null; it must be text"),
+        ("a.json", [{**GOOD, "output": ["2"]}], "row 1: field 'output' is a list; it must be text"),
+        ("a.json", [{**GOOD, "instruction": 5}], "row 1: field 'instruction' is a number; it must be text"),
+        ("a.json", [{**GOOD, "input": True}], "row 1: field 'input' is true or false; it must be text"),
+        ("a.json", [GOOD, "text"], "row 2 is text, not an object"),
+        ("a.json", {"data": [GOOD]}, "holds an object, not a list of records"),
+        ("a.json", [], "holds no records; give a file with at least one"),
+        ("a.jsonl", "\n\n", "holds no records; give a file with at least one"),
+        ("a.json", "", "row 1 is not valid JSON (Expecting value, line 1 column 1)"),
+        (
+            "a.json",
+            f'[{json.dumps(GOOD)},\n{json.dumps(GOOD)},\n{{"instruction": "x" "output"}}]',
+            "row 3 is not valid JSON",
+        ),
+        ("a.json", f"[{json.dumps(GOOD)},\n{json.dumps(GOOD)}", "row 2 is not valid JSON"),
+        ("a.jsonl", f"{json.dumps(GOOD)}\n\n{{broken\n", "row 2 is not valid JSON"),
+        ("a.csv", "instruction,output", "unknown kind of file '.csv'; allowed: .json, .jsonl"),
+    ],
+)
+def test_alpaca_mistakes_are_one_line(tmp_path: Path, name: str, content: Any, expected: str) -> None:
+    path = write(tmp_path / name, content)
+    with pytest.raises(UserError) as caught:
+        load_records(path, "alpaca")
+    message = str(caught.value)
+    assert message.startswith(str(path))
+    assert expected in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({}, "row 1 has no field 'messages'"),
+        ({"messages": []}, "field 'messages' is an empty list"),
+        ({"messages": [{"role": "user", "content": "u"}]}, "no message of the assistant"),
+        (
+            {"messages": [{"role": "bot", "content": "u"}]},
+            "message 1: field 'role' is 'bot'; allowed: system, user, assistant",
+        ),
+        ({"messages": [{"role": "user", "content": "u"}, {"role": "assistant"}]}, "message 2 has no field 'content'"),
+        ({"messages": ["hi"]}, "message 1 is text, not an object"),
+    ],
+)
+def test_chat_mistakes_are_one_line(tmp_path: Path, row: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError, match="row 1") as caught:
+        load_records(write(tmp_path / "c.json", [row]), "chat")
+    assert expected in str(caught.value)
+
+
+def test_places_that_hold_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no such file; set dataset.path"):
+        load_records(tmp_path / "absent.json", "alpaca")
+    with pytest.raises(UserError, match="is a folder"):
+        load_records(tmp_path, "alpaca")
+    (tmp_path / "latin.json").write_bytes(b'[{"instruction": "\xe9"}]')
+    with pytest.raises(UserError, match="not UTF-8"):
+        load_records(tmp_path / "latin.json", "alpaca")
+    with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat"):
+        load_records(tmp_path / "latin.json", "parquet")

@@ -1,0 +1,71 @@
+"""Tokenizers: the converted LLaMA tokenizer agrees with sentencepiece, also after saving; mistakes are one line."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from plw.data.tokenizer import load_tokenizer
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+ODD = [
+    "",
+    " one space",
+    "  two  spaces  ",
+    "\n\n",
+    "\ttab",
+    "日本語 テキスト",
+    "🙂🙃",
+    "e\u0301",
+    "▁ under ▁▁",
+    "\u00a0\u200b",
+    "<0x0A>",
+    "A" * 300,
+    " " * 50,
+    "\x01",
+    "़ा",
+]
+
+
+def test_ids_equal_sentencepiece(shared_data: Path, llama_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
+    import sentencepiece
+
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(shared_data / "llama_tokenizer.model"))
+    rows = json.loads((shared_data / "alpaca/alpaca_cleaned_999.json").read_text(encoding="utf-8"))
+    wiki = (shared_data / "alpaca/wiki_demo.txt").read_text(encoding="utf-8").split("\n")[:300]
+    dice = random.Random(0)
+    noise = ["".join(dice.choice("ab  \n\t.,é中🙂▁0x/'\"") for _ in range(dice.randint(0, 40))) for _ in range(1000)]
+    texts = [row[field] for row in rows for field in row] + wiki + noise + ODD
+    expected = [reference.encode(text) for text in texts]
+    assert llama_tokenizer(texts, add_special_tokens=False)["input_ids"] == expected
+    llama_tokenizer.save_pretrained(tmp_path)
+    assert load_tokenizer(tmp_path)(texts)["input_ids"] == [[1, *row] for row in expected]
+    assert llama_tokenizer.decode(expected[0]) == texts[0]
+
+
+def test_special_tokens_are_llamas(llama_tokenizer: "PreTrainedTokenizerBase") -> None:
+    assert (llama_tokenizer.bos_token_id, llama_tokenizer.eos_token_id, llama_tokenizer.pad_token) == (1, 2, None)
+    assert len(llama_tokenizer) == 32_000
+    assert llama_tokenizer("hi</s>")["input_ids"] == [1, 7251, 2]
+
+
+def test_mistakes_are_one_line(tmp_path: Path, tiny_llama: Path) -> None:
+    with pytest.raises(UserError, match="no such file or folder"):
+        load_tokenizer(tmp_path / "absent.model")
+    with pytest.raises(UserError, match="no such file or folder"):
+        load_tokenizer(tmp_path / "absent")
+    (tmp_path / "x.model").write_bytes(b"not a model at all")
+    with pytest.raises(UserError, match="not a SentencePiece model file"):
+        load_tokenizer(tmp_path / "x.model")
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(tiny_llama / name, bare)
+    with pytest.raises(UserError, match="holds no tokenizer files"):
+        load_tokenizer(bare)

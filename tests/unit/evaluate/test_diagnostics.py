@@ -1,0 +1,138 @@
+"""Diagnostics against numbers worked out by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+import sacrebleu
+import torch
+from safetensors.torch import save_file
+
+from plw.config.evaluation import DiagnosticsConfig
+from plw.errors import StageError, UserError
+from plw.evaluate.diagnostics import generation_length, loss_rsd, memorisation
+from plw.evaluate.generation import Generation, generate
+from plw.evaluate.model import LoadedModel
+from plw.evaluate.weight_distance import weight_distance
+
+
+def test_loss_rsd_is_the_mean_over_whole_windows() -> None:
+    # Window 1: mean 2, sample deviation sqrt((1+0+0+0+1)/4) = sqrt(0.5). Window 2: constant. Two steps fill no window.
+    (score,) = loss_rsd([1, 2, 2, 2, 3, 4, 4, 4, 4, 4, 100, 1], window=5, suite="s")
+
+    assert (score.benchmark, score.metric, score.n, score.headline) == ("loss_rsd", "mean", 2, False)
+    assert score.value == pytest.approx(math.sqrt(0.5) / 2 / 2)
+
+
+def test_loss_rsd_of_a_short_run_is_missing_not_zero() -> None:
+    assert loss_rsd([1.0, 2.0], window=5, suite="s") == []
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_loss_rsd_refuses_what_is_not_a_loss(bad: float) -> None:
+    with pytest.raises(StageError, match="step 3"):
+        loss_rsd([1.0, 1.0, bad, 1.0, 1.0], window=5, suite="s")
+    with pytest.raises(StageError, match="steps 1 to 2"):
+        loss_rsd([0.0, 0.0], window=2, suite="s")
+
+
+def test_weight_distance_by_hand(tmp_path: Path) -> None:
+    base, learned = tmp_path / "base", tmp_path / "learned"
+    for folder in (base, learned):
+        folder.mkdir()
+    save_file({"embed.weight": torch.zeros(2, 2), "layers.0.w": torch.zeros(3)}, str(base / "model-1.safetensors"))
+    save_file({"layers.1.w": torch.ones(2, dtype=torch.bfloat16)}, str(base / "model-2.safetensors"))
+    save_file(
+        {
+            "embed.weight": torch.tensor([[1.0, 0], [0, 0], [7, 7]]),
+            "layers.0.w": torch.tensor([3.0, -4.0, 0.0]),
+            "layers.1.w": torch.tensor([1.0, 1.0]),
+        },
+        str(learned / "model.safetensors"),
+    )
+
+    scores = weight_distance(learned, base, "s")
+
+    values = {score.metric: (score.value, score.n) for score in scores}
+    assert values == {
+        "l2": (pytest.approx(math.sqrt(26)), 9),
+        "l1": (8.0, 9),
+        "l2.layer.0": (5.0, 3),
+        "l1.layer.0": (7.0, 3),
+        "l2.layer.1": (0.0, 2),
+        "l1.layer.1": (0.0, 2),
+        "l2.other": (1.0, 4),
+        "l1.other": (1.0, 4),
+        "extra_rows": (1.0, None),
+    }
+    assert not any(score.headline for score in scores)
+
+
+def test_weight_distance_to_itself_is_zero(tiny_folder: Path) -> None:
+    values = {score.metric: score.value for score in weight_distance(tiny_folder, tiny_folder, "s")}
+
+    assert set(values.values()) == {0.0}
+    assert {"l2.layer.0", "l2.layer.1"} <= values.keys()
+
+
+def test_weight_distance_refuses_models_that_do_not_match(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("a", "b", "c", "empty")]
+    for folder in folders:
+        folder.mkdir()
+    save_file({"w": torch.zeros(2, 2)}, str(folders[0] / "m.safetensors"))
+    save_file({"w": torch.zeros(2, 3)}, str(folders[1] / "m.safetensors"))
+    save_file({"w": torch.zeros(2, 2), "v": torch.zeros(1)}, str(folders[2] / "m.safetensors"))
+
+    with pytest.raises(UserError, match=r"tensor w is \[2, 2\]"):
+        weight_distance(folders[0], folders[1], "s")
+    with pytest.raises(UserError, match="tensor v is not in the other model"):
+        weight_distance(folders[2], folders[0], "s")
+    with pytest.raises(UserError, match="no safetensors"):
+        weight_distance(folders[0], folders[3], "s")
+
+
+def test_memorisation_is_perfect_on_the_models_own_answers(loaded: LoadedModel) -> None:
+    prompts = ["The weather", "Question:", "Who lives there?", "The market sells"]
+    answers = [answer.text for answer in generate(loaded, prompts, max_new_tokens=24)]
+    config = DiagnosticsConfig(memorisation_samples=10, memorisation_max_new_tokens=24)
+
+    (score,) = memorisation(loaded, prompts, answers, config, suite="s")
+
+    assert score.value == pytest.approx(100.0)
+    assert (score.benchmark, score.metric, score.n) == ("memorisation", "bleu", 4)
+    assert score.library_version is not None
+    assert "tok:13a" in score.library_version
+    assert "smooth:exp" in score.library_version
+
+
+def test_memorisation_draws_a_seeded_sample(loaded: LoadedModel) -> None:
+    prompts = [f"{number} {number}" for number in range(20)]
+    completions = [f"the weather {number} is rainy and salt" for number in range(20)]
+    config = DiagnosticsConfig(memorisation_samples=5, memorisation_max_new_tokens=8)
+
+    first = memorisation(loaded, prompts, completions, config, suite="s", seed=1)
+    again = memorisation(loaded, prompts, completions, config, suite="s", seed=1, batch_size=2)
+
+    assert first == again
+    assert first[0].n == 5
+    answers = [answer.text for answer in generate(loaded, prompts, max_new_tokens=8)]
+    whole = memorisation(loaded, prompts, completions, DiagnosticsConfig(memorisation_max_new_tokens=8), suite="s")
+    assert whole[0].value == pytest.approx(sacrebleu.corpus_bleu(answers, [completions]).score)
+
+
+def test_memorisation_needs_pairs(loaded: LoadedModel) -> None:
+    with pytest.raises(UserError, match="found 1 and 0"):
+        memorisation(loaded, ["a"], [], DiagnosticsConfig(), suite="s")
+
+
+def test_generation_length() -> None:
+    answers = [
+        Generation(text="one two three", tokens=5, finished=True),
+        Generation(text="one", tokens=1, finished=False),
+    ]
+
+    values = {score.metric: (score.value, score.stderr, score.n) for score in generation_length(answers, "s")}
+
+    assert values == {"tokens": (3.0, 2.0, 2), "words": (2.0, 1.0, 2), "finished": (0.5, 0.5, 2)}
+    with pytest.raises(UserError, match="at least one answer"):
+        generation_length([], "s")
