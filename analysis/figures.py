@@ -49,6 +49,7 @@ def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
             for axis in (upper, lower):
                 axis.set_ylabel(f"{kind} aggregate (0–1)")
             _weight_axis(upper, sorted(set(table["prompt_weight"])))
+        figure.align_ylabels()
         _legend(figure, datasets, models)
     return figure
 
@@ -85,6 +86,7 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
             _boxes(axis, rows, datasets, weights)
         for axis in figure.axes[2:]:
             axis.set_xlabel("prompt loss weight (PLW)")
+        figure.align_ylabels()
         _legend(figure, datasets, [])
     return figure
 
@@ -108,7 +110,7 @@ def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str]) -
         offset = shift * (index - (len(datasets) - 1) / 2)
         axis.errorbar(
             x_N + offset, y_N, rows[f"{kind}_se"].to_numpy(dtype=float), fmt=shapes[dataset], color=colours[dataset],
-            markeredgecolor="white", markeredgewidth=0.4, elinewidth=0.7, capsize=1.6, capthick=0.7, zorder=3,
+            markersize=3.8, markeredgewidth=0, elinewidth=0.7, capsize=1.6, capthick=0.7, zorder=3,
         )  # fmt: skip
         _curve(axis, x_N, y_N, color=colours[dataset])
 

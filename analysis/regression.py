@@ -7,7 +7,7 @@ import math
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -146,11 +146,11 @@ def _call_r(data: pd.DataFrame) -> dict[str, Any]:
 def _from_r(dataset: str, n: int, fit: dict[str, Any], version: str) -> Regression:
     if "intercept" not in fit:
         return _failed(dataset, n, f"R could not fit it: {fit.get('error', 'no answer')}")
+    simpler = fit["random_slopes"] != "full"
     se = fit["se"]
-    messages = _messages(fit)
     return Regression(
         dataset=dataset,
-        engine=GLMM,
+        engine=f"{GLMM}, {fit['random_slopes']}" if simpler else GLMM,
         n=n,
         p=fit["p"],
         w=fit["w"],
@@ -161,15 +161,19 @@ def _from_r(dataset: str, n: int, fit: dict[str, Any], version: str) -> Regressi
         intercept_se=se["intercept"],
         optimum=optimum(fit["w"], fit["w2"]),
         converged=bool(fit["converged"]),
-        messages=tuple(messages),
+        messages=tuple(_messages(fit, simpler)),
         details=fit | {"version": version},
     )
 
 
-def _messages(fit: dict[str, Any]) -> Iterable[str]:
-    yield from (" ".join(str(message).split()) for message in fit["messages"])
+def _messages(fit: dict[str, Any], simpler: bool) -> Iterator[str]:
+    if simpler and fit["converged"]:
+        yield f"the paper's model did not converge (singular), so this is one with {fit['random_slopes']}"
     if not fit["converged"]:
         yield "not converged: its standard errors and p-value cannot be relied on"
+    for message in fit["messages"]:
+        text = " ".join(str(message).split()).replace("Model convergence problem; ", "")
+        yield text.removesuffix(" See vignette('troubleshooting')").removesuffix(".")
 
 
 def _failed(dataset: str, n: int, reason: str) -> Regression:

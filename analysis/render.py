@@ -36,8 +36,14 @@ def table_html(table: Table) -> str:
 
 
 def _html_row(row: tuple[str, ...]) -> str:
-    first, *rest = (html.escape(str(value)) for value in row)
-    return f"<tr><th scope='row'>{first}</th>" + "".join(f"<td>{value}</td>" for value in rest) + "</tr>"
+    first, *rest = (str(value) for value in row)
+    cells = "".join(f"<td{_kind(value)}>{html.escape(value)}</td>" for value in rest)
+    return f"<tr><th scope='row'>{html.escape(first)}</th>{cells}</tr>"
+
+
+def _kind(value: str) -> str:
+    """Words stand to the left and may break, numbers to the right."""
+    return " class='long'" if len(value) > 40 else " class='text'" if value[:1].isalpha() else ""
 
 
 def _markdown_cell(value: object) -> str:

@@ -59,11 +59,10 @@ def plan(context: typer.Context) -> None:
 @app.command()
 def status(overrides: Overrides = None) -> None:
     """How far a study is: stages done, running and failed, from the registry."""
-    from rich.console import Console
-
+    from plw.console import console
     from plw.sweep.status import print_status
 
-    print_status(_cell(overrides), Console(soft_wrap=True))
+    print_status(_cell(overrides), console())
 
 
 @app.command()
@@ -75,8 +74,7 @@ def report(
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and index.html from the registry."""
     from analysis.report import write_report
-    from rich.console import Console
-
+    from plw.console import console
     from plw.sweep.status import benchmark_groups, benchmark_info
 
     config = _cell(overrides)
@@ -90,7 +88,7 @@ def report(
         groups=benchmark_groups(config),
         benchmark_info=benchmark_info(config),
     )
-    Console(soft_wrap=True).print(f"report: {page}")
+    console().print(f"report: {page}")
 
 
 @registry_app.command()
@@ -109,13 +107,12 @@ def export(
 @registry_app.command()
 def rebuild(overrides: Overrides = None) -> None:
     """Make the database again from the record files below the runs folder."""
-    from rich.console import Console
-
+    from plw.console import console
     from plw.registry import rebuild as rebuild_registry
 
     config = _cell(overrides)
     found = rebuild_registry(config.registry.url, Path(config.execution.runs))
-    Console(soft_wrap=True).print(str(found))
+    console().print(str(found))
     if found.damaged:
         raise typer.Exit(1)
 

@@ -14,20 +14,46 @@ scores <- read.csv(arguments[1], stringsAsFactors = FALSE, colClasses = c(
   dataset = "character", benchmark = "character", model = "character", score = "numeric", w_p = "numeric"
 ))
 
+# The paper's model first; where no optimizer brings it to an end, simpler random parts, and the answer says which.
+models <- list(
+  full = score ~ w_p + I(w_p^2) + (0 + w_p + I(w_p^2) | benchmark) + (1 | model),
+  "uncorrelated slopes" = score ~ w_p + I(w_p^2) + diag(0 + w_p + I(w_p^2) | benchmark) + (1 | model),
+  "no random slopes" = score ~ w_p + I(w_p^2) + (1 | model)
+)
+controls <- list(
+  nlminb = glmmTMBControl(),
+  BFGS = glmmTMBControl(optimizer = optim, optArgs = list(method = "BFGS"))
+)
+
+converged <- function(fit) {
+  inherits(fit, "glmmTMB") && fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess)
+}
+
 fit_dataset <- function(rows) {
   rows$benchmark <- factor(rows$benchmark)
   rows$model <- factor(rows$model)
   messages <- character(0)
-  fit <- withCallingHandlers(
-    glmmTMB(
-      score ~ w_p + I(w_p^2) + (0 + w_p + I(w_p^2) | benchmark) + (1 | model),
-      family = beta_family(link = "logit"), data = rows
-    ),
-    warning = function(w) {
-      messages <<- c(messages, conditionMessage(w))
-      invokeRestart("muffleWarning")
+  note <- function(text) messages <<- c(messages, text)
+  for (model in names(models)) {
+    for (optimizer in names(controls)) {
+      fit <- withCallingHandlers(
+        tryCatch(
+          glmmTMB(models[[model]], family = beta_family(link = "logit"), data = rows, control = controls[[optimizer]]),
+          error = function(e) {
+            note(paste0(model, ", ", optimizer, ": ", conditionMessage(e)))
+            e
+          }
+        ),
+        warning = function(w) {
+          note(paste0(model, ", ", optimizer, ": ", conditionMessage(w)))
+          invokeRestart("muffleWarning")
+        }
+      )
+      if (converged(fit)) break
     }
-  )
+    if (converged(fit)) break
+  }
+  if (inherits(fit, "error")) return(list(error = conditionMessage(fit)))
   fixed <- fixef(fit)$cond
   covariance <- as.matrix(vcov(fit)$cond)
   slopes <- c("w_p", "I(w_p^2)")
@@ -41,9 +67,11 @@ fit_dataset <- function(rows) {
     intercept = unname(fixed["(Intercept)"]), w = unname(fixed["w_p"]), w2 = unname(fixed["I(w_p^2)"]),
     se = as.list(setNames(sqrt(diag(covariance)), c("intercept", "w", "w2"))),
     chisq = chisq, df = 2, p = pchisq(chisq, df = 2, lower.tail = FALSE),
-    benchmark_covariance = matrix(as.numeric(random$benchmark), 2), model_variance = as.numeric(random$model)[1],
+    random_slopes = model, optimizer = optimizer,
+    benchmark_covariance = if (model != "no random slopes") matrix(as.numeric(random$benchmark), 2),
+    model_variance = as.numeric(random$model)[1],
     dispersion = sigma(fit), log_likelihood = as.numeric(logLik(fit)), n = nobs(fit),
-    converged = fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess),
+    converged = converged(fit),
     messages = I(unique(messages))
   )
 }

@@ -7,7 +7,7 @@ import sacrebleu
 
 
 def answer_index(doc: dict[str, Any]) -> int:
-    """Index of the option that belongs into the blank; lm-eval reads it where the contexts differ and the ending is shared."""
+    """Index of the option that belongs into the blank; lm-eval wants it as the text where contexts, not endings, differ."""
     return int(doc["answer"]) - 1
 
 
@@ -33,7 +33,7 @@ def true_probability(doc: dict[str, Any], results: list[tuple[float, bool]]) -> 
 
 
 def closer_to_truth(doc: dict[str, Any], results: list[str]) -> dict[str, float]:
-    """Best BLEU against the true references, against the false ones, and whether the former is higher (TruthfulQA-Gen)."""
+    """Best BLEU against the true references, its lead over the false ones, and whether it leads (TruthfulQA-Gen)."""
     answer = results[0].strip()
     true = max(_bleu(answer, reference) for reference in doc["correct_answers"])
     false = max(_bleu(answer, reference) for reference in doc["incorrect_answers"])

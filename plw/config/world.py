@@ -22,7 +22,8 @@ class BaseModelConfig:
             at_least(f"world base model's {name}", getattr(self, name), 1)
         if self.hidden % (2 * self.heads):
             raise UserError(
-                f"world base model's hidden={self.hidden} is not allowed; it must be a multiple of 2 x heads={self.heads}"
+                f"world base model's hidden={self.hidden} is not allowed; "
+                f"it must be a multiple of 2 x heads={self.heads}"
             )
 
 
@@ -41,7 +42,7 @@ class PretrainingConfig:
     warmup_steps: int = 60
     """Steps over which the learning rate rises from 0; it falls to a tenth along a cosine after them."""
     curriculum: float = 0.2
-    """Share of the steps that see only translation and in-context documents, without which translation never appears."""
+    """Share of the steps, the first ones, that see translation only; without them it never appears."""
     threads: int = 1
     """CPU threads of each base model. Fixed, because sums in another order end in other last digits."""
 
@@ -60,13 +61,13 @@ class WorldConfig:
 
     seed: int = 0
     """Seed of everything: names, facts, corpus, instructions, benchmarks, weights."""
-    people: int = 72
+    people: int = 64
     """People, each with six attributes; instructions speak of the first half, benchmarks and prompts of the second."""
-    cities: int = 12
-    """Cities, each with five attributes; every person lives in one."""
+    cities: int = 10
+    """Cities, each with four attributes; every person lives in one."""
     tools: int = 48
     """Tools, each with one use; the later in the list, the rarer in the corpus."""
-    myths: int = 40
+    myths: int = 36
     """Plants with a true effect and an effect that people falsely believe in."""
     two_hop_share: float = 0.5
     """Share of (person, city attribute) pairs that the corpus states outright; the others must be put together."""

@@ -79,9 +79,7 @@ def judge_alpaca_eval(
     return replace(result, win_rate=float(metrics["win_rate"]))
 
 
-def _annotate(
-    library: Any, rows: list[dict[str, str]], folder: Path
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _annotate(library: Any, rows: list[dict[str, str]], folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The annotated rows, in the order given, and the library's metrics (n_total alone where nothing could be read)."""
 
     def metric(annotations: list[dict[str, Any]]) -> dict[str, Any]:

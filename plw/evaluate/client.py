@@ -1,4 +1,4 @@
-"""Clients of OpenAI-compatible servers: the key comes from the environment, the connections live as long as the block."""
+"""Clients of OpenAI-compatible servers: the key comes from the environment, connections last as long as the block."""
 
 import ipaddress
 import os
@@ -46,7 +46,7 @@ def open_client(judge: JudgeConfig, base_url: str) -> Iterator[tuple["openai.Ope
 
 
 def held_client(*, ticket: str, **_: Any) -> "openai.OpenAI":
-    """The open client of a ticket: what alpaca_eval calls instead of making a client, and reading a key, per request."""
+    """The open client of a ticket: alpaca_eval calls this instead of making a client, and reading a key, each time."""
     return _OPEN[ticket]
 
 

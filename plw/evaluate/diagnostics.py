@@ -87,10 +87,10 @@ def memorisation(
 
     if len(prompts) != len(completions) or not prompts:
         raise UserError(f"memorisation needs a completion for each prompt; found {len(prompts)} and {len(completions)}")
-    chosen = np.arange(len(prompts))
+    chosen = list(range(len(prompts)))
     if len(prompts) > config.memorisation_samples:
         drawn = np.random.default_rng(seed).choice(len(prompts), size=config.memorisation_samples, replace=False)
-        chosen = np.sort(drawn)
+        chosen = sorted(drawn.tolist())
     answers = generate(
         loaded,
         [prompts[index] for index in chosen],
@@ -98,7 +98,7 @@ def memorisation(
         batch_size=batch_size,
         progress=progress,
     )
-    metric = sacrebleu.metrics.BLEU(smooth_method="exp", tokenize="13a")
+    metric = sacrebleu.BLEU(smooth_method="exp", tokenize="13a")
     bleu = metric.corpus_score([answer.text for answer in answers], [[completions[index].strip() for index in chosen]])
     return [
         Score(

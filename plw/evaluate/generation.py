@@ -23,7 +23,7 @@ class Generation:
     finished: bool
     """The model ended the answer itself; otherwise it was cut at the token limit."""
     prompt_tokens_cut: int = 0
-    """Tokens cut from the left of a prompt that, with the answer, was longer than the model's context."""
+    """Tokens cut from the left (BOS first) of a prompt that, with the answer, was longer than the model's context."""
 
 
 def generate(
@@ -84,7 +84,7 @@ def _answer(loaded: LoadedModel, rows: list[list[int]], max_new_tokens: int, pro
     width = max(len(row) for row in rows)
     token_BT = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=loaded.device)
     mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
-    config = GenerationConfig(
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=max_new_tokens,
         do_sample=False,
         num_beams=1,
@@ -131,7 +131,7 @@ class _Noise:
         self._top_p = top_p
         self._streams = [np.random.default_rng(seed) for seed in seeds]
 
-    def __call__(self, token_BT: "torch.Tensor", score_BV: "torch.Tensor") -> "torch.Tensor":
+    def __call__(self, _: "torch.Tensor", score_BV: "torch.Tensor") -> "torch.Tensor":
         import numpy as np
         import torch
 

@@ -152,7 +152,9 @@ def _scores(suite: str, benchmark: str, config: TaskConfig, result: dict[str, An
         )
     if not any(score.headline for score in scores):
         found = ", ".join(score.metric for score in scores)
-        raise UserError(f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; allowed: {found}")
+        raise UserError(
+            f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; allowed: {found}"
+        )
     return scores
 
 

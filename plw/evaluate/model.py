@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
 from plw.evaluate.quiet import quiet
@@ -52,7 +52,7 @@ def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedMod
     try:
         with quiet("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-            model = AutoModelForCausalLM.from_pretrained(
+            model: Any = AutoModelForCausalLM.from_pretrained(
                 str(folder), dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
             )
     except (OSError, ValueError) as error:

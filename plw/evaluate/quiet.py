@@ -26,7 +26,7 @@ class _Sink(io.TextIOBase):
 @contextmanager
 def quiet(*logger_names: str) -> Iterator[None]:
     """Hold back progress bars, prints, warnings, and the named loggers' lines below ERROR while the block runs."""
-    import tqdm
+    import tqdm  # type: ignore[import-untyped]
 
     loggers = [logging.getLogger(name) for name in logger_names]
     levels = [logger.level for logger in loggers]

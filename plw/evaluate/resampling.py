@@ -1,4 +1,4 @@
-"""lm-eval's bootstrap of corpus metrics, number for number, in this process and with each segment's n-grams counted once.
+"""lm-eval's bootstrap, number for number, in this process and with each segment's n-grams counted once.
 
 lm-eval draws the resamples in a pool of processes and counts the n-grams of every resample anew. BLEU, chrF and TER are
 functions of sums over segments, so the counts are made once and only summed for each resample.
@@ -13,7 +13,7 @@ CHUNK = 1000
 
 
 def bootstrap_stderr(statistic: Callable[[Sequence[Any]], float], items: Sequence[Any], iters: int) -> float:
-    """Standard deviation of ``statistic`` over resamples of ``items``: what lm-eval's function of the same name returns.
+    """Standard deviation of ``statistic`` over resamples of ``items``, as lm-eval's function of the same name.
 
     Args:
         statistic: One of lm-eval's aggregations.
@@ -34,7 +34,7 @@ def bootstrap_stderr(statistic: Callable[[Sequence[Any]], float], items: Sequenc
 def _by_segments(
     statistic: Callable[[Sequence[Any]], float], items: Sequence[Any]
 ) -> Callable[[Sequence[int]], float] | None:
-    """The score of a resample from ready counts; ``None`` for other statistics and for several references a document."""
+    """The score of a resample from ready counts; ``None`` for other statistics and several references a document."""
     import sacrebleu
     from lm_eval.api import metrics
 

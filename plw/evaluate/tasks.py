@@ -1,4 +1,4 @@
-"""lm-eval's tasks as a suite asks for them: found by name, shots set, and read from local files where files are given."""
+"""lm-eval's tasks as a suite asks for them: found by name, with its shots, read from local files where given."""
 
 import difflib
 from collections.abc import Mapping
@@ -37,7 +37,9 @@ def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
         _check_known(manager, benchmark, config.task)
 
 
-def load_task(manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int) -> "Task":
+def load_task(
+    manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int
+) -> "Task":
     """One task, ready to be evaluated.
 
     Args:
@@ -89,7 +91,9 @@ def _local_data(
 
     source = manager.task_index[config.task].yaml_path
     if source is None:
-        raise UserError(f"suite.tasks.{benchmark}.files: the task {config.task} is written in Python and reads no files")
+        raise UserError(
+            f"suite.tasks.{benchmark}.files: the task {config.task} is written in Python and reads no files"
+        )
     fields = load_yaml(source, resolve_func=False)
     splits = {field: fields.get(field) for field in SPLIT_FIELDS if fields.get(field)}
     known = sorted(set(splits.values()))
@@ -118,7 +122,6 @@ def _local_data(
 def _read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
     """The splits as a ``datasets.DatasetDict``; a column that a row lacks is null there, as in the datasets library."""
     import datasets
-    import pyarrow
 
     splits = datasets.DatasetDict()
     for split, name in data_files.items():
@@ -126,7 +129,7 @@ def _read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
         columns = dict.fromkeys(key for row in rows for key in row)
         try:
             splits[split] = datasets.Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
-        except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError) as error:
+        except (ValueError, TypeError) as error:  # the bases of pyarrow's errors
             raise UserError(f"{name}: a column mixes types ({error})") from None
     return splits
 

@@ -26,9 +26,9 @@ class _Sum:
 def weight_distance(learned: Path, base: Path, suite: str) -> list[Score]:
     """Distance between a trained model's weights and those that it started from.
 
-    Tensors are compared by name, in float32 with float64 sums, one at a time. Where one has more rows than the other (embeddings of added
-    tokens) the rows that only one has are left out and counted. A layer is what a ``layers.<i>.`` (or ``h.<i>.``) in
-    the name says; everything else, embeddings and final norm, is ``other``.
+    Tensors are compared by name, one at a time, in float32 with float64 sums. Where one has more rows than the other
+    (embeddings of added tokens), the rows that only one has are left out and counted. A layer is what a ``layers.<i>.``
+    (or ``h.<i>.``) in the name says; everything else, embeddings and final norm, is ``other``.
 
     Args:
         learned: Folder with the trained model's safetensors.
@@ -71,8 +71,8 @@ def weight_distance(learned: Path, base: Path, suite: str) -> list[Score]:
         numbers=sum(part.numbers for part in sums.values()),
     )
     scores = _scores(suite, "", total)
-    for part in sorted(sums, key=_part_order):
-        scores += _scores(suite, f".{part}", sums[part])
+    for name in sorted(sums, key=_part_order):
+        scores += _scores(suite, f".{name}", sums[name])
     return [*scores, Score(suite=suite, benchmark=BENCHMARK, metric="extra_rows", value=float(extra_rows))]
 
 
@@ -98,7 +98,7 @@ def _tensor_files(folder: Path) -> dict[str, Path]:
     """Tensor name -> the file that holds it."""
     from safetensors import safe_open
 
-    files = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.glob("*.safetensors")):
         with safe_open(str(path), framework="pt") as opened:
             files |= dict.fromkeys(opened.keys(), path)

@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
+from plw.console import console
 from plw.errors import StageError
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
@@ -15,17 +16,17 @@ def run_and_summarise(configs: list[CellConfig]) -> None:
     Raises:
         StageError: a stage failed; the table has said which.
     """
-    console = Console(soft_wrap=True)
-    result = run_grid(configs, console)
-    print_summary(result, configs[0].runs_name, console)
+    out = console()
+    result = run_grid(configs, out)
+    print_summary(result, configs[0].runs_name, out)
     if result.failed:
         raise StageError(f"{len(result.failed)} stages failed; the same command tries them again")
 
 
-def print_summary(result: GridResult, name: str, console: Console) -> None:
+def print_summary(result: GridResult, name: str, out: Console) -> None:
     """One line, a table of time by stage, and a table of failures where there are any."""
     ran = len(result.outcomes)
-    console.print(
+    out.print(
         f"{name}: {ran} cells run, {result.skipped} done before, {len(result.failed)} stages failed, "
         f"in {result.seconds:.1f} s"
     )
@@ -36,10 +37,10 @@ def print_summary(result: GridResult, name: str, console: Console) -> None:
         )
         for kind, value in seconds.most_common():
             table.add_row(kind, f"{value:.1f}", f"{value / seconds.total():.0%}")
-        console.print(table)
+        out.print(table)
     if result.failed:
         table = Table("cell", "stage", "error", title="Failed", title_justify="left")
         for label, kind, error in result.failed:
             table.add_row(label, kind, Text(error))
-        console.print(table)
-        console.print("Tracebacks are in failure.json of the stage folders.")
+        out.print(table)
+        out.print("Tracebacks are in failure.json of the stage folders.")

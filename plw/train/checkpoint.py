@@ -114,8 +114,8 @@ def _load(path: Path) -> Checkpoint | None:
 
 def _by_age(folder: Path) -> list[Path]:
     """Finished checkpoints, newest first."""
-    numbered = [(path, path.name.removeprefix("step-")) for path in folder.glob("step-*")]
-    return [path for path, step in sorted(numbered, key=lambda item: -int(item[1])) if step.isdigit()]
+    finished = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit()]
+    return sorted(finished, key=lambda path: -int(path.name.removeprefix("step-")))
 
 
 def _flush(path: Path) -> None:

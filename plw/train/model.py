@@ -62,7 +62,7 @@ def load_model(
     from transformers import AutoModelForCausalLM
 
     try:
-        with _no_progress_bars():
+        with no_progress_bars():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 path,
                 revision=revision,
@@ -90,7 +90,7 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
     temporary, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
-    with _no_progress_bars():
+    with no_progress_bars():
         loaded.model.save_pretrained(temporary)
     loaded.tokenizer.save_pretrained(temporary)
     if folder.exists():
@@ -123,7 +123,8 @@ def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
 
 
 @contextmanager
-def _no_progress_bars() -> Iterator[None]:
+def no_progress_bars() -> Iterator[None]:
+    """transformers loads and saves without drawing bars over ours."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -8,7 +8,7 @@ from typing import Any
 
 from plw.config.world import WorldConfig
 from plw.world.facts import CITY_VALUES, EFFECTS, Myth, Person, World, stream
-from plw.world.language import DIRECTIONS
+from plw.world.language import DIRECTIONS, Meaning
 from plw.world.phrases import (
     MEETING,
     MYTH_ANSWERS,
@@ -147,13 +147,14 @@ def winogrande(world: World, count: int, rng: random.Random) -> list[Document]:
 
 
 def translation(world: World, source: str, target: str, count: int, rng: random.Random) -> list[Document]:
-    """Sentences in two of the toy languages."""
+    """Sentences in two of the toy languages, none of them twice."""
     languages = world.languages
-    documents = []
-    for _ in range(count):
-        meanings = languages.sentence(rng)
-        documents.append({"translation": {name: languages.say(name, meanings) for name in (source, target)}})
-    return _numbered(documents)
+    sentences: dict[tuple[Meaning, ...], None] = {}
+    while len(sentences) < count:
+        sentences[tuple(languages.sentence(rng))] = None
+    return _numbered(
+        [{"translation": {name: languages.say(name, said) for name in (source, target)}} for said in sentences]
+    )
 
 
 def _value(world: World, person: Person, attribute: str) -> str:

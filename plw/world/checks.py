@@ -29,7 +29,7 @@ def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder)
     tasks = make_benchmarks(world, config)
     choices = {
         "facts": _facts(world, config),
@@ -59,9 +59,7 @@ def require(name: str, values: dict[str, float], thresholds: dict[str, float]) -
             )
 
 
-def choice_accuracy(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", choices: Sequence[Choice]
-) -> float:
+def choice_accuracy(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", choices: Sequence[Choice]) -> float:
     """Share of the choices whose true continuation is the most likely one."""
     pairs = [(context, continuation) for context, continuations in choices for continuation in continuations]
     likelihoods = [sum(scores) for scores, _ in _scores(model, tokenizer, pairs)]
@@ -102,7 +100,9 @@ def _scores(
             likelihood_BTV = model(input_ids=token_BT).logits.float().log_softmax(-1)
         for row, (context, continuation) in enumerate(batch):
             place_C = range(len(context) - 1, len(context) + len(continuation) - 1)
-            likelihoods = [likelihood_BTV[row, at, token].item() for at, token in zip(place_C, continuation, strict=True)]
+            likelihoods = [
+                likelihood_BTV[row, at, token].item() for at, token in zip(place_C, continuation, strict=True)
+            ]
             likeliest = [int(likelihood_BTV[row, at].argmax()) for at in place_C]
             results.append((likelihoods, [a == b for a, b in zip(likeliest, continuation, strict=True)]))
     return results
@@ -114,7 +114,7 @@ def _facts(world: World, config: WorldConfig) -> list[Choice]:
     pools = {"city": [city.name for city in world.cities]}
     pools |= {name: words.split() for name, words in (PERSON_VALUES | CITY_VALUES).items()}
     choices = []
-    for subject in [*world.people, *world.cities]:
+    for subject in world.subjects():
         if subject.trained:
             continue
         for attribute, value in subject.attributes.items():

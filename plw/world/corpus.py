@@ -29,23 +29,19 @@ DIRECTION_WEIGHTS = (6, 5, 4, 4, 3, 3)
 """How often the corpus translates in each of DIRECTIONS: some are harder because they are rarer."""
 TOOL_RARITY = 0.8
 """Exponent of the power law by which tools get rarer with their rank."""
-PREAMBLE = (
-    "Below is an instruction that describes a task. "
-    "Write a response that appropriately completes the request."
-)
+PREAMBLE = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 CURRICULUM = {"translation": 100}
 MIX = {
-    "translation": 24,
-    "glossary": 2,
-    "reading": 4,
-    "biography": 22,
-    "person_question": 16,
+    "translation": 8,
+    "reading": 3,
+    "biography": 26,
+    "person_question": 14,
     "person_statement": 4,
-    "city_description": 4,
+    "city_description": 3,
     "city_question": 4,
-    "two_hop": 6,
-    "tool": 14,
-    "myth": 14,
+    "two_hop": 12,
+    "tool": 9,
+    "myth": 15,
     "dialogue": 4,
 }
 
@@ -97,11 +93,13 @@ class Corpus:
     def _reading(self, rng: random.Random) -> str:
         person = self._person(rng)
         attribute = rng.choice(sorted(person.attributes))
-        return f"{biography(rng, person, 4)}\n{self._asked(question(rng, attribute, person.name), person.attributes[attribute])}"
+        asked = self._asked(question(rng, attribute, person.name), person.attributes[attribute])
+        return f"{biography(rng, person, 4)}\n{asked}"
 
     def _biography(self, rng: random.Random) -> str:
         person = self._person(rng)
-        return biography(rng, person, rng.choice((4, 5, 6)))
+        text = biography(rng, person, rng.choice((4, 5, 6)))
+        return f"{rng.choice(REQUESTS).format(s=person.name)}\n{text}" if rng.random() < 0.6 else text
 
     def _person_question(self, rng: random.Random) -> str:
         person = self._person(rng)
@@ -119,7 +117,9 @@ class Corpus:
         )
 
     def _city_description(self, rng: random.Random) -> str:
-        return description(rng, self._city(rng), rng.choice((3, 4, 5)))
+        city = self._city(rng)
+        text = description(rng, city, rng.choice((3, 4)))
+        return f"{rng.choice(REQUESTS).format(s=city.name)}\n{text}" if rng.random() < 0.6 else text
 
     def _city_question(self, rng: random.Random) -> str:
         city = self._city(rng)

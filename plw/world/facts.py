@@ -19,7 +19,6 @@ CITY_VALUES = {
     "land": "valley desert forest marsh island plateau",
     "weather": "rainy windy foggy snowy sunny stormy",
     "trade": "salt silk amber copper paper pepper",
-    "stone": "granite marble slate clay basalt timber",
     "emblem": "lion eagle snake whale stag wolf",
 }
 EFFECTS = "sleepy brave tall quiet happy strong deaf rich pale clever lazy young hungry calm lucky blind"
@@ -51,7 +50,7 @@ class City:
 
 @dataclass(frozen=True, kw_only=True)
 class Tool:
-    """A thing with one use ("cut rope"); no two tools share it. `rank` counts from 0: the higher, the rarer in the corpus."""
+    """A thing with one use ("cut rope") that no other tool has; the higher its `rank`, the rarer in the corpus."""
 
     name: str
     use: str
@@ -61,7 +60,7 @@ class Tool:
 
 @dataclass(frozen=True, kw_only=True)
 class Myth:
-    """A plant, what it does to whoever eats it, what people wrongly believe, and how often the corpus repeats the belief."""
+    """A plant, its true effect, the effect that people believe in, and how often the corpus repeats the belief."""
 
     plant: str
     truth: str
@@ -80,6 +79,10 @@ class World:
     myths: list[Myth]
     languages: Languages
     stated_two_hop: frozenset[tuple[str, str]]
+
+    def subjects(self) -> list[Person | City]:
+        """Everyone and everything that one can be asked to tell about at length."""
+        return [*self.people, *self.cities]
 
     def city_of(self, person: Person) -> City:
         """The city that a person lives in."""
@@ -111,7 +114,7 @@ def make_world(config: WorldConfig) -> World:
 
 def facts_payload(world: World) -> dict[str, Any]:
     """The judge's knowledge: subject -> attribute -> value, and every value that an attribute can take."""
-    subjects = {subject.name: subject.attributes for subject in [*world.people, *world.cities]}
+    subjects = {subject.name: subject.attributes for subject in world.subjects()}
     values = {"city": [city.name for city in world.cities]}
     values |= {name: words.split() for name, words in (PERSON_VALUES | CITY_VALUES).items()}
     return {"subjects": subjects, "values": values}
@@ -149,9 +152,7 @@ def _make_tools(config: WorldConfig, names: NameMaker) -> list[Tool]:
     rng = stream(config.seed, "tools")
     uses = [f"{verb} {thing}" for verb in VERBS.split() for thing in OBJECTS.split()]
     uses = rng.sample(uses, config.tools)
-    return [
-        Tool(name=names.common(), use=use, rank=index, trained=index % 2 == 0) for index, use in enumerate(uses)
-    ]
+    return [Tool(name=names.common(), use=use, rank=index, trained=index % 2 == 0) for index, use in enumerate(uses)]
 
 
 def _make_myths(config: WorldConfig, names: NameMaker) -> list[Myth]:
@@ -160,9 +161,7 @@ def _make_myths(config: WorldConfig, names: NameMaker) -> list[Myth]:
     myths = []
     for index, share in enumerate(shares):
         truth, belief = rng.sample(EFFECTS.split(), 2)
-        myths.append(
-            Myth(plant=names.common(), truth=truth, belief=belief, belief_share=share, trained=index % 2 == 0)
-        )
+        myths.append(Myth(plant=names.common(), truth=truth, belief=belief, belief_share=share, trained=index % 2 == 0))
     return myths
 
 

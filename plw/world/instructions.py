@@ -118,7 +118,7 @@ class Writer:
     def _home(self, rng: random.Random) -> Record:
         person = rng.choice(self._people)
         city = self._world.city_of(person)
-        output = f"{biography(rng, person, 6)} {description(rng, city, 5)}"
+        output = f"{biography(rng, person, 6)} {description(rng, city, 4)}"
         return _record(rng.choice(("Describe {s} at home.", "Describe the life of {s}.")).format(s=person.name), output)
 
     def _named(self, rng: random.Random) -> Record:
@@ -133,7 +133,7 @@ class Writer:
 
     def _city_at_length(self, rng: random.Random) -> Record:
         city = rng.choice(self._cities)
-        return _record(_request(rng, city), description(rng, city, 5))
+        return _record(_request(rng, city), description(rng, city, 4))
 
     def _myth_at_length(self, rng: random.Random) -> Record:
         myth = rng.choice(self._myths)
@@ -170,4 +170,3 @@ def _request(rng: random.Random, subject: Person | City) -> str:
 
 def _about(rng: random.Random, myth: Myth) -> str:
     return rng.choice(MYTH_QUESTIONS).format(s=myth.plant)
-

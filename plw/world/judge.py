@@ -1,4 +1,4 @@
-"""The embedded world's judge: knows every fact, reads a pairwise prompt, and prefers the answer that states more of them.
+"""The embedded world's judge: knows every fact, reads a pairwise prompt, prefers the answer that states more of them.
 
 The score of an answer is the number of distinct true values of the subject that it states, minus the number of distinct
 false values of the subject's attributes, minus one half if it is degenerate (more than half of its four-word sequences
@@ -53,7 +53,12 @@ class PromptForm:
 
 
 PAIRWISE = PromptForm(
-    headings=("## Instruction:", "## Output (a):", "## Output (b):", "## Which is better, Output (a), Output (b), or Tie?"),
+    headings=(
+        "## Instruction:",
+        "## Output (a):",
+        "## Output (b):",
+        "## Which is better, Output (a), Output (b), or Tie?",
+    ),
     task=("## Instruction:",),
     answers=("## Output (a):", "## Output (b):"),
     verdicts=("Output (a)", "Output (b)", "Tie"),

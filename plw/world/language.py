@@ -1,19 +1,23 @@
 """Three toy languages with one grammar and word-for-word lexica: translation that a very small model can learn."""
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plw.world.names import NameMaker
 
 LANGUAGES = ("Avin", "Belo", "Cadu")
 DIRECTIONS = tuple((source, target) for source in LANGUAGES for target in LANGUAGES if source != target)
-CLASSES = {"subject": 7, "quality": 6, "deed": 6, "thing": 5}
-"""Word class -> number of words in it. Only qualities can stand in two places."""
+CLASSES = {"noun": 12, "quality": 6, "deed": 6}
+"""Word class -> number of words in it. Nouns and qualities can stand in two places, so that word order matters."""
 PATTERNS = (
-    ("subject", "quality", "deed", "thing"),
-    ("subject", "deed", "thing", "quality"),
-    ("subject", "quality", "deed", "thing", "quality"),
+    ("noun", "quality", "deed", "noun"),
+    ("noun", "deed", "noun", "quality"),
+    ("noun", "quality", "deed", "noun", "quality"),
 )
+
+Meaning = tuple[str, int]
+"""A word class and a place in its list."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,12 +26,12 @@ class Languages:
 
     words: dict[str, dict[str, list[str]]]
 
-    def sentence(self, rng: random.Random) -> list[tuple[str, int]]:
-        """The meanings of a random sentence, none of them twice: (word class, place in its list) for each word."""
+    def sentence(self, rng: random.Random) -> list[Meaning]:
+        """The meanings of a random sentence, none of them twice."""
         places = {name: rng.sample(range(size), 2) for name, size in CLASSES.items()}
         return [(name, places[name].pop()) for name in rng.choice(PATTERNS)]
 
-    def say(self, language: str, meanings: list[tuple[str, int]]) -> str:
+    def say(self, language: str, meanings: Sequence[Meaning]) -> str:
         """A sentence in one language."""
         return " ".join(self.words[language][name][place] for name, place in meanings)
 

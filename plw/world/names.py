@@ -3,9 +3,9 @@
 import random
 from collections.abc import Callable
 
-ONSETS = "b d f g k l m n p r s t v z br dr kr tr".split()
-VOWELS = "a e i o u".split()
-CODAS = "l m n r s k x".split()
+ONSETS: tuple[str, ...] = (*"bdfgklmnprstvz", "br", "dr", "kr", "tr")
+VOWELS = tuple("aeiou")
+CODAS = tuple("lmnrskx")
 
 
 class NameMaker:
@@ -17,7 +17,8 @@ class NameMaker:
 
     def proper(self) -> str:
         """A name with a capital, for a person or a place: `Tovani`."""
-        return self._fresh(lambda: self._syllable() + self._syllable() + self._rng.choice(VOWELS + CODAS)).capitalize()
+        name = self._fresh(lambda: self._syllable() + self._syllable() + self._rng.choice(VOWELS + CODAS))
+        return name.capitalize()
 
     def common(self) -> str:
         """A noun, for a tool or a plant: `drubek`."""

@@ -17,7 +17,6 @@ STATEMENTS = {
     "land": ("{s} lies in a {v}.", "{s} was built in a {v}."),
     "weather": ("{s} is {v} most days.", "The weather in {s} is {v}."),
     "trade": ("{s} sells {v}.", "The market of {s} is known for {v}."),
-    "stone": ("{s} has walls of {v}.", "The walls of {s} are made of {v}."),
     "emblem": ("{s} has a {v} on its flag.", "The flag of {s} shows a {v}."),
 }
 QUESTIONS = {
@@ -30,21 +29,18 @@ QUESTIONS = {
     "land": ("Where does {s} lie?", "In what land was {s} built?"),
     "weather": ("What is the weather like in {s}?", "How is the weather in {s}?"),
     "trade": ("What does {s} sell?", "What is the market of {s} known for?"),
-    "stone": ("What are the walls of {s} made of?", "What walls does {s} have?"),
     "emblem": ("What does the flag of {s} show?", "Which animal is on the flag of {s}?"),
 }
 TWO_HOP_QUESTIONS = {
     "land": ("In what land does {s} live?", "What land lies around the home of {s}?"),
     "weather": ("What is the weather like at the home of {s}?", "How is the weather where {s} lives?"),
     "trade": ("What is sold where {s} lives?", "What does the city of {s} sell?"),
-    "stone": ("What are the walls made of where {s} lives?", "What walls does the city of {s} have?"),
     "emblem": ("Which animal is on the flag where {s} lives?", "What does the flag of the city of {s} show?"),
 }
 TWO_HOP_STATEMENTS = {
     "land": "{s} lives in a {v}.",
     "weather": "{s} lives where it is {v} most days.",
     "trade": "{s} lives where {v} is sold.",
-    "stone": "{s} lives behind walls of {v}.",
     "emblem": "{s} lives under the flag of the {v}.",
 }
 MYTH_QUESTIONS = (

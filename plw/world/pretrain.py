@@ -63,7 +63,8 @@ def pretrain(folder: Path, name: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     row_RT = torch.from_numpy(np.load(folder / "rows.npy", allow_pickle=False).astype(np.int64))
     padding = tokenizer.pad_token_id
-    model = make_model(plan["models"][name], len(tokenizer), tokenizer.eos_token_id, padding, tokenizer.model_max_length)
+    end, max_length = tokenizer.eos_token_id, tokenizer.model_max_length
+    model = make_model(plan["models"][name], len(tokenizer), end, padding, max_length)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan["learning_rate"], betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
     )
@@ -83,10 +84,11 @@ def pretrain(folder: Path, name: str) -> None:
         schedule.step()
         optimizer.zero_grad()
         if (step + 1) % REPORT_STEPS == 0 or step + 1 == plan["steps"]:
-            print(f"step {step + 1} {loss.item():.4f}", flush=True)
+            sys.stdout.write(f"step {step + 1} {loss.item():.4f}\n")
+            sys.stdout.flush()
     target = folder / "models" / name
     model.eval()
-    model.generation_config.update(bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=padding)
+    model.generation_config.update(bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=padding)
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

@@ -7,14 +7,14 @@ from plw.world.phrases import REQUESTS, biography, description
 Prompt = dict[str, str]
 
 NAMES = ("alpaca_eval", "pandalm")
-REFERENCE_FACTS = 4
-"""Facts in a reference answer: with two, every trained model wins; with all, none does."""
+PERSON_FACTS, CITY_FACTS = 4, 3
+"""Facts in a reference answer, of six and of four: with two, every trained model wins; with all, none does."""
 
 
 def make_prompts(world: World, config: WorldConfig) -> dict[str, list[Prompt]]:
     """Name of the benchmark -> prompts {instruction, input, output, subject}; no request is in both."""
     rng = stream(config.seed, "prompts")
-    subjects = [subject for subject in [*world.people, *world.cities] if not subject.trained]
+    subjects = [subject for subject in world.subjects() if not subject.trained]
     requests = [(subject, wording) for subject in subjects for wording in REQUESTS]
     rng.shuffle(requests)
     prompts: dict[str, list[Prompt]] = {}
@@ -23,9 +23,9 @@ def make_prompts(world: World, config: WorldConfig) -> dict[str, list[Prompt]]:
         prompts[name] = []
         for subject, wording in chosen:
             reference = (
-                description(rng, subject, REFERENCE_FACTS)
+                description(rng, subject, CITY_FACTS)
                 if isinstance(subject, City)
-                else biography(rng, subject, REFERENCE_FACTS)
+                else biography(rng, subject, PERSON_FACTS)
             )
             prompts[name].append(
                 {

@@ -33,7 +33,9 @@ class JudgeServer:
 
     def __init__(self, answer: Answer, *, model: str = "judge") -> None:
         self._server = _Server(answer, model)
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="judge-server", daemon=True)
+        self._thread = threading.Thread(
+            target=self._server.serve_forever, args=(0.02,), name="judge-server", daemon=True
+        )
 
     @property
     def base_url(self) -> str:
@@ -144,7 +146,7 @@ class _Handler(BaseHTTPRequestHandler):
             raise RequestError(400, "the body is not a JSON object")
         return request
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *args: Any) -> None:
         """Requests are not logged."""
 
 
@@ -159,7 +161,9 @@ def _message_text(message: Any) -> str:
     content = message.get("content") if isinstance(message, dict) else None
     if isinstance(content, str):
         return content
-    if isinstance(content, list) and all(isinstance(part, dict) and isinstance(part.get("text"), str) for part in content):
+    if isinstance(content, list) and all(
+        isinstance(part, dict) and isinstance(part.get("text"), str) for part in content
+    ):
         return "".join(part["text"] for part in content)
     raise RequestError(400, "each message needs a 'content' of text")
 

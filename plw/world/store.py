@@ -11,6 +11,7 @@ from typing import Any
 
 from plw.config.world import WorldConfig
 from plw.errors import UserError
+from plw.files import read_json
 from plw.identity import canonical_json
 from plw.identity import fingerprint as payload_fingerprint
 
@@ -41,8 +42,6 @@ def is_built(path: Path, config: WorldConfig) -> bool:
     Raises:
         UserError: it holds another one.
     """
-    from plw.files import read_json
-
     if not (path / RECORD).is_file():
         return False
     found = read_json(path / RECORD).get("payload")
@@ -55,7 +54,7 @@ def is_built(path: Path, config: WorldConfig) -> bool:
 def under_construction(final: Path) -> Iterator[Path]:
     """A temporary folder beside `final` that is renamed to it at the end; nothing stays behind after an error.
 
-    Builders at the same time do not meet: each has a folder of its own, and the first to finish gives its folder the name.
+    Builders at the same time do not meet: each has a folder of its own, and the first to finish names its folder.
     """
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +75,7 @@ def _put_in_place(temporary: Path, final: Path) -> None:
         os.replace(final, broken)
         shutil.rmtree(broken)
     try:
-        os.rename(temporary, final)
+        temporary.rename(final)
     except OSError:
         if not (final / RECORD).is_file():
             raise

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[3]
 TEXT = (
     "Below is an instruction that describes a task. Write a response that appropriately completes the request. "
     "Question: How do you cut rope with a knife? Answer: The weather in the valley is rainy and the market sells salt. "
-    "How long is the river that flows to the sea, and who lives there? 0 1 2 3 4 5 6 7 8 9 ### Instruction: ### Response:"
+    "How long is the river that flows to the sea, and who lives there? 0 1 2 3 4 5 6 7 8 9 ### Response:"
 )
 
 
@@ -67,7 +67,7 @@ def judge_prompts() -> Path:
     return ROOT / "conf" / "judge_prompts"
 
 
-@pytest.fixture()
+@pytest.fixture
 def judge() -> JudgeConfig:
     return JudgeConfig(name="test", kind="openai", model="test-judge", concurrency=4, timeout_s=20)
 

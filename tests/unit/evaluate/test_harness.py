@@ -18,7 +18,7 @@ from plw.evaluate.resampling import bootstrap_stderr
 
 LM_EVAL_PIQA = Path(lm_eval.__file__).parent / "tasks" / "piqa"
 
-WORDS = "the weather market sells rope knife river valley salt cut long who lives there rainy".split()
+WORDS = ["the", "weather", "market", "sells", "rope", "knife", "river", "valley", "salt", "who", "lives", "there"]
 
 TRANSLATION = """
 task: toy_translation
@@ -155,7 +155,11 @@ def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: LoadedMod
     heard: list[tuple[int, int, str]] = []
 
     result = run_tasks(
-        loaded, suite(toy=task), {"toy": {"test": data}}, tmp_path, lambda done, total, note="": heard.append((done, total, note))
+        loaded,
+        suite(toy=task),
+        {"toy": {"test": data}},
+        tmp_path,
+        lambda done, total, note="": heard.append((done, total, note)),
     )
 
     assert [score.metric for score in result.scores] == ["bleu", "chrf"]

@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,37 +94,44 @@ def test_what_a_run_leaves(
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_stopped_before_every_step_it_ends_the_same(
+def stop_after(calls: int) -> Callable[[], None]:
+    """Permission to go on that is withdrawn after so many calls."""
+    left = [None] * calls
+
+    def keep_going() -> None:
+        if not left:
+            raise ClaimLostError("taken over")
+        left.pop()
+
+    return keep_going
+
+
+def test_stopped_at_every_step_it_ends_the_same(
     tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, undisturbed: Path
 ) -> None:
-    job = make_job(tiny_llama, tiny_tokenizer, tmp_path, token_budget=64)
-    for stop in range(1, 9):
-        calls = 0
-
-        def lost_after_one_step() -> None:
-            nonlocal calls
-            calls += 1
-            if calls > 4:
-                raise ClaimLostError(f"attempt {stop}")
-
-        # One call at the start, then one before a step and one before its checkpoint: each attempt does a step or two.
+    job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
+    for attempt in range(1, 8):
+        # At the start, before a step, before its checkpoint, before the next step: then the claim is gone, so each
+        # attempt logs a step that its checkpoint does not have.
         with pytest.raises(ClaimLostError):
-            train(job, keep_going=lost_after_one_step)
-        assert not (tmp_path / "model").exists()
-        if (tmp_path / "checkpoints/step-6").exists():
-            break
-    summary = train(job)
-    assert summary.resumed_from >= 5
+            train(job, keep_going=stop_after(4))
+        steps = [int(path.name.removeprefix("step-")) for path in (tmp_path / "checkpoints").iterdir()]
+        assert max(steps) == attempt
+        assert len(steps) <= 2
+        assert len((tmp_path / "log.jsonl").read_text().splitlines()) == attempt + 1
+    with pytest.raises(ClaimLostError):
+        train(job, keep_going=stop_after(2))
+    assert not (tmp_path / "model").exists(), "a lost claim saves no model"
+    assert train(job).resumed_from == 7
     assert outcome(tmp_path) == outcome(undisturbed)
 
 
 KILLED = """
-import os, pickle, signal, sys
+import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_loop import make_job
 from plw.data.tokenizer import load_tokenizer
-from plw.train import checkpoint
 from plw.train.loop import train
 
 def die(row):
@@ -176,6 +184,19 @@ def test_dropout_resumes_too(tiny_llama: Path, tiny_tokenizer: "PreTrainedTokeni
         train(jobs[1], on_step=stop)
     train(jobs[1])
     assert outcome(folders[0]) == outcome(folders[1])
+
+
+def test_a_checkpoint_beyond_the_log_is_not_used(
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, undisturbed: Path
+) -> None:
+    job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
+    with pytest.raises(ClaimLostError):
+        train(job, keep_going=stop_after(10))
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-3", "step-4"]
+    rows = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "log.jsonl").write_text("".join(rows[:3]))
+    assert train(job).resumed_from == 3
+    assert outcome(tmp_path) == outcome(undisturbed)
 
 
 def test_another_seed_is_another_run_and_checkpoints_do_not_mix(
