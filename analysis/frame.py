@@ -190,8 +190,9 @@ def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":
         row = outside.iloc[0]
         allowed = f"0 to 100 for {', '.join(sorted(PERCENT_METRICS))}, 0 to 1 for others"
         raise UserError(f"{row['benchmark']}: headline {row['metric']} is {row['value']:g}; allowed is {allowed}")
-    lower = rows["higher_is_better"].eq(False).fillna(False).astype(bool) if "higher_is_better" in rows else False
-    return score.where(~np.asarray(lower, dtype=bool), 1 - score)
+    if "higher_is_better" in rows:
+        score = score.where(~rows["higher_is_better"].eq(False).fillna(False).astype(bool), 1 - score)
+    return score
 
 
 def _constant(rows: pd.DataFrame) -> list[tuple[Any, Any]]:

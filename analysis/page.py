@@ -27,11 +27,12 @@ figcaption { color: var(--soft); font-size: 0.9rem; margin: 0.4rem 0; }
 figcaption b { color: var(--ink); }
 img { display: block; width: 100%; height: auto; background: #ffffff; padding: 0.4rem; border-radius: 4px; }
 .scroll { overflow-x: auto; }
+.scroll img { min-width: 36rem; }
 table { border-collapse: collapse; font-size: 0.88rem; font-variant-numeric: tabular-nums; min-width: 24rem;
   overflow-wrap: normal; }
 th, td { padding: 0.3rem 0.7rem; text-align: right; border-bottom: 1px solid var(--line); vertical-align: top;
   white-space: nowrap; }
-th:first-child, td.long, td.text { text-align: left; }
+th:first-child, .long, .text { text-align: left; }
 td.long { white-space: normal; min-width: 18rem; }
 thead th { border-bottom: 2px solid var(--line); background: var(--band); }
 tbody tr:hover { background: var(--band); }
@@ -91,7 +92,7 @@ def _section(section: Section) -> str:
 def _picture(picture: Picture) -> str:
     data = base64.b64encode(picture.png).decode()
     return (
-        f"<figure><img alt='{_text(picture.alt)}' src='data:image/png;base64,{data}'>"
+        f"<figure><div class='scroll'><img alt='{_text(picture.alt)}' src='data:image/png;base64,{data}'></div>"
         f"<figcaption><b>{_text(picture.title)}.</b> {_text(picture.caption)}</figcaption></figure>"
     )
 

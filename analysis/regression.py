@@ -23,6 +23,8 @@ GLMM = "beta mixed model (glmmTMB)"
 ORDINARY = "ordinary quadratic fit, not the paper's model"
 SCRIPT = Path(__file__).parent / "R" / "glmm.R"
 R_TIMEOUT_S = 600
+TERMS = 3
+"""Of a parabola: intercept, w_p and w_p^2."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +82,22 @@ def regressions(rows: pd.DataFrame, engine: str = "auto") -> list[Regression]:
         rows: of a ``TidyFrame``; those without a ``scaled`` score are left out.
         engine: ``r``, ``ordinary``, or ``auto``: R where it is installed.
     """
-    known = rows.dropna(subset=["scaled"])
-    if engine == "r" or (engine == "auto" and r_available()):
-        data = known.assign(score=known.groupby("dataset")["scaled"].transform(squeeze))
-        return fit_glmm(data)
-    return [fit_ordinary(str(dataset), group) for dataset, group in known.groupby("dataset")]
+    by_r = engine == "r" or (engine == "auto" and r_available())
+    fits = []
+    fittable = []
+    for dataset, of_dataset in rows.groupby("dataset"):
+        known = of_dataset.dropna(subset=["scaled"])
+        weights = known["w_p"].nunique()
+        if weights < TERMS or len(known) <= TERMS:
+            reason = f"{weights} weights and {len(known)} scores that differ do not determine a parabola"
+            fits.append(_failed(str(dataset), len(known), reason, GLMM if by_r else ORDINARY))
+        elif by_r:
+            fittable.append(known.assign(score=squeeze(known["scaled"])))
+        else:
+            fits.append(fit_ordinary(str(dataset), known))
+    if fittable:
+        fits += fit_glmm(pd.concat(fittable))
+    return sorted(fits, key=lambda fit: fit.dataset)
 
 
 def fit_glmm(data: pd.DataFrame) -> list[Regression]:
@@ -106,14 +119,11 @@ def fit_ordinary(dataset: str, rows: pd.DataFrame) -> Regression:
     """
     w_N, score_N = rows["w_p"].to_numpy(dtype=float), rows["scaled"].to_numpy(dtype=float)
     design_NC = np.stack([np.ones_like(w_N), w_N, w_N**2], axis=1)
-    n, terms = design_NC.shape
-    if len(np.unique(w_N)) < terms or n <= terms:
-        reason = f"{len(np.unique(w_N))} weights and {n} scores do not determine a parabola"
-        return Regression(dataset=dataset, engine=ORDINARY, n=n, messages=(reason,))
+    n = len(score_N)
     coefficient_C, *_ = np.linalg.lstsq(design_NC, score_N, rcond=None)
     residual = float(np.sum((score_N - design_NC @ coefficient_C) ** 2))
     total = float(np.sum((score_N - score_N.mean()) ** 2))
-    variance = residual / (n - terms)
+    variance = residual / (n - TERMS)
     se_C = np.sqrt(np.diag(variance * np.linalg.inv(design_NC.T @ design_NC)))
     f = math.inf if variance == 0 else (total - residual) / 2 / variance
     intercept, w, w2 = (float(value) for value in coefficient_C)
@@ -121,7 +131,7 @@ def fit_ordinary(dataset: str, rows: pd.DataFrame) -> Regression:
         dataset=dataset,
         engine=ORDINARY,
         n=n,
-        p=float(stats.f.sf(f, 2, n - terms)),
+        p=float(stats.f.sf(f, 2, n - TERMS)),
         intercept=intercept,
         w=w,
         w2=w2,
@@ -168,7 +178,7 @@ def _from_r(dataset: str, n: int, fit: dict[str, Any], version: str) -> Regressi
 
 def _messages(fit: dict[str, Any], simpler: bool) -> Iterator[str]:
     if simpler and fit["converged"]:
-        yield f"the paper's model did not converge (singular), so this is one with {fit['random_slopes']}"
+        yield f"the paper's model did not converge; this is one with {fit['random_slopes']}"
     if not fit["converged"]:
         yield "not converged: its standard errors and p-value cannot be relied on"
     for message in fit["messages"]:
@@ -176,8 +186,8 @@ def _messages(fit: dict[str, Any], simpler: bool) -> Iterator[str]:
         yield text.removesuffix(" See vignette('troubleshooting')").removesuffix(".")
 
 
-def _failed(dataset: str, n: int, reason: str) -> Regression:
-    return Regression(dataset=dataset, engine=GLMM, n=n, messages=(reason,))
+def _failed(dataset: str, n: int, reason: str, engine: str = GLMM) -> Regression:
+    return Regression(dataset=dataset, engine=engine, n=n, messages=(reason,))
 
 
 def _last_line(error: Exception) -> str:

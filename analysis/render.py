@@ -26,13 +26,18 @@ def table_markdown(table: Table) -> str:
 
 def table_html(table: Table) -> str:
     """A figure element that scrolls sideways by itself where the screen is narrow."""
-    head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in table.shown.columns)
+    head = "".join(_html_head(str(name), table.shown[name]) for name in table.shown.columns)
     rows = "\n".join(_html_row(row) for row in table.shown.itertuples(index=False, name=None))
     return (
         f"<figure class='table' id='{html.escape(table.key)}'><figcaption><b>{html.escape(table.title)}.</b> "
         f"{html.escape(table.caption)}</figcaption><div class='scroll'><table><thead><tr>{head}</tr></thead>"
         f"<tbody>\n{rows}\n</tbody></table></div></figure>"
     )
+
+
+def _html_head(name: str, column: "pd.Series[str]") -> str:
+    words = " class='text'" if any(_kind(str(value)) for value in column) else ""
+    return f"<th scope='col'{words}>{html.escape(name)}</th>"
 
 
 def _html_row(row: tuple[str, ...]) -> str:

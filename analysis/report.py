@@ -14,6 +14,7 @@ from analysis.frame import PERCENT_METRICS, TidyFrame, describe_holes, tidy_fram
 from analysis.page import Picture, Section, page_html
 from analysis.regression import GLMM, ORDINARY, Regression, regressions
 from analysis.render import table_csv, table_markdown
+from analysis.style import dataset_order, picture
 from analysis.tables import Table, read_table_1, results_table, stage_table, table_1, table_2, table_3
 from plw.errors import UserError
 from plw.files import write_text_atomic
@@ -88,7 +89,7 @@ def write_report(
     tell(5, STEPS, "writing the page")
     sections = _sections(read, frame, fits, tables, pictures, problems, benchmarks=len(groups))
     page = out / "index.html"
-    write_text_atomic(page, page_html(f"{study} at scale {scale}", _lead(read, frame, table, fits), sections))
+    write_text_atomic(page, page_html(f"Study {study} at scale {scale}", _lead(read, frame, table, fits), sections))
     tell(STEPS, STEPS, str(page))
     return page
 
@@ -125,7 +126,6 @@ def _tables(
 
 def _draw(read: Study, frame: TidyFrame, table: pd.DataFrame, out: Path) -> dict[str, Picture]:
     from analysis.figures import figure_1, figure_2
-    from analysis.style import picture
 
     drawn = {
         "figure1_aggregates": (
@@ -173,12 +173,13 @@ def _lead(read: Study, frame: TidyFrame, table: pd.DataFrame, fits: Sequence[Reg
         f"{_count(rows['benchmark'].nunique(), 'benchmark')}, {_count(len(rows), 'headline score')}; "
         f"{complete} of the cells have every benchmark."
     )
+    order = dataset_order(table["dataset"])
     best = [
         f"{row.dataset}: PLW {row.prompt_weight:g} ({row.relative:.3f})"
-        for row in table[table["best_relative"]].itertuples()
+        for row in sorted(table[table["best_relative"]].itertuples(), key=lambda row: order.index(str(row.dataset)))
     ]
     engine = ORDINARY if any(fit.engine == ORDINARY for fit in fits) else GLMM
-    tests = [f"{fit.dataset}: {_verdict(fit)}" for fit in fits]
+    tests = [f"{fit.dataset}: {_verdict(fit)}" for fit in sorted(fits, key=lambda fit: order.index(fit.dataset))]
     sentences = [first]
     if best:
         sentences.append(

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.aggregates import KINDS
 from analysis.frame import TidyFrame
 from analysis.regression import Regression
+from analysis.style import dataset_order
 from plw.errors import UserError
 from plw.files import read_json
 from plw.registry.rows import StageRow
@@ -57,6 +58,7 @@ def read_table_1(runs: Path, study: str, scale: str) -> tuple[pd.DataFrame, list
         except (UserError, OSError, AttributeError, KeyError, TypeError) as error:
             problems.append(str(error) if isinstance(error, UserError) else f"{path}: not a record of a train stage")
     rows = [{"dataset": key[0], "models": ", ".join(models)} | dict(key[1:]) for key, models in found.items()]
+    rows.sort(key=lambda row: dataset_order(key[0] for key in found).index(row["dataset"]))
     return pd.DataFrame(rows), problems
 
 
@@ -125,6 +127,7 @@ def table_3(fits: Sequence[Regression]) -> Table:
     raw = pd.DataFrame(
         [{name: getattr(fit, name) for name in names} | {"messages": "; ".join(fit.messages)} for fit in fits]
     )
+    order = dataset_order(fit.dataset for fit in fits)
     rows = [
         {
             "dataset": fit.dataset,
@@ -135,14 +138,14 @@ def table_3(fits: Sequence[Regression]) -> Table:
             "λ*": significant(fit.optimum),
             "n": str(fit.n),
             "fit": fit.engine,
-            "remarks": "; ".join(fit.messages),
+            "remarks": fit.messages[0] if fit.messages else "",
         }
-        for fit in fits
+        for fit in sorted(fits, key=lambda fit: order.index(fit.dataset))
     ]
     caption = (
         "score ~ w_p + w_p², w_p = PLW ** 0.30103, scores min-max scaled within dataset and benchmark; coefficient "
         "(standard error). p is of the test that both terms are 0. λ* is the weight at the top of the curve, given "
-        "where it has one within 0 and 1."
+        "where it has one within 0 and 1. All messages of the fits stand in the CSV."
     )
     return Table(
         key="table3_regression", title="Table 3. Regression", raw=raw, shown=pd.DataFrame(rows), caption=caption
@@ -152,8 +155,8 @@ def table_3(fits: Sequence[Regression]) -> Table:
 def results_table(table: pd.DataFrame) -> Table:
     """Both aggregates by weight and dataset, the best weight of each starred; ``table`` is from ``aggregates``."""
     shown = pd.DataFrame({"PLW": [f"{weight:g}" for weight in sorted(set(table["prompt_weight"]))]})
-    for dataset, rows in table.groupby("dataset"):
-        texts = {f"{row.prompt_weight:g}": row for row in rows.itertuples()}
+    for dataset in dataset_order(table["dataset"]):
+        texts = {f"{row.prompt_weight:g}": row for row in table[table["dataset"] == dataset].itertuples()}
         for kind in KINDS:
             column = [
                 with_error(getattr(texts[w], kind), getattr(texts[w], f"{kind}_se"))

@@ -120,8 +120,8 @@ def rebuild(overrides: Overrides = None) -> None:
 def _hydra(arguments: list[str]) -> None:
     """Hand the arguments to Hydra; its complaints become one line.
 
-    Our launchers take a sweep's grid as a whole. Any other launcher of Hydra's calls ``job`` for each cell. A single cell runs
-    after Hydra has returned, since Hydra would print a line of its own before each mistake.
+    Our launchers take a sweep's grid as a whole; any other launcher of Hydra's calls ``job`` for each cell. A single
+    cell runs after Hydra has returned, since Hydra would print a line of its own before each mistake.
     """
     import hydra
     from hydra.core.hydra_config import HydraConfig

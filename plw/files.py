@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import tempfile
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,25 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hex."""
+def folder_hash(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:
+    """SHA-256 over names and contents of the files directly in a folder that match a pattern, in hex."""
+    digest = hashlib.sha256()
+    for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
+        digest.update(f"{path.name}:{_hash_once(path.absolute(), *_state(path))}\n".encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex; taken once a process for each state of the file."""
+    return _hash_once(path.absolute(), *_state(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)
+def _hash_once(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - the cache goes by all three
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -4,14 +4,12 @@ A path is a file or folder of this machine, a hub name, or ``world:<path>`` insi
 world's parts are identified by the world's own fingerprint, so a study can be planned before the world is built.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 from plw.errors import UserError
-from plw.files import sha256_file
+from plw.files import file_hash, folder_hash
 
 WORLD_PREFIX = "world:"
 MODEL_FILES = (
@@ -58,7 +56,7 @@ class Resolver:
             raise UserError(f"{field}={path}: no such file (looked in {location.absolute().parent})")
         if not location.is_file():
             raise UserError(f"{field}={path} is a folder; give a file")
-        return Input(location=str(location.absolute()), content=_file_hash(location.absolute(), *_state(location)))
+        return Input(location=str(location.absolute()), content=file_hash(location))
 
     def model(self, path: str, revision: str | None, field: str) -> Input:
         """A model folder, or a hub name at a revision.
@@ -80,22 +78,7 @@ class Resolver:
         return Input(location=str(self.world_folder / inside), content=f"world:{self.world_fingerprint}:{inside}")
 
 
-def _state(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns
-
-
-@lru_cache(maxsize=4096)
-def _file_hash(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001
-    """SHA-256 of a file, taken once for each state of it: the cache goes by all three."""
-    return sha256_file(path)
-
-
 def _model_hash(folder: Path, field: str) -> str:
-    files = sorted({file for pattern in MODEL_FILES for file in folder.glob(pattern) if file.is_file()})
     if not (folder / "config.json").is_file():
         raise UserError(f"{field}={folder}: not a model folder (no config.json in it)")
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(f"{file.name}:{_file_hash(file, *_state(file))}\n".encode())
-    return digest.hexdigest()
+    return folder_hash(folder, MODEL_FILES)

@@ -14,3 +14,8 @@ def conf_folder() -> Path:
 def task_folder() -> Path:
     """lm-eval task files of our own."""
     return conf_folder() / "task"
+
+
+def judge_prompt_folder() -> Path:
+    """Prompts that judges are asked with, a folder each."""
+    return conf_folder() / "judge_prompts"

@@ -10,7 +10,7 @@ suppressPackageStartupMessages({
 })
 
 arguments <- commandArgs(trailingOnly = TRUE)
-scores <- read.csv(arguments[1], stringsAsFactors = FALSE, colClasses = c(
+scores <- read.csv(arguments[1], stringsAsFactors = FALSE, na.strings = character(0), colClasses = c(
   dataset = "character", benchmark = "character", model = "character", score = "numeric", w_p = "numeric"
 ))
 

@@ -7,7 +7,7 @@ import sacrebleu
 
 
 def answer_index(doc: dict[str, Any]) -> int:
-    """Index of the option that belongs into the blank; lm-eval wants it as the text where contexts, not endings, differ."""
+    """Index of the right option; lm-eval asks for it as the text where contexts and not endings differ."""
     return int(doc["answer"]) - 1
 
 

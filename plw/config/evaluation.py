@@ -128,6 +128,8 @@ class JudgeConfig:
     """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
     """Environment variable that holds the key."""
+    evaluator: str = "pairwise"
+    """Folder of `conf/judge_prompts` that the AlpacaEval protocol asks with: its prompt, its chat form, its parser."""
     version: str = "1"
     """Version of the judge, written into every score row."""
     max_tokens: int = 100

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from plw.config.checks import above_zero, at_least, in_range
+from plw.config.checks import above_zero, at_least, in_range, one_of
 from plw.errors import UserError
+
+CHECKS = ("facts", "two_hops", "tools", "truths", "translation")
+"""What is measured on a base model after pretraining."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +89,10 @@ class WorldConfig:
     """Check -> the least value that each base model must reach after pretraining (`plw/world/checks.py`)."""
 
     def __post_init__(self) -> None:
-        at_least("world.people", self.people, 8)
-        at_least("world.cities", self.cities, 4)
-        at_least("world.tools", self.tools, 4)
-        at_least("world.myths", self.myths, 4)
+        in_range("world.people", self.people, 8, 500)
+        in_range("world.cities", self.cities, 4, 60)
+        in_range("world.tools", self.tools, 4, 80)
+        in_range("world.myths", self.myths, 4, 200)
         at_least("world.vocabulary", self.vocabulary, 300)
         at_least("world.records", self.records, 1)
         at_least("world.documents", self.documents, 1)
@@ -99,4 +102,5 @@ class WorldConfig:
                 f"world.long_prompts={list(self.long_prompts)} is not allowed; give two numbers of 1 or more"
             )
         for name, value in self.thresholds.items():
+            one_of("world.thresholds", name, CHECKS)
             in_range(f"world.thresholds.{name}", value, 0, 1)

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, TypeGuard
+from unittest import mock
 
 import yaml
 
@@ -20,7 +22,7 @@ from plw.errors import StageError, UserError
 from plw.evaluate.client import open_client
 from plw.evaluate.delimiters import neutralise
 from plw.evaluate.pairwise import Pair, PairwiseResult, Verdict, tally
-from plw.evaluate.quiet import quiet
+from plw.evaluate.quiet import bars, quiet
 from plw.files import write_text_atomic
 from plw.progress import Progress, silent
 
@@ -45,8 +47,8 @@ def judge_alpaca_eval(
         judge: Model name, token limit, concurrency, and the share of unreadable verdicts that is allowed.
         base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
         evaluator: Folder of an alpaca_eval evaluator (``configs.yaml`` and the prompt that it names).
-        work: Folder that receives the evaluator as it was used.
-        progress: Hears the pairs done.
+        work: Folder that receives the evaluator as it was used: its config and prompt, and no key.
+        progress: Hears the requests done; equal answers are a draw without one.
 
     Raises:
         UserError: the evaluator's folder is not one.
@@ -63,14 +65,12 @@ def judge_alpaca_eval(
         }
         for pair in pairs
     ]
-    progress(0, len(pairs), f"{judge.name} on AlpacaEval")
-    with open_client(judge, base_url) as (_, ticket), _quiet_library() as library:
+    with open_client(judge, base_url) as (_, ticket), _quiet_library(progress) as library:
         folder = _write_evaluator(name, config, template, judge, ticket, work)
         try:
             annotations, metrics = _annotate(library, rows, folder) if rows else ([], {})
         except openai.OpenAIError as error:
             raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
-    progress(len(pairs), len(pairs), f"{judge.name} on AlpacaEval")
     verdicts = [_verdict(row) for row in annotations]
     result = tally(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
@@ -141,7 +141,7 @@ def _write_evaluator(
     name: str, config: dict[str, Any], template: str, judge: JudgeConfig, ticket: str, work: Path
 ) -> Path:
     """The evaluator as used, without keys: config, prompt, and where the library finds its client."""
-    folder = (work / "evaluator").absolute()
+    folder = work.absolute()
     prompt, clients = folder / "prompt.txt", folder / "clients.yaml"
     completions = {
         **config.get("completions_kwargs", {}),
@@ -158,8 +158,11 @@ def _write_evaluator(
 
 
 @contextmanager
-def _quiet_library() -> Iterator[Any]:
-    """alpaca_eval, imported and running in silence: it sets the root logger's level and logs to the root itself."""
+def _quiet_library(progress: Progress) -> Iterator[Any]:
+    """alpaca_eval, imported and running in silence: it sets the root logger's level and logs to the root itself.
+
+    The bar over its requests tells ``progress``.
+    """
     root = logging.getLogger()
     level = root.level
     # A handler keeps logging.info() from installing one for good; a filter stops what is logged to the root directly.
@@ -169,9 +172,11 @@ def _quiet_library() -> Iterator[Any]:
     try:
         with quiet("httpx", "openai"):
             import alpaca_eval
+            from alpaca_eval.decoders import openai as requests
 
             root.setLevel(level)
-            yield alpaca_eval
+            with mock.patch.object(requests, "tqdm", SimpleNamespace(tqdm=bars(progress))):
+                yield alpaca_eval
     finally:
         root.setLevel(level)
         root.removeFilter(_drop)

@@ -13,7 +13,7 @@ from unittest import mock
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.model import LoadedModel
-from plw.evaluate.quiet import quiet
+from plw.evaluate.quiet import bars, quiet
 from plw.evaluate.resampling import bootstrap_stderr
 from plw.evaluate.tasks import load_task, task_manager
 from plw.progress import Progress, silent
@@ -196,36 +196,10 @@ def _held_still(progress: Progress) -> Iterator[None]:
     from lm_eval.api import metrics
     from lm_eval.models import huggingface
 
-    def bar(iterable: Any = None, total: int | None = None, desc: str = "", **_: Any) -> "_Bar":
-        return _Bar(iterable, total, desc, progress)
-
     with (
         quiet("lm_eval", "datasets", "transformers", "huggingface_hub"),
-        mock.patch.object(huggingface, "tqdm", bar),
+        mock.patch.object(huggingface, "tqdm", bars(progress)),
         mock.patch.object(utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
         mock.patch.object(metrics, "bootstrap_stderr", bootstrap_stderr),
     ):
         yield
-
-
-class _Bar:
-    """The part of a tqdm bar that the harness uses, passed on to our progress."""
-
-    def __init__(self, iterable: Any, total: int | None, note: str, progress: Progress) -> None:
-        self._iterable = iterable
-        self._total = total if total is not None else len(iterable)
-        self._done = 0
-        self._note = note
-        self._progress = progress
-
-    def __iter__(self) -> Iterator[Any]:
-        for item in self._iterable:
-            yield item
-            self.update(1)
-
-    def update(self, n: int = 1) -> None:
-        self._done += n
-        self._progress(self._done, self._total, self._note)
-
-    def close(self) -> None:
-        """Nothing to take down."""

@@ -115,14 +115,17 @@ def judge_pandalm(
     template = PandaPrompt.load(prompts)
     texts = [template.build(pair, swapped=swapped) for pair in pairs for swapped in (False, True)]
     replies: list[str] = []
-    with open_client(judge, base_url) as (client, _), ThreadPoolExecutor(judge.concurrency) as pool:
+    with open_client(judge, base_url) as (client, _):
+        pool = ThreadPoolExecutor(judge.concurrency)
         try:
             for reply in pool.map(lambda text: _ask(client, judge, text), texts):
                 replies.append(reply)
                 progress(len(replies), len(texts), f"{judge.name} on PandaLM")
         except openai.OpenAIError as error:
-            pool.shutdown(cancel_futures=True)
             raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
+        finally:
+            # After an error, also one raised by who listens to the progress, nothing more is asked.
+            pool.shutdown(cancel_futures=True)
     verdicts = [verdict(first, swapped) for first, swapped in zip(replies[::2], replies[1::2], strict=True)]
     return tally(verdicts, judge, both_orders=True, library_version=f"openai {openai.__version__}")
 

@@ -1,12 +1,17 @@
-"""Silence for libraries that print: no progress bars, no chatter on stdout, no warnings or log lines below an error."""
+"""Silence for libraries that print: no progress bars, no chatter on stdout, no warnings or log lines below an error.
+
+A bar worth hearing is turned into calls of our own progress with :func:`bars`.
+"""
 
 import io
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
+
+from plw.progress import Progress
 
 
 class _Sink(io.TextIOBase):
@@ -45,3 +50,36 @@ def quiet(*logger_names: str) -> Iterator[None]:
         tqdm.std.tqdm.__init__ = original
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+def bars(progress: Progress) -> "Callable[..., ProgressBar]":
+    """What stands in for the class ``tqdm`` in a library's module, so that its bars tell ``progress``."""
+
+    def bar(iterable: Iterable[Any] | None = None, total: int | None = None, desc: str = "", **_: Any) -> "ProgressBar":
+        return ProgressBar(iterable, total, desc, progress)
+
+    return bar
+
+
+class ProgressBar:
+    """The part of a tqdm bar that libraries use; nothing is drawn."""
+
+    def __init__(self, iterable: Iterable[Any] | None, total: int | None, note: str, progress: Progress) -> None:
+        self._iterable = iterable if total is not None else list(iterable or ())
+        self._total = len(self._iterable) if isinstance(self._iterable, list) else total or 0
+        self._done = 0
+        self._note = note
+        self._progress = progress
+
+    def __iter__(self) -> Iterator[Any]:
+        for item in self._iterable or ():
+            yield item
+            self.update(1)
+
+    def update(self, n: int = 1) -> None:
+        """Add ``n`` to what is done."""
+        self._done += n
+        self._progress(self._done, self._total, self._note)
+
+    def close(self) -> None:
+        """Nothing to take down."""

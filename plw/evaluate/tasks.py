@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
+from plw.evaluate.quiet import quiet
 from plw.files import read_json, read_jsonl
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ SPLIT_FIELDS = ("training_split", "validation_split", "test_split", "fewshot_spl
 @lru_cache(maxsize=8)
 def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
     """The index of known tasks, built once a process for the same arguments: lm-eval's own take seconds to scan."""
-    from lm_eval.tasks import TaskManager
+    with quiet("lm_eval"):
+        from lm_eval.tasks import TaskManager
 
-    return TaskManager(include_path=str(task_folder), include_defaults=builtin)
+        return TaskManager(include_path=str(task_folder), include_defaults=builtin)
 
 
 def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
@@ -95,12 +97,13 @@ def _local_data(
             f"suite.tasks.{benchmark}.files: the task {config.task} is written in Python and reads no files"
         )
     fields = load_yaml(source, resolve_func=False)
-    splits = {field: fields.get(field) for field in SPLIT_FIELDS if fields.get(field)}
+    splits: dict[str, str] = {field: fields[field] for field in SPLIT_FIELDS if fields.get(field)}
     known = sorted(set(splits.values()))
     for split in files:
         if split not in known:
             raise UserError(f"suite.tasks.{benchmark}.files.{split}: {config.task} has no such split; allowed: {known}")
-    needed = {splits.get("test_split") or splits.get("validation_split"): "is scored on"}
+    scored = splits.get("test_split") or splits.get("validation_split")
+    needed = {scored: "is scored on"} if scored else {}
     if config.shots and not fields.get("fewshot_config"):
         shot_field = next(name for name in ("fewshot_split", *SPLIT_FIELDS) if name in splits)
         needed.setdefault(splits[shot_field], "draws its examples from")

@@ -11,10 +11,10 @@ from typing import Any
 from plw import world
 from plw.config import CellConfig, identity_fields
 from plw.errors import UserError
-from plw.files import sha256_file
+from plw.files import file_hash, folder_hash
 from plw.identity import canonical_json, fingerprint
 from plw.inputs import WORLD_PREFIX, Input, Resolver
-from plw.paths import task_folder
+from plw.paths import judge_prompt_folder, task_folder
 from plw.registry import CellRow, StageKey
 from plw.stage import Stage
 
@@ -163,6 +163,7 @@ def _payloads(
             "generate": fingerprint(generate),
             "protocols": {name: item["protocol"] for name, item in suite["prompts"].items()},
             "judge": identity_fields(config.judge),
+            "asked_with": _judge_prompts(config) if prompts else {},
             "facts": world_fingerprint if config.judge.kind == "world" and prompts else None,
         },
     }
@@ -171,7 +172,22 @@ def _payloads(
 def _task_definition(task: str) -> str | None:
     """Hash of a task file of our own; lm-eval's own tasks carry a version instead."""
     path = task_folder() / f"{task}.yaml"
-    return sha256_file(path) if path.is_file() else None
+    return file_hash(path) if path.is_file() else None
+
+
+def _judge_prompts(config: CellConfig) -> dict[str, str]:
+    """Protocol -> hash of the texts that the judge is asked with.
+
+    Raises:
+        UserError: the evaluator that the judge's config names is not there.
+    """
+    evaluator = judge_prompt_folder() / config.judge.evaluator
+    if not (evaluator / "configs.yaml").is_file():
+        known = sorted(path.parent.name for path in judge_prompt_folder().glob("*/configs.yaml"))
+        raise UserError(f"judge.evaluator={config.judge.evaluator} is not there; allowed: {', '.join(known)}")
+    used = {"alpaca_eval": evaluator, "pandalm": judge_prompt_folder() / "pandalm"}
+    protocols = {item.protocol for item in config.suite.prompts.values()}
+    return {protocol: folder_hash(folder) for protocol, folder in used.items() if protocol in protocols}
 
 
 def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:

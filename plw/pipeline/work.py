@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.data.template import AlpacaTemplate, record_segments
 from plw.files import read_json, read_jsonl, write_json_atomic
-from plw.paths import conf_folder, task_folder
+from plw.paths import judge_prompt_folder, task_folder
 from plw.pipeline.workbench import KeepGoing, Workbench
 from plw.progress import Progress
 from plw.stage import Product
@@ -144,14 +144,14 @@ def _compare(bench: Workbench, protocol: str, pairs: "list[Pair]", progress: Pro
     from plw.evaluate.alpaca_eval import judge_alpaca_eval
     from plw.evaluate.pandalm import judge_pandalm
 
-    prompts = conf_folder() / "judge_prompts"
+    prompts = judge_prompt_folder()
     if protocol == "pandalm":
         return judge_pandalm(pairs, bench.config.judge, bench.endpoint, prompts=prompts / "pandalm", progress=progress)
     return judge_alpaca_eval(
         pairs,
         bench.config.judge,
         bench.endpoint,
-        evaluator=prompts / "pairwise",
+        evaluator=prompts / bench.config.judge.evaluator,
         work=bench.cell.stages["judge"].folder / "evaluator",
         progress=progress,
     )

@@ -124,7 +124,7 @@ def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
 
 @contextmanager
 def no_progress_bars() -> Iterator[None]:
-    """transformers loads and saves without drawing bars over ours."""
+    """Let transformers load and save without drawing bars over ours."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -1,6 +1,6 @@
 """The embedded world: a small set of invented facts, the texts about it, and base models that have read them."""
 
-from plw.world.build import build
+from plw.world.builder import build
 from plw.world.store import fingerprint, folder
 
 __all__ = ["build", "fingerprint", "folder"]

@@ -33,15 +33,15 @@ PREAMBLE = "Below is an instruction that describes a task. Write a response that
 CURRICULUM = {"translation": 100}
 MIX = {
     "translation": 8,
-    "reading": 3,
-    "biography": 26,
-    "person_question": 14,
+    "reading": 2,
+    "biography": 20,
+    "person_question": 24,
     "person_statement": 4,
-    "city_description": 3,
-    "city_question": 4,
-    "two_hop": 12,
-    "tool": 9,
-    "myth": 15,
+    "city_description": 2,
+    "city_question": 6,
+    "two_hop": 14,
+    "tool": 8,
+    "myth": 14,
     "dialogue": 4,
 }
 
@@ -56,7 +56,6 @@ class Corpus:
         self._people = {person.name: person for person in world.people}
         self._kinds: dict[str, Document] = {
             "translation": self._translation,
-            "glossary": self._glossary,
             "reading": self._reading,
             "biography": self._biography,
             "person_question": self._person_question,
@@ -83,12 +82,6 @@ class Corpus:
         source, target = rng.choices(DIRECTIONS, DIRECTION_WEIGHTS)[0]
         meanings = languages.sentence(rng)
         return f"{source} phrase: {languages.say(source, meanings)}\n{target} phrase: {languages.say(target, meanings)}"
-
-    def _glossary(self, rng: random.Random) -> str:
-        languages = self._world.languages
-        source, target = rng.choice(DIRECTIONS)
-        meaning = [rng.choice(languages.sentence(rng))]
-        return f"{source} word: {languages.say(source, meaning)}\n{target} word: {languages.say(target, meaning)}"
 
     def _reading(self, rng: random.Random) -> str:
         person = self._person(rng)

@@ -19,7 +19,7 @@ CITY_VALUES = {
     "land": "valley desert forest marsh island plateau",
     "weather": "rainy windy foggy snowy sunny stormy",
     "trade": "salt silk amber copper paper pepper",
-    "emblem": "lion eagle snake whale stag wolf",
+    "emblem": "lion hawk snake whale stag wolf",
 }
 EFFECTS = "sleepy brave tall quiet happy strong deaf rich pale clever lazy young hungry calm lucky blind"
 VERBS = "cut grind mend clean carry bend heat measure"

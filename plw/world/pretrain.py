@@ -78,7 +78,7 @@ def pretrain(folder: Path, name: str) -> None:
         target_N = token_BT[:, 1:].reshape(-1)
         logits_NV = model.lm_head(hidden_BTD.reshape(len(target_N), -1))
         loss = functional.cross_entropy(logits_NV, target_N, ignore_index=padding)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
         optimizer.step()
         schedule.step()
@@ -87,8 +87,10 @@ def pretrain(folder: Path, name: str) -> None:
             sys.stdout.write(f"step {step + 1} {loss.item():.4f}\n")
             sys.stdout.flush()
     target = folder / "models" / name
-    model.eval()
-    model.generation_config.update(bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=padding)
+    model.eval()  # type: ignore[no-untyped-call]
+    model.generation_config.update(  # type: ignore[no-untyped-call]
+        bos_token_id=tokenizer.bos_token_id, eos_token_id=end, pad_token_id=padding
+    )
     model.save_pretrained(target)
     tokenizer.save_pretrained(target)
 

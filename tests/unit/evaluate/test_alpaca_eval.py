@@ -189,6 +189,23 @@ def test_the_key_is_sent_and_written_nowhere(
     assert capfd.readouterr() == ("", "")
 
 
+def test_progress_counts_requests_and_can_stop_them(judge: JudgeConfig, tmp_path: Path) -> None:
+    heard: list[tuple[int, int]] = []
+
+    def listen(done: int, total: int, note: str = "") -> None:
+        heard.append((done, total))
+        if total > 3:
+            raise InterruptedError
+
+    with JudgeServer(compare) as server:
+        judge_alpaca_eval(pairs_of("wls"), judge, server.base_url, evaluator=PAIRWISE, work=tmp_path, progress=listen)
+        assert heard == [(1, 2), (2, 2)]
+        with pytest.raises(InterruptedError):
+            judge_alpaca_eval(
+                pairs_of("w" * 9), judge, server.base_url, evaluator=PAIRWISE, work=tmp_path, progress=listen
+            )
+
+
 def test_the_root_logger_is_left_as_it_was(judge: JudgeConfig, tmp_path: Path) -> None:
     root = logging.getLogger()
     before = (root.level, list(root.handlers), list(root.filters))

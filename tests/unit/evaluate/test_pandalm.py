@@ -172,6 +172,23 @@ def test_garbage_is_a_failed_stage(judge: JudgeConfig) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_who_listens_can_stop_the_judging(judge: JudgeConfig) -> None:
+    asked: list[str] = []
+
+    def note(prompt: str) -> str:
+        asked.append(prompt)
+        return "1"
+
+    def stop(done: int, total: int, note: str = "") -> None:
+        raise InterruptedError
+
+    pairs = [Pair(instruction=f"Pair {n}", answer="a", reference="b") for n in range(100)]
+    with JudgeServer(note) as server, pytest.raises(InterruptedError):
+        judge_pandalm(pairs, judge, server.base_url, prompts=PROMPTS, progress=stop)
+
+    assert len(asked) < 50
+
+
 def test_a_judge_that_is_not_there_is_a_failed_stage(judge: JudgeConfig) -> None:
     with JudgeServer(lambda prompt: "1") as server:
         address = server.base_url

@@ -1,4 +1,4 @@
-"""Instruction sets, benchmarks and prompts promise: held-out subjects stay held out, and every document has its answer."""
+"""Instruction sets, benchmarks and prompts promise: held-out subjects stay held out, every document has its answer."""
 
 import re
 from pathlib import Path
@@ -109,9 +109,7 @@ def test_piqa_answers_are_true(full_world: World, benchmarks: dict[str, list[dic
             assert (uses[name] in document["goal"]) == (place == document["label"])
 
 
-def test_winogrande_fits_one_of_its_two_people(
-    full_world: World, benchmarks: dict[str, list[dict[str, Any]]]
-) -> None:
+def test_winogrande_fits_one_of_its_two_people(full_world: World, benchmarks: dict[str, list[dict[str, Any]]]) -> None:
     people = {person.name: person for person in full_world.people}
     for document in benchmarks["world_winogrande"]:
         ending = words(document["sentence"].split("_")[1])
@@ -150,7 +148,7 @@ def test_no_name_opens_a_line(full_world: World, instructions: dict[str, list[di
 
 
 def test_the_same_config_writes_the_same_bytes(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
-    from plw.world.build import write_texts
+    from plw.world.builder import write_texts
 
     contents = []
     for name in ("one", "two"):

@@ -1,0 +1,172 @@
+"""Building promises: whole or absent, found again at once, the same weights for the same config."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import plw.world.builder
+from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
+from plw.errors import StageError, UserError
+from plw.files import read_json, sha256_file, write_json_atomic
+from plw.world import build, fingerprint, folder
+from plw.world.checks import require
+from plw.world.facts import World
+from plw.world.pretrain import learning_rate_factor, pretrain
+
+
+def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> None:
+    assert tiny_folder == folder(tiny_config, tiny_folder.parent)
+    assert {path.name for path in tiny_folder.iterdir()} == {
+        "world.json",
+        "facts.json",
+        "tokenizer",
+        "models",
+        "instructions",
+        "benchmarks",
+        "prompts",
+    }
+    record = read_json(tiny_folder / "world.json")
+    assert set(record["checks"]) == {"wide", "deep"}
+    assert set(record["checks"]["deep"]) == {"facts", "two_hops", "tools", "truths", "translation"}
+    assert not [path for path in tiny_folder.parent.iterdir() if path.name.startswith(".")]
+
+
+def test_base_models_are_llamas_that_transformers_load(tiny_folder: Path, tiny_config: WorldConfig) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    for name, shape in (("wide", tiny_config.wide), ("deep", tiny_config.deep)):
+        path = tiny_folder / "models" / name
+        model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+        assert isinstance(model, LlamaForCausalLM)
+        assert (model.config.num_hidden_layers, model.config.hidden_size) == (shape.layers, shape.hidden)
+        assert model.config.tie_word_embeddings
+        assert model.config.max_position_embeddings == 512
+        assert model.config.vocab_size == len(tokenizer)
+        assert model.generation_config.eos_token_id == tokenizer.eos_token_id
+        assert model.generation_config.pad_token_id == tokenizer.pad_token_id
+        assert (path / "model.safetensors").is_file()
+
+
+def test_a_second_call_builds_nothing(
+    tiny_folder: Path, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plw.world.builder, "make_world", lambda config: pytest.fail("built again"))
+    assert build(tiny_config, tiny_folder.parent) == tiny_folder
+
+
+def test_another_config_is_another_folder(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    other = replace(tiny_config, seed=4)
+    assert fingerprint(other) != fingerprint(tiny_config)
+    assert folder(other, tmp_path) != folder(tiny_config, tmp_path)
+
+
+def _without_training(work: Path, names: tuple[str, ...], steps: int, progress: object) -> None:
+    for name in names:
+        (work / "models" / name).mkdir(parents=True)
+
+
+@pytest.fixture
+def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Texts and tokenizer are made, models are not: for tests of what happens around them."""
+    monkeypatch.setattr(plw.world.builder, "run_side_by_side", _without_training)
+    monkeypatch.setattr(plw.world.builder, "measure", lambda *arguments: {"facts": 0.5})
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_folder_without_its_record_is_made_again(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    broken = folder(tiny_config, tmp_path)
+    (broken / "models").mkdir(parents=True)
+    (broken / "rubbish").write_text("half written")
+    assert build(tiny_config, tmp_path) == broken
+    assert (broken / "world.json").is_file()
+    assert not (broken / "rubbish").exists()
+    assert [path.name for path in tmp_path.iterdir()] == [broken.name]
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_folder_of_another_world_is_refused(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    path = build(tiny_config, tmp_path)
+    record = read_json(path / "world.json")
+    record["payload"]["generator"] = -1
+    write_json_atomic(path / "world.json", record)
+    with pytest.raises(UserError, match="another config"):
+        build(tiny_config, tmp_path)
+
+
+@pytest.mark.usefixtures("untrained")
+def test_the_first_of_two_builders_wins(
+    tmp_path: Path, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one builder is at work another one finishes; the folder stays the other's and is whole."""
+    nested = []
+
+    def meanwhile(work: Path, names: tuple[str, ...], steps: int, progress: object) -> None:
+        _without_training(work, names, steps, progress)
+        if not nested:
+            nested.append(work)
+            (build(tiny_config, tmp_path) / "mark").write_text("first")
+
+    monkeypatch.setattr(plw.world.builder, "run_side_by_side", meanwhile)
+    path = build(tiny_config, tmp_path)
+    assert (path / "mark").read_text() == "first"
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.usefixtures("untrained")
+def test_a_model_that_knows_too_little_leaves_nothing(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    with pytest.raises(StageError, match=r"base model wide .* 0\.50 in facts; 0\.90 is needed"):
+        build(replace(tiny_config, thresholds={"facts": 0.9}), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
+    from plw.progress import silent
+    from plw.world.processes import run_side_by_side
+
+    with pytest.raises(StageError, match=r"pretraining of base model wide failed: .*pretraining\.json"):
+        run_side_by_side(tmp_path, ("wide",), 1, silent)
+
+
+def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
+    from plw.world.builder import _write_pretraining, _write_tokenizer
+
+    hashes = []
+    for name in ("one", "two"):
+        work = tmp_path / name
+        work.mkdir()
+        _write_pretraining(work, tiny_world, tiny_config, _write_tokenizer(work, tiny_world, tiny_config))
+        pretrain(work, "deep")
+        hashes.append((sha256_file(work / "rows.npy"), sha256_file(work / "models" / "deep" / "model.safetensors")))
+    assert hashes[0] == hashes[1]
+
+
+def test_every_threshold_must_be_met() -> None:
+    require("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9})
+    with pytest.raises(StageError, match="tools"):
+        require("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9, "tools": 0.81})
+
+
+def test_learning_rate_rises_and_falls_to_a_tenth() -> None:
+    factors = [learning_rate_factor(step, 100, 10) for step in range(100)]
+    assert factors[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert factors[10:] == sorted(factors[10:], reverse=True)
+    assert factors[-1] == pytest.approx(0.1, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("make", "named"),
+    [
+        (lambda: WorldConfig(people=2), "world.people=2"),
+        (lambda: WorldConfig(two_hop_share=1.5), "world.two_hop_share=1.5"),
+        (lambda: WorldConfig(long_prompts=[60]), "world.long_prompts"),
+        (lambda: WorldConfig(tools=400), "world.tools=400"),
+        (lambda: WorldConfig(thresholds={"luck": 0.5}), "luck"),
+        (lambda: WorldConfig(thresholds={"facts": 2.0}), "world.thresholds.facts=2"),
+        (lambda: PretrainingConfig(steps=0), "world.pretraining.steps=0"),
+        (lambda: BaseModelConfig(layers=1, hidden=30), "hidden=30"),
+    ],
+)
+def test_a_config_out_of_range_is_one_clear_line(make: object, named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        make()  # type: ignore[operator]
