@@ -19,7 +19,7 @@ from scipy import stats
 
 from analysis.frame import weight_from_scale
 
-GLMM = "beta mixed model (glmmTMB)"
+GLMM = "beta mixed model by glmmTMB"
 ORDINARY = "ordinary quadratic fit, not the paper's model"
 SCRIPT = Path(__file__).parent / "R" / "glmm.R"
 R_TIMEOUT_S = 600

@@ -194,7 +194,9 @@ def _verdict(fit: Regression) -> str:
     if fit.p is None or not fit.converged:
         return "no reliable answer, see Table 3"
     sign = f"p {'< 0.001' if fit.p < 0.001 else f'= {fit.p:.3f}'}"
-    return f"{sign}, highest at PLW {fit.optimum:.3g}" if fit.optimum is not None else f"{sign}, no optimum inside"
+    top = "no optimum inside" if fit.optimum is None else f"highest at PLW {fit.optimum:.3g}"
+    simpler = "" if fit.engine in (GLMM, ORDINARY) else " (by a simpler model, see Table 3)"
+    return f"{sign}, {top}{simpler}"
 
 
 def _sections(

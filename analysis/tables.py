@@ -88,7 +88,8 @@ def table_2(frame: TidyFrame, groups: Mapping[str, str], info: Mapping[str, Mapp
     """Table 2: the benchmarks with task, shots, type, headline metric and number of documents."""
     measured = frame.rows.groupby("benchmark").agg(metric=("metric", "first"), low=("n", "min"), high=("n", "max"))
     rows = []
-    for benchmark in sorted(groups, key=lambda name: (list(GROUP_NAMES).index(groups[name]), name)):
+    order = [*GROUP_NAMES, *sorted(set(groups.values()) - set(GROUP_NAMES))]
+    for benchmark in sorted(groups, key=lambda name: (order.index(groups[name]), name)):
         about = info.get(benchmark, {})
         row = {
             "benchmark": benchmark,
@@ -101,7 +102,7 @@ def table_2(frame: TidyFrame, groups: Mapping[str, str], info: Mapping[str, Mapp
         n = None if pd.isna(low) else str(low) if low == high else f"{low} to {high}"
         rows.append(row | {"metric": about.get("metric") if seen is None else seen["metric"], "n": n})
     raw = pd.DataFrame(rows)
-    shown = raw.assign(group=raw["group"].map(GROUP_NAMES)).rename(
+    shown = raw.assign(group=[GROUP_NAMES.get(name, name) for name in raw["group"]]).rename(
         columns={"group": "type", "metric": "headline metric"}
     )
     caption = "n is the number of documents or judged answers behind each score."

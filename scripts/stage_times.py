@@ -1,6 +1,6 @@
 """Where a study's time went: seconds of work by stage from its records, as a Markdown table.
 
-    python scripts/stage_times.py runs/plw-mini
+python scripts/stage_times.py runs/plw-mini
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Every mistake of a user is one clear line and exit code 2, before anything is loaded, and leaves nothing half made."""
+"""A user's mistake is one clear line and exit code 2, before anything is loaded, and leaves nothing half made."""
 
 import json
 import sqlite3

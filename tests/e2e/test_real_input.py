@@ -1,4 +1,4 @@
-"""Real data through the same code: a local Llama folder, AlpacaDataCleaned and its inversion, PIQA by lm-eval's own task."""
+"""Real data through the same code: a local Llama folder, AlpacaDataCleaned and its inversion, PIQA by lm-eval."""
 
 import csv
 import io
@@ -28,7 +28,8 @@ def test_one_cell_each(study: Study, shared_data: Path, tmp_path: Path) -> None:
             f"dataset.path={shared_data}/alpaca/alpaca_cleaned_999.json", "recipe.epochs=1", "recipe.batch_size=16",
             "recipe.max_length=256", "loss.prompt_weight=0.1", "suite=piqa", f"suite.limit={DOCUMENTS}",
             f"+suite.tasks.piqa.files.validation={shared_data}/tasks/piqa_validation.jsonl",
-            "suite.diagnostics.memorisation_samples=4", "suite.diagnostics.memorisation_max_new_tokens=8", "tracker=none",
+            "suite.diagnostics.memorisation_samples=4", "suite.diagnostics.memorisation_max_new_tokens=8",
+            "tracker=none",
         )  # fmt: skip
     exported = study.call("registry", "export", "study=own", "scale=own").stdout
     scores = [row for row in csv.DictReader(io.StringIO(exported)) if row["headline"] == "true"]
