@@ -24,7 +24,7 @@ from plw.sweep.summary import run_and_summarise
 
 
 class Composer:
-    """Composes many jobs that differ in a few values: groups are composed once, values are then set as Hydra sets them."""
+    """Composes jobs that differ in a few values: groups are composed once, values are then set as Hydra sets them."""
 
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
         self._loader = loader
@@ -51,7 +51,7 @@ class Composer:
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper, less its check of every job's config: the launchers here compose and check them all anyway."""
+    """Hydra's own sweeper, less its check of every job's config: the launchers here compose and check them anyway."""
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave the check to a launcher of ours; do it for any other."""
@@ -62,7 +62,13 @@ class GridSweeper(BasicSweeper):
 class GridLauncher(Launcher):
     """Composes every job's config; what is then done with the grid is the subclass's."""
 
-    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+    def setup(
+        self,
+        *,
+        hydra_context: HydraContext,
+        task_function: TaskFunction,  # noqa: ARG002 - Hydra's interface; the grid is run as a whole
+        config: DictConfig,
+    ) -> None:
         """Keep what Hydra hands over."""
         self._context = hydra_context
         self._config = config
