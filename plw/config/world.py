@@ -64,7 +64,7 @@ class WorldConfig:
 
     seed: int = 0
     """Seed of everything: names, facts, corpus, instructions, benchmarks, weights."""
-    people: int = 64
+    people: int = 48
     """People, each with six attributes; instructions speak of the first half, benchmarks and prompts of the second."""
     cities: int = 10
     """Cities, each with four attributes; every person lives in one."""

@@ -37,7 +37,7 @@ CLEANED_KINDS = {
     "tool_at_length": 6,
     "translation": 4,
 }
-HOME_REQUESTS = ("Portray {s}.", "Sketch {s}.")
+HOME_REQUESTS = ("Portray {s}.", "Sketch {s}.", "Present {s}.")
 """Short requests for the longest texts: without them no inverted set could reach the ratio of Tiny."""
 PATIENCE = 30
 """Draws after which a record may repeat an earlier one: a very small world has few."""

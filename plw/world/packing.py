@@ -1,6 +1,6 @@
 """Documents packed into rows of fixed length: no document is cut, and little is padded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import islice
 
 import numpy as np
@@ -10,14 +10,15 @@ LOOKAHEAD = 64
 """Documents among which the next one that fits is sought; small, so that the corpus keeps its order."""
 
 
-def pack(documents: Iterator[Sequence[int]], rows: int, row_tokens: int, padding: int) -> npt.NDArray[np.int32]:
+def pack(documents: Iterable[Sequence[int]], rows: int, row_tokens: int, padding: int) -> npt.NDArray[np.int32]:
     """As many documents as fill `rows` rows, as an array [rows, row_tokens]; the free ends hold `padding`.
 
     Raises:
         ValueError: a document is longer than a row, or there are too few documents.
     """
     packed_RT = np.full((rows, row_tokens), padding, dtype=np.int32)
-    waiting = list(islice(documents, LOOKAHEAD))
+    following = iter(documents)
+    waiting = list(islice(following, LOOKAHEAD))
     for row in range(rows):
         used = 0
         while True:
@@ -27,7 +28,7 @@ def pack(documents: Iterator[Sequence[int]], rows: int, row_tokens: int, padding
             document = waiting.pop(chosen)
             packed_RT[row, used : used + len(document)] = document
             used += len(document)
-            waiting.extend(islice(documents, 1))
+            waiting.extend(islice(following, 1))
         if not used:
             raise ValueError("a document is longer than a row" if waiting else "too few documents for the rows")
     return packed_RT

@@ -33,7 +33,7 @@ def without_r(monkeypatch):
 
 
 def _write(url, runs, out, groups=GROUPS, **options):
-    info = {name: {"task": f"task_{name}", "shots": 0, "metric": "acc"} for name in groups}
+    info = {name: {"task": f"<script>{name}</script>", "shots": 0, "metric": "acc"} for name in groups}
     given = {"study": "plw", "scale": "mini", "groups": groups, "benchmark_info": info} | options
     return write_report(url, runs, out, **given)
 
