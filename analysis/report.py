@@ -1,7 +1,5 @@
 """Writes a study's report: tables as CSV and Markdown, figures as PNG and PDF, and one HTML page of it all."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +9,14 @@ import pandas as pd
 
 from analysis.aggregates import aggregates, cell_aggregates
 from analysis.frame import PERCENT_METRICS, TidyFrame, describe_holes, tidy_frame
+from analysis.freshness import begin, finish, is_fresh, source_fingerprint
 from analysis.page import Picture, Section, page_html
-from analysis.regression import GLMM, ORDINARY, Regression, regressions
+from analysis.regression import GLMM, ORDINARY, Regression, r_available, regressions
 from analysis.render import table_csv, table_markdown
 from analysis.style import dataset_order, picture
 from analysis.tables import Table, read_table_1, results_table, stage_table, table_1, table_2, table_3
 from plw.errors import UserError
-from plw.files import write_text_atomic
+from plw.files import write_bytes_atomic, write_text_atomic
 from plw.progress import Progress, silent
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import FAILED, RUNNING
@@ -47,8 +46,11 @@ def write_report(
     groups: Mapping[str, str],
     benchmark_info: Mapping[str, Mapping[str, Any]],
     progress: Progress | None = None,
+    force: bool = False,
 ) -> Path:
     """Write the report of one study and scale into a folder; the same registry gives the same files.
+
+    A report that was written from the same registry, settings and code is left as it is, unless ``force`` is set.
 
     Args:
         registry_url: SQLAlchemy address of the registry.
@@ -59,6 +61,7 @@ def write_report(
         groups: benchmark -> group, for every benchmark of the suite.
         benchmark_info: benchmark -> ``task``, ``shots`` and ``metric``, as Table 2 shows them.
         progress: told of each of the steps.
+        force: write it also where nothing has changed.
 
     Returns:
         Path of ``index.html``.
@@ -69,10 +72,21 @@ def write_report(
     tell = progress or silent
     tell(0, STEPS, "reading the registry")
     read = read_study(registry_url, study, scale)
+    page = out / "index.html"
+    settings = {
+        "groups": dict(groups),
+        "benchmarks": {k: dict(v) for k, v in benchmark_info.items()},
+        "r": r_available(),
+    }
+    source = source_fingerprint(read.cells, read.stages, read.scores, settings)
+    if not force and is_fresh(out, source):
+        tell(STEPS, STEPS, "nothing has changed")
+        return page
     frame = tidy_frame(read.scores, groups, read.cells)
     table = aggregates(frame)
     try:
         out.mkdir(parents=True, exist_ok=True)
+        begin(out)
     except OSError as error:
         raise UserError(f"{out}: cannot make the report's folder ({error.strerror})") from None
     tell(1, STEPS, "fitting the regression")
@@ -88,8 +102,8 @@ def write_report(
         write_text_atomic(out / f"{made.key}.md", table_markdown(made))
     tell(5, STEPS, "writing the page")
     sections = _sections(read, frame, fits, tables, pictures, problems, benchmarks=len(groups))
-    page = out / "index.html"
     write_text_atomic(page, page_html(f"Study {study} at scale {scale}", _lead(read, frame, table, fits), sections))
+    finish(out, source)
     tell(STEPS, STEPS, str(page))
     return page
 
@@ -282,16 +296,3 @@ def _methods(fits: Sequence[Regression]) -> list[str]:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -71,24 +71,28 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and index.html from the registry."""
     from analysis.report import write_report
-    from plw.console import console
+    from plw.console import console, step_bar
     from plw.sweep.status import benchmark_groups, benchmark_info
 
-    config = _cell(overrides)
+    config, out_console = _cell(overrides), console()
     runs = Path(config.execution.runs)
-    page = write_report(
-        config.registry.url,
-        runs,
-        out or runs / config.runs_name / "report",
-        study=config.study.name,
-        scale=config.scale.name,
-        groups=benchmark_groups(config),
-        benchmark_info=benchmark_info(config),
-    )
-    console().print(f"report: {page}")
+    with step_bar("report", out_console) as progress:
+        page = write_report(
+            config.registry.url,
+            runs,
+            out or runs / config.runs_name / "report",
+            study=config.study.name,
+            scale=config.scale.name,
+            groups=benchmark_groups(config),
+            benchmark_info=benchmark_info(config),
+            progress=progress,
+            force=force,
+        )
+    out_console.print(f"report: {page}")
 
 
 @registry_app.command()
@@ -107,12 +111,19 @@ def export(
 @registry_app.command()
 def rebuild(overrides: Overrides = None) -> None:
     """Make the database again from the record files below the runs folder."""
-    from plw.console import console
+    from plw.console import console, step_bar
     from plw.registry import rebuild as rebuild_registry
 
     config = _cell(overrides)
-    found = rebuild_registry(config.registry.url, Path(config.execution.runs))
-    console().print(str(found))
+    out_console = console()
+    with step_bar("rebuild", out_console) as progress:
+        found = rebuild_registry(config.registry.url, Path(config.execution.runs), progress)
+    out_console.print(
+        f"{config.registry.url}: {found.cells} cells, {found.scores} scores and {found.curves} training steps "
+        f"from {found.records} records"
+    )
+    for damage in found.damaged:
+        out_console.print(f"left out: {damage}", markup=False)
     if found.damaged:
         raise typer.Exit(1)
 

@@ -11,13 +11,13 @@ from typing import Any
 from plw.errors import UserError
 
 
-def write_text_atomic(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader, or a crash at any moment, sees the old file or the new one whole."""
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` so that a reader, or a crash at any moment, sees the old file or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -25,6 +25,11 @@ def write_text_atomic(path: Path, text: str) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_text_atomic(path: Path, text: str) -> None:
+    """``write_bytes_atomic`` of UTF-8 text."""
+    write_bytes_atomic(path, text.encode())
 
 
 def write_json_atomic(path: Path, value: Any) -> None:

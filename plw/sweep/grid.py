@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from plw import world
 from plw.config import CellConfig
+from plw.console import step_bar
 from plw.errors import UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, plan_cell
 from plw.registry import Registry
@@ -95,14 +95,8 @@ def build_world(cells: list[Cell], console: Console) -> None:
     if (world.folder(needed.world, root) / "world.json").exists():
         return
     console.print("Building the embedded world: facts, tokenizer, corpus and two base models (once; about two minutes)")
-    columns = (TextColumn("  {task.description}"), BarColumn(bar_width=30), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("world", total=None)
-        world.build(
-            needed.world,
-            root,
-            lambda done, total, note="": bar.update(task, completed=done, total=total, description=note or "world"),
-        )
+    with step_bar("world", console) as progress:
+        world.build(needed.world, root, progress)
 
 
 def _is_done(cell: Cell, registry: Registry) -> bool:

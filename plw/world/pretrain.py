@@ -19,6 +19,9 @@ REPORT_STEPS = 10
 BETAS = (0.9, 0.95)
 WEIGHT_DECAY = 0.01
 CLIP_NORM = 1.0
+MLP_STANDARD_DEVIATION = 0.03
+"""Small at first, against 1/sqrt(hidden) elsewhere: wide attention finds translation soon, narrow MLPs learn facts that
+questions in another wording can reach. With one value for both, one of the two does not come in the steps there are."""
 
 
 def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
@@ -31,6 +34,7 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
 
 def make_model(shape: dict[str, int], vocabulary: int, end: int, padding: int, max_length: int) -> "LlamaForCausalLM":
     """A Llama with fresh weights; the caller seeds torch."""
+    import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     hidden = shape["hidden"]
@@ -48,7 +52,11 @@ def make_model(shape: dict[str, int], vocabulary: int, end: int, padding: int, m
         pad_token_id=padding,
         initializer_range=hidden**-0.5,
     )
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    for name, parameter in model.named_parameters():
+        if ".mlp." in name:
+            torch.nn.init.normal_(parameter, std=MLP_STANDARD_DEVIATION)
+    return model
 
 
 def pretrain(folder: Path, name: str) -> None:
