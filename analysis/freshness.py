@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from plw.errors import UserError
 from plw.files import folder_hash, read_json, write_json_atomic
 from plw.identity import fingerprint
 from plw.registry.rows import CellRow, StageRow
@@ -36,10 +35,8 @@ def source_fingerprint(
 
 def is_fresh(folder: Path, source: str) -> bool:
     """Whether the folder's report was written whole and from this source."""
-    try:
-        return bool(read_json(folder / SOURCE)["source"] == source)
-    except (UserError, KeyError, TypeError):
-        return False
+    path = folder / SOURCE
+    return path.is_file() and read_json(path) == {"source": source}
 
 
 def begin(folder: Path) -> None:

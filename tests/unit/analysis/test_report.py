@@ -12,6 +12,7 @@ from analysis.report import write_report
 from plw.errors import UserError
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
+from plw.registry.schema import scores
 from plw.registry.store import Registry
 
 FILES = {
@@ -59,12 +60,28 @@ def test_every_file_is_there_and_the_same_twice(make_study, tmp_path):
     page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
     _write(url, runs, tmp_path / "two")
     assert page == tmp_path / "one" / "index.html"
-    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES
+    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES | {"source.json"}
     for name in FILES:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert steps[0][0] == 0
     assert steps[-1][0] == steps[-1][1]
     assert steps == sorted(steps)
+
+
+def test_written_again_only_when_something_changed(make_study, tmp_path):
+    url, runs = make_study()
+    out = tmp_path / "report"
+    page = _write(url, runs, out)
+    page.write_text("kept")
+    assert _write(url, runs, out).read_text() == "kept"
+    assert _write(url, runs, out, force=True).read_text() != "kept"
+    page.write_text("kept")
+    (out / "source.json").unlink()
+    assert _write(url, runs, out).read_text() != "kept"
+    page.write_text("kept")
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        connection.execute(scores.update().values(value=scores.c.value / 2))
+    assert _write(url, runs, out).read_text() != "kept"
 
 
 def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
