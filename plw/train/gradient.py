@@ -32,6 +32,7 @@ def accumulate_gradients(
     *,
     device: torch.device,
     precision: str = "fp32",
+    process: int = 0,
 ) -> StepLosses:
     """Add the gradient of ``step``'s loss to the parameters' ``grad``.
 
@@ -39,7 +40,7 @@ def accumulate_gradients(
     """
     # One transfer from the device a step: loss, then sum and count of cross-entropy for prompts and for completions.
     sums_5 = torch.zeros(5, dtype=torch.float64, device=device)
-    for micro_batch in step.micro_batches:
+    for micro_batch in step.micro_batches[process]:
         batch = collate(examples, step, micro_batch.tolist(), loaded.tokenizer.pad_token_id, device)
         sums_5 += _backward(loaded, batch, precision)
     loss, prompt_sum, prompts, completion_sum, completions = sums_5.tolist()

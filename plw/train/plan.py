@@ -12,6 +12,7 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import predicted_counts, role_coefficients
+from plw.train.balance import lay_out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +25,9 @@ class Step:
     """Indices into the dataset, in the shuffled order."""
     coefficient_ER: NDArray[np.float64]
     """Coefficient of each example's prompt and completion tokens."""
-    micro_batches: list[NDArray[np.int64]]
-    """Places in ``example_E`` that go through the model together; examples without weight are in none."""
+    micro_batches: list[list[NDArray[np.int64]]]
+    """[process][turn] -> places in ``example_E`` that go through the model together, as many turns for each process;
+    examples without weight are in none."""
     tokens: int
     """Tokens of the step's examples."""
 
@@ -43,21 +45,31 @@ class TrainingPlan:
 
 
 def plan_training(
-    examples: Sequence[EncodedExample], loss: LossConfig, recipe: RecipeConfig, *, seed: int, token_budget: int
+    examples: Sequence[EncodedExample],
+    loss: LossConfig,
+    recipe: RecipeConfig,
+    *,
+    seed: int,
+    token_budget: int,
+    processes: int = 1,
+    packed: bool = False,
 ) -> TrainingPlan:
     """Plan a run from lengths, roles and seed.
 
     Each epoch has its own order, shuffled from (seed, epoch), cut into steps of ``recipe.batch_size`` examples. The
     last step of an epoch takes what is left over, as in the Hugging Face Trainer. Warm-up lasts
-    ceil(warmup_ratio * steps).
+    ceil(warmup_ratio * steps). ``token_budget``, ``processes`` and ``packed`` decide the layout alone.
 
     Raises:
-        UserError: no examples, or a step in which no token has weight (the line names the rows from 1).
+        UserError: no examples, no token with weight in the dataset or in a step (the line names the rows from 1), an
+            example longer than the token budget, or more processes than a step has examples.
     """
     if not examples:
         raise UserError("the dataset has no examples to train on; give it at least one record")
     length_E = np.array([len(example.token_T) for example in examples], dtype=np.int64)
     count_ER = np.array([predicted_counts(example.role_T) for example in examples], dtype=np.int64)
+    _check_weights(count_ER, loss, recipe)
+    _check_layout(length_E, recipe, token_budget, processes)
     digest = hashlib.sha256()
     for example in examples:
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
@@ -68,12 +80,15 @@ def plan_training(
             example_E = order_E[first : first + recipe.batch_size]
             c = role_coefficients(count_ER[example_E], loss, rows=[int(i) + 1 for i in example_E])
             weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
+            layout = lay_out(
+                length_E[example_E[weighted_N]], processes=processes, token_budget=token_budget, packed=packed
+            )
             steps.append(
                 Step(
                     epoch=epoch,
                     example_E=example_E,
                     coefficient_ER=c.coefficient_ER,
-                    micro_batches=[weighted_N[m] for m in micro_batches(length_E[example_E[weighted_N]], token_budget)],
+                    micro_batches=[[weighted_N[part] for part in parts] for parts in layout],
                     tokens=int(length_E[example_E].sum()),
                 )
             )
@@ -87,18 +102,25 @@ def plan_training(
     )
 
 
-def micro_batches(length_E: NDArray[np.int64], token_budget: int) -> list[NDArray[np.int64]]:
-    """Split examples so that each part, padded to its longest, stays within the budget.
+def _check_weights(count_ER: NDArray[np.int64], loss: LossConfig, recipe: RecipeConfig) -> None:
+    if not (count_ER * np.array([loss.prompt_weight, loss.response_weight])).any():
+        raise UserError(
+            f"none of the dataset's {len(count_ER)} examples has a token with weight at "
+            f"loss.prompt_weight={loss.prompt_weight:g}, loss.response_weight={loss.response_weight:g}: their prompts "
+            f"fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+        )
 
-    The longest come first, so that memory peaks at once and neighbours are of like length. An example longer than the
-    budget makes a part of its own.
-    """
-    parts: list[list[int]] = []
-    longest = 0
-    for index in np.argsort(-length_E, kind="stable").tolist():
-        if parts and (len(parts[-1]) + 1) * longest <= token_budget:
-            parts[-1].append(index)
-        else:
-            parts.append([index])
-            longest = int(length_E[index])
-    return [np.array(part, dtype=np.int64) for part in parts]
+
+def _check_layout(length_E: NDArray[np.int64], recipe: RecipeConfig, token_budget: int, processes: int) -> None:
+    longest = int(length_E.argmax())
+    if length_E[longest] > token_budget:
+        raise UserError(
+            f"execution.token_budget={token_budget} is smaller than the dataset's longest example, row {longest + 1} "
+            f"with {length_E[longest]} tokens; allowed: {length_E[longest]} or more, or a smaller recipe.max_length"
+        )
+    most = min(recipe.batch_size, len(length_E))
+    if processes > most:
+        raise UserError(
+            f"execution.processes={processes} is more than the {most} examples of an optimizer step; "
+            f"allowed: 1 to {most}"
+        )

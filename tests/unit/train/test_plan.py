@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
-from plw.loss.coefficients import step_coefficients
-from plw.train.plan import micro_batches, plan_training
+from plw.loss.coefficients import expand, step_coefficients
+from plw.train.plan import plan_training
 
 
 def make_examples(lengths: list[int], prompt: int = 3) -> list[EncodedExample]:
@@ -22,15 +22,6 @@ def make_examples(lengths: list[int], prompt: int = 3) -> list[EncodedExample]:
 
 def recipe(**fields: object) -> RecipeConfig:
     return RecipeConfig(name="r", **{"epochs": 2, "batch_size": 4, **fields})  # type: ignore[arg-type]
-
-
-@given(length_E=st.lists(st.integers(1, 60), max_size=30), budget=st.integers(1, 200))
-def test_micro_batches_partition_within_the_budget(length_E: list[int], budget: int) -> None:
-    parts = micro_batches(np.array(length_E, dtype=np.int64), budget)
-    assert sorted(np.concatenate([*parts, np.array([], dtype=np.int64)]).tolist()) == list(range(len(length_E)))
-    for part in parts:
-        padded = len(part) * max(length_E[i] for i in part)
-        assert padded <= budget or len(part) == 1
 
 
 @given(lengths=st.lists(st.integers(5, 40), min_size=1, max_size=23), seed=st.integers(0, 5))
@@ -57,7 +48,7 @@ def test_epochs_and_seeds_shuffle_differently() -> None:
 def test_coefficients_follow_the_shuffled_order_and_not_the_layout(scope: str) -> None:
     loss = LossConfig(prompt_weight=0.1, scope=scope, virtual_micro_batch=2)
     examples = make_examples([7, 30, 12, 5, 22, 9, 16, 40, 11])
-    plans = [plan_training(examples, loss, recipe(), seed=3, token_budget=budget) for budget in (1, 50, 10_000)]
+    plans = [plan_training(examples, loss, recipe(), seed=3, token_budget=budget) for budget in (40, 50, 10_000)]
     assert plans[0].digest == plans[1].digest == plans[2].digest
     for step in plans[0].steps:
         expected = step_coefficients([examples[i].role_T for i in step.example_E], loss)
@@ -70,7 +61,7 @@ def test_examples_without_weight_go_through_no_model() -> None:
     examples = [*make_examples([8, 8, 8]), *make_examples([8], prompt=8)]
     plan = plan_training(examples, LossConfig(scope="example"), recipe(), seed=0, token_budget=1000)
     for step in plan.steps:
-        (places,) = step.micro_batches
+        ((places,),) = step.micro_batches
         assert sorted(step.example_E[places].tolist()) == [0, 1, 2]
     assert plan.empty_units == 2
 
@@ -80,8 +71,46 @@ def test_warm_up_is_rounded_up_as_transformers_does() -> None:
     assert (len(plan.steps), plan.warmup_steps) == (20, 1)
 
 
+def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes() -> None:
+    examples = [*make_examples([7, 30, 12, 5, 22, 9, 16, 40, 11]), *make_examples([20], prompt=20)]
+    plans = [
+        plan_training(
+            examples, LossConfig(), recipe(batch_size=10), seed=1, token_budget=44, processes=n, packed=packed
+        )
+        for n in (1, 2, 3, 7)
+        for packed in (False, True)
+    ]
+    assert len({plan.digest for plan in plans}) == 1
+    for plan in plans:
+        for step in plan.steps:
+            assert len({len(parts) for parts in step.micro_batches}) == 1
+            places = np.concatenate([part for parts in step.micro_batches for part in parts])
+            assert sorted(step.example_E[places].tolist()) == list(range(9))
+
+
+def test_a_chat_of_several_turns_has_its_roles_coefficients_at_their_places() -> None:
+    roles = [0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1]
+    chat = EncodedExample(token_T=np.arange(11, dtype=np.int32), role_T=np.array(roles, dtype=np.uint8))
+    loss = LossConfig(prompt_weight=0.25, normalizer="weights")
+    (step,) = plan_training([chat], loss, recipe(epochs=1), seed=0, token_budget=11).steps
+    # 5 prompt tokens that something predicts, and 5 completion tokens: Z = 5 * 0.25 + 5.
+    expected = [0.0, *(1 / 6.25 if role else 0.25 / 6.25 for role in roles[1:])]
+    np.testing.assert_allclose(expand(chat.role_T, step.coefficient_ER[0]), expected)
+
+
 def test_mistakes_are_one_line() -> None:
+    def plan(examples: list[EncodedExample], **fields: int) -> None:
+        plan_training(examples, LossConfig(), recipe(), seed=0, **{"token_budget": 64, **fields})
+
     with pytest.raises(UserError, match="no examples to train on"):
-        plan_training([], LossConfig(), recipe(), seed=0, token_budget=64)
-    with pytest.raises(UserError, match=r"examples \d, \d, \d, \d;"):
-        plan_training(make_examples([8] * 8, prompt=8), LossConfig(), recipe(), seed=0, token_budget=64)
+        plan([])
+    with pytest.raises(UserError, match=r"none of the dataset's 8 examples has a token with weight .* fill recipe.max"):
+        plan(make_examples([8] * 8, prompt=8))
+    with pytest.raises(UserError, match=r"an optimizer step has no token with weight .* examples \d+, \d+, \d+, \d+;"):
+        plan([*make_examples([8] * 50, prompt=8), *make_examples([8])])
+    with pytest.raises(UserError, match=r"token_budget=64 is smaller than .* row 3 with 65 tokens"):
+        plan(make_examples([8, 30, 65, 64]))
+    with pytest.raises(UserError, match=r"execution.processes=5 is more than the 4 examples"):
+        plan(make_examples([8] * 20), processes=5)
+    with pytest.raises(UserError, match=r"execution.processes=4 is more than the 3 examples"):
+        plan(make_examples([8] * 3), processes=4)
