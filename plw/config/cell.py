@@ -48,11 +48,15 @@ class CellConfig:
 
 
 def identity_fields(config: Any) -> dict[str, Any]:
-    """The identity fields of a schema as plain types; fields marked as execution are left out, at any depth."""
+    """The identity fields of a schema as plain types; fields marked as execution are left out, at any depth.
+
+    So are fields marked as later, where they stand at their default.
+    """
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
         if not item.metadata.get("execution")
+        and not (item.metadata.get("later") and getattr(config, item.name) == item.default)
     }
 
 

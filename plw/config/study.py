@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, one_of
+from plw.errors import UserError
 
 STAGES = ("train", "diagnose", "harness", "generate", "judge")
 
@@ -73,7 +74,23 @@ class ExecutionConfig:
     threads: int = 1
     """CPU threads of a worker. Fixed, because sums in another order end in other last digits."""
     token_budget: int = 2048
-    """Tokens, padding included, of one micro-batch of training."""
+    """Tokens, padding included, of one micro-batch of training in one process."""
+    layout: str = "auto"
+    """`padded` (rows of like length), `packed` (one row, no padding), `auto` (packed on CUDA in bf16, else padded)."""
+    gradient_checkpointing: bool = False
+    """Keep a layer's input alone and compute the layer again in the backward pass: less memory, more time."""
+    compile: bool = False
+    """Compile the decoder's layers with torch.compile; needs a C++ compiler."""
+    evaluate_every: int | None = None
+    """Steps between losses on held-out records (`dataset.held_out`), also taken at the last step; null: never."""
+    processes: int = 1
+    """Processes that train one cell together on this machine, each on its own GPU or CPU threads."""
+    sharding: str = "fsdp"
+    """How several processes hold the model: `fsdp` (a part each) or `ddp` (a copy each)."""
+    nodes: int = 1
+    """Machines that train one cell together, each with `processes`; docs/engine.md says how the others join."""
+    rendezvous: str | None = None
+    """`host:port` where the machines meet; needed with `nodes` above 1."""
     checkpoint_seconds: float = 300.0
     """Seconds between training checkpoints."""
     keep_checkpoints: int = 2
@@ -87,7 +104,22 @@ class ExecutionConfig:
 
     def __post_init__(self) -> None:
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
-        for name in ("workers", "threads", "token_budget", "keep_checkpoints", "attempts"):
+        one_of("execution.layout", self.layout, ("auto", "padded", "packed"))
+        one_of("execution.sharding", self.sharding, ("ddp", "fsdp"))
+        if self.nodes > 1 and not self.rendezvous:
+            raise UserError(
+                f"execution.nodes={self.nodes} needs execution.rendezvous=HOST:PORT, where the machines meet"
+            )
+        for name in (
+            "workers",
+            "threads",
+            "token_budget",
+            "keep_checkpoints",
+            "attempts",
+            "evaluate_every",
+            "processes",
+            "nodes",
+        ):
             at_least(f"execution.{name}", getattr(self, name), 1)
         for name in ("checkpoint_seconds", "heartbeat_s", "stale_s"):
             above_zero(f"execution.{name}", getattr(self, name))

@@ -1,12 +1,16 @@
 """Schemas of what a cell is trained from and how: model, dataset, template, loss, recipe."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
 from plw.errors import UserError
 
 EXECUTION = {"execution": True}
 """Field metadata: the field says where and how fast, not what; it stays out of the identity."""
+
+LATER = {"later": True}
+"""Field metadata: at its default the field stays out of the identity, because it then changes nothing; so results that
+were made before the field existed keep their fingerprints."""
 
 NORMALIZERS = ("nonzero", "weights", "completion")
 SCOPES = ("batch", "micro", "example")
@@ -46,6 +50,8 @@ class DatasetConfig:
     """R_g to reach with `inversion=ratio`: completion tokens / prompt tokens."""
     limit: int | None = None
     """Use the first so many records; all when null."""
+    held_out: int = field(default=0, metadata=LATER)
+    """Records kept out of training to measure the loss on, the same ones for every seed."""
 
     def __post_init__(self) -> None:
         given("dataset.name", self.name)
@@ -54,6 +60,7 @@ class DatasetConfig:
         one_of("dataset.inversion", self.inversion, ("none", "short", "ratio"))
         above_zero("dataset.target_ratio", self.target_ratio)
         at_least("dataset.limit", self.limit, 1)
+        at_least("dataset.held_out", self.held_out, 0)
         if (self.inversion == "ratio") != (self.target_ratio is not None):
             raise UserError(
                 f"dataset.target_ratio={self.target_ratio} does not go with dataset.inversion={self.inversion}; "
@@ -145,7 +152,21 @@ class RecipeConfig:
     max_length: int = 512
     """Tokens of an example; the rest is cut off at the end."""
     precision: str = "fp32"
-    """`fp32`, or `bf16-mixed` (fp32 weights, bf16 autocast)."""
+    """`fp32`, `bf16-mixed` (fp32 weights, bf16 autocast, tf32 for the rest on CUDA) or `bf16` (moments too)."""
+    dropout: float | None = field(default=None, metadata=LATER)
+    """Sets every dropout rate that the model's architecture has; null leaves the model's own."""
+    label_smoothing: float = field(default=0.0, metadata=LATER)
+    """Share of each target's probability that is spread over the vocabulary."""
+    minkowski_p: float = field(default=2.0, metadata=LATER)
+    """p of the Minkowski penalty, 1 or more."""
+    minkowski_weight: float = field(default=0.0, metadata=LATER)
+    """Factor of the penalty: the loss gets factor * sum of |weight - base weight| ** p over all trained numbers."""
+    lora_rank: int | None = field(default=None, metadata=LATER)
+    """Rank of LoRA's update; null trains every weight."""
+    lora_alpha: float = field(default=16.0, metadata=LATER)
+    """LoRA's update is scaled by alpha / rank."""
+    lora_targets: list[str] | None = field(default=None, metadata=LATER)
+    """Names of the linear layers that get an update; null: all but the head."""
 
     def __post_init__(self) -> None:
         at_least("recipe.epochs", self.epochs, 1)
@@ -159,4 +180,15 @@ class RecipeConfig:
         above_zero("recipe.adam_epsilon", self.adam_epsilon)
         above_zero("recipe.clip_norm", self.clip_norm)
         at_least("recipe.max_length", self.max_length, 2)
-        one_of("recipe.precision", self.precision, ("fp32", "bf16-mixed"))
+        one_of("recipe.precision", self.precision, ("fp32", "bf16-mixed", "bf16"))
+        in_range("recipe.dropout", self.dropout, 0, 1)
+        in_range("recipe.label_smoothing", self.label_smoothing, 0, 1)
+        at_least("recipe.minkowski_p", self.minkowski_p, 1)
+        at_least("recipe.minkowski_weight", self.minkowski_weight, 0)
+        at_least("recipe.lora_rank", self.lora_rank, 1)
+        above_zero("recipe.lora_alpha", self.lora_alpha)
+        if self.lora_rank is not None and self.minkowski_weight:
+            raise UserError(
+                f"recipe.minkowski_weight={self.minkowski_weight:g} does not go with recipe.lora_rank="
+                f"{self.lora_rank}: the penalty is on the distance of whole weights; set one of the two"
+            )

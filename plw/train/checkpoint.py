@@ -1,19 +1,23 @@
 """Checkpoints: weights, optimizer moments and random states, written whole or not at all, the last few kept.
 
-A checkpoint is a folder ``step-N`` with ``state.safetensors`` (every tensor) and ``state.json`` (the rest). It is
-written under a temporary name and renamed into place.
+A checkpoint is a folder ``step-N`` with safetensors files, which each process writes its part of, and ``state.json``.
+It is written under a temporary name and renamed into place. torch.distributed.checkpoint reads it into any number of
+processes and either sharding; it is told to write safetensors, because its own format is pickle.
 """
 
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-TENSORS = "state.safetensors"
+from plw.train.distribute import ALONE, Group
+
 POSITION = "state.json"
 
 
@@ -29,86 +33,111 @@ class Position:
     """Fingerprint of what decides the result of the run."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Checkpoint:
-    """A position and the tensors to continue from it."""
-
-    position: Position
-    tensors: dict[str, Tensor]
-
-
-def save(folder: Path, position: Position, tensors: dict[str, Tensor], *, keep: int) -> None:
-    """Write ``folder/step-N`` and remove all but the newest ``keep``."""
-    from safetensors.torch import save_file
+def save(folder: Path, position: Position, tensors: dict[str, Tensor], *, keep: int, group: Group = ALONE) -> None:
+    """Write ``folder/step-N`` and remove all but the newest ``keep``; every process of the group calls it."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
     temporary, final = folder / f".step-{position.step}.tmp", folder / f"step-{position.step}"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_file(tensors, temporary / TENSORS)
-    (temporary / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
-    for path in (temporary / TENSORS, temporary / POSITION, temporary):
-        _flush(path)
-    shutil.rmtree(final, ignore_errors=True)
-    temporary.rename(final)
-    _flush(folder)
-    for old in _by_age(folder)[keep:]:
-        shutil.rmtree(old)
+    if group.first:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+    group.first_says(None)
+    with _quiet():
+        writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
+        save_tensors(tensors, storage_writer=writer, no_dist=group.size == 1)
+    group.first_says(None)
+    if group.first:
+        files = sorted(temporary.glob("*.safetensors"))
+        state = {**asdict(position), "files": {path.name: path.stat().st_size for path in files}}
+        (temporary / POSITION).write_text(json.dumps(state), encoding="utf-8")
+        for path in (*files, temporary / POSITION, temporary):
+            _flush(path)
+        shutil.rmtree(final, ignore_errors=True)
+        temporary.rename(final)
+        _flush(folder)
+        for old in _by_age(folder)[keep:]:
+            shutil.rmtree(old)
+    group.first_says(None)
 
 
-def load_latest(folder: Path, *, at_most: int) -> Checkpoint | None:
-    """The newest readable checkpoint of at most ``at_most`` steps; broken ones and leftovers are passed over."""
+def latest(folder: Path, *, at_most: int) -> Position | None:
+    """Where the newest whole checkpoint of at most ``at_most`` steps stands; broken ones are passed over."""
     for path in _by_age(folder):
-        checkpoint = _load(path)
-        if checkpoint is not None and checkpoint.position.step <= at_most:
-            return checkpoint
+        position = _position(path)
+        if position is not None and position.step <= at_most:
+            return position
     return None
 
 
-def capture(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Every tensor that the next step depends on, by name."""
+def load(folder: Path, step: int, tensors: dict[str, Tensor], *, group: Group = ALONE) -> set[str]:
+    """Fill tensors in place from ``folder/step-N``, however many processes wrote it; the names that it has."""
+    from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
+
+    path = str(folder / f"step-{step}")
+    with _quiet():
+        there = set(HuggingFaceStorageReader(path).read_metadata().state_dict_metadata)
+        found = {name: tensor for name, tensor in tensors.items() if name in there}
+        load_tensors(found, storage_reader=HuggingFaceStorageReader(path), no_dist=group.size == 1)
+    return set(found)
+
+
+def capture(model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = ALONE) -> dict[str, Tensor]:
+    """Every tensor that the next step depends on, by name: the very ones, so that loading into them restores."""
     tensors = {f"model.{name}": tensor for name, tensor in _model_tensors(model).items()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{key}.{name}"] = value
-    tensors["random.cpu"] = torch.get_rng_state()
+            # Step counters have no dimension, which safetensors slices cannot address.
+            tensors[f"optimizer.{key}.{name}"] = value.view(1) if value.dim() == 0 else value
+    for name, state in _random_states(model).items():
+        tensors[f"random.{name}.{group.rank}"] = state
+    return {name: tensor.detach() for name, tensor in tensors.items()}
+
+
+def restore(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, step: int, group: Group = ALONE) -> None:
+    """Put model, optimizer and random states back to where ``folder/step-N`` has them.
+
+    A process that did not exist then keeps the random state that it has.
+    """
+    for parameters in optimizer.param_groups:
+        for parameter in parameters["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            }
+    tensors = capture(model, optimizer, group)
+    found = load(folder, step, tensors, group=group)
+    if f"random.cpu.{group.rank}" in found:
+        torch.set_rng_state(tensors[f"random.cpu.{group.rank}"])
+    if f"random.cuda.{group.rank}" in found:
+        torch.cuda.set_rng_state(tensors[f"random.cuda.{group.rank}"])
+
+
+def _random_states(model: nn.Module) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
     if any(parameter.is_cuda for parameter in model.parameters()):
-        tensors["random.cuda"] = torch.cuda.get_rng_state()
-    return {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-
-
-def restore(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put captured tensors back."""
-    with torch.no_grad():
-        for name, tensor in _model_tensors(model).items():
-            tensor.copy_(tensors[f"model.{name}"])
-    parameters = dict(model.named_parameters())
-    for key, value in tensors.items():
-        kind, _, rest = key.partition(".")
-        if kind == "optimizer":
-            moment, _, name = rest.partition(".")
-            parameter = parameters[name]
-            # The step counter of a fused optimizer lives on the parameter's device too.
-            optimizer.state[parameter][moment] = value.clone().to(parameter.device)
-    torch.set_rng_state(tensors["random.cpu"].clone())
-    if "random.cuda" in tensors and torch.cuda.is_available():
-        torch.cuda.set_rng_state(tensors["random.cuda"].clone())
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
 
 
 def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters (a tied one once) and the buffers that belong to the saved state."""
+    """Trained parameters (a tied one once) and the buffers that belong to the saved state."""
     saved = model.state_dict().keys()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in saved}
-    return {**dict(model.named_parameters()), **buffers}
+    return {**{name: p for name, p in model.named_parameters() if p.requires_grad}, **buffers}
 
 
-def _load(path: Path) -> Checkpoint | None:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
+def _position(path: Path) -> Position | None:
+    """The checkpoint's position, if every one of its files is there in full."""
     try:
-        position = Position(**json.loads((path / POSITION).read_text(encoding="utf-8")))
-        return Checkpoint(position=position, tensors=load_file(path / TENSORS))
-    except (OSError, ValueError, TypeError, SafetensorError):
+        state = json.loads((path / POSITION).read_text(encoding="utf-8"))
+        files = state.pop("files")
+        if any((path / name).stat().st_size != size for name, size in files.items()):
+            return None
+        return Position(**state)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
 
@@ -116,6 +145,16 @@ def _by_age(folder: Path) -> list[Path]:
     """Finished checkpoints, newest first."""
     finished = [path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit()]
     return sorted(finished, key=lambda path: -int(path.name.removeprefix("step-")))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Outside a process group torch warns that it assumes one process, which is what is meant."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _flush(path: Path) -> None:

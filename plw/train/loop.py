@@ -4,77 +4,29 @@ import math
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from typing import Any
 
 import torch
 
-from plw.config.training import LossConfig, RecipeConfig
-from plw.data.encoding import EncodedExample
 from plw.errors import StageError, UserError
 from plw.identity import fingerprint
 from plw.train import checkpoint
 from plw.train.determinism import deterministic
-from plw.train.gradient import accumulate_gradients
+from plw.train.distribute import ALONE, Group, whole
+from plw.train.gradient import accumulate_gradients, held_out_losses
+from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
+from plw.train.launch import launch
 from plw.train.log import TrainingLog, logged_steps
-from plw.train.model import LoadedModel, load_model, save_model
+from plw.train.model import save_model
 from plw.train.optimizer import make_optimizer
 from plw.train.plan import Step, TrainingPlan, plan_training
+from plw.train.prepare import prefers_packed, prepare_model
+from plw.train.regularise import MinkowskiPenalty
 from plw.train.schedule import learning_rate
+from plw.train.speed import Speed
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-MODEL = "model"
-LOG = "log.jsonl"
-CHECKPOINTS = "checkpoints"
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingJob:
-    """One cell's fine-tuning: what is trained on what, and where."""
-
-    model: str
-    """Folder or hub name of the base model."""
-    revision: str | None = None
-    trust_remote_code: bool = False
-    tokenizer: "PreTrainedTokenizerBase"
-    examples: list[EncodedExample]
-    loss: LossConfig
-    recipe: RecipeConfig
-    seed: int
-    """Decides the order of the examples, and dropout where the model has it."""
-    folder: Path
-    """The stage's folder; gets ``model/``, ``log.jsonl`` and, while training, ``checkpoints/``."""
-    device: str = "cpu"
-    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``."""
-    threads: int = 1
-    token_budget: int = 2048
-    """Tokens of a micro-batch, padding included; changes the result by rounding alone."""
-    checkpoint_seconds: float = 300.0
-    keep_checkpoints: int = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSummary:
-    """What was done."""
-
-    steps: int
-    warmup_steps: int
-    examples: int
-    tokens: int
-    """Tokens seen, padding excluded, over all epochs."""
-    seconds: float
-    """Seconds of training, over all attempts as far as checkpoints know."""
-    resumed_from: int
-    """Steps that an earlier attempt had done; 0 for a fresh start."""
-    empty_units: int
-    """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain types, ready for a record."""
-        return asdict(self)
+__all__ = ["CHECKPOINTS", "LOG", "MODEL", "TrainingJob", "TrainingSummary", "carry_out", "train"]
 
 
 def train(
@@ -88,7 +40,11 @@ def train(
     Interrupted anywhere and called again, it ends with the same weights, bit by bit on a CPU, and the same log but
     for the seconds. The log has per step, from 1: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss`` and
     ``completion_loss`` (unweighted mean cross-entropy of the computed tokens of that role, None where none was
-    computed), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens``, ``seconds``.
+    computed), ``penalty`` (Minkowski, None without), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens``,
+    ``seconds``, ``tokens_per_second``, ``mfu`` and ``peak_memory_gib`` (None but on a GPU), ``held_out_prompt_loss``
+    and ``held_out_completion_loss`` (None at steps without a measurement).
+
+    Several processes are started by torchrun; then this one only watches them.
 
     Args:
         job: what to do.
@@ -96,62 +52,105 @@ def train(
         keep_going: called before each step and before each write; stops the work at once by raising.
 
     Raises:
-        UserError: nothing to train on, a model that cannot be loaded, or checkpoints of another run in the folder.
+        UserError: nothing to train on, a layout that cannot carry it, a model that cannot be loaded, or checkpoints of
+            another run in the folder.
         StageError: the loss or the gradient is no longer finite.
     """
-    device = _device(job.device)
-    plan = plan_training(job.examples, job.loss, job.recipe, seed=job.seed, token_budget=job.token_budget)
-    with deterministic(seed=job.seed, threads=job.threads, device=device):
-        return _Run(job, plan, device, on_step, keep_going or _always).carry_out()
+    if job.processes * job.nodes > 1:
+        _plan(job, packed=False, size=job.processes * job.nodes)
+        return launch(job, on_step=on_step, keep_going=keep_going or _always)
+    return carry_out(job, device_of(job.device), on_step=on_step, keep_going=keep_going or _always)
+
+
+def carry_out(
+    job: TrainingJob,
+    device: torch.device,
+    group: Group = ALONE,
+    *,
+    on_step: Callable[[dict[str, Any]], None] | None = None,
+    keep_going: Callable[[], None],
+) -> TrainingSummary:
+    """``train`` in this process, which is alone or one of a group."""
+    tf32 = job.recipe.precision == "bf16-mixed"
+    plan = _plan(job, packed=prefers_packed(job, device), size=group.size)
+    with deterministic(seed=job.seed, threads=job.threads, device=device, tf32=tf32):
+        return _Run(job, plan, device, group, on_step, keep_going).carry_out()
+
+
+def _plan(job: TrainingJob, *, packed: bool, size: int) -> TrainingPlan:
+    return plan_training(
+        job.examples,
+        job.loss,
+        job.recipe,
+        seed=job.seed,
+        token_budget=job.token_budget,
+        processes=size,
+        packed=packed,
+    )
 
 
 class _Run:
-    """The state of one attempt at a job."""
+    """The state of one attempt at a job, in one process."""
 
     def __init__(
         self,
         job: TrainingJob,
         plan: TrainingPlan,
         device: torch.device,
+        group: Group,
         on_step: Callable[[dict[str, Any]], None] | None,
         keep_going: Callable[[], None],
     ) -> None:
-        self.job, self.plan, self.device = job, plan, device
+        self.job, self.plan, self.device, self.group = job, plan, device, group
         self.on_step, self.keep_going = on_step, keep_going
-        self.loaded: LoadedModel = load_model(
-            job.model, job.tokenizer, revision=job.revision, trust_remote_code=job.trust_remote_code
-        )
-        self.loaded.model.to(device)
-        self.loaded.model.train()
-        self.optimizer = make_optimizer(self.loaded.model, job.recipe)
+        self.prepared = prepare_model(job, device, group)
+        if prefers_packed(job, device) and not self.prepared.weighted.packed:
+            self.plan = _plan(job, packed=False, size=group.size)
+        self.model = self.prepared.loaded.model
+        self.optimizer = make_optimizer(self.model, job.recipe)
+        self.penalty = None
+        if job.recipe.minkowski_weight:
+            self.penalty = MinkowskiPenalty(self.model, p=job.recipe.minkowski_p, factor=job.recipe.minkowski_weight)
+        self.speed = Speed(self.prepared.loaded, device, group.size)
         self.identity = fingerprint(
             {"plan": plan.digest, "recipe": asdict(job.recipe), "loss": asdict(job.loss), "seed": job.seed}
         )
         self.checkpoints = job.folder / CHECKPOINTS
+        if group.size > 1:
+            # Loading drew the same numbers everywhere, as it must; from here each process drops out others.
+            torch.manual_seed(job.seed + group.rank)
 
     def carry_out(self) -> TrainingSummary:
         """Train what is left, save the model, remove the checkpoints."""
         done, seconds_before, rows = self._resume()
         started = saved_at = time.perf_counter()
         self.keep_going()
-        with TrainingLog(self.job.folder / LOG, rows) as log:
+        # The file is the first process's; the others go through the same steps without one.
+        log = TrainingLog(self.job.folder / LOG, rows) if self.group.first else None
+        try:
             for number, step in enumerate(self.plan.steps[done:], start=done + 1):
                 self.keep_going()
                 row = self._step(number, step)
-                log.append(row)
+                if log is not None:
+                    log.append(row)
                 if self.on_step is not None:
                     self.on_step({**row, "steps": len(self.plan.steps)})
                 now = time.perf_counter()
-                if now - saved_at >= self.job.checkpoint_seconds and number < len(self.plan.steps):
+                due = self.group.first_says(now - saved_at >= self.job.checkpoint_seconds)
+                if due and number < len(self.plan.steps):
                     self.keep_going()
-                    log.sync()
+                    if log is not None:
+                        log.sync()
                     self._save_checkpoint(number, seconds_before + now - started)
                     saved_at = time.perf_counter()
-            log.sync()
+            if log is not None:
+                log.sync()
+        finally:
+            if log is not None:
+                log.close()
         seconds = seconds_before + time.perf_counter() - started
         self.keep_going()
-        save_model(self.loaded, self.job.folder / MODEL)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
+        self._save_model()
         return TrainingSummary(
             steps=len(self.plan.steps),
             warmup_steps=self.plan.warmup_steps,
@@ -160,30 +159,42 @@ class _Run:
             seconds=seconds,
             resumed_from=done,
             empty_units=self.plan.empty_units,
+            layout="packed" if self.prepared.weighted.packed else "padded",
         )
 
     def _resume(self) -> tuple[int, float, list[dict[str, Any]]]:
         """Steps done, seconds they took and their log rows, with model and optimizer as they were then."""
         rows = logged_steps(self.job.folder / LOG)
-        found = checkpoint.load_latest(self.checkpoints, at_most=len(rows))
+        found = self.group.first_says(checkpoint.latest(self.checkpoints, at_most=len(rows)))
         if found is None:
             return 0, 0.0, []
-        position = found.position
-        if position.run != self.identity:
+        if found.run != self.identity:
             raise UserError(
                 f"{self.checkpoints}: its checkpoint belongs to a run of other data, recipe, weights or seed; "
                 "remove the folder to start afresh"
             )
-        checkpoint.restore(self.loaded.model, self.optimizer, found.tensors)
-        return position.step, position.seconds, rows[: position.step]
+        checkpoint.restore(self.model, self.optimizer, self.checkpoints, found.step, self.group)
+        return found.step, found.seconds, rows[: found.step]
 
     def _save_checkpoint(self, step: int, seconds: float) -> None:
         checkpoint.save(
             self.checkpoints,
             checkpoint.Position(step=step, seconds=seconds, run=self.identity),
-            checkpoint.capture(self.loaded.model, self.optimizer),
+            checkpoint.capture(self.model, self.optimizer, self.group),
             keep=self.job.keep_checkpoints,
+            group=self.group,
         )
+
+    def _save_model(self) -> None:
+        """The first process writes; where the model is in parts, all of them hand theirs over."""
+        tensors = None
+        if self.prepared.sharded:
+            saved = self.model.state_dict().keys()
+            tensors = {name: whole(p.detach()).cpu() for name, p in self.model.named_parameters()}
+            tensors |= {name: buffer.cpu() for name, buffer in self.model.named_buffers() if name in saved}
+        if self.group.first:
+            save_model(self.prepared.loaded, self.job.folder / MODEL, tensors=tensors)
+            shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _step(self, number: int, step: Step) -> dict[str, Any]:
         """One optimizer step; its log row."""
@@ -194,35 +205,67 @@ class _Run:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
+        prepared, where = self.prepared, {"device": self.device, "group": self.group}
         losses = accumulate_gradients(
-            self.loaded, self.job.examples, step, device=self.device, precision=recipe.precision
+            prepared.weighted,
+            self.job.examples,
+            step,
+            wrapper=prepared.wrapper,
+            **where,  # type: ignore[arg-type]
         )
+        penalty = None
+        if self.penalty is not None:
+            penalty = self.penalty.add_gradient(self.group, sharded=prepared.sharded)
         grad_norm = self._clip()
         if not (math.isfinite(losses.loss) and math.isfinite(grad_norm)):
             raise StageError(f"training diverged at step {number}: loss {losses.loss:g}, gradient norm {grad_norm:g}")
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        seconds = time.perf_counter() - started
         return {
             "step": number,
             "epoch": step.epoch,
             **asdict(losses),
+            "penalty": penalty,
             "grad_norm": grad_norm,
             "learning_rate": rate,
             "tokens": step.tokens,
-            "seconds": round(time.perf_counter() - started, 4),
+            "seconds": round(seconds, 4),
+            **self.speed.row(step, self.job.examples, seconds),
+            **self._held_out(number),
         }
+
+    def _held_out(self, number: int) -> dict[str, float | None]:
+        """The two losses on held-out examples, None at steps without them."""
+        every, last = self.job.evaluate_every, number == len(self.plan.steps)
+        if not self.job.held_out or every is None or (number % every and not last):
+            return {"held_out_prompt_loss": None, "held_out_completion_loss": None}
+        losses = held_out_losses(
+            self.prepared.weighted,
+            self.job.held_out,
+            token_budget=self.job.token_budget,
+            device=self.device,
+            group=self.group,
+            wrapper=self.prepared.wrapper,
+        )
+        return {"held_out_prompt_loss": losses.prompt_loss, "held_out_completion_loss": losses.completion_loss}
 
     def _clip(self) -> float:
         """The gradient's norm; the gradient is then scaled down to ``clip_norm`` if it was longer."""
         limit = self.job.recipe.clip_norm
-        parameters = [parameter for parameter in self.loaded.model.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True))
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm, foreach=True)
         return float(norm)
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device that ``execution.device`` names.
+
+    Raises:
+        UserError: CUDA is asked for where there is none.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():

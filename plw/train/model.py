@@ -4,7 +4,7 @@ import copy
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 PADDING = "[PAD]"
 """Stanford Alpaca's name for the padding token that it adds where there is none."""
 
-UNSUPPORTED = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
-"""Config fields of heads that do more than one matrix product, and the value at which they do not."""
+NO_DROPOUT = ("classifier", "summary", "layerdrop")
+"""Parts of names of config fields that speak of dropout which a causal language model does not have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +33,17 @@ class LoadedModel:
     head: nn.Module
     tokenizer: "PreTrainedTokenizerBase"
     """A copy of the caller's, with a padding token."""
+    head_options: dict[str, float] = field(default_factory=dict)
+    """What the head does beside one matrix product, in the words of the fused loss."""
+    own_fields: dict[str, Any] = field(default_factory=dict)
+    """Fields of the model's config that training changed, as they were: put back in the saved model."""
+    adapter: Any = None
+    """The peft model around ``model`` where LoRA is trained."""
+
+    @property
+    def pad_id(self) -> int:
+        """The padding token."""
+        return int(self.tokenizer.pad_token_id)
 
     @property
     def head_weight_VD(self) -> Tensor:
@@ -49,49 +60,71 @@ class LoadedModel:
 
 
 def load_model(
-    path: str, tokenizer: "PreTrainedTokenizerBase", *, revision: str | None = None, trust_remote_code: bool = False
+    path: str,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    dtype: torch.dtype = torch.float32,
+    dropout: float | None = None,
 ) -> LoadedModel:
-    """Load a causal language model in fp32 with torch's own attention.
+    """Load a causal language model with torch's own attention, or transformers' plain one where that is all it has.
 
     Where the tokenizer has no padding token, [PAD] is added as Stanford Alpaca adds it: new embedding rows, of input
     and output, are the mean of the old ones.
 
-    Raises:
-        UserError: nothing that can be loaded there, weights that are missing in it, or a head that is not supported.
-    """
-    from transformers import AutoModelForCausalLM
+    Args:
+        path: folder or hub name.
+        tokenizer: the model's; a copy is kept.
+        revision: hub revision.
+        trust_remote_code: run code that comes with the model.
+        dtype: of the weights.
+        dropout: rate for every dropout that the architecture has; its own rates if None.
 
+    Raises:
+        UserError: nothing that can be loaded there, weights that are missing in it, or no dropout to set.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    where = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         with no_progress_bars():
+            config: Any = AutoConfig.from_pretrained(path, **where)
+            own_fields = _set_dropout(path, config.get_text_config(), dropout)
             loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path,
-                revision=revision,
-                trust_remote_code=trust_remote_code,
-                dtype=torch.float32,
-                attn_implementation="sdpa",
-                use_safetensors=True,
-                output_loading_info=True,
+                path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **where
             )
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no model can be loaded from here ({_one_line(error)})") from None
     model, info = loaded
     if info["missing_keys"]:
         raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-    _check_head(path, model.config.get_text_config())
     tokenizer = copy.deepcopy(tokenizer)
     _add_padding(model, tokenizer)
     return LoadedModel(
-        model=model, decoder=model.get_decoder(), head=model.get_output_embeddings(), tokenizer=tokenizer
+        model=model,
+        decoder=model.get_decoder(),
+        head=model.get_output_embeddings(),
+        tokenizer=tokenizer,
+        head_options=_head_options(model.config.get_text_config()),
+        own_fields=own_fields,
     )
 
 
-def save_model(loaded: LoadedModel, folder: Path) -> None:
-    """Write safetensors, tokenizer and generation config to ``folder``, which is whole or absent at any moment."""
+def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] | None = None) -> None:
+    """Write safetensors, tokenizer and generation config to ``folder``, which is whole or absent at any moment.
+
+    A LoRA update is merged into the weights first. ``tensors`` stand in for the model's own where those are spread
+    over processes.
+    """
     temporary, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
     for leftover in (temporary, old):
         shutil.rmtree(leftover, ignore_errors=True)
+    model = loaded.model if loaded.adapter is None else loaded.adapter.merge_and_unload()
+    for name, value in loaded.own_fields.items():
+        setattr(model.config.get_text_config(), name, value)
     with no_progress_bars():
-        loaded.model.save_pretrained(temporary)
+        model.save_pretrained(temporary, **({} if tensors is None else {"state_dict": tensors}))
     loaded.tokenizer.save_pretrained(temporary)
     if folder.exists():
         folder.rename(old)
@@ -99,11 +132,35 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _check_head(path: str, config: Any) -> None:
-    for field, neutral in UNSUPPORTED.items():
-        value = getattr(config, field, neutral)
-        if value is not None and value != neutral:
-            raise UserError(f"{path}: models with {field}={value} are not supported yet")
+def _head_options(config: Any) -> dict[str, float]:
+    """Gemma caps the logits, Cohere multiplies them, Granite divides them."""
+    found = {
+        "softcap": getattr(config, "final_logit_softcapping", None),
+        "logit_scale": getattr(config, "logit_scale", None),
+    }
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        found["logit_scale"] = 1.0 / divisor
+    neutral = {"softcap": None, "logit_scale": 1.0}
+    return {name: float(value) for name, value in found.items() if value is not None and value != neutral[name]}
+
+
+def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:
+    """Set every dropout rate of a config; the values before."""
+    if rate is None:
+        return {}
+    before = {
+        name: value
+        for name, value in sorted(config.to_dict().items())
+        if "drop" in name and isinstance(value, int | float) and not any(word in name for word in NO_DROPOUT)
+    }
+    if not before:
+        raise UserError(
+            f"recipe.dropout={rate:g}: {path} is a {config.model_type} model, whose config has no dropout field; "
+            "allowed here: null"
+        )
+    for name in before:
+        setattr(config, name, rate)
+    return before
 
 
 def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:

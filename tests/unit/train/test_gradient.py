@@ -10,7 +10,8 @@ from torch import Tensor
 
 from plw.config.training import NORMALIZERS, SCOPES, LossConfig, RecipeConfig
 from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
-from plw.train.gradient import StepLosses, accumulate_gradients
+from plw.train.attention import PACKED, register
+from plw.train.gradient import StepLosses, WeightedModel, accumulate_gradients
 from plw.train.model import LoadedModel, load_model
 from plw.train.plan import Step, plan_training
 
@@ -22,6 +23,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def loaded(tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> LoadedModel:
+    register()
     return load_model(str(tiny_llama), tiny_tokenizer)
 
 
@@ -36,17 +38,19 @@ def examples() -> list[EncodedExample]:
     return made
 
 
-def plan_step(examples: list[EncodedExample], loss: LossConfig, budget: int) -> Step:
+def plan_step(examples: list[EncodedExample], loss: LossConfig, budget: int, packed: bool = False) -> Step:
     recipe = RecipeConfig(name="r", epochs=1, batch_size=len(examples))
-    (step,) = plan_training(examples, loss, recipe, seed=0, token_budget=budget).steps
+    (step,) = plan_training(examples, loss, recipe, seed=0, token_budget=budget, packed=packed).steps
     return step
 
 
 def gradients(
-    loaded: LoadedModel, examples: list[EncodedExample], step: Step, precision: str = "fp32"
+    loaded: LoadedModel, examples: list[EncodedExample], step: Step, precision: str = "fp32", packed: bool = False
 ) -> tuple[StepLosses, Tensor]:
     loaded.model.zero_grad()
-    losses = accumulate_gradients(loaded, examples, step, device=CPU, precision=precision)
+    loaded.model.set_attn_implementation(PACKED if packed else "sdpa")
+    weighted = WeightedModel(loaded, precision=precision, packed=packed)
+    losses = accumulate_gradients(weighted, examples, step, device=CPU)
     return losses, flat_gradient(loaded.model)
 
 
@@ -61,6 +65,7 @@ def distance(left: Tensor, right: Tensor) -> float:
 def theirs(loaded: LoadedModel, batches: list[list[EncodedExample]], masked: bool) -> tuple[float, Tensor]:
     """transformers' own loss, averaged over batches: right padding, an attention mask, labels of -100."""
     loaded.model.zero_grad()
+    loaded.model.set_attn_implementation("sdpa")
     total = 0.0
     for batch in batches:
         shape = (len(batch), max(len(example.token_T) for example in batch))
@@ -85,22 +90,25 @@ def theirs(loaded: LoadedModel, batches: list[list[EncodedExample]], masked: boo
     ("prompt_weight", "normalizer"),
     [(0.0, "nonzero"), (0.0, "weights"), (0.0, "completion"), (1.0, "nonzero"), (1.0, "weights")],
 )
+@pytest.mark.parametrize("packed", [False, True])
 def test_weights_0_and_1_are_transformers_masked_and_unmasked_loss(
-    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, normalizer: str
+    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, normalizer: str, packed: bool
 ) -> None:
-    step = plan_step(examples, LossConfig(prompt_weight=prompt_weight, normalizer=normalizer), 64)
-    losses, ours = gradients(loaded, examples, step)
+    step = plan_step(examples, LossConfig(prompt_weight=prompt_weight, normalizer=normalizer), 64, packed)
+    losses, ours = gradients(loaded, examples, step, packed=packed)
     loss, expected = theirs(loaded, [examples], masked=prompt_weight == 0)
     assert losses.loss == pytest.approx(loss, rel=1e-6)
     assert distance(ours, expected) < 2e-6
 
 
+@pytest.mark.parametrize("packed", [False, True])
 @pytest.mark.parametrize("prompt_weight", [0.0, 1.0])
 def test_scope_micro_is_the_average_over_micro_batches(
-    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float
+    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, packed: bool
 ) -> None:
-    step = plan_step(examples, LossConfig(prompt_weight=prompt_weight, scope="micro", virtual_micro_batch=4), 64)
-    losses, ours = gradients(loaded, examples, step)
+    loss_config = LossConfig(prompt_weight=prompt_weight, scope="micro", virtual_micro_batch=4)
+    step = plan_step(examples, loss_config, 64, packed)
+    losses, ours = gradients(loaded, examples, step, packed=packed)
     shuffled = [examples[i] for i in step.example_E]
     loss, expected = theirs(loaded, [shuffled[:4], shuffled[4:]], masked=prompt_weight == 0)
     assert losses.loss == pytest.approx(loss, rel=1e-6)
@@ -123,9 +131,11 @@ def test_the_layout_does_not_enter_the_gradient(
         micro_batches=[[part[::-1].copy() for part in plan_step(examples, loss, 60).micro_batches[0][::-1]]],
         tokens=whole.tokens,
     )
-    for step in (plan_step(examples, loss, 40), plan_step(examples, loss, 60), backwards):
+    layouts = [(plan_step(examples, loss, budget), False) for budget in (40, 60)] + [(backwards, False)]
+    layouts += [(plan_step(examples, loss, budget, packed=True), True) for budget in (40, 60, 100)]
+    for step, packed in layouts:
         assert len(step.micro_batches[0]) > 1
-        other_losses, other = gradients(loaded, examples, step)
+        other_losses, other = gradients(loaded, examples, step, packed=packed)
         assert distance(other, expected) < 2e-6
         for field in ("loss", "prompt_loss", "completion_loss"):
             assert getattr(other_losses, field) == pytest.approx(getattr(losses, field), rel=1e-6)

@@ -1,0 +1,66 @@
+"""A job as files, for processes that do not share this one's memory: JSON, safetensors and the tokenizer's own."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import numpy as np
+
+from plw.config.training import LossConfig, RecipeConfig
+from plw.data.encoding import EncodedExample
+from plw.data.tokenizer import load_tokenizer
+from plw.files import read_json, write_json_atomic
+from plw.train.job import TrainingJob
+
+JOB = "job.json"
+EXAMPLES = ("examples", "held_out")
+
+
+def write_job(job: TrainingJob, folder: Path, *, owner: int) -> None:
+    """Write the job to ``folder``; the JSON comes last, so that its presence means all is there.
+
+    Args:
+        job: what to do.
+        folder: made if needed.
+        owner: process that holds the claim; workers end when it does.
+    """
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in EXAMPLES:
+        save_file(_columns(getattr(job, name)), folder / f"{name}.safetensors")
+    job.tokenizer.save_pretrained(folder / "tokenizer")
+    plain = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in (*EXAMPLES, "tokenizer")}
+    plain |= {"loss": asdict(job.loss), "recipe": asdict(job.recipe), "folder": str(job.folder.absolute())}
+    write_json_atomic(folder / JOB, {"job": plain, "owner": {"pid": owner, "host": socket.gethostname()}})
+
+
+def read_job(folder: Path) -> tuple[TrainingJob, int | None]:
+    """The job, and the process that holds its claim if that is on this machine."""
+    from safetensors.numpy import load_file
+
+    written = read_json(folder / JOB)
+    plain, owner = written["job"], written["owner"]
+    plain |= {"loss": LossConfig(**plain["loss"]), "recipe": RecipeConfig(**plain["recipe"])}
+    plain |= {"folder": Path(plain["folder"]), "tokenizer": load_tokenizer(folder / "tokenizer")}
+    plain |= {name: _examples(load_file(folder / f"{name}.safetensors")) for name in EXAMPLES}
+    return TrainingJob(**plain), owner["pid"] if owner["host"] == socket.gethostname() else None
+
+
+def _columns(examples: Sequence[EncodedExample]) -> dict[str, np.ndarray]:
+    lengths = [len(example.token_T) for example in examples]
+    empty_T = EncodedExample(token_T=np.zeros(0, dtype=np.int32), role_T=np.zeros(0, dtype=np.uint8))
+    return {
+        "token_T": np.concatenate([example.token_T for example in (*examples, empty_T)]),
+        "role_T": np.concatenate([example.role_T for example in (*examples, empty_T)]),
+        "length_E": np.array(lengths, dtype=np.int64),
+    }
+
+
+def _examples(columns: dict[str, np.ndarray]) -> list[EncodedExample]:
+    ends = np.cumsum(columns["length_E"])
+    return [
+        EncodedExample(token_T=columns["token_T"][end - length : end], role_T=columns["role_T"][end - length : end])
+        for end, length in zip(ends, columns["length_E"], strict=True)
+    ]
