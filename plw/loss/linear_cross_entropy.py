@@ -12,8 +12,8 @@ from torch import Tensor
 CHUNK_BYTES = 64 << 20
 """Size of one chunk's logits on a CPU."""
 CHUNK_ROWS = {"cpu": 256, "cuda": 2048}
-"""Rows of a chunk at least. Each chunk reads and writes the whole gradient of the head's weight: with few rows that costs
-as much as the products themselves, on a GPU sooner, as its arithmetic is faster for its memory."""
+"""Rows of a chunk at least. Each chunk reads and writes the whole gradient of the head's weight: with few rows that
+costs as much as the products themselves, on a GPU sooner, as its arithmetic is faster for its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,7 @@ def _backward(loaded: LoadedModel, batch: Batch, precision: str) -> Tensor:
             batch.target_BT.flatten(),
             batch.coefficient_BT.flatten(),
             bias_V=loaded.head_bias_V,
+            **loaded.head_options,
         )
     output.loss.backward()  # type: ignore[no-untyped-call]
     cross_entropy_N = output.cross_entropy_N.double()

@@ -4,7 +4,7 @@ import copy
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError
+from plw.train.head import check_head, head_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PADDING = "[PAD]"
 """Stanford Alpaca's name for the padding token that it adds where there is none."""
-
-UNSUPPORTED = {"final_logit_softcapping": None, "logit_scale": 1.0, "logits_scaling": 1.0}
-"""Config fields of heads that do more than one matrix product, and the value at which they do not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +31,8 @@ class LoadedModel:
     head: nn.Module
     tokenizer: "PreTrainedTokenizerBase"
     """A copy of the caller's, with a padding token."""
+    head_options: dict[str, Any] = field(default_factory=dict)
+    """What the head does beside one matrix product, in the words of the fused loss."""
 
     @property
     def head_weight_VD(self) -> Tensor:
@@ -51,7 +51,7 @@ class LoadedModel:
 def load_model(
     path: str, tokenizer: "PreTrainedTokenizerBase", *, revision: str | None = None, trust_remote_code: bool = False
 ) -> LoadedModel:
-    """Load a causal language model in fp32 with torch's own attention.
+    """Load a causal language model in fp32 with torch's own attention, or the plain one where it has no other.
 
     Where the tokenizer has no padding token, [PAD] is added as Stanford Alpaca adds it: new embedding rows, of input
     and output, are the mean of the old ones.
@@ -68,7 +68,6 @@ def load_model(
                 revision=revision,
                 trust_remote_code=trust_remote_code,
                 dtype=torch.float32,
-                attn_implementation="sdpa",
                 use_safetensors=True,
                 output_loading_info=True,
             )
@@ -77,11 +76,15 @@ def load_model(
     model, info = loaded
     if info["missing_keys"]:
         raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
-    _check_head(path, model.config.get_text_config())
+    check_head(path, model)
     tokenizer = copy.deepcopy(tokenizer)
     _add_padding(model, tokenizer)
     return LoadedModel(
-        model=model, decoder=model.get_decoder(), head=model.get_output_embeddings(), tokenizer=tokenizer
+        model=model,
+        decoder=model.get_decoder(),
+        head=model.get_output_embeddings(),
+        tokenizer=tokenizer,
+        head_options=head_options(model.config.get_text_config()),
     )
 
 
@@ -97,13 +100,6 @@ def save_model(loaded: LoadedModel, folder: Path) -> None:
         folder.rename(old)
     temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _check_head(path: str, config: Any) -> None:
-    for field, neutral in UNSUPPORTED.items():
-        value = getattr(config, field, neutral)
-        if value is not None and value != neutral:
-            raise UserError(f"{path}: models with {field}={value} are not supported yet")
 
 
 def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
