@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-CHUNK = 1024
-"""Rows that are projected at a time."""
+CHUNK_BYTES = 64 << 20
+"""Size of one chunk's logits on a CPU."""
+CHUNK_ROWS = {"cpu": 256, "cuda": 2048}
+"""Rows of a chunk at least. Each chunk reads and writes the whole gradient of the head's weight: with few rows that
+costs as much as the products themselves, on a GPU sooner, as its arithmetic is faster for its memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,9 +21,9 @@ class LossOutput:
     """The loss, and what its rows cost before any weight."""
 
     loss: Tensor
-    """Scalar, sum of coefficient * cross-entropy, with a gradient."""
+    """Scalar, sum of coefficient * (smoothed) cross-entropy, with a gradient."""
     cross_entropy_N: Tensor
-    """Unweighted cross-entropy of each computed row, in nats, detached, fp32 (fp64 for fp64 inputs)."""
+    """Cross-entropy of each computed row, in nats, without weight or smoothing; detached, fp32 (fp64 for fp64)."""
     computed_N: Tensor
     """Indices into T of the computed rows (coefficient not 0), ascending, int64."""
 
@@ -33,13 +35,17 @@ def weighted_linear_cross_entropy(
     coefficient_T: Tensor,
     *,
     bias_V: Tensor | None = None,
-    chunk: int = CHUNK,
+    chunk: int | None = None,
+    softcap: float | None = None,
+    logit_scale: float = 1.0,
+    label_smoothing: float = 0.0,
 ) -> LossOutput:
-    """Sum over rows t of coefficient_t * CE(softmax(weight @ hidden_t + bias), target_t).
+    """Sum over rows t of coefficient_t * CE(softmax(z_t), target_t), z_t = cap(scale * (weight @ hidden_t + bias)).
 
     Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32,
     also where the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward,
-    so nothing is kept or computed twice; a second derivative does not exist.
+    so nothing is kept or computed twice; a second derivative does not exist. What needs no gradient (a frozen head, any
+    input under ``no_grad``) costs nothing.
 
     Args:
         hidden_TD: final hidden states [tokens, width].
@@ -47,13 +53,43 @@ def weighted_linear_cross_entropy(
         target_T: int64 token to predict per row; not read where the coefficient is 0.
         coefficient_T: c_t per row.
         bias_V: the head's bias [vocabulary].
-        chunk: rows projected at a time; does not change the result but for rounding.
+        chunk: rows projected at a time, chosen by ``chunk_rows`` if None; changes the result by rounding alone.
+        softcap: cap(z) = softcap * tanh(z / softcap), the final soft-capping of Gemma 2 (arXiv 2408.00118, section 2).
+        logit_scale: multiplies the logits, before the cap (Cohere's ``logit_scale``; 1 / Granite's ``logits_scaling``).
+        label_smoothing: share of the target's mass that is spread over the whole vocabulary, as
+            ``torch.nn.functional.cross_entropy`` does.
     """
     computed_N = coefficient_T.nonzero().squeeze(1)
     loss, cross_entropy_N = _WeightedLinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_TD, weight_VD, bias_V, target_T[computed_N], coefficient_T[computed_N], computed_N, chunk
+        hidden_TD.index_select(0, computed_N),
+        weight_VD,
+        bias_V,
+        target_T[computed_N],
+        coefficient_T[computed_N],
+        _Options(
+            chunk=chunk or chunk_rows(weight_VD.shape[0], weight_VD.device.type),
+            softcap=softcap,
+            logit_scale=logit_scale,
+            label_smoothing=label_smoothing,
+            # Inside a Function's forward gradients are always off, and its inputs do not tell of no_grad.
+            gradients=torch.is_grad_enabled(),
+        ),
     )
     return LossOutput(loss=loss, cross_entropy_N=cross_entropy_N, computed_N=computed_N)
+
+
+def chunk_rows(vocabulary: int, device: str) -> int:
+    """Rows whose fp32 logits fill ``CHUNK_BYTES``, but no fewer than ``CHUNK_ROWS``."""
+    return max(CHUNK_ROWS.get(device, CHUNK_ROWS["cuda"]), CHUNK_BYTES // (4 * vocabulary))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Options:
+    chunk: int
+    softcap: float | None
+    logit_scale: float
+    label_smoothing: float
+    gradients: bool
 
 
 class _WeightedLinearCrossEntropy(torch.autograd.Function):
@@ -62,57 +98,110 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
-        hidden_TD: Tensor,
+        hidden_ND: Tensor,
         weight_VD: Tensor,
         bias_V: Tensor | None,
         target_N: Tensor,
         coefficient_N: Tensor,
-        computed_N: Tensor,
-        chunk: int,
+        options: _Options,
     ) -> tuple[Tensor, Tensor]:
-        device = hidden_TD.device.type
-        product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_TD.dtype
+        needs_hidden, needs_weight, needs_bias = (options.gradients and needed for needed in ctx.needs_input_grad[:3])
+        device = hidden_ND.device.type
+        product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
         total = torch.promote_types(product, torch.float32)
-        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad[:3]
-        head_VD = weight_VD.to(product)
-        cross_entropy_N = torch.empty(len(computed_N), dtype=total, device=hidden_TD.device)
-        grad_hidden_TD = torch.zeros_like(hidden_TD) if needs_hidden else None
+        head_VD, coefficient_N1 = weight_VD.to(product), coefficient_N[:, None].to(total)
+        loss_N, cross_entropy_N = coefficient_N1.new_empty(2, len(target_N)).unbind()
+        grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=total) if needs_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=total) if needs_bias and bias_V is not None else None
+        # One buffer for the logits of all chunks: fresh memory of this size costs more than the softmax in it.
+        buffer_CV = torch.empty(
+            min(options.chunk, len(target_N)), len(weight_VD), dtype=product, device=hidden_ND.device
+        )
         with torch.autocast(device, enabled=False):
-            for first in range(0, len(computed_N), chunk):
-                part = slice(first, first + chunk)
-                row_C, target_C = computed_N[part], target_N[part, None]
-                hidden_CD = hidden_TD[row_C].to(product)
-                logit_CV = F.linear(hidden_CD, head_VD).to(total)
-                if bias_V is not None:
-                    logit_CV += bias_V
-                norm_C1 = logit_CV.logsumexp(dim=1, keepdim=True)
-                cross_entropy_N[part] = (norm_C1 - logit_CV.gather(1, target_C)).squeeze(1)
-                if not (needs_hidden or needs_weight or needs_bias):
+            for first in range(0, len(target_N), options.chunk):
+                part = slice(first, first + options.chunk)
+                hidden_CD, target_C1 = hidden_ND[part].to(product), target_N[part, None]
+                logit_CV = torch.mm(hidden_CD, head_VD.T, out=buffer_CV[: len(hidden_CD)]).to(total)
+                _finish_logits(logit_CV, bias_V, options)
+                loss_C1, cross_entropy_C1, slope_CV, scale_C1 = _cross_entropy(
+                    logit_CV, target_C1, options, needs_hidden or needs_weight or needs_bias
+                )
+                loss_N[part], cross_entropy_N[part] = loss_C1.squeeze(1), cross_entropy_C1.squeeze(1)
+                if slope_CV is None:
                     continue
-                # d loss / d logits = coefficient * (softmax - one hot of the target), made in place.
-                coefficient_C1 = coefficient_N[part, None].to(total)
-                grad_CV = logit_CV.sub_(norm_C1).exp_().mul_(coefficient_C1)
-                grad_CV.scatter_add_(1, target_C, -coefficient_C1)
+                # The gradient is scale * slope: rows are scaled where they are D wide, not V wide.
+                scale_C1.mul_(coefficient_N1[part]).mul_(options.logit_scale)
                 if grad_bias_V is not None:
-                    grad_bias_V += grad_CV.sum(dim=0)
-                grad_CV = grad_CV.to(product)
-                if grad_hidden_TD is not None:
-                    grad_hidden_TD[row_C] = (grad_CV @ head_VD).to(hidden_TD.dtype)
+                    grad_bias_V += slope_CV.T @ scale_C1.squeeze(1)
+                slope_CV = slope_CV.to(product)
+                if grad_hidden_ND is not None:
+                    grad_hidden_ND[part] = (slope_CV @ head_VD).to(total).mul_(scale_C1).to(hidden_ND.dtype)
                 if grad_weight_VD is not None:
-                    grad_weight_VD += grad_CV.T @ hidden_CD
+                    _add_product(grad_weight_VD, slope_CV.T, (hidden_ND[part] * scale_C1).to(product))
         ctx.save_for_backward(
-            grad_hidden_TD,
+            grad_hidden_ND,
             None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
             None if grad_bias_V is None or bias_V is None else grad_bias_V.to(bias_V.dtype),
         )
         ctx.mark_non_differentiable(cross_entropy_N)
-        loss = (cross_entropy_N * coefficient_N.to(total)).sum()
-        return loss, cross_entropy_N
+        return (loss_N * coefficient_N1.squeeze(1)).sum(), cross_entropy_N
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        # On a CPU reading the factor is free and copying a head's gradient is not; on CUDA it is the other way round.
+        if grad_loss.is_cpu and grad_loss == 1:
+            return (*ctx.saved_tensors, None, None, None)
         scaled = [None if grad is None else grad * grad_loss.to(grad.dtype) for grad in ctx.saved_tensors]
-        return (*scaled, None, None, None, None)
+        return (*scaled, None, None, None)
+
+
+def _finish_logits(logit_CV: Tensor, bias_V: Tensor | None, options: _Options) -> None:
+    """From the matrix product to the model's logits, in place."""
+    if bias_V is not None:
+        logit_CV += bias_V
+    if options.logit_scale != 1:
+        logit_CV *= options.logit_scale
+    if options.softcap is not None:
+        logit_CV.div_(options.softcap).tanh_().mul_(options.softcap)
+
+
+def _cross_entropy(
+    logit_CV: Tensor, target_C1: Tensor, options: _Options, needs_slope: bool
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Smoothed loss and plain cross-entropy per row, and the loss's derivative by the uncapped logits in two factors.
+
+    Returns loss_C1, cross_entropy_C1, slope_CV and scale_C1: the derivative is scale * slope. Softmax's denominator
+    stays in the scale, so that the large matrix, made in the place of the logits, is gone over fewer times.
+    """
+    smoothing, vocabulary = options.label_smoothing, logit_CV.shape[1]
+    target_logit_C1 = logit_CV.gather(1, target_C1)
+    mean_C1 = logit_CV.mean(dim=1, keepdim=True) if smoothing else target_logit_C1
+    flatness_CV = None
+    if needs_slope and options.softcap is not None:
+        flatness_CV = 1 - (logit_CV / options.softcap).square_()
+    top_C1 = logit_CV.amax(dim=1, keepdim=True)
+    slope_CV = logit_CV.sub_(top_C1).exp_()
+    sum_C1 = slope_CV.sum(dim=1, keepdim=True)
+    norm_C1 = top_C1 + sum_C1.log()
+    cross_entropy_C1 = norm_C1 - target_logit_C1
+    loss_C1 = torch.lerp(cross_entropy_C1, norm_C1 - mean_C1, smoothing) if smoothing else cross_entropy_C1
+    if not needs_slope:
+        return loss_C1, cross_entropy_C1, None, sum_C1
+    slope_CV.scatter_add_(1, target_C1, -(1 - smoothing) * sum_C1)
+    if smoothing:
+        slope_CV -= sum_C1 * (smoothing / vocabulary)
+    if flatness_CV is not None:
+        slope_CV *= flatness_CV
+    return loss_C1, cross_entropy_C1, slope_CV, sum_C1.reciprocal()
+
+
+def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
+    """Add left @ right, in the total's precision as far as the device's kernels go."""
+    if left_VC.dtype == total_VD.dtype:
+        total_VD.addmm_(left_VC, right_CD)
+    elif left_VC.is_cuda:
+        total_VD += torch.mm(left_VC, right_CD, out_dtype=total_VD.dtype)
+    else:
+        total_VD += left_VC @ right_CD

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError
+from plw.train.head import check_head, head_options
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,7 +34,7 @@ class LoadedModel:
     head: nn.Module
     tokenizer: "PreTrainedTokenizerBase"
     """A copy of the caller's, with a padding token."""
-    head_options: dict[str, float] = field(default_factory=dict)
+    head_options: dict[str, Any] = field(default_factory=dict)
     """What the head does beside one matrix product, in the words of the fused loss."""
     own_fields: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that training changed, as they were: put back in the saved model."""
@@ -82,7 +83,8 @@ def load_model(
         dropout: rate for every dropout that the architecture has; its own rates if None.
 
     Raises:
-        UserError: nothing that can be loaded there, weights that are missing in it, or no dropout to set.
+        UserError: nothing that can be loaded there, weights that are missing in it, a head that is not
+            supported, or no dropout to set.
     """
     from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -99,6 +101,7 @@ def load_model(
     model, info = loaded
     if info["missing_keys"]:
         raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    check_head(path, model)
     tokenizer = copy.deepcopy(tokenizer)
     _add_padding(model, tokenizer)
     return LoadedModel(
@@ -106,7 +109,7 @@ def load_model(
         decoder=model.get_decoder(),
         head=model.get_output_embeddings(),
         tokenizer=tokenizer,
-        head_options=_head_options(model.config.get_text_config()),
+        head_options=head_options(model.config.get_text_config()),
         own_fields=own_fields,
     )
 
@@ -130,18 +133,6 @@ def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] 
         folder.rename(old)
     temporary.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _head_options(config: Any) -> dict[str, float]:
-    """Gemma caps the logits, Cohere multiplies them, Granite divides them."""
-    found = {
-        "softcap": getattr(config, "final_logit_softcapping", None),
-        "logit_scale": getattr(config, "logit_scale", None),
-    }
-    if (divisor := getattr(config, "logits_scaling", None)) is not None:
-        found["logit_scale"] = 1.0 / divisor
-    neutral = {"softcap": None, "logit_scale": 1.0}
-    return {name: float(value) for name, value in found.items() if value is not None and value != neutral[name]}
 
 
 def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:

@@ -56,7 +56,9 @@ def test_two_processes_have_the_gradient_of_one(
 ) -> None:
     model = str(tied_llama if tied else tiny_llama)
     alone = gradient(ALONE, model=model, file=str(tmp_path / "alone.safetensors"))
-    both = run_processes(WORK, "gradient", tmp_path / "two", model=model, file=str(tmp_path / "two.safetensors"), **fields)
+    both = run_processes(
+        WORK, "gradient", tmp_path / "two", model=model, file=str(tmp_path / "two.safetensors"), **fields
+    )
     assert distance(tmp_path / "two.safetensors", tmp_path / "alone.safetensors") < 1e-5
     for result in both:
         for name in ("loss", "completion", "penalty", "norm"):

@@ -53,9 +53,7 @@ def gradient(
     recipe = RecipeConfig(name="r", epochs=1, batch_size=8)
     examples = job.examples[:count]
     packed = prepared.weighted.packed
-    plan = plan_training(
-        examples, job.loss, recipe, seed=0, token_budget=64, processes=group.size, packed=packed
-    )
+    plan = plan_training(examples, job.loss, recipe, seed=0, token_budget=64, processes=group.size, packed=packed)
     (step,) = plan.steps
     penalty = MinkowskiPenalty(prepared.loaded.model, p=1.5, factor=0.01)
     for parameter in prepared.loaded.model.parameters():

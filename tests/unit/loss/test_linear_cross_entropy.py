@@ -1,4 +1,9 @@
-"""The weighted loss: the plain formula's value and gradients, in any chunk, and rows of coefficient 0 never touched."""
+"""The weighted loss: the plain formula's value and gradients, in any chunk, and nothing computed that is not needed."""
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import torch
@@ -6,10 +11,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
+from plw.loss.linear_cross_entropy import chunk_rows, weighted_linear_cross_entropy
 
 WIDTH, VOCABULARY = 5, 11
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What a head does beyond its matrix product."""
+
+    softcap: float | None = None
+    logit_scale: float = 1.0
+    label_smoothing: float = 0.0
+
+
+HEADS = [
+    Head(),
+    Head(softcap=1.5),
+    Head(logit_scale=0.25),
+    Head(label_smoothing=0.1),
+    Head(softcap=0.7, logit_scale=3.0, label_smoothing=0.3),
+]
 
 
 def inputs(tokens: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -24,18 +48,51 @@ def inputs(tokens: int, seed: int, dtype: torch.dtype = torch.float64) -> tuple[
     return hidden_TD, weight_VD, bias_V, target_T, coefficient_T
 
 
-def plain(hidden_TD: Tensor, weight_VD: Tensor, bias_V: Tensor, target_T: Tensor, coefficient_T: Tensor) -> Tensor:
-    cross_entropy_T = F.cross_entropy(F.linear(hidden_TD, weight_VD, bias_V), target_T, reduction="none")
+def logits(hidden_TD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, head: Head) -> Tensor:
+    logit_TV = F.linear(hidden_TD, weight_VD, bias_V) * head.logit_scale
+    return logit_TV if head.softcap is None else head.softcap * torch.tanh(logit_TV / head.softcap)
+
+
+def plain(
+    hidden_TD: Tensor,
+    weight_VD: Tensor,
+    bias_V: Tensor | None,
+    target_T: Tensor,
+    coefficient_T: Tensor,
+    head: Head = HEADS[0],
+) -> Tensor:
+    logit_TV = logits(hidden_TD, weight_VD, bias_V, head)
+    cross_entropy_T = F.cross_entropy(logit_TV, target_T, reduction="none", label_smoothing=head.label_smoothing)
     return (coefficient_T * cross_entropy_T).sum()
 
 
-@settings(max_examples=40, deadline=None)
-@given(tokens=st.integers(0, 20), seed=st.integers(0, 99), chunk=st.integers(1, 25), scale=st.floats(-2, 2))
-def test_value_and_gradients_equal_the_plain_formula(tokens: int, seed: int, chunk: int, scale: float) -> None:
-    hidden_TD, weight_VD, bias_V, target_T, coefficient_T = inputs(tokens, seed)
-    leaves = (hidden_TD, weight_VD, bias_V)
-    output = weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T, bias_V=bias_V, chunk=chunk)
-    expected = plain(*leaves, target_T, coefficient_T)
+heads = st.builds(
+    Head,
+    softcap=st.none() | st.floats(0.1, 50),
+    logit_scale=st.just(1.0) | st.floats(0.05, 4),
+    label_smoothing=st.just(0.0) | st.floats(0, 1),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    tokens=st.integers(0, 20),
+    seed=st.integers(0, 99),
+    chunk=st.none() | st.integers(1, 25),
+    scale=st.just(1.0) | st.floats(-2, 2),
+    biased=st.booleans(),
+    head=heads,
+)
+def test_value_and_gradients_equal_the_plain_formula(
+    tokens: int, seed: int, chunk: int | None, scale: float, biased: bool, head: Head
+) -> None:
+    hidden_TD, weight_VD, bias, target_T, coefficient_T = inputs(tokens, seed)
+    bias_V = bias if biased else None
+    leaves = (hidden_TD, weight_VD, bias) if biased else (hidden_TD, weight_VD)
+    output = weighted_linear_cross_entropy(
+        hidden_TD, weight_VD, target_T, coefficient_T, bias_V=bias_V, chunk=chunk, **vars(head)
+    )
+    expected = plain(hidden_TD, weight_VD, bias_V, target_T, coefficient_T, head)
     torch.testing.assert_close(output.loss, expected)
     # Scaled, as a caller may go on computing with the loss.
     for ours, theirs in zip(
@@ -43,20 +100,33 @@ def test_value_and_gradients_equal_the_plain_formula(tokens: int, seed: int, chu
     ):
         torch.testing.assert_close(ours, theirs)
     assert output.computed_N.tolist() == coefficient_T.nonzero().flatten().tolist()
-    logit_NV = F.linear(hidden_TD, weight_VD, bias_V)[output.computed_N]
+    logit_NV = logits(hidden_TD, weight_VD, bias_V, head)[output.computed_N]
     torch.testing.assert_close(
         output.cross_entropy_N, F.cross_entropy(logit_NV, target_T[output.computed_N], reduction="none").detach()
     )
     assert not output.cross_entropy_N.requires_grad
 
 
-def test_gradcheck() -> None:
+@pytest.mark.parametrize("head", HEADS, ids=str)
+def test_gradcheck(head: Head) -> None:
     hidden_TD, weight_VD, bias_V, target_T, coefficient_T = inputs(7, 0)
 
     def loss(hidden_TD: Tensor, weight_VD: Tensor, bias_V: Tensor) -> Tensor:
-        return weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T, bias_V=bias_V, chunk=3).loss
+        return weighted_linear_cross_entropy(
+            hidden_TD, weight_VD, target_T, coefficient_T, bias_V=bias_V, chunk=3, **vars(head)
+        ).loss
 
     assert torch.autograd.gradcheck(loss, (hidden_TD, weight_VD, bias_V))
+
+
+def test_logits_of_any_size_stay_finite() -> None:
+    """A row's largest logit is taken off before the exponential, and a hopeless target costs what it should."""
+    hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(12, 5)
+    far_TD = (1e4 * hidden_TD).detach().requires_grad_()
+    output = weighted_linear_cross_entropy(far_TD, weight_VD, target_T, coefficient_T)
+    expected = plain(far_TD, weight_VD, None, target_T, coefficient_T)
+    torch.testing.assert_close(output.loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(output.loss, far_TD), torch.autograd.grad(expected, far_TD))
 
 
 def test_rows_without_coefficient_are_never_computed() -> None:
@@ -78,26 +148,145 @@ def test_rows_without_coefficient_are_never_computed() -> None:
     assert not poisoned[0][unused_T].any()
 
 
-def test_a_frozen_head_gets_no_gradient() -> None:
+def test_a_tied_embedding_gets_both_gradients() -> None:
+    """The head's weight is also what the hidden states are made of, as in a model with tied embeddings."""
+    _, weight_VD, _, target_T, coefficient_T = inputs(9, 4)
+    hidden_TD = F.embedding(target_T.roll(1), weight_VD).tanh()
+    (ours,) = torch.autograd.grad(
+        weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T, chunk=2).loss,
+        weight_VD,
+        retain_graph=True,
+    )
+    (theirs,) = torch.autograd.grad(plain(hidden_TD, weight_VD, None, target_T, coefficient_T), weight_VD)
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_backward_twice_adds_the_same_gradient_twice() -> None:
+    """What the forward keeps is handed out, not copied: the first gradient must not grow with the second."""
+    hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(9, 6)
+    loss = weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T).loss
+    once = torch.autograd.grad(loss, (hidden_TD, weight_VD), retain_graph=True)
+    once = tuple(gradient.clone() for gradient in once)
+    loss.backward(retain_graph=True)
+    loss.backward()
+    for leaf, gradient in zip((hidden_TD, weight_VD), once, strict=True):
+        assert leaf.grad is not None
+        torch.testing.assert_close(leaf.grad, 2 * gradient)
+
+
+class Products(TorchDispatchMode):
+    """Counts matrix products by what they make, and keeps the size of the largest tensor made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits = self.hidden_gradients = self.weight_gradients = 0
+        self.largest = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm_):
+            shape = tuple(result.shape)
+            self.weight_gradients += shape == (VOCABULARY, WIDTH)
+            self.hidden_gradients += shape[1] == WIDTH and shape[0] != VOCABULARY
+            self.logits += shape[1] == VOCABULARY
+        for tensor in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(tensor, Tensor):
+                self.largest = max(self.largest, tensor.numel())
+        return result
+
+
+@pytest.mark.parametrize("head", [HEADS[0], HEADS[-1]], ids=["plain", "all"])
+def test_only_gradients_that_are_asked_for_are_computed(head: Head) -> None:
     hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(8, 2)
+    coefficient_T += 0.1
+
+    def products() -> tuple[int, int, int]:
+        with Products() as counted:
+            loss = weighted_linear_cross_entropy(
+                hidden_TD, weight_VD, target_T, coefficient_T, chunk=4, **vars(head)
+            ).loss
+            if loss.requires_grad:
+                loss.backward()  # type: ignore[no-untyped-call]
+        return counted.logits, counted.hidden_gradients, counted.weight_gradients
+
+    assert products() == (2, 2, 2), "everything in the forward, nothing again in the backward"
     weight_VD.requires_grad_(False)
-    weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T).loss.backward()  # type: ignore[no-untyped-call]
-    assert hidden_TD.grad is not None
+    weight_VD.grad = None
+    assert products() == (2, 2, 0), "a frozen head"
     assert weight_VD.grad is None
     with torch.no_grad():
-        assert not weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T).loss.requires_grad
+        assert products() == (2, 0, 0), "evaluation"
+
+
+def test_evaluation_makes_no_gradient_buffer() -> None:
+    hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(40, 2)
+    with torch.no_grad(), Products() as counted:
+        output = weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T, chunk=1)
+    assert not output.loss.requires_grad
+    # The copy of the computed rows is the largest thing made: not even one tensor of the weight's shape beside it.
+    assert counted.largest == len(output.computed_N) * WIDTH
+    torch.testing.assert_close(output.loss, plain(hidden_TD, weight_VD, None, target_T, coefficient_T).detach())
+
+
+def test_no_tensor_of_tokens_by_vocabulary_is_made() -> None:
+    hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(200, 7)
+    with Products() as counted:
+        weighted_linear_cross_entropy(
+            hidden_TD, weight_VD, target_T, coefficient_T, chunk=8, **vars(HEADS[-1])
+        ).loss.backward()  # type: ignore[no-untyped-call]
+    assert counted.largest == 200 * WIDTH < 200 * VOCABULARY
+
+
+PEAK = """
+import resource, sys, torch
+from torch.nn import functional as F
+from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
+torch.set_num_threads(1)
+tokens, width, vocabulary = 4096, 16, 16384
+hidden_TD = torch.randn(tokens, width, requires_grad=True)
+weight_VD = torch.randn(vocabulary, width, requires_grad=True)
+target_T, coefficient_T = torch.randint(vocabulary, (tokens,)), torch.rand(tokens)
+def loss(rows):
+    if sys.argv[1] == "whole":
+        ce_T = F.cross_entropy(F.linear(hidden_TD[:rows], weight_VD), target_T[:rows], reduction="none")
+        return (coefficient_T[:rows] * ce_T).sum()
+    rows_of = hidden_TD[:rows], weight_VD, target_T[:rows], coefficient_T[:rows]
+    return weighted_linear_cross_entropy(*rows_of, chunk=128).loss
+loss(8).backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+loss(tokens).backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+def test_peak_memory_is_that_of_a_chunk() -> None:
+    """Measured from outside: 256 MiB of logits, of which the plain formula holds several copies and ours a 32nd."""
+
+    def peak_mib(how: str) -> float:
+        done = subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, text=True, check=True)
+        return float(done.stdout)
+
+    assert peak_mib("whole") > 256
+    assert peak_mib("fused") < 256 / 8
+
+
+def test_chunks_hold_enough_rows_and_not_too_many() -> None:
+    assert chunk_rows(32_000, "cpu") == 524
+    assert chunk_rows(128_256, "cpu") == 256
+    assert chunk_rows(128_256, "cuda") == 2048
 
 
 @pytest.mark.parametrize("autocast", [True, False])
 def test_half_products_keep_fp32_sums(autocast: bool) -> None:
-    """bf16 by autocast or by the inputs' own type: logits off by bf16's rounding, the sum over many rows not more."""
+    """bf16 by autocast or by the inputs' own type: logits off by bf16's rounding, the sum over many chunks not more."""
     hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(3000, 3, torch.float32)
-    expected = plain(hidden_TD, weight_VD, torch.zeros(VOCABULARY), target_T, coefficient_T)
+    expected = plain(hidden_TD, weight_VD, None, target_T, coefficient_T)
     expected_gradients = torch.autograd.grad(expected, (hidden_TD, weight_VD))
     dtype = torch.float32 if autocast else torch.bfloat16
     leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in (hidden_TD, weight_VD)]
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        output = weighted_linear_cross_entropy(*leaves, target_T, coefficient_T)
+        # Three rows a chunk: 1,000 sums in bf16 would be off by far more.
+        output = weighted_linear_cross_entropy(*leaves, target_T, coefficient_T, chunk=3)
     gradients = torch.autograd.grad(output.loss, leaves)
     assert output.loss.dtype == output.cross_entropy_N.dtype == torch.float32
     assert [gradient.dtype for gradient in gradients] == [dtype, dtype]

@@ -1,0 +1,52 @@
+"""The head beyond its matrix product: soft-capping and scale, and proof on a few tokens that it does nothing else."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from plw.errors import UserError
+
+PROBE_TOKENS = 8
+TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+"""Relative distance between the model's logits and ours; rounding is far below, another head far above."""
+
+
+def head_options(config: Any) -> dict[str, Any]:
+    """``softcap`` and ``logit_scale`` of the fused loss, as far as a head has them.
+
+    Gemma 2 caps its logits, Cohere multiplies them by ``logit_scale``, Granite divides them by ``logits_scaling``.
+    """
+    found = {
+        "softcap": getattr(config, "final_logit_softcapping", None),
+        "logit_scale": getattr(config, "logit_scale", None),
+    }
+    if (divisor := getattr(config, "logits_scaling", None)) is not None:
+        found["logit_scale"] = 1.0 / divisor
+    return {name: float(value) for name, value in found.items() if value is not None}
+
+
+def check_head(path: str, model: Any) -> None:
+    """Compare the model's logits for a few tokens with those that decoder, head, scale and cap give.
+
+    Config fields of one name multiply in one family and divide in another, so names alone prove nothing.
+
+    Raises:
+        UserError: the head does something else too, so its loss cannot be computed from hidden states.
+    """
+    options = head_options(model.config.get_text_config())
+    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    if not isinstance(decoder, nn.Module) or not isinstance(getattr(head, "weight", None), torch.Tensor):
+        raise UserError(f"{path}: {type(model).__name__} has no decoder with a linear head; it is not supported")
+    token_BT = torch.arange(min(PROBE_TOKENS, head.weight.shape[0]), device=head.weight.device)[None]
+    with torch.no_grad():
+        expected_BTV = model(input_ids=token_BT, use_cache=False).logits
+        logit_BTV = head(decoder(input_ids=token_BT, use_cache=False).last_hidden_state)
+        logit_BTV = logit_BTV * options.get("logit_scale", 1.0)
+        if "softcap" in options:
+            logit_BTV = options["softcap"] * torch.tanh(logit_BTV / options["softcap"])
+    if not (logit_BTV - expected_BTV).norm() <= TOLERANCE[head.weight.dtype] * expected_BTV.norm():
+        raise UserError(
+            f"{path}: the logits of {type(model).__name__} are not its head's output, scaled and soft-capped as its "
+            "config says; such models are not supported"
+        )
