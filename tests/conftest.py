@@ -36,6 +36,11 @@ def llama_tokenizer(shared_data: Path) -> "PreTrainedTokenizerBase":
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> "PreTrainedTokenizerBase":
     """A byte-level BPE of 400 tokens that adds BOS; it has EOS and a padding token."""
+    return make_tiny_tokenizer()
+
+
+def make_tiny_tokenizer() -> "PreTrainedTokenizerBase":
+    """The tokenizer of ``tiny_tokenizer``, the same bytes every time."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from plw.config.training import DatasetConfig, TemplateConfig
 from plw.data.encoding import EncodedExample, encode
 from plw.data.inversion import short, to_ratio
@@ -19,10 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedData:
-    """Records after inversion, their encoding (same order) and their statistics."""
+    """The records that are trained on, after inversion, their encoding (same order) and their statistics."""
 
     records: list[Record]
     encoded: list[EncodedExample]
+    held_out: list[EncodedExample]
+    """Examples of ``dataset.held_out`` records that are in none of the other fields."""
     statistics: DatasetStatistics
     truncated: int
     """Examples that lost tokens to the maximum length."""
@@ -39,7 +43,7 @@ def prepare(
     max_length: int,
     seed: int,
 ) -> PreparedData:
-    """Load, limit, invert, encode and measure.
+    """Load, limit, invert, set aside, encode and measure.
 
     Args:
         dataset: what is done to the records.
@@ -50,22 +54,47 @@ def prepare(
         seed: chooses the records that ``inversion=ratio`` inverts.
 
     Raises:
-        UserError: a mistake in the file, or a ratio that its records cannot reach.
+        UserError: a mistake in the file, a ratio that its records cannot reach, or no record left to train on.
     """
     records = invert(load_records(path, dataset.format)[: dataset.limit], dataset, tokenizer, seed)
-    encoded = encode(
-        [record_segments(record, template) for record in records],
-        tokenizer,
-        max_length=max_length,
-        end_of_sequence=template.end_of_sequence,
+    records, aside = set_aside(records, dataset.held_out)
+    encoded, held_out = (
+        encode(
+            [record_segments(record, template) for record in part],
+            tokenizer,
+            max_length=max_length,
+            end_of_sequence=template.end_of_sequence,
+        )
+        for part in (records, aside)
     )
     return PreparedData(
         records=records,
         encoded=encoded.examples,
+        held_out=held_out.examples,
         statistics=dataset_statistics(records, tokenizer),
         truncated=encoded.truncated,
         without_completion=encoded.without_completion,
     )
+
+
+def set_aside(records: Sequence[Record], held_out: int) -> tuple[list[Record], list[Record]]:
+    """The records to train on and ``held_out`` others, both in the order of the file.
+
+    Which ones depends on the number of records alone, not on a cell's seed, so that cells can be compared.
+
+    Raises:
+        UserError: nothing would be left to train on.
+    """
+    if held_out >= len(records):
+        raise UserError(
+            f"dataset.held_out={held_out} leaves nothing of the dataset's {len(records)} records to train on; "
+            f"allowed: 0 to {len(records) - 1}"
+        )
+    chosen = set(np.random.default_rng(len(records)).permutation(len(records))[:held_out].tolist())
+    parts: tuple[list[Record], list[Record]] = [], []
+    for row, record in enumerate(records):
+        parts[row in chosen].append(record)
+    return parts
 
 
 def invert(

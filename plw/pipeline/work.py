@@ -31,27 +31,37 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
     from plw.train.loop import LOG, TrainingJob, train
 
     config, data, folder = bench.config, bench.data, bench.cell.stages["train"].folder
+    execution = config.execution
     job = TrainingJob(
         model=bench.cell.model.location,
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
         tokenizer=bench.tokenizer,
         examples=data.encoded,
+        held_out=data.held_out,
         loss=config.loss,
         recipe=config.recipe,
         seed=config.seed,
         folder=folder,
-        device=config.execution.device,
-        threads=config.execution.threads,
-        token_budget=config.execution.token_budget,
-        checkpoint_seconds=config.execution.checkpoint_seconds,
-        keep_checkpoints=config.execution.keep_checkpoints,
+        device=execution.device,
+        threads=execution.threads,
+        token_budget=execution.token_budget,
+        layout=execution.layout,
+        gradient_checkpointing=execution.gradient_checkpointing,
+        compile=execution.compile,
+        evaluate_every=execution.evaluate_every,
+        processes=execution.processes,
+        sharding=execution.sharding,
+        nodes=execution.nodes,
+        rendezvous=execution.rendezvous,
+        checkpoint_seconds=execution.checkpoint_seconds,
+        keep_checkpoints=execution.keep_checkpoints,
     )
     said = bench.hears("train")
 
     def on_step(row: dict[str, Any]) -> None:
         bench.tracker.step({key: value for key, value in row.items() if key != "steps"})
-        said(row["step"], row["steps"], f"loss {row['loss']:.3f}")
+        said(row["step"], row["steps"], _live_line(row))
 
     summary = train(job, on_step=on_step, keep_going=keep_going)
     curves = [{name: row[name] for name in CURVE_FIELDS} for row in read_jsonl(folder / LOG)]
@@ -60,6 +70,16 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
         details={"training": summary.to_dict(), "data": _table_1_row(data), "curves": curves},
         about_cell={"r_g": r_g},
     )
+
+
+def _live_line(row: dict[str, Any]) -> str:
+    """Where training stands, in a few words."""
+    words = [f"loss {row['loss']:.3f}", f"{row['tokens_per_second']:,.0f} tok/s"]
+    if row["held_out_completion_loss"] is not None:
+        words.append(f"held-out {row['held_out_completion_loss']:.3f}")
+    if row["mfu"] is not None:
+        words.append(f"MFU {row['mfu']:.0%}")
+    return ", ".join(words)
 
 
 def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:

@@ -57,12 +57,12 @@ def _run_until_broken(
         slots.put(slot)
     listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
     listener.start()
-    threads = next(iter(configs.values())).execution.threads
+    execution = next(iter(configs.values())).execution
     pool = ProcessPoolExecutor(
         max_workers=workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(events, slots, threads, os.getpid()),
+        initargs=(events, slots, execution.threads, execution.processes, os.getpid()),
     )
     under_way: dict[Future[CellOutcome], str] = {}
     waiting = list(configs.items())
@@ -88,14 +88,15 @@ def _run_until_broken(
         listener.join()
 
 
-def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, parent: int) -> None:
+def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
     global _report
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     slot = slots.get()
     gpus = visible_gpus()
     if gpus:
-        os.environ["CUDA_VISIBLE_DEVICES"] = gpus[slot % len(gpus)]
+        first = slot * gpus_each % len(gpus)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + gpus_each])
     _limit_threads(threads)
     _report = lambda *event: events.put(event)  # noqa: E731
 
@@ -133,8 +134,11 @@ def visible_gpus() -> list[str]:
 
 
 def worker_count(config: CellConfig) -> int:
-    """Workers for this machine: as configured, else one a GPU, else one a core divided by the threads of each."""
+    """Workers for this machine: as configured, else as many as its GPUs, or its cores without any, serve at once."""
     if config.execution.workers is not None:
         return config.execution.workers
     gpus = visible_gpus() if config.execution.device != "cpu" else []
-    return len(gpus) or max(1, len(os.sched_getaffinity(0)) // config.execution.threads)
+    each = config.execution.processes
+    if gpus:
+        return max(1, len(gpus) // each)
+    return max(1, len(os.sched_getaffinity(0)) // (config.execution.threads * each))

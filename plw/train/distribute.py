@@ -103,6 +103,14 @@ def synchronised(module: nn.Module, now: bool) -> Iterator[None]:
         yield
 
 
+def put_back(module: nn.Module) -> None:
+    """Give gathered tensors back after a forward that no backward follows; FSDP would keep them for it."""
+    from torch.distributed.fsdp import FSDPModule
+
+    if isinstance(module, FSDPModule):
+        module.reshard()
+
+
 def layers(decoder: nn.Module) -> nn.ModuleList:
     """The decoder's layers: its module list with the most parameters."""
     lists = [module for module in decoder.modules() if isinstance(module, nn.ModuleList)]

@@ -12,7 +12,7 @@ from plw.data.encoding import EncodedExample
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.balance import lay_out
 from plw.train.batch import Batch, collate
-from plw.train.distribute import ALONE, Group, synchronised
+from plw.train.distribute import ALONE, Group, put_back, synchronised
 from plw.train.model import LoadedModel
 from plw.train.plan import Step
 
@@ -136,6 +136,7 @@ def held_out_losses(
         )
         sums_5 += _sums(batch, *module(batch))
     module.train()
+    put_back(module)
     return _losses(group.sum(sums_5))
 
 

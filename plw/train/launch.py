@@ -4,7 +4,6 @@ This process keeps the stage's claim and does no work of its own. The job goes t
 folder; what they log is read from there. A worker ends when torchrun or this process ends, so none works on unseen.
 """
 
-import json
 import os
 import shutil
 import signal
@@ -17,12 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import StageError, UserError
+from plw.files import read_json
 from plw.train.job import LOG, TrainingJob, TrainingSummary
 from plw.train.jobfile import write_job
 from plw.train.log import logged_steps
 
 LAUNCH = "launch"
 SUMMARY = "summary.json"
+OUTPUT = "output.txt"
 POLL_S = 0.1
 ERRORS = {"UserError": UserError, "StageError": StageError}
 
@@ -38,7 +39,7 @@ def launch(
     folder = job.folder / LAUNCH
     shutil.rmtree(folder, ignore_errors=True)
     write_job(job, folder, owner=os.getpid())
-    output = (folder / "output.txt").open("wb")
+    output = (folder / OUTPUT).open("wb")
     torchrun = subprocess.Popen(
         torchrun_command(job, folder), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
     )
@@ -52,7 +53,7 @@ def launch(
         told.more()
         if torchrun.returncode != 0:
             raise _failure(folder, torchrun.returncode)
-        summary = TrainingSummary(**json.loads((folder / SUMMARY).read_text(encoding="utf-8")))
+        summary = TrainingSummary(**read_json(folder / SUMMARY))
     finally:
         _end(torchrun, folder)
         output.close()
@@ -90,7 +91,7 @@ class _Told:
         if self._last is None:
             if not begins.exists():
                 return
-            self._last, self._steps = json.loads(begins.read_text())
+            self._last, self._steps = read_json(begins)
         assert self._last is not None
         for row in rows[self._last :]:
             self._on_step({**row, "steps": self._steps})
@@ -107,11 +108,15 @@ class _Told:
 def _failure(folder: Path, code: int) -> Exception:
     """The first worker's own words, or the last line that anyone printed."""
     for path in sorted(folder.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns):
-        error = json.loads(path.read_text(encoding="utf-8"))
-        return ERRORS.get(error["kind"], RuntimeError)(error["message"])
-    lines = (folder / "output.txt").read_text(encoding="utf-8", errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip()), "nothing")
-    return RuntimeError(f"torchrun ended with code {code} and said: {said}")
+        error = read_json(path)
+        if error["kind"] in ERRORS:
+            return ERRORS[error["kind"]](error["message"])
+        return StageError(
+            f"a training process failed: {error['kind']}: {error['message']}; {folder / OUTPUT} says more"
+        )
+    lines = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
+    said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
+    return StageError(f"torchrun ended with code {code} and said last: {said}; {folder / OUTPUT} says more")
 
 
 def _end(torchrun: "subprocess.Popen[bytes]", folder: Path) -> None:
@@ -121,7 +126,7 @@ def _end(torchrun: "subprocess.Popen[bytes]", folder: Path) -> None:
         torchrun.wait()
     here, waiting = socket.gethostname(), []
     for path in folder.glob("worker-*.json"):
-        worker = json.loads(path.read_text(encoding="utf-8"))
+        worker = read_json(path)
         if worker["host"] == here and _is_alive(worker["pid"]):
             os.kill(worker["pid"], signal.SIGKILL)
             waiting.append(worker["pid"])

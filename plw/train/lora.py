@@ -1,6 +1,7 @@
 """LoRA through peft: small trained updates beside frozen weights, merged into a plain model when it is saved."""
 
 import dataclasses
+import warnings
 from typing import Any
 
 from plw.config.training import RecipeConfig
@@ -29,7 +30,10 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
         task_type="CAUSAL_LM",
     )
     try:
-        adapter: Any = get_peft_model(loaded.model, config)
+        with warnings.catch_warnings():
+            # peft asks transformers by names that transformers is about to give up.
+            warnings.simplefilter("ignore", FutureWarning)
+            adapter: Any = get_peft_model(loaded.model, config)
     except ValueError as error:
         linear = sorted({name.split(".")[-1] for name, m in loaded.model.named_modules() if hasattr(m, "in_features")})
         raise UserError(

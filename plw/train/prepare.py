@@ -48,7 +48,7 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         loaded = add_lora(loaded, recipe)
     packed = prefers_packed(job, device) and _pack(loaded, job)
     if job.gradient_checkpointing:
-        loaded.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        loaded.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if job.compile:
         for layer in layers(loaded.decoder):
             layer.compile(dynamic=True)

@@ -43,8 +43,7 @@ def main(folder: Path) -> int:
                 _write(folder / "summary.json", dataclasses.asdict(summary))
     except Exception as error:
         known = isinstance(error, UserError | StageError)
-        message = str(error) if known else f"{type(error).__name__}: {error}"
-        _write(folder / f"error-{rank}.json", {"kind": type(error).__name__, "message": message})
+        _write(folder / f"error-{rank}.json", {"kind": type(error).__name__, "message": " ".join(str(error).split())})
         if not known:
             traceback.print_exc()
         # The others may wait for this process in a collective for ever: end without waiting for them.

@@ -10,11 +10,14 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
 from plw.train.distribute import Group, whole
-from plw.train.gradient import accumulate_gradients
+from plw.train.gradient import accumulate_gradients, held_out_losses
 from plw.train.job import TrainingJob
 from plw.train.plan import plan_training
 from plw.train.prepare import prepare_model
 from plw.train.regularise import MinkowskiPenalty
+
+CPU = torch.device("cpu")
+RECIPE = {"name": "r", "epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.01, "max_length": 64}
 
 
 def make_examples() -> list[EncodedExample]:
@@ -27,47 +30,62 @@ def make_examples() -> list[EncodedExample]:
     return made
 
 
-def make_job(model: str, **fields: Any) -> TrainingJob:
-    recipe = {"name": "r", "epochs": 2, "batch_size": 4, "learning_rate": 1e-3, "weight_decay": 0.01, "max_length": 64}
-    return TrainingJob(
-        model=model,
-        tokenizer=load_tokenizer(model),
-        examples=make_examples(),
-        loss=LossConfig(prompt_weight=0.1),
-        recipe=RecipeConfig(**{**recipe, **fields.pop("recipe", {})}),
-        seed=7,
-        folder=Path(fields.pop("folder", ".")),
-        token_budget=64,
-        **fields,
-    )
+def make_job(
+    model: Path | str, folder: Path | str = ".", recipe: dict[str, Any] | None = None, **fields: Any
+) -> TrainingJob:
+    """Four steps of four examples, unless the recipe says otherwise."""
+    defaults: dict[str, Any] = {
+        "model": str(model),
+        "tokenizer": load_tokenizer(model),
+        "examples": make_examples(),
+        "loss": LossConfig(prompt_weight=0.1),
+        "recipe": RecipeConfig(**{**RECIPE, **(recipe or {})}),  # type: ignore[arg-type]
+        "seed": 7,
+        "folder": Path(folder),
+        "token_budget": 64,
+    }
+    return TrainingJob(**{**defaults, **fields})
+
+
+def gradients(group: Group, *, folder: str, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Each case's gradient, written to ``folder`` by the first process, and its losses."""
+    return {name: gradient(group, file=f"{folder}/{name}.safetensors", **case) for name, case in cases.items()}
 
 
 def gradient(
-    group: Group, *, model: str, file: str, count: int = 8, processes: int | None = None, **fields: Any
+    group: Group, *, file: str, rows: list[int] | None = None, weight: float = 0.1, **fields: Any
 ) -> dict[str, Any]:
-    """One step's gradient and losses; the first process writes the gradient to ``file``."""
+    """The gradient, with a penalty's, of one step over the given rows, all if None."""
     from safetensors.torch import save_file
 
-    job, device = make_job(model, **fields), torch.device("cpu")
-    prepared = prepare_model(job, device, group)
-    recipe = RecipeConfig(name="r", epochs=1, batch_size=8)
-    examples = job.examples[:count]
-    packed = prepared.weighted.packed
-    plan = plan_training(examples, job.loss, recipe, seed=0, token_budget=64, processes=group.size, packed=packed)
-    (step,) = plan.steps
-    penalty = MinkowskiPenalty(prepared.loaded.model, p=1.5, factor=0.01)
-    for parameter in prepared.loaded.model.parameters():
+    torch.manual_seed(0)
+    job = make_job(**fields)
+    prepared = prepare_model(job, CPU, group)
+    examples = job.examples if rows is None else [job.examples[row] for row in rows]
+    (step,) = plan_training(
+        examples,
+        LossConfig(prompt_weight=weight),
+        RecipeConfig(name="r", epochs=1, batch_size=8),
+        seed=0,
+        token_budget=64,
+        processes=group.size,
+        packed=prepared.weighted.packed,
+    ).steps
+    model = prepared.loaded.model
+    penalty = MinkowskiPenalty(model, p=1.5, factor=0.01)
+    for parameter in model.parameters():
         # Somewhere off the base weights, the same in every layout.
         parameter.data.mul_(1.01)
-    losses = accumulate_gradients(
-        prepared.weighted, examples, step, device=device, group=group, wrapper=prepared.wrapper
-    )
+    spread = {"device": CPU, "group": group, "wrapper": prepared.wrapper}
+    losses = accumulate_gradients(prepared.weighted, examples, step, **spread)  # type: ignore[arg-type]
+    held_out = held_out_losses(prepared.weighted, job.examples, token_budget=64, **spread)  # type: ignore[arg-type]
     pulled = penalty.add_gradient(group, sharded=prepared.sharded)
-    gradients = {name: whole(p.grad) for name, p in prepared.loaded.model.named_parameters() if p.grad is not None}
-    norm = whole(torch.nn.utils.get_total_norm([p.grad for p in prepared.loaded.model.parameters()]))
+    trained = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+    norm = whole(torch.nn.utils.get_total_norm(list(trained.values())))
+    tensors = {name: whole(tensor).contiguous() for name, tensor in trained.items()}
     if group.first:
-        save_file({name: tensor.contiguous() for name, tensor in gradients.items()}, file)
-    turns = [[len(part) for part in parts] for parts in step.micro_batches]
-    return {"loss": losses.loss, "completion": losses.completion_loss, "penalty": pulled, "norm": float(norm)} | {
-        "turns": turns
+        save_file(tensors, file)
+    return {
+        "numbers": [losses.loss, losses.completion_loss, held_out.prompt_loss, pulled, float(norm)],
+        "turns": [[len(part) for part in parts] for parts in step.micro_batches],
     }
