@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from plw.files import read_json, write_json_atomic
 from plw.train.job import TrainingJob
 
 JOB = "job.json"
+ENDED = "ended"
+"""File that says that no worker may start on this launch any more."""
 EXAMPLES = ("examples", "held_out")
 
 
@@ -36,16 +38,30 @@ def write_job(job: TrainingJob, folder: Path, *, owner: int) -> None:
     write_json_atomic(folder / JOB, {"job": plain, "owner": {"pid": owner, "host": socket.gethostname()}})
 
 
-def read_job(folder: Path) -> tuple[TrainingJob, int | None]:
-    """The job, and the process that holds its claim if that is on this machine."""
+@dataclass(frozen=True, kw_only=True)
+class Owner:
+    """The process that holds the claim under which a job is done."""
+
+    pid: int
+    here: bool
+    """Whether that is on this machine."""
+
+
+def read_owner(folder: Path) -> Owner:
+    """Who started the launch."""
+    owner = read_json(folder / JOB)["owner"]
+    return Owner(pid=owner["pid"], here=owner["host"] == socket.gethostname())
+
+
+def read_job(folder: Path) -> TrainingJob:
+    """The job as it was written."""
     from safetensors.numpy import load_file
 
-    written = read_json(folder / JOB)
-    plain, owner = written["job"], written["owner"]
+    plain = read_json(folder / JOB)["job"]
     plain |= {"loss": LossConfig(**plain["loss"]), "recipe": RecipeConfig(**plain["recipe"])}
     plain |= {"folder": Path(plain["folder"]), "tokenizer": load_tokenizer(folder / "tokenizer")}
     plain |= {name: _examples(load_file(folder / f"{name}.safetensors")) for name in EXAMPLES}
-    return TrainingJob(**plain), owner["pid"] if owner["host"] == socket.gethostname() else None
+    return TrainingJob(**plain)
 
 
 def _columns(examples: Sequence[EncodedExample]) -> dict[str, np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any
 from plw.errors import StageError, UserError
 from plw.files import read_json
 from plw.train.job import LOG, TrainingJob, TrainingSummary
-from plw.train.jobfile import write_job
+from plw.train.jobfile import ENDED, write_job
 from plw.train.log import logged_steps
 
 LAUNCH = "launch"
@@ -41,7 +41,11 @@ def launch(
     write_job(job, folder, owner=os.getpid())
     output = (folder / OUTPUT).open("wb")
     torchrun = subprocess.Popen(
-        torchrun_command(job, folder), stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        torchrun_command(job, folder),
+        env={**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
     )
     try:
         told = _Told(job.folder / LOG, on_step)
@@ -121,13 +125,16 @@ def _failure(folder: Path, code: int) -> Exception:
 
 def _end(torchrun: "subprocess.Popen[bytes]", folder: Path) -> None:
     """Kill what still runs on this machine, and wait until it is gone: nothing is written after this."""
+    (folder / ENDED).touch()
     if torchrun.poll() is None:
         torchrun.kill()
         torchrun.wait()
     here, waiting = socket.gethostname(), []
     for path in folder.glob("worker-*.json"):
         worker = read_json(path)
-        if worker["host"] == here and _is_alive(worker["pid"]):
+        # Another owner may have launched in this folder since: its workers are not ours to kill.
+        mine = worker["host"] == here and worker["owner"] == os.getpid()
+        if mine and _is_alive(worker["pid"]):
             os.kill(worker["pid"], signal.SIGKILL)
             waiting.append(worker["pid"])
     while any(_is_alive(pid) for pid in waiting):

@@ -17,17 +17,17 @@ from plw.errors import StageError, UserError
 
 def main(folder: Path) -> int:
     """Carry the job out with the others; 0, or 1 with the reason in a file beside the job."""
-    from plw.train.jobfile import read_job
+    from plw.train.jobfile import ENDED, read_job, read_owner
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    rank = int(os.environ["RANK"])
-    about = {"pid": os.getpid(), "host": socket.gethostname()}
-    _write(folder / f"worker-{rank}.json", about)
+    rank, owner = int(os.environ["RANK"]), read_owner(folder)
+    _write(folder / f"worker-{rank}.json", {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid})
+    # Whoever ends this launch marks it first and then kills those that it finds written down.
+    if (folder / ENDED).exists():
+        return 1
+    threading.Thread(target=_end_with, args=(os.getppid(), owner.pid if owner.here else None), daemon=True).start()
     try:
-        job, owner = read_job(folder)
-        threading.Thread(target=_end_with, args=(os.getppid(), owner), daemon=True).start()
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ[name] = str(job.threads)
+        job = read_job(folder)
         from plw.train.distribute import joined, own_device
         from plw.train.loop import carry_out, device_of
 

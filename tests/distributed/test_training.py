@@ -16,7 +16,7 @@ from torch import Tensor
 
 from plw.errors import ClaimLostError, StageError, UserError
 from plw.train.job import TrainingJob
-from plw.train.jobfile import read_job, write_job
+from plw.train.jobfile import Owner, read_job, read_owner, write_job
 from plw.train.launch import torchrun_command
 from plw.train.loop import train
 from tests.distributed.work import make_job
@@ -152,8 +152,8 @@ def test_two_nodes_meet(tied_llama: Path, tmp_path: Path) -> None:
 def test_a_job_survives_its_files(tied_llama: Path, tmp_path: Path) -> None:
     job = make_job(tied_llama, tmp_path, {"lora_targets": ["q_proj"], "lora_rank": 2}, evaluate_every=3)
     write_job(job, tmp_path / "launch", owner=17)
-    again, owner = read_job(tmp_path / "launch")
-    assert owner == 17
+    again = read_job(tmp_path / "launch")
+    assert read_owner(tmp_path / "launch") == Owner(pid=17, here=True)
     for field in dataclasses.fields(TrainingJob):
         if field.name not in ("tokenizer", "examples", "held_out", "folder"):
             assert getattr(again, field.name) == getattr(job, field.name), field.name

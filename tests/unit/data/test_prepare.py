@@ -57,3 +57,20 @@ def test_a_ratio_is_met_and_seeded(path: Path, tiny_tokenizer: "PreTrainedTokeni
 def test_an_inverted_chat_is_refused() -> None:
     with pytest.raises(UserError, match=r"needs dataset.format=alpaca"):
         DatasetConfig(name="d", path="x", format="chat", inversion="short")
+
+
+def test_records_set_aside_are_the_same_for_every_seed_and_in_no_other_field(
+    path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    made = [
+        prepare(config(path, held_out=held_out), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=seed)
+        for held_out, seed in ((0, 0), (3, 0), (3, 1))
+    ]
+    whole, some, again = ([example.token_T.tobytes() for example in data.encoded] for data in made)
+    aside = [example.token_T.tobytes() for example in made[1].held_out]
+    assert (len(aside), made[0].held_out) == (3, [])
+    assert sorted(some + aside) == sorted(whole)
+    assert some == again == [row for row in whole if row not in aside]
+    assert len(made[1].records) == len(some)
+    with pytest.raises(UserError, match=r"dataset.held_out=\d+ leaves nothing of the dataset's \d+ records"):
+        prepare(config(path, held_out=len(whole)), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)

@@ -31,9 +31,9 @@ within a tenth of this; a wrong coefficient, order or schedule is a hundred time
 
 def hardware() -> str:
     """What decides the last digits."""
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     model = next(
-        (line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")),
-        platform.processor(),
+        (line.partition(":")[2].strip() for line in about if line.startswith("model name")), platform.machine()
     )
     return f"torch {torch.__version__}, {model}"
 
@@ -87,8 +87,8 @@ def test_another_layout_stays_far_within_the_tolerance(
 
 def write_curve() -> None:
     """Write the curve of this machine."""
-    from tests.conftest import make_tiny_tokenizer
     from plw.train.random_model import make_random_llama
+    from tests.conftest import make_tiny_tokenizer
 
     tokenizer = make_tiny_tokenizer()
     with tempfile.TemporaryDirectory() as name:

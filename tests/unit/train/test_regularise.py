@@ -100,9 +100,9 @@ def test_a_model_without_dropout_says_what_it_has(tiny_tokenizer: "PreTrainedTok
 def test_bf16_trains_near_fp32(tiny_llama: Path, tmp_path: Path, precision: str) -> None:
     train(make_job(tiny_llama, tmp_path / "fp32"))
     train(make_job(tiny_llama, tmp_path / precision, {"precision": precision}))
-    for row, other in zip(rows_of(tmp_path / precision), rows_of(tmp_path / "fp32"), strict=True):
-        assert row["loss"] == pytest.approx(other["loss"], rel=0.02)
-        assert row["loss"] != other["loss"]
+    rows = list(zip(rows_of(tmp_path / precision), rows_of(tmp_path / "fp32"), strict=True))
+    assert all(row["loss"] == pytest.approx(other["loss"], rel=0.02) for row, other in rows)
+    assert all(row["grad_norm"] != other["grad_norm"] for row, other in rows)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     trained = load_weights(tmp_path / precision / "model")
     assert {tensor.dtype for tensor in trained.values()} == {dtype}
@@ -114,7 +114,7 @@ def load_weights(folder: Path) -> dict[str, torch.Tensor]:
     return load_file(folder / "model.safetensors")
 
 
-def test_checkpointed_layers_and_compiled_ones_change_rounding_alone(tiny_llama: Path, tmp_path: Path) -> None:
+def test_layers_that_are_computed_again_change_rounding_alone(tiny_llama: Path, tmp_path: Path) -> None:
     train(make_job(tiny_llama, tmp_path / "plain"))
     train(make_job(tiny_llama, tmp_path / "again", gradient_checkpointing=True))
     for row, other in zip(rows_of(tmp_path / "again"), rows_of(tmp_path / "plain"), strict=True):
