@@ -21,7 +21,8 @@ def main() -> None:
     parser.add_argument("--examples", type=int, default=128, help="examples of each case")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--token-budget", type=int, default=4096, help="tokens of our micro-batches")
+    parser.add_argument("--token-budget", type=int, default=2048, help="tokens of our micro-batches")
+    parser.add_argument("--sft-micro-batch", type=int, default=4, help="examples of TRL's micro-batches")
     parser.add_argument("--peers", nargs="*", default=["trainer", "grouped", "sft"], help="whom to compare with")
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()
@@ -46,7 +47,9 @@ def main() -> None:
             )
         except UserError as error:
             sys.exit(f"error: {error}")
-        rivals = contenders(token_budget=options.token_budget, peers=options.peers)
+        rivals = contenders(
+            token_budget=options.token_budget, sft_micro_batch=options.sft_micro_batch, peers=options.peers
+        )
         result = compare(setting, rivals, folder, rounds=options.rounds)
     print(json.dumps(result, indent=2))
     if options.json is not None:

@@ -43,7 +43,7 @@ class Contender:
     """Trains in an empty folder."""
 
 
-def contenders(*, token_budget: int, peers: Sequence[str]) -> list[Contender]:
+def contenders(*, token_budget: int, sft_micro_batch: int, peers: Sequence[str]) -> list[Contender]:
     """Ours first, then the peers that are asked for: ``trainer``, ``grouped``, ``sft``."""
     known = {
         "trainer": Contender(
@@ -58,8 +58,8 @@ def contenders(*, token_budget: int, peers: Sequence[str]) -> list[Contender]:
         ),
         "sft": Contender(
             name="sft",
-            what="(c) TRL's SFTTrainer, micro-batch 4, grouped by length, its own fused head",
-            run=lambda setting, case, folder: _sft(setting, case, folder, micro_batch=4),
+            what=f"(c) TRL's SFTTrainer, micro-batch {sft_micro_batch}, grouped by length, its own fused head",
+            run=lambda setting, case, folder: _sft(setting, case, folder, micro_batch=sft_micro_batch),
         ),
     }
     ours = Contender(
@@ -109,7 +109,7 @@ def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Sp
     return _timed(trainer, setting.threads)
 
 
-def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int, **options: Any) -> Spent:
+def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int) -> Spent:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -118,7 +118,7 @@ def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int, **opti
         max_length=MAX_LENGTH,
         gradient_checkpointing=False,
         completion_only_loss=case.peer_masks_prompt,
-        **{"train_sampling_strategy": "group_by_length", **options},
+        train_sampling_strategy="group_by_length",
     )
     rows = [
         {"input_ids": example.token_T.tolist(), "completion_mask": example.role_T.tolist()} for example in case.examples
