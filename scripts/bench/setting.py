@@ -1,0 +1,92 @@
+"""The setting of the training benchmark: one model and two datasets, the same bytes for every contender."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from plw.data.encoding import EncodedExample
+
+HIDDEN, LAYERS, HEADS, VOCABULARY = 256, 6, 4, 32_000
+"""Llama; the feed-forward is 688 wide."""
+MAX_LENGTH = 512
+BATCH = 32
+LEARNING_RATE = 2e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One dataset and the prompt weight it is trained at."""
+
+    name: str
+    examples: "list[EncodedExample]"
+    prompt_weight: float
+    """Ours. The peers know 0 and 1 alone and take the next: 0 for 0, 1 for the rest."""
+
+    @property
+    def peer_masks_prompt(self) -> bool:
+        """Whether the peers train at weight 0."""
+        return self.prompt_weight == 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the examples, without padding."""
+        return sum(len(example.token_T) for example in self.examples)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What all contenders share."""
+
+    model: Path
+    tokenizer: "PreTrainedTokenizerBase"
+    cases: list[Case]
+    threads: int
+
+
+def make_setting(folder: Path, *, data: Path, tokenizer: Path, examples: int, threads: int) -> Setting:
+    """Make the random model in ``folder`` and encode the data as it is and inverted.
+
+    Args:
+        folder: gets the model.
+        data: an Alpaca file.
+        tokenizer: a tokenizer of at most 32,000 tokens.
+        examples: of each case, the first of the file; of the inverted ones the first that keep a completion.
+        threads: of torch.
+    """
+    from plw.data.tokenizer import load_tokenizer
+    from plw.train.random_model import make_random_llama
+
+    loaded = load_tokenizer(tokenizer)
+    if loaded.pad_token is None:
+        # A new [PAD] would make the vocabulary 32,001.
+        loaded.pad_token = loaded.unk_token
+    model = make_random_llama(folder, loaded, hidden=HIDDEN, layers=LAYERS, heads=HEADS, vocabulary=VOCABULARY)
+    cases = [
+        Case(name="as it is", examples=_encoded(data, "none", loaded)[:examples], prompt_weight=0.1),
+        Case(name="inverted", examples=_encoded(data, "short", loaded)[:examples], prompt_weight=0.0),
+    ]
+    return Setting(model=model, tokenizer=loaded, cases=cases, threads=threads)
+
+
+def _encoded(data: Path, inversion: str, tokenizer: "PreTrainedTokenizerBase") -> "list[EncodedExample]":
+    """Examples that have a completion."""
+    import yaml
+
+    from plw.config.training import DatasetConfig, TemplateConfig
+    from plw.data.encoding import COMPLETION
+    from plw.data.prepare import prepare
+    from plw.paths import conf_folder
+
+    template = yaml.safe_load((conf_folder() / "template" / "alpaca.yaml").read_text(encoding="utf-8"))
+    prepared = prepare(
+        DatasetConfig(name="bench", path=str(data), inversion=inversion),
+        data,
+        TemplateConfig(**template),
+        tokenizer,
+        max_length=MAX_LENGTH,
+        seed=0,
+    )
+    return [example for example in prepared.encoded if (example.role_T == COMPLETION).any()]

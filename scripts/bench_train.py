@@ -1,0 +1,60 @@
+r"""Train one model on the same data with this engine and with its peers, in turn; prints JSON.
+
+python scripts/bench_train.py --data ../shared/data/alpaca/alpaca_cleaned_999.json \
+    --tokenizer ../shared/data/llama_tokenizer.model --rounds 3 --json bench.json
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+
+def main() -> None:
+    """Parse, run, print."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="an Alpaca file")
+    parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer of at most 32,000 tokens")
+    parser.add_argument("--examples", type=int, default=128, help="examples of each case")
+    parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--token-budget", type=int, default=2048, help="tokens of our micro-batches")
+    parser.add_argument("--sft-micro-batch", type=int, default=4, help="examples of TRL's micro-batches")
+    parser.add_argument("--peers", nargs="*", default=["trainer", "grouped", "sft"], help="whom to compare with")
+    parser.add_argument("--json", type=Path, default=None, help="also write the result here")
+    options = parser.parse_args()
+    from bench.contenders import contenders
+    from bench.rounds import compare
+    from bench.setting import make_setting
+
+    from plw.errors import UserError
+    from plw.files import write_json_atomic
+
+    # The peers' own deprecation notices.
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory(prefix="plw-bench-") as place:
+        folder = Path(place)
+        try:
+            setting = make_setting(
+                folder / "model",
+                data=options.data,
+                tokenizer=options.tokenizer,
+                examples=options.examples,
+                threads=options.threads,
+            )
+        except UserError as error:
+            sys.exit(f"error: {error}")
+        rivals = contenders(
+            token_budget=options.token_budget, sft_micro_batch=options.sft_micro_batch, peers=options.peers
+        )
+        result = compare(setting, rivals, folder, rounds=options.rounds)
+    print(json.dumps(result, indent=2))
+    if options.json is not None:
+        write_json_atomic(options.json, result)
+
+
+if __name__ == "__main__":
+    main()

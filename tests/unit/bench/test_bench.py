@@ -1,0 +1,46 @@
+"""The benchmark scripts run as they are documented, on a small case."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+def run(*arguments: str) -> dict[str, object]:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
+
+
+def test_memory_of_a_small_step() -> None:
+    sizes = ["--tokens", "2048", "--hidden", "16", "--vocab", "16384", "--threads", "1"]
+    result = run("scripts/bench_memory.py", *sizes)
+    assert result["logits_mib"] == 128
+    fused, full = result["fused"], result["full"]
+    assert isinstance(fused, dict)
+    assert isinstance(full, dict)
+    assert abs(fused["loss"] - full["loss"]) < 1e-4 * full["loss"]
+    # One chunk of 64 MiB against several tensors of 128.
+    assert fused["peak_mib"] < 150 < 250 < full["peak_mib"]
+
+
+def test_contenders_train_on_the_same_examples(shared_data: Path, tmp_path: Path) -> None:
+    files = ["--data", str(shared_data / "alpaca/alpaca_cleaned_999.json")]
+    files += ["--tokenizer", str(shared_data / "llama_tokenizer.model"), "--json", str(tmp_path / "out.json")]
+    few = ["--examples", "2", "--rounds", "1", "--threads", "1", "--peers", "trainer"]
+    result = run("scripts/bench_train.py", *files, *few)
+    assert json.loads((tmp_path / "out.json").read_text()) == result
+    cases = result["cases"]
+    assert isinstance(cases, list)
+    assert [(case["case"], case["prompt_weight"], case["peers_prompt_weight"]) for case in cases] == [
+        ("as it is", 0.1, 1),
+        ("inverted", 0.0, 0),
+    ]
+    for case in cases:
+        assert case["examples"] == 2
+        assert set(case["results"]) == {"plw", "trainer"}
+        assert case["results"]["plw"]["times_ours"] == 1
+        assert all(entry["median_seconds"] > 0 for entry in case["results"].values())
