@@ -23,6 +23,9 @@ from plw.pipeline import CellOutcome, run_cell
 Report = Callable[[str, str, int, int, str], None]
 """Called with the cell's label, the stage, the units done and in all, and a note."""
 
+MOST_WORKERS = 8
+"""On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
+
 _report: Report | None = None
 
 
@@ -133,8 +136,8 @@ def visible_gpus() -> list[str]:
 
 
 def worker_count(config: CellConfig) -> int:
-    """Workers for this machine: as configured, else one a GPU, else one a core divided by the threads of each."""
+    """Workers for this machine: as configured, else one a GPU, else as many as there are cores for, at most 8."""
     if config.execution.workers is not None:
         return config.execution.workers
     gpus = visible_gpus() if config.execution.device != "cpu" else []
-    return len(gpus) or max(1, len(os.sched_getaffinity(0)) // config.execution.threads)
+    return len(gpus) or max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // config.execution.threads))

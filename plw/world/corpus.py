@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from plw.world.facts import CITY_VALUES, City, Myth, Person, Tool, World
-from plw.world.language import DIRECTIONS
+from plw.world.language import DIRECTIONS, RARITY
 from plw.world.phrases import (
     MEETING,
     MYTH_ANSWERS,
@@ -80,7 +80,7 @@ class Corpus:
     def _translation(self, rng: random.Random) -> str:
         languages = self._world.languages
         source, target = rng.choices(DIRECTIONS, DIRECTION_WEIGHTS)[0]
-        meanings = languages.sentence(rng)
+        meanings = languages.sentence(rng, RARITY)
         return f"{source} phrase: {languages.say(source, meanings)}\n{target} phrase: {languages.say(target, meanings)}"
 
     def _reading(self, rng: random.Random) -> str:

@@ -92,7 +92,7 @@ def pretrain(folder: Path, name: str) -> None:
         schedule.step()
         optimizer.zero_grad()
         if (step + 1) % REPORT_STEPS == 0 or step + 1 == plan["steps"]:
-            sys.stdout.write(f"step {step + 1} {loss.item():.4f}\n")
+            sys.stdout.write(f"step {step + 1} {loss.item():.2f}\n")
             sys.stdout.flush()
     target = folder / "models" / name
     model.eval()  # type: ignore[no-untyped-call]

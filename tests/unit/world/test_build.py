@@ -1,5 +1,6 @@
 """Building promises: whole or absent, found again at once, the same weights for the same config."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -85,6 +86,17 @@ def test_a_folder_without_its_record_is_made_again(tmp_path: Path, tiny_config: 
 
 
 @pytest.mark.usefixtures("untrained")
+def test_what_a_killed_builder_left_is_removed_in_time(tmp_path: Path, tiny_config: WorldConfig) -> None:
+    name = folder(tiny_config, tmp_path).name
+    old, young = tmp_path / f".{name}.old", tmp_path / f".{name}.young"
+    for path in (old, young):
+        path.mkdir()
+    os.utime(old, (0, 0))
+    build(tiny_config, tmp_path)
+    assert (old.exists(), young.exists()) == (False, True)
+
+
+@pytest.mark.usefixtures("untrained")
 def test_a_folder_of_another_world_is_refused(tmp_path: Path, tiny_config: WorldConfig) -> None:
     path = build(tiny_config, tmp_path)
     record = read_json(path / "world.json")
@@ -129,13 +141,14 @@ def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
-    from plw.world.builder import _write_pretraining, _write_tokenizer
+    from plw.world.builder import make_tokenizer, write_pretraining
 
     hashes = []
     for name in ("one", "two"):
         work = tmp_path / name
-        work.mkdir()
-        _write_pretraining(work, tiny_world, tiny_config, _write_tokenizer(work, tiny_world, tiny_config))
+        tokenizer = make_tokenizer(tiny_world, tiny_config)
+        tokenizer.save_pretrained(work / "tokenizer")
+        write_pretraining(work, tiny_world, tiny_config, tokenizer)
         pretrain(work, "deep")
         hashes.append((sha256_file(work / "rows.npy"), sha256_file(work / "models" / "deep" / "model.safetensors")))
     assert hashes[0] == hashes[1]
