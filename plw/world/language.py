@@ -10,7 +10,7 @@ LANGUAGES = ("Avin", "Belo", "Cadu")
 DIRECTIONS = tuple((source, target) for source in LANGUAGES for target in LANGUAGES if source != target)
 CLASSES = {"noun": 18, "quality": 9, "deed": 9}
 """Word class -> number of words in it. Nouns and qualities can stand in two places, so that word order matters."""
-RARITY = 1.0
+RARITY = 1.4
 """Exponent of the power law by which words get rarer within their class, so that translation is not perfect."""
 PATTERNS = (
     ("noun", "quality", "deed", "noun"),
