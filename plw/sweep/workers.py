@@ -26,6 +26,8 @@ Report = Callable[[str, str, int, int, str], None]
 MOST_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
 
+LISTENER_PATIENCE_S = 5.0
+
 _report: Report | None = None
 
 
@@ -88,7 +90,9 @@ def _run_until_broken(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         events.put(None)
-        listener.join()
+        # A worker that was killed while it wrote may have left the queue locked for good.
+        events.cancel_join_thread()
+        listener.join(timeout=LISTENER_PATIENCE_S)
 
 
 def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, parent: int) -> None:
