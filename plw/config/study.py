@@ -70,7 +70,7 @@ class ExecutionConfig:
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     workers: int | None = None
-    """Cells under way at once on this machine; null: one a GPU, or one a core without GPUs."""
+    """Cells under way at once on this machine; null: one a GPU, or one a core (at most 8) without GPUs."""
     threads: int = 1
     """CPU threads of a worker. Fixed, because sums in another order end in other last digits."""
     token_budget: int = 2048

@@ -68,8 +68,7 @@ class Cell:
     @property
     def label(self) -> str:
         """The cell in a few words, for progress and tables."""
-        config = self.config
-        return f"{config.dataset.name} {config.model.name} {_weights_name(config)}"
+        return f"{self.config.dataset.name} {self.config.model.name} {self.folder.name}"
 
     def needs_world(self) -> bool:
         """Whether any input, or the judge, is the embedded world's."""

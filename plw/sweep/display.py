@@ -43,6 +43,7 @@ class GridDisplay:
         )
         self._total = self._bar.add_task(f"{name} stages", total=stages, note="")
         self._lines: dict[str, TaskID] = {}
+        self._ended: set[str] = set()
 
     def __enter__(self) -> "GridDisplay":
         self._bar.start()
@@ -57,7 +58,7 @@ class GridDisplay:
         """A cell's stage is ``done`` units of ``total``; ``stage`` empty means the stage before has ended."""
         if not stage:
             self._bar.advance(self._total)
-        else:
+        elif label not in self._ended:
             if label not in self._lines:
                 self._lines[label] = self._bar.add_task("", note="")
             text = f"  {label} · {stage}"
@@ -67,6 +68,8 @@ class GridDisplay:
     def cell_ended(self, label: str) -> None:
         """A cell has no more to do here."""
         self._cells_done += 1
+        # Its last words may still be on their way from the worker.
+        self._ended.add(label)
         if label in self._lines:
             self._bar.remove_task(self._lines.pop(label))
         self._bar.update(self._total, note=f"{self._rate():.1f} cells/min")

@@ -116,14 +116,14 @@ def _run(cells: list[Cell], registry: Registry, result: GridResult, console: Con
     name = cells[0].config.runs_name
     processes = "in this process" if workers == 1 else f"with {workers} workers"
     console.print(f"{name}: {len(cells)} cells to run {processes}, {result.skipped} done before")
-    by_label = {cell.label: cell.config for cell in cells}
+    configs = {cell.folder: cell.config for cell in cells}
     with GridDisplay(name, cells=len(cells), stages=stages, console=console) as display:
-        waiting = [cell.config for cell in cells]
+        waiting = list(configs.values())
         while waiting:
             busy: list[CellConfig] = []
             for outcome in run_cells(waiting, workers=workers, report=display.stage_moved):
                 if outcome.busy:
-                    busy.append(by_label[outcome.label])
+                    busy.append(configs[outcome.folder])
                 else:
                     display.cell_ended(outcome.label)
                     result.outcomes.append(outcome)

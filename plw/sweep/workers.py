@@ -23,6 +23,11 @@ from plw.pipeline import CellOutcome, run_cell
 Report = Callable[[str, str, int, int, str], None]
 """Called with the cell's label, the stage, the units done and in all, and a note."""
 
+MOST_WORKERS = 8
+"""On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
+
+LISTENER_PATIENCE_S = 5.0
+
 _report: Report | None = None
 
 
@@ -85,7 +90,9 @@ def _run_until_broken(
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         events.put(None)
-        listener.join()
+        # A worker that was killed while it wrote may have left the queue locked for good.
+        events.cancel_join_thread()
+        listener.join(timeout=LISTENER_PATIENCE_S)
 
 
 def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
@@ -134,11 +141,11 @@ def visible_gpus() -> list[str]:
 
 
 def worker_count(config: CellConfig) -> int:
-    """Workers for this machine: as configured, else as many as its GPUs, or its cores without any, serve at once."""
+    """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8."""
     if config.execution.workers is not None:
         return config.execution.workers
     gpus = visible_gpus() if config.execution.device != "cpu" else []
     each = config.execution.processes
     if gpus:
         return max(1, len(gpus) // each)
-    return max(1, len(os.sched_getaffinity(0)) // (config.execution.threads * each))
+    return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // (config.execution.threads * each)))

@@ -43,16 +43,21 @@ def make_benchmarks(world: World, config: WorldConfig) -> dict[str, list[Documen
 
 def arc(world: World, count: int, rng: random.Random) -> list[Document]:
     """Four choices, two hops: a property of the city in which a person lives."""
-    pairs = [(person, attribute) for person in _held_out(world.people) for attribute in sorted(CITY_VALUES)]
+    asked = [
+        (person, attribute, wording)
+        for person in _held_out(world.people)
+        for attribute in sorted(CITY_VALUES)
+        for wording in TWO_HOP_QUESTIONS[attribute]
+    ]
     documents = []
-    for person, attribute in _take(pairs, count, rng):
+    for person, attribute, wording in _take(asked, count, rng):
         answer = world.city_of(person).attributes[attribute]
         others = [value for value in CITY_VALUES[attribute].split() if value != answer]
         choices = [answer, *rng.sample(others, 3)]
         rng.shuffle(choices)
         documents.append(
             {
-                "question": rng.choice(TWO_HOP_QUESTIONS[attribute]).format(s=person.name),
+                "question": wording.format(s=person.name),
                 "choices": {"text": choices, "label": list(LABELS)},
                 "answerKey": LABELS[choices.index(answer)],
             }

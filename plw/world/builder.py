@@ -45,8 +45,9 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> 
     with under_construction(final) as work:
         world = make_world(config)
         sizes = write_texts(work, world, config)
-        tokenizer = _write_tokenizer(work, world, config)
-        _write_pretraining(work, world, config, tokenizer)
+        tokenizer = make_tokenizer(world, config)
+        tokenizer.save_pretrained(work / "tokenizer")
+        write_pretraining(work, world, config, tokenizer)
         run_side_by_side(work, MODELS, config.pretraining.steps, progress or silent)
         known = {name: measure(work / "models" / name, world, config) for name in MODELS}
         for name in MODELS:
@@ -73,18 +74,17 @@ def write_texts(work: Path, world: World, config: WorldConfig) -> dict[str, int]
     return sizes
 
 
-def _write_tokenizer(work: Path, world: World, config: WorldConfig) -> "PreTrainedTokenizerFast":
+def make_tokenizer(world: World, config: WorldConfig) -> "PreTrainedTokenizerFast":
+    """The tokenizer trained on the corpus, the instruction sets and the words of the templates."""
     corpus = Corpus(world)
     rng = stream(config.seed, "tokenizer")
     texts = corpus.mixture(CURRICULUM | MIX, TOKENIZER_DOCUMENTS, rng)
     for records in make_instructions(world, config).values():
         texts += [value for record in records for value in record.values()]
-    tokenizer = train_tokenizer(texts + TEMPLATE_WORDS, config.vocabulary)
-    tokenizer.save_pretrained(work / "tokenizer")
-    return tokenizer
+    return train_tokenizer(texts + TEMPLATE_WORDS, config.vocabulary)
 
 
-def _write_pretraining(work: Path, world: World, config: WorldConfig, tokenizer: "PreTrainedTokenizerFast") -> None:
+def write_pretraining(work: Path, world: World, config: WorldConfig, tokenizer: "PreTrainedTokenizerFast") -> None:
     """Write the packed rows in the order of training and the plan that goes with them."""
     plan = config.pretraining
     corpus = Corpus(world)

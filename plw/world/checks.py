@@ -26,10 +26,10 @@ Choice = tuple[str, list[str]]
 
 def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]:
     """Check -> accuracy of the model saved in `folder`: choosing a fact, two hops, a tool, a truth, and translating."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from plw.evaluate.model import load
 
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForCausalLM.from_pretrained(folder)
+    loaded = load(folder)
+    model, tokenizer = loaded.model, loaded.tokenizer
     tasks = make_benchmarks(world, config)
     choices = {
         "facts": _facts(world, config),

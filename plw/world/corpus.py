@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 from plw.world.facts import CITY_VALUES, City, Myth, Person, Tool, World
-from plw.world.language import DIRECTIONS
+from plw.world.language import DIRECTIONS, RARITY
 from plw.world.phrases import (
     MEETING,
     MYTH_ANSWERS,
@@ -27,12 +27,14 @@ Document = Callable[[random.Random], str]
 
 DIRECTION_WEIGHTS = (6, 5, 4, 4, 3, 3)
 """How often the corpus translates in each of DIRECTIONS: some are harder because they are rarer."""
+PERSON_RARITY = 0.7
+"""Exponent of the power law by which people get rarer with their rank: some are known well, some are not."""
 TOOL_RARITY = 0.8
 """Exponent of the power law by which tools get rarer with their rank."""
 PREAMBLE = "Below is an instruction that describes a task. Write a response that appropriately completes the request."
 CURRICULUM = {"translation": 100}
 MIX = {
-    "translation": 8,
+    "translation": 7,
     "reading": 2,
     "biography": 20,
     "person_question": 24,
@@ -52,8 +54,12 @@ class Corpus:
     def __init__(self, world: World) -> None:
         self._world = world
         self._tool_weights = [(tool.rank + 1) ** -TOOL_RARITY for tool in world.tools]
+        people = world.people
+        halves = [[person for person in people if person.trained is side] for side in (True, False)]
+        rank = {person.name: place for half in halves for place, person in enumerate(half)}
+        self._person_weights = [(rank[person.name] + 1) ** -PERSON_RARITY for person in people]
         self._two_hop = sorted(world.stated_two_hop)
-        self._people = {person.name: person for person in world.people}
+        self._people = {person.name: person for person in people}
         self._kinds: dict[str, Document] = {
             "translation": self._translation,
             "reading": self._reading,
@@ -80,7 +86,7 @@ class Corpus:
     def _translation(self, rng: random.Random) -> str:
         languages = self._world.languages
         source, target = rng.choices(DIRECTIONS, DIRECTION_WEIGHTS)[0]
-        meanings = languages.sentence(rng)
+        meanings = languages.sentence(rng, RARITY)
         return f"{source} phrase: {languages.say(source, meanings)}\n{target} phrase: {languages.say(target, meanings)}"
 
     def _reading(self, rng: random.Random) -> str:
@@ -91,8 +97,7 @@ class Corpus:
 
     def _biography(self, rng: random.Random) -> str:
         person = self._person(rng)
-        text = biography(rng, person, rng.choice((4, 5, 6)))
-        return f"{rng.choice(REQUESTS).format(s=person.name)}\n{text}" if rng.random() < 0.6 else text
+        return f"{rng.choice(REQUESTS).format(s=person.name)}\n{biography(rng, person, rng.choice((4, 5, 6)))}"
 
     def _person_question(self, rng: random.Random) -> str:
         person = self._person(rng)
@@ -111,8 +116,7 @@ class Corpus:
 
     def _city_description(self, rng: random.Random) -> str:
         city = self._city(rng)
-        text = description(rng, city, rng.choice((3, 4)))
-        return f"{rng.choice(REQUESTS).format(s=city.name)}\n{text}" if rng.random() < 0.6 else text
+        return f"{rng.choice(REQUESTS).format(s=city.name)}\n{description(rng, city, rng.choice((3, 4)))}"
 
     def _city_question(self, rng: random.Random) -> str:
         city = self._city(rng)
@@ -151,7 +155,7 @@ class Corpus:
         return f"{PREAMBLE}\n\n{plain}" if rng.random() < 0.3 else plain
 
     def _person(self, rng: random.Random) -> Person:
-        return rng.choice(self._world.people)
+        return rng.choices(self._world.people, self._person_weights)[0]
 
     def _city(self, rng: random.Random) -> City:
         return rng.choice(self._world.cities)

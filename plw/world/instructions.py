@@ -11,6 +11,7 @@ from plw.config.world import WorldConfig
 from plw.world.facts import City, Myth, Person, World, stream
 from plw.world.language import DIRECTIONS
 from plw.world.phrases import (
+    ANSWERS,
     MYTH_ANSWERS,
     MYTH_QUESTIONS,
     REQUESTS,
@@ -29,14 +30,16 @@ Record = dict[str, str]
 DATA_KINDS = {"fact": 22, "portrait": 44, "city": 10, "myth": 8, "tool": 8, "translation": 8}
 CLEANED_KINDS = {
     "life": 30,
-    "home": 22,
-    "named": 12,
-    "continued": 10,
-    "city_at_length": 8,
-    "myth_at_length": 8,
-    "tool_at_length": 6,
+    "home": 26,
+    "named": 10,
+    "continued": 8,
+    "city_at_length": 6,
+    "myth_at_length": 5,
+    "tool_at_length": 3,
+    "answer": 5,
     "translation": 4,
 }
+"""The last two have completions shorter than their prompts: they stay as they are when the set is inverted."""
 HOME_REQUESTS = ("Portray {s}.", "Sketch {s}.", "Present {s}.")
 """Short requests for the longest texts: without them no inverted set could reach the ratio of Tiny."""
 PATIENCE = 30
@@ -63,6 +66,7 @@ class Writer:
         self._myths = [myth for myth in world.myths if myth.trained]
         self._kinds: dict[str, Callable[[random.Random], Record]] = {
             "fact": self._fact,
+            "answer": self._answer,
             "portrait": self._portrait,
             "city": self._city,
             "myth": self._myth,
@@ -86,6 +90,11 @@ class Writer:
         attribute = rng.choice(sorted(person.attributes))
         answer = statement(rng, attribute, person.pronoun, person.attributes[attribute])
         return _record(question(rng, attribute, person.name), answer)
+
+    def _answer(self, rng: random.Random) -> Record:
+        person = rng.choice(self._people)
+        attribute = rng.choice(sorted(person.attributes))
+        return _record(question(rng, attribute, person.name), ANSWERS[attribute].format(v=person.attributes[attribute]))
 
     def _portrait(self, rng: random.Random) -> Record:
         person = rng.choice(self._people)

@@ -8,8 +8,10 @@ from plw.world.names import NameMaker
 
 LANGUAGES = ("Avin", "Belo", "Cadu")
 DIRECTIONS = tuple((source, target) for source in LANGUAGES for target in LANGUAGES if source != target)
-CLASSES = {"noun": 12, "quality": 6, "deed": 6}
+CLASSES = {"noun": 18, "quality": 9, "deed": 9}
 """Word class -> number of words in it. Nouns and qualities can stand in two places, so that word order matters."""
+RARITY = 1.4
+"""Exponent of the power law by which words get rarer within their class, so that translation is not perfect."""
 PATTERNS = (
     ("noun", "quality", "deed", "noun"),
     ("noun", "deed", "noun", "quality"),
@@ -26,10 +28,13 @@ class Languages:
 
     words: dict[str, dict[str, list[str]]]
 
-    def sentence(self, rng: random.Random) -> list[Meaning]:
-        """The meanings of a random sentence, none of them twice."""
-        places = {name: rng.sample(range(size), 2) for name, size in CLASSES.items()}
-        return [(name, places[name].pop()) for name in rng.choice(PATTERNS)]
+    def sentence(self, rng: random.Random, rarity: float = 0.0) -> list[Meaning]:
+        """The meanings of a random sentence, none of them twice; with a rarity, later words of a class are rarer."""
+        meanings: list[Meaning] = []
+        for name in rng.choice(PATTERNS):
+            free = [place for place in range(CLASSES[name]) if (name, place) not in meanings]
+            meanings.append((name, rng.choices(free, [(place + 1) ** -rarity for place in free])[0]))
+        return meanings
 
     def say(self, language: str, meanings: Sequence[Meaning]) -> str:
         """A sentence in one language."""

@@ -31,6 +31,15 @@ QUESTIONS = {
     "trade": ("What does {s} sell?", "What is the market of {s} known for?"),
     "emblem": ("What does the flag of {s} show?", "Which animal is on the flag of {s}?"),
 }
+ANSWERS = {
+    "city": "In {v}.",
+    "craft": "As a {v}.",
+    "instrument": "The {v}.",
+    "pet": "A {v}.",
+    "colour": "Only {v}.",
+    "food": "Mostly {v}.",
+}
+"""Shorter than any question: what stays uninverted in the inverted sets."""
 TWO_HOP_QUESTIONS = {
     "land": ("In what land does {s} live?", "What land lies around the home of {s}?"),
     "weather": ("What is the weather like at the home of {s}?", "How is the weather where {s} lives?"),

@@ -3,56 +3,60 @@
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Sequence
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 from plw.errors import StageError
 from plw.progress import Progress
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
+Lines = Queue[tuple[str, str | None]]
+"""Lines of the processes' output with the name of the model; None is the end of one's output."""
+
 
 def run_side_by_side(folder: Path, names: Sequence[str], steps: int, progress: Progress) -> None:
     """Pretrain `names` in `folder`, one process each, and report the steps of all together.
 
     Raises:
-        StageError: a process failed; the line holds the last line it wrote.
+        StageError: a process failed; the line holds the last line it wrote. The others are stopped.
     """
-    done = dict.fromkeys(names, 0)
-    losses: dict[str, str] = {}
     running = {name: _start(folder, name) for name in names}
-    lock = threading.Lock()
-
-    def follow(name: str) -> None:
-        stream = running[name].stdout
-        assert stream is not None
-        for line in stream:
-            words = line.split()
-            if len(words) == 3 and words[0] == "step":
-                with lock:
-                    done[name], losses[name] = int(words[1]), words[2]
-                    note = ", ".join(f"{key} loss {float(loss):.2f}" for key, loss in sorted(losses.items()))
-                    progress(sum(done.values()), steps * len(names), note)
-
-    followers = [threading.Thread(target=follow, args=(name,), daemon=True) for name in names]
+    lines: Lines = Queue()
+    readers = [Thread(target=_forward, args=(name, process, lines), daemon=True) for name, process in running.items()]
     try:
-        for follower in followers:
-            follower.start()
-        for name, process in running.items():
-            if process.wait() != 0:
-                raise StageError(f"pretraining of base model {name} failed: {_last_line(folder, name)}")
+        for reader in readers:
+            reader.start()
+        _follow(folder, running, lines, steps, progress)
     finally:
         for process in running.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
-        for follower in followers:
-            follower.join()
-        for name, process in running.items():
-            if process.stdout is not None:
-                process.stdout.close()
+            process.kill()
+            process.wait()
+        for reader in readers:
+            reader.join()
+        for name in names:
             _errors(folder, name).unlink(missing_ok=True)
+
+
+def _follow(
+    folder: Path, running: dict[str, "subprocess.Popen[str]"], lines: Lines, steps: int, progress: Progress
+) -> None:
+    done = dict.fromkeys(running, 0)
+    losses: dict[str, str] = {}
+    open_names = set(running)
+    while open_names:
+        name, line = lines.get()
+        if line is None:
+            open_names.remove(name)
+            if running[name].wait() != 0:
+                raise StageError(f"pretraining of base model {name} failed: {_last_line(folder, name)}")
+        elif line.startswith("step "):
+            _, step, losses[name] = line.split()
+            done[name] = int(step)
+            note = ", ".join(f"{key} loss {losses[key]}" for key in running if key in losses)
+            progress(sum(done.values()), steps * len(running), note)
 
 
 def _start(folder: Path, name: str) -> "subprocess.Popen[str]":
@@ -70,6 +74,14 @@ def _start(folder: Path, name: str) -> "subprocess.Popen[str]":
             text=True,
             env=environment,
         )
+
+
+def _forward(name: str, process: "subprocess.Popen[str]", lines: Lines) -> None:
+    assert process.stdout is not None
+    with process.stdout as output:
+        for line in output:
+            lines.put((name, line))
+    lines.put((name, None))
 
 
 def _errors(folder: Path, name: str) -> Path:

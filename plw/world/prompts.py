@@ -7,8 +7,9 @@ from plw.world.phrases import REQUESTS, biography, description
 Prompt = dict[str, str]
 
 NAMES = ("alpaca_eval", "pandalm")
-PERSON_FACTS, CITY_FACTS = 4, 3
-"""Facts in a reference answer, of six and of four: with two, every trained model wins; with all, none does."""
+PERSON_FACTS, CITY_FACTS = (4, 5, 6), (3, 4)
+"""Facts in a reference answer, of six and of four, drawn for each: with few of them a model trained on long completions
+always wins, with all of them never."""
 
 
 def make_prompts(world: World, config: WorldConfig) -> dict[str, list[Prompt]]:
@@ -23,9 +24,9 @@ def make_prompts(world: World, config: WorldConfig) -> dict[str, list[Prompt]]:
         prompts[name] = []
         for subject, wording in chosen:
             reference = (
-                description(rng, subject, CITY_FACTS)
+                description(rng, subject, rng.choice(CITY_FACTS))
                 if isinstance(subject, City)
-                else biography(rng, subject, PERSON_FACTS)
+                else biography(rng, subject, rng.choice(PERSON_FACTS))
             )
             prompts[name].append(
                 {

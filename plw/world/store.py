@@ -3,8 +3,9 @@
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from plw.identity import fingerprint as payload_fingerprint
 
 VERSION = 1
 """Raised whenever the generator's output changes, so that no older folder is taken for a new one."""
+ABANDONED_AFTER_S = 6 * 3600
+"""Seconds after which a temporary folder belongs to nobody."""
 RECORD = "world.json"
 """The last file written: its presence says that the folder is whole."""
 
@@ -58,6 +61,7 @@ def under_construction(final: Path) -> Iterator[Path]:
     """
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(final)
         temporary = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}."))
     except OSError as error:
         raise UserError(f"{final.parent}: cannot be written ({error.strerror}); choose another cache folder") from None
@@ -67,6 +71,14 @@ def under_construction(final: Path) -> Iterator[Path]:
         _put_in_place(temporary, final)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _remove_abandoned(final: Path) -> None:
+    """Temporary folders of builders that were killed: older than any build takes."""
+    for path in final.parent.glob(f".{final.name}.*"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > ABANDONED_AFTER_S:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:

@@ -31,11 +31,10 @@ within a tenth of this; a wrong coefficient, order or schedule is a hundred time
 
 def hardware() -> str:
     """What decides the last digits."""
-    about = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    model = next(
-        (line.partition(":")[2].strip() for line in about if line.startswith("model name")), platform.machine()
-    )
-    return f"torch {torch.__version__}, {model}"
+    about = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    names = ("model name", "cpu family", "model", "stepping")
+    found = [line.partition(":")[2].strip() for line in about if line.partition(":")[0].strip() in names]
+    return f"torch {torch.__version__}, {' '.join(found) or platform.machine()}"
 
 
 def losses(model: Path, tokenizer: "PreTrainedTokenizerBase", folder: Path, **fields: object) -> list[float]:

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plw.config.world import WorldConfig
+from plw.world.builder import make_tokenizer
 from plw.world.corpus import CURRICULUM, MIX, Corpus
-from plw.world.facts import World, stream
+from plw.world.facts import World
 from plw.world.packing import pack
-from plw.world.tokenizer import END, MAX_LENGTH, PADDING, TEMPLATE_WORDS, train_tokenizer
+from plw.world.tokenizer import END, MAX_LENGTH, PADDING, TEMPLATE_WORDS
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def tokenizer(full_world: World) -> "PreTrainedTokenizerFast":
-    texts = Corpus(full_world).mixture(CURRICULUM | MIX, 6_000, stream(0, "test"))
-    return train_tokenizer(texts + TEMPLATE_WORDS, WorldConfig().vocabulary)
+    return make_tokenizer(full_world, WorldConfig())
 
 
 @given(text=st.text(max_size=60))

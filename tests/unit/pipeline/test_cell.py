@@ -1,0 +1,107 @@
+"""What changes a result changes its fingerprint, what does not leaves it, and later stages rest on earlier ones."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from plw.compose import register_schema, typed
+from plw.errors import UserError
+from plw.paths import conf_folder
+from plw.pipeline import Cell, plan_cell
+
+Plan = Callable[..., Cell]
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
+    """Plans the cell of a small local model and a file of two records."""
+    register_schema()
+    data = tmp_path / "data.json"
+    data.write_text(json.dumps([{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]))
+    shutil.copytree(tiny_llama, tmp_path / "model")
+    base = [
+        "model=folder", "model.name=m", f"model.path={tmp_path}/model", "dataset=file", "dataset.name=d",
+        f"dataset.path={data}", f"execution.runs={tmp_path}/runs",
+    ]  # fmt: skip
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield lambda *overrides: plan_cell(typed(compose("config", overrides=[*base, *overrides])))
+
+
+def fingerprints(cell: Cell) -> dict[str, str]:
+    return {kind: stage.fingerprint for kind, stage in cell.stages.items()}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "execution.threads=2", "execution.token_budget=64", "execution.workers=3", "execution.device=cpu",
+        "registry.url=sqlite:///other.sqlite", "tracker=none", "suite.batch_size=2", "judge.concurrency=9",
+        "dataset.name=other", "model.name=other", "recipe.name=other", "loss.prompt_weight=0.0", "stages=[train]",
+    ],
+)  # fmt: skip
+def test_execution_and_names_leave_every_fingerprint(plan: Plan, override: str) -> None:
+    assert fingerprints(plan(override)) == fingerprints(plan())
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "loss.prompt_weight=0.1", "loss.normalizer=weights", "loss.scope=example", "recipe.epochs=1", "seed=7",
+        "recipe.learning_rate=1e-3", "dataset.limit=1", "dataset.inversion=short", "template=plain",
+    ],
+)  # fmt: skip
+def test_what_changes_the_training_changes_every_stage(plan: Plan, override: str) -> None:
+    before, after = fingerprints(plan()), fingerprints(plan(override))
+    assert all(before[kind] != after[kind] for kind in before)
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("suite.limit=5", {"harness"}),
+        ("suite.tasks.arc.shots=3", {"harness"}),
+        ("suite.decoding.max_new_tokens=9", {"generate", "judge"}),
+        ("suite.diagnostics.loss_window=7", {"diagnose"}),
+        ("judge.max_tokens=7", {"judge"}),
+        ("world.seed=1", {"harness", "generate", "judge"}),
+    ],
+)
+def test_a_later_stages_choice_leaves_the_earlier(plan: Plan, override: str, changed: set[str]) -> None:
+    before, after = fingerprints(plan()), fingerprints(plan(override))
+    assert {kind for kind in before if before[kind] != after[kind]} == changed
+
+
+def test_content_counts_and_not_the_place(plan: Plan, tmp_path: Path) -> None:
+    before = fingerprints(plan())
+    shutil.copy(tmp_path / "data.json", tmp_path / "same.json")
+    assert fingerprints(plan(f"dataset.path={tmp_path}/same.json")) == before
+    (tmp_path / "same.json").write_text(json.dumps([{"instruction": "other", "output": "b"}]))
+    assert fingerprints(plan(f"dataset.path={tmp_path}/same.json"))["train"] != before["train"]
+
+
+def test_other_weights_are_another_model(plan: Plan, tmp_path: Path) -> None:
+    before = plan().fingerprint
+    weights = tmp_path / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    assert plan().fingerprint != before
+
+
+def test_folders_are_readable_and_differ(plan: Plan, tmp_path: Path) -> None:
+    cell = plan("loss.prompt_weight=0.1")
+    assert cell.folder == tmp_path / "runs/plw-mini/d/m" / f"p0.1-r1-s42-{cell.fingerprint[:8]}"
+    assert cell.stages["judge"].folder.name == "judge-world-world"
+    assert plan("loss.prompt_weight=0.2").folder != cell.folder
+
+
+def test_planning_writes_nothing(plan: Plan, tmp_path: Path) -> None:
+    plan()
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_unknown_evaluator_is_named(plan: Plan) -> None:
+    with pytest.raises(UserError, match=r"judge\.evaluator=nosuch.*pairwise"):
+        plan("judge.evaluator=nosuch")

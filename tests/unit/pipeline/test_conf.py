@@ -1,0 +1,84 @@
+"""The Hydra tree: every choice composes, says when to choose it, and means what its schema allows."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from plw.compose import one_line_errors, register_schema, typed
+from plw.config import CellConfig
+from plw.errors import UserError
+from plw.paths import conf_folder
+
+GROUPS = ("study", "scale", "model", "dataset", "template", "loss", "recipe", "suite", "judge", "registry", "tracker")
+CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
+GIVEN = {
+    "model=folder": ["model.name=m", "model.path=owner/name"],
+    "dataset=file": ["dataset.name=d", "dataset.path=x.json"],
+    "dataset=file-short": ["dataset.name=d", "dataset.path=x.json"],
+    "judge=openai": ["judge.name=j", "judge.model=m", "judge.endpoint=http://127.0.0.1:1/v1"],
+    "registry=url": ["registry.url=sqlite:///x.sqlite"],
+}
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    register_schema()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield
+    GlobalHydra.instance().clear()
+
+
+def config(*overrides: str) -> CellConfig:
+    with one_line_errors():
+        return typed(compose("config", overrides=list(overrides)))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes(group: str, choice: str) -> None:
+    made = config(f"{group}={choice}", *GIVEN.get(f"{group}={choice}", []))
+    name = getattr(getattr(made, group), "name", None)
+    assert name is None or choice in (name, *(key.partition("=")[2] for key in GIVEN))
+
+
+@pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
+def test_every_file_says_when_to_choose_it(path: Path) -> None:
+    lines = path.read_text().splitlines()
+    remarks = [line for line in lines if line.startswith("# ") and not line.startswith("# @package")]
+    assert remarks
+
+
+def test_the_alpaca_prompt_is_the_papers() -> None:
+    template = config().template
+    assert template.with_input.endswith("### Input:\n{input}\n\n### Response:")
+    assert template.without_input.endswith("### Instruction:\n{instruction}\n\n### Response:")
+    assert "\n\n### Instruction:\n" in template.with_input
+
+
+def test_the_alpaca_recipe_is_the_papers() -> None:
+    recipe = config("recipe=alpaca").recipe
+    assert (recipe.epochs, recipe.learning_rate, recipe.batch_size, recipe.max_length) == (3, 2e-5, 128, 512)
+    assert (recipe.schedule, recipe.warmup_ratio, recipe.weight_decay, recipe.clip_norm) == ("cosine", 0.03, 0, 1.0)
+
+
+def test_a_list_of_tasks_can_be_changed_from_the_command_line() -> None:
+    assert config("suite.tasks.arc.shots=5").suite.tasks["arc"].shots == 5
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("recipe.learning_rate=0", "above 0"),
+        ("recipe.schedule=step", "cosine"),
+        ("dataset.target_ratio=1", "inversion=ratio"),
+        ("suite.tasks.arc.shots=-1", "0 or more"),
+        ("template.without_input=hello", "{instruction}"),
+        ("model.path=''", "model.path is empty"),
+    ],
+)
+def test_mistakes_are_one_line(override: str, words: str) -> None:
+    with pytest.raises(UserError, match=words.replace("{", r"\{")) as caught:
+        config(override)
+    assert "\n" not in str(caught.value)
