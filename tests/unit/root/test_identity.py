@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from plw.config import DatasetConfig, RecipeConfig, identity_fields
 from plw.identity import canonical_json, field_diff, fingerprint
 
 VALUES = st.recursive(
@@ -42,3 +43,12 @@ def test_a_diff_names_the_field_and_both_values() -> None:
         "recipe.epochs: 3 -> 4",
         "seed: (absent) -> 1",
     ]
+
+
+def test_fields_added_later_leave_old_fingerprints_alone_until_they_are_used() -> None:
+    plain = identity_fields(RecipeConfig(name="r"))
+    assert "dropout" not in plain
+    assert identity_fields(RecipeConfig(name="r", dropout=None, label_smoothing=0.0)) == plain
+    assert identity_fields(RecipeConfig(name="r", label_smoothing=0.1)) == {**plain, "label_smoothing": 0.1}
+    assert identity_fields(RecipeConfig(name="r", dropout=0.0)) == {**plain, "dropout": 0.0}
+    assert identity_fields(DatasetConfig(name="d", path="p", held_out=3))["held_out"] == 3
