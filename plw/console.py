@@ -9,7 +9,7 @@ from rich.progress import Progress as Bars
 
 from plw.progress import Progress
 
-LOG_WIDTH = 140
+LOG_WIDTH = 200
 
 
 def console() -> Console:
