@@ -100,7 +100,7 @@ def start(study: Study) -> subprocess.Popen[bytes]:
 
 def workers_of(parent: int) -> list[int]:
     """Worker processes of a sweep."""
-    listed = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(["ps", "-ww", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()[1:]]
     return [int(pid) for pid, above, words in rows if int(above) == parent and "spawn_main" in words]
 
