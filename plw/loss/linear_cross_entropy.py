@@ -53,7 +53,7 @@ def weighted_linear_cross_entropy(
         target_T: int64 token to predict per row; not read where the coefficient is 0.
         coefficient_T: c_t per row.
         bias_V: the head's bias [vocabulary].
-        chunk: rows projected at a time, chosen by ``chunk_rows`` if None; changes the result by rounding alone.
+        chunk: rows projected at a time at most, chosen by ``chunk_rows`` if None; changes the result by rounding alone.
         softcap: cap(z) = softcap * tanh(z / softcap), the final soft-capping of Gemma 2 (arXiv 2408.00118, section 2).
         logit_scale: multiplies the logits, before the cap (Cohere's ``logit_scale``; 1 / Granite's ``logits_scaling``).
         label_smoothing: share of the target's mass that is spread over the whole vocabulary, as
@@ -114,13 +114,14 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
         grad_weight_VD = torch.zeros_like(weight_VD, dtype=total) if needs_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=total) if needs_bias and bias_V is not None else None
+        # As many chunks as the limit asks for, of one size: a short last one would run its products at a fraction of
+        # their speed.
+        chunk = -(-len(target_N) // max(1, -(-len(target_N) // options.chunk)))
         # One buffer for the logits of all chunks: fresh memory of this size costs more than the softmax in it.
-        buffer_CV = torch.empty(
-            min(options.chunk, len(target_N)), len(weight_VD), dtype=product, device=hidden_ND.device
-        )
+        buffer_CV = torch.empty(chunk, len(weight_VD), dtype=product, device=hidden_ND.device)
         with torch.autocast(device, enabled=False):
-            for first in range(0, len(target_N), options.chunk):
-                part = slice(first, first + options.chunk)
+            for first in range(0, len(target_N), max(1, chunk)):
+                part = slice(first, first + chunk)
                 hidden_CD, target_C1 = hidden_ND[part].to(product), target_N[part, None]
                 logit_CV = torch.mm(hidden_CD, head_VD.T, out=buffer_CV[: len(hidden_CD)]).to(total)
                 _finish_logits(logit_CV, bias_V, options)

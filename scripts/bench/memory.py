@@ -61,9 +61,10 @@ def _child(way: str, step: LossStep) -> dict[str, float]:
     torch.manual_seed(0)
     torch.set_num_threads(step.threads)
     hidden_TD = torch.randn(step.tokens, step.hidden, requires_grad=True)
-    weight_VD = (0.02 * torch.randn(step.vocabulary, step.hidden)).requires_grad_()
+    # In place: a copy that is gone again would have raised the peak before the step, and hidden as much of the step's.
+    weight_VD = torch.randn(step.vocabulary, step.hidden).mul_(0.02).requires_grad_()
     target_T = torch.randint(step.vocabulary, (step.tokens,))
-    coefficient_T = torch.rand(step.tokens) / step.tokens
+    coefficient_T = torch.rand(step.tokens).div_(step.tokens)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     started = time.perf_counter()
     if way == "fused":
