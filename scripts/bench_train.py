@@ -5,6 +5,7 @@ python scripts/bench_train.py --data ../shared/data/alpaca/alpaca_cleaned_999.js
 """
 
 import argparse
+import contextlib
 import json
 import sys
 import tempfile
@@ -50,7 +51,9 @@ def main() -> None:
         rivals = contenders(
             token_budget=options.token_budget, sft_micro_batch=options.sft_micro_batch, peers=options.peers
         )
-        result = compare(setting, rivals, folder, rounds=options.rounds)
+        # The peers print their logs; standard output is for the result.
+        with contextlib.redirect_stdout(sys.stderr):
+            result = compare(setting, rivals, folder, rounds=options.rounds)
     print(json.dumps(result, indent=2))
     if options.json is not None:
         write_json_atomic(options.json, result)

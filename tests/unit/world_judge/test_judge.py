@@ -107,17 +107,26 @@ def test_subject(task: str, subject: str | None) -> None:
 @given(a=answers, b=answers)
 def test_verdict_follows_the_scores_in_either_order_whatever_the_answers_contain(a: str, b: str) -> None:
     """What an answer says counts only for that answer, also when it contains the prompt's own headings."""
-    first, second = JUDGE.score("Anna", a), JUDGE.score("Anna", b)
-    expected = 1 if first > second else 2 if second > first else 0
-    mirrored = {0: 0, 1: 2, 2: 1}[expected]
     words = dict(zip(PAIRWISE.verdicts, (1, 2, 0), strict=True))
     instruction = "Tell me about Anna."
 
+    # The judge reads the answers as they stand in the prompt, where a slot or a marker is broken by a space.
+    expected = better(*(neutralise(answer, TEMPLATE) for answer in (a, b)))
     assert words[JUDGE(pairwise_prompt(instruction, a, b))] == expected
-    assert words[JUDGE(pairwise_prompt(instruction, b, a))] == mirrored
+    assert words[JUDGE(pairwise_prompt(instruction, b, a))] == MIRRORED[expected]
     pair = Pair(instruction=instruction, answer=a, reference=b)
+    expected = better(*(neutralise(answer, PANDA.with_input) for answer in (a, b)))
     assert parse(JUDGE(PANDA.build(pair, swapped=False))) == expected
-    assert parse(JUDGE(PANDA.build(pair, swapped=True))) == mirrored
+    assert parse(JUDGE(PANDA.build(pair, swapped=True))) == MIRRORED[expected]
+
+
+MIRRORED = {0: 0, 1: 2, 2: 1}
+
+
+def better(first: str, second: str) -> int:
+    """1 or 2 for the answer that scores more, 0 for a draw."""
+    scores = JUDGE.score("Anna", first), JUDGE.score("Anna", second)
+    return 0 if scores[0] == scores[1] else 1 if scores[0] > scores[1] else 2
 
 
 @given(a=answers, b=answers)
