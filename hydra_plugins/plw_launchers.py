@@ -6,6 +6,8 @@ Hydra accepts plugins from the namespace package ``hydra_plugins`` only; the wor
 import copy
 from abc import abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
@@ -19,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from plw.compose import typed
 from plw.config import CellConfig
 from plw.console import console
+from plw.errors import UserError
 from plw.sweep.plan import print_plan
 from plw.sweep.summary import run_and_summarise
 
@@ -52,6 +55,21 @@ class Composer:
 
 class GridSweeper(BasicSweeper):
     """Hydra's own sweeper, less its check of every job's config: the launchers here compose and check them anyway."""
+
+    def sweep(self, arguments: list[str]) -> Any:
+        """Sweep; the folder for the sweep's config is made here, where a mistake can still be told in a line.
+
+        Raises:
+            UserError: the runs folder cannot be written.
+        """
+        assert self.config is not None
+        try:
+            Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"execution.runs={self.config.execution.runs} cannot be written: {error.strerror}"
+            ) from None
+        return super().sweep(arguments)
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave the check to a launcher of ours; do it for any other."""

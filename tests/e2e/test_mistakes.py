@@ -90,9 +90,10 @@ def test_model_folder_that_is_none(study: Study, tmp_path: Path) -> None:
     assert "no config.json" in refuses(study, *own(tmp_path, data_file(tmp_path, GOOD)))
 
 
-def test_runs_folder_that_cannot_be_written(tmp_path: Path, cache: Path) -> None:
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+def test_runs_folder_that_cannot_be_written(tmp_path: Path, cache: Path, mode: tuple[str, ...]) -> None:
     (tmp_path / "file").touch()
-    line = refuses(Study(runs=tmp_path / "file" / "runs", cache=cache), "loss.prompt_weight=0.1")
+    line = refuses(Study(runs=tmp_path / "file" / "runs", cache=cache), *mode, "loss.prompt_weight=0.1")
     assert "execution.runs" in line
     assert "cannot be written" in line
 
