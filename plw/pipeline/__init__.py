@@ -2,6 +2,6 @@
 
 from plw.pipeline.cell import Cell, plan_cell
 from plw.pipeline.preflight import check_inputs
-from plw.pipeline.run import CellOutcome, run_cell
+from plw.pipeline.run import CellOutcome, Report, run_cell
 
-__all__ = ["Cell", "CellOutcome", "check_inputs", "plan_cell", "run_cell"]
+__all__ = ["Cell", "CellOutcome", "Report", "check_inputs", "plan_cell", "run_cell"]

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
@@ -18,10 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
-from plw.pipeline import CellOutcome, run_cell
-
-Report = Callable[[str, str, int, int, str], None]
-"""Called with the cell's label, the stage, the units done and in all, and a note."""
+from plw.pipeline import CellOutcome, Report, run_cell
 
 MOST_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
