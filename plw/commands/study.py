@@ -1,0 +1,104 @@
+"""`plw run`, `plan`, `status` and `report`: a study from its grid to its report."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from plw.commands.choice import Overrides, chosen_cell
+
+PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands; `plw run --help` is Hydra's own page, so typer leaves it alone."""
+    app.command(context_settings=PASS_ON | {"help_option_names": []})(run)
+    app.command(context_settings=PASS_ON)(plan)
+    app.command()(status)
+    app.command()(report)
+
+
+def run(context: typer.Context) -> None:
+    """Run one cell, or with -m a study's whole grid. `plw run --help` shows every choice."""
+    _hydra(context.args)
+
+
+def plan(context: typer.Context) -> None:
+    """Say what `plw run -m` with the same words would run, skip or wait for, and why."""
+    _hydra(["-m", *context.args, "hydra/launcher=plan"])
+
+
+def status(overrides: Overrides = None) -> None:
+    """How far a study is: stages done, running and failed, from the registry."""
+    from plw.console import console
+    from plw.sweep.status import print_status
+
+    print_status(chosen_cell(overrides), console())
+
+
+def report(
+    overrides: Overrides = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
+) -> None:
+    """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and index.html from the registry."""
+    from analysis.report import write_report
+    from plw.console import console, step_bar
+    from plw.sweep.status import benchmark_groups, benchmark_info
+
+    config, out_console = chosen_cell(overrides), console()
+    runs = Path(config.execution.runs)
+    with step_bar("report", out_console) as progress:
+        page = write_report(
+            config.registry.url,
+            runs,
+            out or runs / config.runs_name / "report",
+            study=config.study.name,
+            scale=config.scale.name,
+            groups=benchmark_groups(config),
+            benchmark_info=benchmark_info(config),
+            progress=progress,
+            force=force,
+        )
+    out_console.print(f"report: {page}")
+
+
+def _hydra(arguments: list[str]) -> None:
+    """Hand the arguments to Hydra; its complaints become one line.
+
+    Our launchers take a sweep's grid as a whole; any other launcher of Hydra's calls ``job`` for each cell. A single
+    cell runs after Hydra has returned, since Hydra would print a line of its own before each mistake.
+    """
+    import hydra
+    from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
+    from omegaconf import DictConfig
+
+    from plw.compose import one_line_errors, register_schema, typed
+    from plw.paths import conf_folder
+    from plw.sweep.summary import run_and_summarise
+
+    register_schema()
+    single: list[DictConfig] = []
+
+    def job(config: DictConfig) -> None:
+        if HydraConfig.get().mode == RunMode.RUN:
+            single.append(config)
+        else:
+            run_and_summarise([typed(config)])
+
+    decorated: Callable[[], None] = hydra.main(
+        version_base="1.3", config_path=str(conf_folder()), config_name="config"
+    )(job)
+    # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    sys.argv = ["plw run", *arguments]
+    with one_line_errors():
+        decorated()
+    if single:
+        run_and_summarise([typed(single[0])])
