@@ -112,8 +112,10 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         head_VD, coefficient_N1 = weight_VD.to(product), coefficient_N[:, None].to(total)
         loss_N, cross_entropy_N = coefficient_N1.new_empty(2, len(target_N)).unbind()
         grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
-        grad_weight_VD = torch.zeros_like(weight_VD, dtype=total) if needs_weight else None
+        grad_weight_VD = torch.empty_like(weight_VD, dtype=total) if needs_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=total) if needs_bias and bias_V is not None else None
+        if grad_weight_VD is not None and len(target_N) == 0:
+            grad_weight_VD.zero_()
         # As many chunks as the limit asks for, of one size: a short last one would run its products at a fraction of
         # their speed.
         chunk = -(-len(target_N) // max(1, -(-len(target_N) // options.chunk)))
@@ -139,7 +141,7 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
                 if grad_hidden_ND is not None:
                     grad_hidden_ND[part] = (slope_CV @ head_VD).to(total).mul_(scale_C1).to(hidden_ND.dtype)
                 if grad_weight_VD is not None:
-                    _add_product(grad_weight_VD, slope_CV.T, (hidden_ND[part] * scale_C1).to(product))
+                    _add_product(grad_weight_VD, slope_CV.T, (hidden_ND[part] * scale_C1).to(product), new=first == 0)
         ctx.save_for_backward(
             grad_hidden_ND,
             None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
@@ -198,11 +200,14 @@ def _cross_entropy(
     return loss_C1, cross_entropy_C1, slope_CV, sum_C1.reciprocal()
 
 
-def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor) -> None:
-    """Add left @ right, in the total's precision as far as the device's kernels go."""
+def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor, *, new: bool) -> None:
+    """Add left @ right, in the total's precision as far as the device's kernels go; ``new`` overwrites the total."""
     if left_VC.dtype == total_VD.dtype:
-        total_VD.addmm_(left_VC, right_CD)
-    elif left_VC.is_cuda:
-        total_VD += torch.mm(left_VC, right_CD, out_dtype=total_VD.dtype)
+        # With beta 0 the old content is not read, so nobody has to fill it with zeros.
+        total_VD.addmm_(left_VC, right_CD, beta=0 if new else 1)
+        return
+    product_VD = torch.mm(left_VC, right_CD, out_dtype=total_VD.dtype) if left_VC.is_cuda else left_VC @ right_CD
+    if new:
+        total_VD.copy_(product_VD)
     else:
-        total_VD += left_VC @ right_CD
+        total_VD += product_VD

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 PACKED = "plw_packed"
 """Name of the attention in transformers' registry."""
 
+HALVED_TOKENS = 320
+"""Tokens of an example from which halving its queries pays on a CPU: a seventh at 384 and 500, a loss at 256."""
+
 
 def register() -> None:
     """Make the attention known to transformers. It needs no mask: a name without a mask function gets none."""
@@ -126,6 +129,8 @@ def _one_example(
     tokens = query.shape[2]
     groups = query.shape[1] // key.shape[1]
     if softcap is None and (window is None or window >= tokens):
+        if query.device.type == "cpu" and tokens >= HALVED_TOKENS and dropout == 0:
+            return _causal_halves(query, key, value, scaling=scaling, gqa=groups > 1)
         return F.scaled_dot_product_attention(
             query, key, value, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=groups > 1
         )
@@ -141,3 +146,25 @@ def _one_example(
     product = (torch.tanh(product / softcap) * softcap).masked_fill(~seen_TT, -torch.inf)
     weight = F.dropout(product.float().softmax(dim=-1).to(query.dtype), p=dropout)
     return weight @ value
+
+
+def _causal_halves(query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, gqa: bool) -> Tensor:
+    """Causal attention in two halves of the queries: torch's CPU kernel computes what a causal mask then hides.
+
+    The first half never meets the keys of the second, which leaves a quarter of the work out.
+    """
+    tokens = query.shape[2]
+    middle = tokens // 2
+    seen_QT = torch.ones(tokens - middle, tokens, dtype=torch.bool).tril(middle)
+    first = F.scaled_dot_product_attention(
+        query[:, :, :middle],
+        key[:, :, :middle],
+        value[:, :, :middle],
+        scale=scaling,
+        is_causal=True,
+        enable_gqa=gqa,
+    )
+    second = F.scaled_dot_product_attention(
+        query[:, :, middle:], key, value, attn_mask=seen_QT, scale=scaling, enable_gqa=gqa
+    )
+    return torch.cat([first, second], dim=2)

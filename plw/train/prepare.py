@@ -13,6 +13,9 @@ from plw.train.job import TrainingJob
 from plw.train.lora import add_lora
 from plw.train.model import LoadedModel, load_model
 
+PACKED_TOKENS = 192
+"""Mean tokens of an example from which packed rows are known to be the faster ones on a CPU (docs/benchmarks.md)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedModel:
@@ -66,10 +69,18 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
 
 
 def prefers_packed(job: TrainingJob, device: torch.device) -> bool:
-    """Packed where it is asked for, or by itself where torch's own variable-length attention runs."""
+    """Packed where it is asked for; by itself where torch's own variable-length attention runs, or examples are long.
+
+    Without that kernel attention goes example by example, which long examples do not notice.
+    """
+    if job.layout != "auto":
+        return job.layout == "packed"
+    if job.recipe.dropout or not job.examples:
+        return False
     product = torch.float32 if job.recipe.precision == "fp32" else torch.bfloat16
-    best = "packed" if has_varlen_kernel(device, product) and not job.recipe.dropout else "padded"
-    return (best if job.layout == "auto" else job.layout) == "packed"
+    tokens = sum(len(example.token_T) for example in job.examples)
+    long = device.type == "cpu" and tokens >= PACKED_TOKENS * len(job.examples)
+    return has_varlen_kernel(device, product) or long
 
 
 def _pack(loaded: LoadedModel, job: TrainingJob) -> bool:

@@ -1,5 +1,6 @@
 """Packed rows: no example sees another, and each has the hidden states that it has alone."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,10 +9,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.errors import UserError
-from plw.train.attention import PACKED, packed_attention, register
+from plw.train.attention import HALVED_TOKENS, PACKED, packed_attention, register
 from plw.train.job import TrainingJob
 from plw.train.prepare import prepare_model
 
@@ -157,3 +159,31 @@ def test_a_model_that_reads_across_examples_is_not_packed(
     )
     with pytest.raises(UserError, match=r"execution.layout=packed: the tokens of a mamba model would see other"):
         prepare_model(job, torch.device("cpu"))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_long_examples_are_cut_in_halves_and_stay_causal(groups: int) -> None:
+    """Queries are halved from `HALVED_TOKENS` on: the same output and gradients as torch's causal attention at once."""
+    torch.manual_seed(0)
+    lengths = (HALVED_TOKENS + 31, 3, HALVED_TOKENS)
+    bound_E = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    query, key, value = (
+        torch.randn(1, 2 * groups if part == 0 else 2, sum(lengths), 8, dtype=torch.float64, requires_grad=True)
+        for part in range(3)
+    )
+    found, _ = packed_attention(
+        torch.nn.Module(), query, key, value, None, cu_seq_lens_q=bound_E, max_length_q=max(lengths)
+    )
+    alone = [
+        scaled_dot_product_attention(
+            query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], is_causal=True, enable_gqa=groups > 1
+        )
+        for a, b in pairwise(bound_E.tolist())
+    ]
+    wanted = torch.cat(alone, dim=2).transpose(1, 2)
+    torch.testing.assert_close(found, wanted)
+    weight = torch.randn_like(wanted)
+    inputs = (query, key, value)
+    torch.testing.assert_close(
+        torch.autograd.grad((found * weight).sum(), inputs), torch.autograd.grad((wanted * weight).sum(), inputs)
+    )

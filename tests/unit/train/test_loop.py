@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,3 +257,15 @@ def test_failures_are_one_line(tiny_llama: Path, tiny_tokenizer: "PreTrainedToke
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="torch sees no CUDA device"):
             train(dataclasses.replace(job, device="cuda"))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside its compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_compiled_model_trains_alike(
+    undisturbed: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+) -> None:
+    """To rounding: compiled kernels sum in another order."""
+    train(make_job(tiny_llama, tiny_tokenizer, tmp_path, compile=True, checkpoint_seconds=300.0))
+    plain, compiled = outcome(undisturbed)[1], outcome(tmp_path)[1]
+    for name in ("loss", "grad_norm"):
+        assert [row[name] for row in compiled] == pytest.approx([row[name] for row in plain], rel=1e-4)
