@@ -197,6 +197,7 @@ def _table_1_row(data: "PreparedData") -> dict[str, Any]:
         **statistics,
         "truncated": data.truncated,
         "without_completion": data.without_completion,
+        "content": data.content,
     }
 
 
