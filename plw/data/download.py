@@ -63,12 +63,17 @@ class _SafeRedirects(HTTPRedirectHandler):
     """Follows a redirect only to where a config could have pointed."""
 
     def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Request | None:
-        check_address(newurl, f"dataset.path={req.full_url} redirects to")
+        try:
+            check_address(newurl, f"dataset.path={req.full_url} redirects to")
+        except UserError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _reason(error: Exception) -> str:
     if isinstance(error, HTTPError):
+        error.close()
         return f"the server says {error.code} {error.reason}"
     if isinstance(error, URLError):
         return str(error.reason)
