@@ -103,7 +103,9 @@ class _Row:
         name = self.names[field]
         value = find(self.values, name)
         if value is ABSENT:
-            raise UserError(f"{self.where} has no field '{name}' (fields found: {', '.join(self.values) or 'none'})")
+            hint = "; chats are read with dataset.format=chat" if "messages" in self.values else ""
+            found = ", ".join(self.values) or "none"
+            raise UserError(f"{self.where} has no field '{name}' (fields found: {found}){hint}")
         return value
 
     def is_given(self, field: str) -> bool:

@@ -7,7 +7,8 @@ fetched one, so a machine without a network needs no other way.
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -73,44 +74,63 @@ def _from_address(address: str, cache: Path, progress: Progress) -> Path:
 
 
 def _from_hub(dataset: DatasetConfig, cache: Path) -> list[Path]:
-    """The files that lie in our cache, else those of the hub's own, which is filled from the hub where that can be."""
-    name = dataset.path.removeprefix(HUB_PREFIX)
-    revision, pattern = str(dataset.revision), str(dataset.file)
+    """The files that lie in our cache, else those in the hub's own, which is filled from the hub where they are not."""
+    name, revision, pattern = dataset.path.removeprefix(HUB_PREFIX), str(dataset.revision), str(dataset.file)
     place = cache / "data" / "huggingface.co" / "datasets" / name / revision
-    what = f"{name} at revision {revision}, {pattern}"
-    how = (
-        f"without a network, fetch it elsewhere (hf download {name} --repo-type dataset --revision {revision} "
-        f"--include '{pattern}') and put its files below {place}"
-    )
+    command = f"hf download {name} --repo-type dataset --revision {revision} --include '{pattern}' --local-dir DIR"
+    how = f"without a network, fetch it elsewhere ({command}) and copy what is in DIR to {place}"
     files = sorted(place.glob(pattern))
     if not files:
-        files = sorted(_snapshot(name, revision, pattern, what, how).glob(pattern))
-    if not files:
-        raise UserError(f"dataset.file={pattern}: no such file in {what}; {how}")
-    _check_shards(files, what, how)
+        files = _in_snapshot(name, revision, pattern, how)
+    missing = _missing_shard(files)
+    if missing:
+        raise UserError(f"dataset.path={dataset.path}: {missing} is not among the files in {files[0].parent}; {how}")
     return files
 
 
-def _snapshot(name: str, revision: str, pattern: str, what: str, how: str) -> Path:
+def _in_snapshot(name: str, revision: str, pattern: str, how: str) -> list[Path]:
+    """Files of the hub's own cache, all of them there, where need be after fetching them."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
+
+    what = f"dataset.path={HUB_PREFIX}{name}: {pattern} at revision {revision}"
+    for offline in (True, False):
+        try:
+            with _quiet_hub():
+                folder = snapshot_download(
+                    name, repo_type="dataset", revision=revision, allow_patterns=[pattern], local_files_only=offline
+                )
+        except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
+            if not offline:
+                reason = " ".join(str(error).split())[:120]
+                raise UserError(f"{what} cannot be fetched ({reason}); {how}") from None
+        else:
+            files = sorted(Path(folder).glob(pattern))
+            if files and not (offline and _missing_shard(files)):
+                return files
+    raise UserError(f"{what}: no such file there; {how}")
+
+
+@contextmanager
+def _quiet_hub() -> Iterator[None]:
+    """No bars and no words about each new try: one line at the end says what came of it."""
+    from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
-    quiet = are_progress_bars_disabled()
+    bars, words = not are_progress_bars_disabled(), logging.get_verbosity()
     disable_progress_bars()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
-        return Path(snapshot_download(name, repo_type="dataset", revision=revision, allow_patterns=[pattern]))
-    except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"dataset.path={HUB_PREFIX}{name}: cannot fetch {what} ({reason}); {how}") from None
+        yield
     finally:
-        if not quiet:
+        logging.set_verbosity(words)
+        if bars:
             enable_progress_bars()
 
 
-def _check_shards(files: Sequence[Path], what: str, how: str) -> None:
-    """A table in numbered parts has all of them; a download that was cut may have left a few."""
+def _missing_shard(files: Sequence[Path]) -> str | None:
+    """The first part that a table in numbered parts lacks; a download that was cut may have left a few."""
     seen: dict[tuple[str, int], set[int]] = {}
     for path in files:
         numbered = OF_SHARDS.search(path.name)
@@ -118,6 +138,6 @@ def _check_shards(files: Sequence[Path], what: str, how: str) -> None:
             parts = seen.setdefault((path.name[: numbered.start()], int(numbered[2])), set())
             parts.add(int(numbered[1]))
     for (table, total), parts in seen.items():
-        missing = sorted(set(range(total)) - parts)
-        if missing:
-            raise UserError(f"{files[0].parent}: part {missing[0]} of {total} of {table} is missing of {what}; {how}")
+        for part in sorted(set(range(total)) - parts):
+            return f"part {part} of {total} of {table}"
+    return None
