@@ -117,6 +117,8 @@ def check_address(address: str, field: str) -> None:
     parts = urlsplit(address)
     if not (parts.hostname and parts.scheme == "https") and not (parts.hostname in LOOPBACK and parts.scheme == "http"):
         raise UserError(f"{field}={address}: allowed are https addresses, and http on {', '.join(LOOPBACK)}")
+    if parts.username is not None or parts.password is not None:
+        raise UserError(f"{field}: the address holds a name or password, which would be kept in records; leave it out")
 
 
 def _model_hash(folder: Path, field: str) -> str:

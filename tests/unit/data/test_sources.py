@@ -125,6 +125,12 @@ def test_only_safe_addresses(address: str) -> None:
         identity(dataset(address))
 
 
+def test_a_password_in_an_address_is_refused_and_not_repeated() -> None:
+    with pytest.raises(UserError, match="holds a name or password") as caught:
+        identity(dataset("https://me:secret@example.org/x.json"))
+    assert "secret" not in str(caught.value)
+
+
 HUB = {"path": "hub:owner/name", "revision": REVISION, "file": "data/train-*.parquet"}
 
 
