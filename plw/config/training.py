@@ -95,6 +95,8 @@ class DatasetConfig:
                     f"dataset.{name}={getattr(self, name)} does not go with dataset.path={self.path}; "
                     f"a hub dataset ({HUB_PREFIX}owner/name) needs one and nothing else takes one"
                 )
+        if self.revision is not None and not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise UserError(f"dataset.revision={self.revision} may move; give the commit, 40 digits of 0-9 and a-f")
         if self.file is not None and (self.file.startswith("/") or ".." in self.file.split("/")):
             raise UserError(f"dataset.file={self.file} leaves the repository; give a path inside it")
 

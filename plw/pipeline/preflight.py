@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from plw.data.prepare import draw
 from plw.data.prompts import load_prompts
 from plw.data.records import load_records
 from plw.data.sources import local_files
@@ -23,7 +24,7 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
-        load_records(files, dataset.format, dataset.columns)
+        draw(load_records(files, dataset.format, dataset.columns), dataset.sample)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
@@ -46,7 +47,14 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
     for cell in cells:
         dataset = cell.config.dataset
         if _is_ours(dataset.path) and {"train", "diagnose"} & set(cell.config.stages):
-            key = (cell.dataset.location, dataset.revision, dataset.file, dataset.format, dataset.columns)
+            key = (
+                cell.dataset.location,
+                dataset.revision,
+                dataset.file,
+                dataset.format,
+                dataset.columns,
+                dataset.sample,
+            )
             found.setdefault(repr(key), cell)
     return list(found.values())
 

@@ -16,6 +16,7 @@ from plw.data.records import AlpacaRecord, ChatRecord, Record, load_records
 from plw.data.sources import content_hash, local_files, place_of
 from plw.errors import UserError
 from plw.inputs import Resolver
+from plw.paths import conf_folder
 
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"It is {n}."} for n in range(8)]
 BODY = json.dumps(ROWS).encode()
@@ -228,6 +229,7 @@ def test_the_new_fields_at_rest_are_in_no_identity() -> None:
         ({"path": "hub:owner/name", "file": "x.json"}, "dataset.revision=None does not go with"),
         ({"path": "hub:owner/name", "revision": "r"}, "dataset.file=None does not go with"),
         ({"path": "x.json", "revision": "r"}, "dataset.revision=r does not go with"),
+        ({**HUB, "revision": "main"}, "dataset.revision=main may move; give the commit"),
         ({**HUB, "file": "../x.json"}, "leaves the repository"),
         ({"path": "x.json", "sha256": "abc"}, "no SHA-256"),
         ({"path": "x.json", "columns": {"messages": "m"}}, "dataset.columns=messages is not known; allowed: input"),
@@ -248,3 +250,55 @@ def test_a_sample_is_the_same_every_time_and_in_order() -> None:
     assert draw(records, None) == records
     with pytest.raises(UserError, match=r"dataset.sample=51 is more than the dataset's 50 records"):
         draw(records, 51)
+
+
+TURN = [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "2"}]
+PUBLISHED: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "dolly": (
+        ("databricks-dolly-15k.jsonl",),
+        {"instruction": "Add.", "context": "1 1", "response": "2", "category": "closed_qa"},
+    ),
+    "ultrafeedback": (
+        ("data/train_sft-00000-of-00001.parquet",),
+        {
+            "prompt": "Add.",
+            "prompt_id": "7",
+            "chosen": TURN,
+            "rejected": TURN[:1],
+            "messages": TURN,
+            "score_chosen": 9.0,
+        },
+    ),
+    "lima": (("train.jsonl",), {"conversations": ["Add.", "2"], "source": "stackexchange"}),
+    "tulu-v2-150k": (
+        tuple(f"data/train-{part:05d}-of-00003-99ee8754042a69f6.parquet" for part in range(3)),
+        {"dataset": "lima", "id": "lima_0", "messages": TURN},
+    ),
+}
+"""Dataset's config -> the files of its repository, and a row in the form that it has there."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_configs_read_what_the_hub_has(name: str, offline: Path, tmp_path: Path) -> None:
+    import pyarrow
+    import yaml
+    from pyarrow import parquet
+
+    config = DatasetConfig(
+        **{**yaml.safe_load((conf_folder() / f"dataset/{name}.yaml").read_text(encoding="utf-8")), "sha256": None}
+    )
+    files, row = PUBLISHED[name]
+    place = tmp_path / "data/huggingface.co/datasets" / config.path.removeprefix("hub:") / str(config.revision)
+    for file in files:
+        (place / file).parent.mkdir(parents=True, exist_ok=True)
+        if file.endswith("jsonl"):
+            (place / file).write_text(json.dumps(row) + "\n")
+        else:
+            parquet.write_table(pyarrow.Table.from_pylist([row]), place / file)
+    records = load_records(fetch(config, tmp_path), config.format, config.columns)
+    assert len(records) == len(files)
+    for record in records:
+        if isinstance(record, ChatRecord):
+            assert [(turn.role, turn.content) for turn in record.messages] == [("user", "Add."), ("assistant", "2")]
+        else:
+            assert record == AlpacaRecord(instruction="Add.", input="1 1" if name == "dolly" else "", output="2")
