@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from plw.commands import study
+from plw.commands import data, study
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
 
@@ -16,6 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 study.add_to(app)
+data.add_to(app)
 app.add_typer(registry_app, name="registry")
 
 

@@ -1,13 +1,16 @@
 """Where a path of the config leads, and the hash of what lies there: the content half of an identity.
 
-A path is a file or folder of this machine, a hub name, or ``world:<path>`` inside the embedded world's folder. The
-world's parts are identified by the world's own fingerprint, so a study can be planned before the world is built.
+A path is a file or folder of this machine, a hub name, an address, or ``world:<path>`` inside the embedded world's
+folder. The world's parts are identified by the world's own fingerprint; what lies elsewhere by its SHA-256 where the
+config pins that, by address and revision otherwise. So a study can be planned before anything is built or fetched.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from plw.config.training import HUB_PREFIX, DatasetConfig
 from plw.errors import UserError
 from plw.files import file_hash, folder_hash
 
@@ -20,6 +23,8 @@ MODEL_FILES = (
     "special_tokens_map.json",
     "*.model",
 )
+ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -58,6 +63,26 @@ class Resolver:
             raise UserError(f"{field}={path} is a folder; give a file")
         return Input(location=str(location.absolute()), content=file_hash(location))
 
+    def data(self, dataset: DatasetConfig) -> Input:
+        """A dataset's file, here or elsewhere; of one that lies elsewhere the location is the address.
+
+        Raises:
+            UserError: no such file, an address that is not safe, or a file of another content than the config pins.
+        """
+        path, pinned = dataset.path, dataset.sha256
+        if path.startswith(HUB_PREFIX):
+            name = path.removeprefix(HUB_PREFIX)
+            if not HUB_NAME.fullmatch(name):
+                raise UserError(f"dataset.path={path}: not of the form {HUB_PREFIX}owner/name")
+            return Input(location=path, content=pinned or f"hub:datasets/{name}@{dataset.revision}:{dataset.file}")
+        if ADDRESS.match(path):
+            check_address(path, "dataset.path")
+            return Input(location=path, content=pinned or f"url:{path}")
+        found = self.file(path, "dataset.path")
+        if pinned is not None and not path.startswith(WORLD_PREFIX) and found.content != pinned:
+            raise UserError(f"dataset.path={path}: its SHA-256 is {found.content}, but dataset.sha256={pinned}")
+        return found
+
     def model(self, path: str, revision: str | None, field: str) -> Input:
         """A model folder, or a hub name at a revision.
 
@@ -76,6 +101,24 @@ class Resolver:
     def _world(self, path: str) -> Input:
         inside = path.removeprefix(WORLD_PREFIX)
         return Input(location=str(self.world_folder / inside), content=f"world:{self.world_fingerprint}:{inside}")
+
+
+def is_elsewhere(path: str) -> bool:
+    """Whether a dataset's path leads to another machine."""
+    return path.startswith(HUB_PREFIX) or ADDRESS.match(path) is not None
+
+
+def check_address(address: str, field: str) -> None:
+    """An address is https, or http to this very machine.
+
+    Raises:
+        UserError: it is not; what travels in the clear could be changed on its way.
+    """
+    parts = urlsplit(address)
+    if not (parts.hostname and parts.scheme == "https") and not (parts.hostname in LOOPBACK and parts.scheme == "http"):
+        raise UserError(f"{field}={address}: allowed are https addresses, and http on {', '.join(LOOPBACK)}")
+    if parts.username is not None or parts.password is not None:
+        raise UserError(f"{field}: the address holds a name or password, which would be kept in records; leave it out")
 
 
 def _model_hash(folder: Path, field: str) -> str:

@@ -56,8 +56,12 @@ def identity_fields(config: Any) -> dict[str, Any]:
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
         if not item.metadata.get("execution")
-        and not (item.metadata.get("later") and getattr(config, item.name) == item.default)
+        and not (item.metadata.get("later") and getattr(config, item.name) == _default(item))
     }
+
+
+def _default(item: "dataclasses.Field[Any]") -> Any:
+    return item.default if item.default_factory is dataclasses.MISSING else item.default_factory()
 
 
 def _plain(value: Any) -> Any:

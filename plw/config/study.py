@@ -66,7 +66,7 @@ class ExecutionConfig:
     runs: str = "runs"
     """Folder of the results."""
     cache: str = "runs/cache"
-    """Folder of what is built once and shared by cells: the embedded world."""
+    """Folder of what is made or fetched once and shared by cells: the embedded world, data from elsewhere."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     workers: int | None = None

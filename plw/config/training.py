@@ -1,5 +1,6 @@
 """Schemas of what a cell is trained from and how: model, dataset, template, loss, recipe."""
 
+import re
 from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
@@ -11,6 +12,11 @@ EXECUTION = {"execution": True}
 LATER = {"later": True}
 """Field metadata: at its default the field stays out of the identity, because it then changes nothing; so results that
 were made before the field existed keep their fingerprints."""
+
+HUB_PREFIX = "hub:"
+"""Marks a path as the name of a dataset on the Hugging Face hub."""
+FIELDS = {"alpaca": ("instruction", "input", "output"), "chat": ("messages",), "turns": ("messages",)}
+"""Form of a record -> its fields."""
 
 NORMALIZERS = ("nonzero", "weights", "completion")
 SCOPES = ("batch", "micro", "example")
@@ -41,9 +47,19 @@ class DatasetConfig:
     name: str
     """Short name; a folder of the run's path and a column of the registry."""
     path: str
-    """A JSON or JSONL file, or `world:instructions/<name>.json` for the embedded world's."""
+    """A JSON, JSONL or parquet file; its https address; `hub:<owner>/<name>`; or `world:instructions/<name>.json`."""
+    revision: str | None = field(default=None, metadata=LATER)
+    """Commit of a hub dataset; a hub dataset needs one."""
+    file: str | None = field(default=None, metadata=LATER)
+    """Files of a hub dataset, as a pattern: `data/train-*.parquet`. They are read in the order of their names."""
+    sha256: str | None = field(default=None, metadata=LATER)
+    """What the file's SHA-256 must be; it then is the data's identity, wherever the file comes from."""
     format: str = "alpaca"
-    """`alpaca` (instruction, input, output) or `chat` (messages)."""
+    """`alpaca` (instruction, input, output), `chat` (messages) or `turns` (texts of user and assistant in turn)."""
+    columns: dict[str, str] = field(default_factory=dict, metadata=LATER)
+    """Field -> where a row has it, if not under its own name: `input: context`, `output: chosen[1].content`."""
+    sample: int | None = field(default=None, metadata=LATER)
+    """Use so many records drawn at random, the same ones for every seed; all when null."""
     inversion: str = "none"
     """`none`; `short` (the PLW paper's AlpacaDataShort); `ratio` (invert just enough to meet `target_ratio`)."""
     target_ratio: float | None = None
@@ -56,9 +72,10 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         given("dataset.name", self.name)
         given("dataset.path", self.path)
-        one_of("dataset.format", self.format, ("alpaca", "chat"))
+        one_of("dataset.format", self.format, tuple(FIELDS))
         one_of("dataset.inversion", self.inversion, ("none", "short", "ratio"))
         above_zero("dataset.target_ratio", self.target_ratio)
+        at_least("dataset.sample", self.sample, 1)
         at_least("dataset.limit", self.limit, 1)
         at_least("dataset.held_out", self.held_out, 0)
         if (self.inversion == "ratio") != (self.target_ratio is not None):
@@ -68,6 +85,20 @@ class DatasetConfig:
             )
         if self.inversion != "none" and self.format != "alpaca":
             raise UserError(f"dataset.inversion={self.inversion} needs dataset.format=alpaca, found {self.format}")
+        for name in self.columns:
+            one_of("dataset.columns", name, FIELDS[self.format])
+        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise UserError(f"dataset.sha256={self.sha256} is no SHA-256; it has 64 digits of 0-9 and a-f")
+        for name in ("revision", "file"):
+            if self.path.startswith(HUB_PREFIX) != (getattr(self, name) is not None):
+                raise UserError(
+                    f"dataset.{name}={getattr(self, name)} does not go with dataset.path={self.path}; "
+                    f"a hub dataset ({HUB_PREFIX}owner/name) needs one and nothing else takes one"
+                )
+        if self.revision is not None and not re.fullmatch("[0-9a-f]{40}", self.revision):
+            raise UserError(f"dataset.revision={self.revision} may move; give the commit, 40 digits of 0-9 and a-f")
+        if self.file is not None and (self.file.startswith("/") or ".." in self.file.split("/")):
+            raise UserError(f"dataset.file={self.file} leaves the repository; give a path inside it")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From a dataset's config and file to what training and reports need of it."""
+"""From a dataset's config and files to what training and reports need of it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from plw.config.training import DatasetConfig, TemplateConfig
 from plw.data.encoding import EncodedExample, encode
 from plw.data.inversion import short, to_ratio
 from plw.data.records import AlpacaRecord, Record, load_records
+from plw.data.sources import content_hash
 from plw.data.statistics import DatasetStatistics, dataset_statistics
 from plw.data.template import record_segments
 from plw.errors import UserError
@@ -32,32 +33,34 @@ class PreparedData:
     """Examples that lost tokens to the maximum length."""
     without_completion: int
     """Examples without a completion token."""
+    content: str
+    """SHA-256 of the files that were read."""
 
 
 def prepare(
     dataset: DatasetConfig,
-    path: Path,
+    files: Path | Sequence[Path],
     template: TemplateConfig,
     tokenizer: "PreTrainedTokenizerBase",
     *,
     max_length: int,
     seed: int,
 ) -> PreparedData:
-    """Load, limit, invert, set aside, encode and measure.
+    """Load, sample, limit, invert, set aside, encode and measure.
 
     Args:
         dataset: what is done to the records.
-        path: the file itself, as ``dataset.path`` may name a place inside the embedded world.
+        files: the file itself, or several, as ``dataset.path`` may name a place elsewhere.
         template: texts around the fields.
         tokenizer: counts and encodes.
         max_length: tokens of an example.
         seed: chooses the records that ``inversion=ratio`` inverts.
 
     Raises:
-        UserError: a mistake in the file, a ratio that its records cannot reach, or no record left to train on.
+        UserError: a mistake in a file, a ratio that its records cannot reach, or no record left to train on.
     """
-    records = invert(load_records(path, dataset.format)[: dataset.limit], dataset, tokenizer, seed)
-    records, aside = set_aside(records, dataset.held_out)
+    files = [files] if isinstance(files, Path) else files
+    records, aside = set_aside(load(dataset, files, tokenizer, seed=seed), dataset.held_out)
     encoded, held_out = (
         encode(
             [record_segments(record, template) for record in part],
@@ -74,7 +77,36 @@ def prepare(
         statistics=dataset_statistics(records, tokenizer),
         truncated=encoded.truncated,
         without_completion=encoded.without_completion,
+        content=content_hash(files),
     )
+
+
+def load(
+    dataset: DatasetConfig, files: Path | Sequence[Path], tokenizer: "PreTrainedTokenizerBase", *, seed: int
+) -> list[Record]:
+    """The dataset's records: read, sampled, limited and inverted, in this order.
+
+    Raises:
+        UserError: a mistake in a file, a sample larger than it, or a ratio that its records cannot reach.
+    """
+    records = load_records(files, dataset.format, dataset.columns)
+    return invert(draw(records, dataset.sample)[: dataset.limit], dataset, tokenizer, seed)
+
+
+def draw(records: list[Record], sample: int | None) -> list[Record]:
+    """``sample`` records drawn at random without repetition, in the order of the file; all if None.
+
+    Which ones depends on the two numbers alone, not on a cell's seed, so that cells can be compared.
+
+    Raises:
+        UserError: there are not so many.
+    """
+    if sample is None:
+        return records
+    if sample > len(records):
+        raise UserError(f"dataset.sample={sample} is more than the dataset's {len(records)} records")
+    chosen = np.random.default_rng([len(records), sample]).choice(len(records), size=sample, replace=False)
+    return [records[row] for row in sorted(chosen.tolist())]
 
 
 def set_aside(records: Sequence[Record], held_out: int) -> tuple[list[Record], list[Record]]:

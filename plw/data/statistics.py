@@ -71,13 +71,17 @@ def field_lengths(records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase
 
 def dataset_statistics(records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> DatasetStatistics:
     """The row of Table 1 for at least one record."""
-    lengths = field_lengths(records, tokenizer)
+    return table_row(field_lengths(records, tokenizer))
+
+
+def table_row(lengths: FieldLengths) -> DatasetStatistics:
+    """The row of Table 1 from the lengths of at least one record."""
     prompts = int(lengths.prompt_E.sum())
     completions = int(lengths.completion_E.sum())
     prompted_E = lengths.prompt_E > 0
     ratio_N = lengths.completion_E[prompted_E] / lengths.prompt_E[prompted_E]
     return DatasetStatistics(
-        records=len(records),
+        records=len(lengths.completion_E),
         instruction_mean=float(lengths.instruction_E.mean()),
         instruction_sd=float(lengths.instruction_E.std()),
         input_mean=float(lengths.input_E.mean()),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from plw.config.training import TemplateConfig
-from plw.data.records import AlpacaRecord, ChatRecord, Record
+from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, Record
 
 Role = Literal["prompt", "completion"]
 
@@ -68,6 +68,17 @@ class ChatTemplate:
             else:
                 pending += f"<|{message.role}|>\n{message.content}\n"
         return segments
+
+
+def request_text(instruction: str, given: str, template: TemplateConfig, record_format: str) -> str:
+    """A benchmark's request as a model is asked it: in the form of the records that it was trained on.
+
+    A model of chats gets instruction and input as one message of the user, with a blank line between them.
+    """
+    if record_format == "alpaca":
+        return AlpacaTemplate(template).prompt(instruction, given)
+    asked = ChatMessage(role="user", content=f"{instruction}\n\n{given}" if given else instruction)
+    return ChatTemplate().segments(ChatRecord(messages=(asked, ChatMessage(role="assistant", content=""))))[0].text
 
 
 def record_segments(record: Record, template: TemplateConfig) -> list[Segment]:

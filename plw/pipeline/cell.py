@@ -18,6 +18,9 @@ from plw.paths import judge_prompt_folder, task_folder
 from plw.registry import CellRow, StageKey
 from plw.stage import Stage
 
+SOURCE = ("name", "path", "revision", "file", "sha256")
+"""Fields of a dataset that say where it lies; what lies there is in its content."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
@@ -90,7 +93,7 @@ def plan_cell(config: CellConfig) -> Cell:
         world_fingerprint=world.fingerprint(config.world),
     )
     model = resolver.model(config.model.path, config.model.revision, "model.path")
-    dataset = resolver.file(config.dataset.path, "dataset.path")
+    dataset = resolver.data(config.dataset)
     files = {
         name: {split: resolver.file(path, f"suite.tasks.{name}.files.{split}") for split, path in task.files.items()}
         for name, task in config.suite.tasks.items()
@@ -126,7 +129,7 @@ def _payloads(
     suite = identity_fields(config.suite)
     train = {
         "model": {"revision": config.model.revision, "content": model.content},
-        "dataset": {**_without(identity_fields(config.dataset), "name", "path"), "content": dataset.content},
+        "dataset": {**_without(identity_fields(config.dataset), *SOURCE), "content": dataset.content},
         "template": _without(identity_fields(config.template), "name"),
         "loss": identity_fields(config.loss),
         "recipe": _without(identity_fields(config.recipe), "name"),

@@ -2,21 +2,29 @@
 
 from pathlib import Path
 
+from plw.data.prepare import draw
 from plw.data.prompts import load_prompts
 from plw.data.records import load_records
+from plw.data.sources import local_files
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
+from plw.progress import Progress, silent
 
 
-def check_inputs(cells: list[Cell]) -> None:
-    """Read every dataset and prompt file once, and look every benchmark's task up; the world's own files are sound.
+def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
+    """Fetch what lies elsewhere, read every dataset and prompt file once, and look every benchmark's task up.
+
+    The world's own files are sound. ``progress`` hears the bytes of downloads.
 
     Raises:
-        UserError: the first mistake, with file, row and field, or with the benchmark and what is allowed.
+        UserError: the first mistake, with file, row and field, or with the benchmark and what is allowed; or a file
+            that cannot be fetched.
     """
-    for path, form in sorted({_dataset(cell) for cell in cells if _is_ours(cell.config.dataset.path)}):
-        load_records(Path(path), form)
+    for cell in _one_of_each_dataset(cells):
+        dataset = cell.config.dataset
+        files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
+        draw(load_records(files, dataset.format, dataset.columns), dataset.sample)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
@@ -33,8 +41,22 @@ def _is_ours(path: str) -> bool:
     return not path.startswith(WORLD_PREFIX)
 
 
-def _dataset(cell: Cell) -> tuple[str, str]:
-    return cell.dataset.location, cell.config.dataset.format
+def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
+    """A cell for each file that is read and way of reading it, among the cells that read theirs at all."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        dataset = cell.config.dataset
+        if _is_ours(dataset.path) and {"train", "diagnose"} & set(cell.config.stages):
+            key = (
+                cell.dataset.location,
+                dataset.revision,
+                dataset.file,
+                dataset.format,
+                dataset.columns,
+                dataset.sample,
+            )
+            found.setdefault(repr(key), cell)
+    return list(found.values())
 
 
 def _prompts(cell: Cell) -> list[str]:

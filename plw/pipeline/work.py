@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from plw.data.template import AlpacaTemplate, record_segments
+from plw.data.template import record_segments, request_text
 from plw.files import read_json, read_jsonl, write_json_atomic
 from plw.paths import judge_prompt_folder, task_folder
 from plw.pipeline.workbench import KeepGoing, Workbench
@@ -121,12 +121,12 @@ def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
     from plw.evaluate.generation import generate
 
     suite, scores = bench.config.suite, []
-    template = AlpacaTemplate(bench.config.template)
+    template, form = bench.config.template, bench.config.dataset.format
     for name, item in suite.prompts.items():
         prompts = bench.prompts(name)
         answers = generate(
             bench.loaded,
-            [template.prompt(prompt.instruction, prompt.input) for prompt in prompts],
+            [request_text(prompt.instruction, prompt.input, template, form) for prompt in prompts],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,
             top_p=suite.decoding.top_p,
@@ -197,6 +197,7 @@ def _table_1_row(data: "PreparedData") -> dict[str, Any]:
         **statistics,
         "truncated": data.truncated,
         "without_completion": data.without_completion,
+        "content": data.content,
     }
 
 

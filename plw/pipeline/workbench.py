@@ -111,17 +111,30 @@ class Workbench:
 
     @cached_property
     def data(self) -> "PreparedData":
-        """The training data, encoded and measured."""
-        from plw.data.prepare import prepare
+        """The training data, encoded and measured.
 
-        return prepare(
+        Raises:
+            UserError: it cannot be had, or it is no longer what the cell was trained on.
+        """
+        from plw.data.prepare import prepare
+        from plw.data.sources import local_files
+
+        data = prepare(
             self.config.dataset,
-            self.cell.dataset.path,
+            local_files(self.config.dataset, self.cell.dataset, self._cache),
             self.config.template,
             self.tokenizer,
             max_length=self.config.recipe.max_length,
             seed=self.config.seed,
         )
+        record = self.cell.stages["train"].finished_record() or {}
+        trained_on = record.get("data", {}).get("content", data.content)
+        if trained_on != data.content:
+            raise UserError(
+                f"dataset.path={self.config.dataset.path}: what lies there now has SHA-256 {data.content}, but "
+                f"{self.cell.label} was trained on {trained_on}; pin the file with dataset.sha256 or dataset.revision"
+            )
+        return data
 
     @cached_property
     def loaded(self) -> "LoadedModel":

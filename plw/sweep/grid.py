@@ -63,7 +63,8 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     todo = [cell for cell in cells if not _is_done(cell, registry)]
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
-        check_inputs(todo)
+        with step_bar("data", console) as progress:
+            check_inputs(todo, progress)
         build_world(todo, console)
         _run(todo, registry, result, console)
     result.seconds = time.monotonic() - started

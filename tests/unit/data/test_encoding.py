@@ -1,5 +1,6 @@
 """Encoding: roles cover the tokens, the completion starts where the prompt's own tokens end, nothing is too long."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -7,9 +8,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from plw.config import TemplateConfig
 from plw.data.encoding import COMPLETION, PROMPT, encode
-from plw.data.template import Segment
+from plw.data.inversion import short
+from plw.data.records import load_alpaca
+from plw.data.template import AlpacaTemplate, Segment
 from plw.errors import UserError
+from plw.paths import conf_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -84,3 +89,36 @@ def test_eos_only_where_wanted_and_there(tiny_tokenizer: "PreTrainedTokenizerBas
     without = type(tiny_tokenizer)(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     with pytest.raises(UserError, match="no EOS token"):
         encode([pair("a", "b")], without, max_length=8)
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_real_data_is_cut_as_stanford_alpaca_cuts_it(
+    shared_data: Path, llama_tokenizer: "PreTrainedTokenizerBase", inverted: bool
+) -> None:
+    """Beside the sentencepiece package: prompt and answer as one text, and the prompt's own length decides."""
+    import sentencepiece
+    import yaml
+
+    reference = sentencepiece.SentencePieceProcessor(model_file=str(shared_data / "llama_tokenizer.model"))
+    template = TemplateConfig(**yaml.safe_load((conf_folder() / "template/alpaca.yaml").read_text(encoding="utf-8")))
+    records = load_alpaca(shared_data / "alpaca/alpaca_cleaned_999.json")
+    if inverted:
+        records = short(records, llama_tokenizer)
+    segments = [AlpacaTemplate(template).segments(record) for record in records]
+    result = encode(segments, llama_tokenizer, max_length=512)
+    truncated = without = joined = 0
+    for (prompt, completion), example in zip(segments, result.examples, strict=True):
+        alone = [1, *reference.encode(prompt.text)]
+        whole = [1, *reference.encode(prompt.text + completion.text), 2]
+        assert example.token_T.tolist() == whole[:512]
+        prompts = int(np.count_nonzero(example.role_T == PROMPT))
+        assert prompts == min(len(alone), len(whole), 512)
+        assert not example.role_T[:prompts].any()
+        truncated += len(whole) > 512
+        without += len(alone) >= min(len(whole), 512)
+        joined += alone != whole[: len(alone)]
+    assert (result.truncated, result.without_completion) == (truncated, without)
+    # Some prompts fill the length once answers are inputs. Where an answer begins with a quotation mark, it joins the
+    # prompt's last colon: there the prompt's own length decides, and the sample has such answers.
+    assert (without > 50) == inverted
+    assert 0 < joined < 100

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plw.data.records import AlpacaRecord, load_alpaca, load_chat, load_records
+from plw.data.records import AlpacaRecord, ChatRecord, load_alpaca, load_chat, load_records
 from plw.errors import UserError
 
 GOOD = {"instruction": "Add.", "input": "1 1", "output": "2"}
@@ -103,5 +103,51 @@ def test_places_that_hold_no_file(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'[{"instruction": "\xe9"}]')
     with pytest.raises(UserError, match="not UTF-8"):
         load_records(tmp_path / "latin.json", "alpaca")
-    with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat"):
+    with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat, turns"):
         load_records(tmp_path / "latin.json", "parquet")
+
+
+def test_turns_take_the_parts_of_user_and_assistant(tmp_path: Path) -> None:
+    rows = [{"conversations": ["u", "a", "v", "b"]}]
+    (record,) = load_records(write(tmp_path / "t.jsonl", json.dumps(rows[0])), "turns", {"messages": "conversations"})
+    assert isinstance(record, ChatRecord)
+    roles = [(message.role, message.content) for message in record.messages]
+    assert roles == [("user", "u"), ("assistant", "a"), ("user", "v"), ("assistant", "b")]
+    for bad, expected in (
+        ({"conversations": ["u"]}, "field 'conversations' has no message of the assistant"),
+        ({"conversations": ["u", 3]}, "message 2 is a number; it must be text"),
+        ({"messages": ["u", "a"]}, "has no field 'conversations' (fields found: messages)"),
+    ):
+        with pytest.raises(UserError) as caught:
+            load_records(write(tmp_path / "t.json", [rows[0], bad]), "turns", {"messages": "conversations"})
+        assert str(caught.value).startswith(f"{tmp_path}/t.json: row 2")
+        assert expected in str(caught.value)
+
+
+def test_columns_are_found_by_name_or_way(tmp_path: Path) -> None:
+    row = {"q": {"text": "Add."}, "a.b": "2", "chosen": [{"content": "1 1"}, {"content": "9"}]}
+    path = write(tmp_path / "a.json", [row])
+    ways = {"instruction": "q.text", "input": "chosen[0].content", "output": "a.b"}
+    assert load_records(path, "alpaca", ways) == [AlpacaRecord(**GOOD)]
+    for way in ("chosen[2].content", "q.other", "q[0]", "chosen.content", "nothing"):
+        with pytest.raises(UserError) as caught:
+            load_records(path, "alpaca", {**ways, "output": way})
+        assert f"row 1 has no field '{way}' (fields found: q, a.b, chosen)" in str(caught.value)
+
+
+def test_parquet_mistakes_name_row_and_field(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.table({"instruction": ["a", "b"], "output": ["x", None]})
+    parquet.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a.parquet: row 2: field 'output' is null; it must be text"):
+        load_records(tmp_path / "a.parquet", "alpaca")
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
+    with pytest.raises(UserError, match=r"b.parquet: not a parquet file that can be read"):
+        load_records(tmp_path / "b.parquet", "alpaca")
+
+
+def test_several_files_are_one_dataset(tmp_path: Path) -> None:
+    paths = [write(tmp_path / f"{n}.json", [{**GOOD, "output": str(n)}]) for n in range(3)]
+    assert [r.output for r in load_records(paths, "alpaca") if isinstance(r, AlpacaRecord)] == ["0", "1", "2"]

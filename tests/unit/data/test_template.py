@@ -2,7 +2,7 @@
 
 from plw.config.training import TemplateConfig
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
-from plw.data.template import AlpacaTemplate, ChatTemplate, Segment, record_segments
+from plw.data.template import AlpacaTemplate, ChatTemplate, Segment, record_segments, request_text
 
 CONFIG = TemplateConfig(
     name="t",
@@ -44,3 +44,15 @@ def test_chat_alternates_and_only_the_assistant_is_learned() -> None:
         Segment("prompt", "\n<|user|>\nc\n<|assistant|>\n"),
         Segment("completion", "d"),
     ]
+
+
+def test_a_benchmark_asks_in_the_form_of_the_training() -> None:
+    alpaca = AlpacaRecord(instruction="go", input="now", output="x")
+    assert request_text("go", "now", CONFIG, "alpaca") == AlpacaTemplate(CONFIG).segments(alpaca)[0].text
+    assert request_text("go", "", CONFIG, "alpaca") == "I: go\nR:"
+    chat = ChatRecord(
+        messages=(ChatMessage(role="user", content="go\n\nnow"), ChatMessage(role="assistant", content="x"))
+    )
+    for form in ("chat", "turns"):
+        assert request_text("go", "now", CONFIG, form) == ChatTemplate().segments(chat)[0].text
+    assert request_text("go", "", CONFIG, "chat") == "<|user|>\ngo\n<|assistant|>\n"

@@ -18,6 +18,7 @@ GIVEN = {
     "model=folder": ["model.name=m", "model.path=owner/name"],
     "dataset=file": ["dataset.name=d", "dataset.path=x.json"],
     "dataset=file-short": ["dataset.name=d", "dataset.path=x.json"],
+    "dataset=hub": ["dataset.name=d", "dataset.path=hub:o/n", f"dataset.revision={'0' * 40}", "dataset.file=x.json"],
     "judge=openai": ["judge.name=j", "judge.model=m", "judge.endpoint=http://127.0.0.1:1/v1"],
     "registry=url": ["registry.url=sqlite:///x.sqlite"],
 }

@@ -1,0 +1,192 @@
+"""`plw stats` and `plw data`: what a dataset is made of, and other datasets made from it."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plw.commands.choice import chosen_cell
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from plw.config import CellConfig
+    from plw.data.measure import Measurement
+    from plw.data.records import AlpacaRecord, Record
+    from plw.progress import Progress
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file (JSON, JSONL, parquet), its https address, or a dataset's config.")
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the dataset and others, as `plw run` takes them."),
+]
+Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
+
+data_app = typer.Typer(help="Datasets made from datasets.", no_args_is_help=True)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the commands."""
+    app.command()(stats)
+    app.add_typer(data_app, name="data")
+
+
+def stats(
+    data: Data,
+    tokenizer: Tokens,
+    fields: Fields = None,
+    json: Annotated[Path | None, typer.Option(help="Write every number here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the lengths here (.png or .pdf).")] = None,
+    max_length: Annotated[int, typer.Option(help="Tokens of an example in training.", min=2)] = 512,
+    template: Annotated[str, typer.Option(help="Template around the fields of an example.")] = "alpaca",
+) -> None:
+    """The row of the PLW paper's Table 1 for a dataset, its lengths, and what a maximum length cuts off."""
+    from plw.console import console, step_bar
+    from plw.data.measure import measure
+    from plw.data.sources import content_hash
+    from plw.data.tokenizer import load_tokenizer
+    from plw.files import write_bytes_atomic, write_json_atomic
+
+    if picture is not None and picture.suffix not in (".png", ".pdf"):
+        raise UserError(f"--picture {picture}: allowed are names that end in .png or .pdf")
+    out, loaded = console(), load_tokenizer(tokenizer)
+    config = _config(data, [f"template={template}", *(fields or [])])
+    with step_bar(config.dataset.name, out) as progress:
+        files, records = _read(config, loaded, progress)
+        found = measure(records, config.template, loaded, max_length=max_length, progress=progress)
+    _print(found, config, out)
+    if json is not None:
+        about = {"dataset": config.dataset.name, "content": content_hash(files), "tokenizer": tokenizer}
+        write_json_atomic(json, {**about, "template": template, **found.to_dict()})
+        out.print(f"numbers: {json}")
+    if picture is not None:
+        from analysis.lengths import length_figure
+        from analysis.style import picture as drawn
+
+        figure = length_figure(found.fields.prompt_E, found.fields.completion_E, found.example_E, max_length)
+        write_bytes_atomic(picture, drawn(figure, picture.suffix[1:]))
+        out.print(f"picture: {picture}")
+
+
+@data_app.command()
+def invert(
+    data: Data,
+    tokenizer: Tokens,
+    out: Annotated[Path, typer.Option(help="The file to write, .json or .jsonl.")],
+    fields: Fields = None,
+    short: Annotated[bool, typer.Option("--short", help="Invert every long completion, as the PLW paper did.")] = False,
+    target_ratio: Annotated[float | None, typer.Option(help="Invert just enough for this R_g.")] = None,
+    seed: Annotated[int, typer.Option(help="Chooses what a target ratio inverts.")] = 42,
+) -> None:
+    """Turn long completions into inputs: the model then has to predict the instruction."""
+    from plw.console import console
+    from plw.data.prepare import invert as inverted
+    from plw.data.records import AlpacaRecord
+    from plw.data.statistics import generation_ratio
+    from plw.data.tokenizer import load_tokenizer
+
+    if short == (target_ratio is not None):
+        raise UserError("plw data invert needs one of --short and --target-ratio")
+    if out.suffix not in (".json", ".jsonl"):
+        raise UserError(f"--out {out}: allowed are names that end in .json or .jsonl")
+    config = _config(data, fields or [])
+    if config.dataset.inversion != "none":
+        raise UserError(f"{data} is inverted already (dataset.inversion={config.dataset.inversion})")
+    kind = "short" if short else "ratio"
+    wanted = dataclasses.replace(config.dataset, inversion=kind, target_ratio=target_ratio)
+    loaded = load_tokenizer(tokenizer)
+    files, before = _read(config, loaded)
+    if out.exists() and any(out.samefile(file) for file in files):
+        raise UserError(f"--out {out} is the file that is read; give another name")
+    after = [record for record in inverted(before, wanted, loaded, seed) if isinstance(record, AlpacaRecord)]
+    _write(out, after)
+    words = console()
+    for name, records in ((data, before), (out, after)):
+        ratio = generation_ratio(records, loaded)
+        words.print(f"{name}: {len(records):,} records, R_g {'-' if ratio is None else f'{ratio:.4g}'}", markup=False)
+
+
+def _config(data: str, overrides: list[str]) -> "CellConfig":
+    """The config of a cell whose dataset ``data`` is: a file, an address, or one of conf/dataset."""
+    from plw.inputs import ADDRESS
+    from plw.paths import conf_folder
+
+    given = Path(data).expanduser()
+    choices = sorted(path.stem for path in (conf_folder() / "dataset").glob("*.yaml"))
+    if not given.exists() and data in choices:
+        return chosen_cell([f"dataset={data}", *overrides])
+    if not given.exists() and not ADDRESS.match(data):
+        raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
+    # The path is put in afterwards, so that Hydra does not read its letters as grammar.
+    config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides])
+    path = data if ADDRESS.match(data) else str(given)
+    name = config.dataset.name if any(word.startswith("dataset.name=") for word in overrides) else Path(path).stem
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
+
+
+def _read(
+    config: "CellConfig", tokenizer: "PreTrainedTokenizerBase", progress: "Progress | None" = None
+) -> "tuple[list[Path], list[Record]]":
+    """The dataset's files and its records, sampled and inverted as its config says."""
+    from plw import world
+    from plw.data.prepare import load
+    from plw.data.sources import local_files
+    from plw.inputs import WORLD_PREFIX, Resolver
+    from plw.progress import silent
+
+    cache = Path(config.execution.cache).absolute()
+    resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="")
+    found = resolver.data(config.dataset)
+    if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
+        raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
+    files = local_files(config.dataset, found, cache, progress or silent)
+    return files, load(config.dataset, files, tokenizer, seed=config.seed)
+
+
+def _write(out: Path, records: "list[AlpacaRecord]") -> None:
+    from plw.files import write_json_atomic, write_jsonl_atomic
+
+    rows = [dataclasses.asdict(record) for record in records]
+    try:
+        if out.suffix == ".jsonl":
+            write_jsonl_atomic(out, rows)
+        else:
+            write_json_atomic(out, rows)
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
+
+
+def _print(found: "Measurement", config: "CellConfig", out: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(out, Console)
+    row, quantiles = found.statistics, found.quantiles()
+    table = Table(title="Means in tokens (standard deviation); template excluded", title_justify="left")
+    for name in ("dataset", "examples", "instruction", "input", "completion", "total tokens", "R_g", "mean of ratios"):
+        table.add_column(name, justify="left" if name == "dataset" else "right")
+    table.add_row(
+        config.dataset.name,
+        f"{row.records:,}",
+        f"{row.instruction_mean:.2f} ({row.instruction_sd:.2f})",
+        f"{row.input_mean:.2f} ({row.input_sd:.2f})",
+        f"{row.completion_mean:.2f} ({row.completion_sd:.2f})",
+        f"{row.total_tokens:,}",
+        *("-" if value is None else f"{value:.4g}" for value in (row.generation_ratio, row.mean_of_ratios)),
+    )
+    out.print(table)
+    spread = Table(title="Lengths in tokens; examples have their template", title_justify="left")
+    names = {"0": "shortest", "1": "longest", "0.5": "median"}
+    spread.add_column("")
+    for quantile in quantiles["example"]:
+        spread.add_column(names.get(quantile, f"{float(quantile):.0%}"), justify="right")
+    for name, values in quantiles.items():
+        spread.add_row(name, *(f"{value:,.0f}" for value in values.values()))
+    out.print(spread)
+    cut, lost = (f"{n:,} ({n / row.records:.1%})" for n in (found.truncated, found.without_completion))
+    where = f"At {found.max_length} tokens with template {config.template.name}"
+    out.print(f"{where}, {cut} examples are cut at their end; {lost} have no token of a completion.")

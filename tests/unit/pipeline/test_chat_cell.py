@@ -1,0 +1,105 @@
+"""A cell on chats from the hub: planned without the files, trained on every turn; other content is noticed."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from plw.compose import register_schema, typed
+from plw.config import CellConfig
+from plw.data.encoding import COMPLETION
+from plw.errors import UserError
+from plw.paths import conf_folder
+from plw.pipeline import check_inputs, plan_cell
+from plw.pipeline.run import run_cell
+from plw.pipeline.workbench import Workbench
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+TALKS = [
+    [
+        ("system", "Be kind."),
+        ("user", f"Say {n}."),
+        ("assistant", f"It is {n}."),
+        ("user", "Why?"),
+        ("assistant", "So."),
+    ]
+    for n in range(24)
+]
+
+
+@pytest.fixture
+def config(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CellConfig]:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    register_schema()
+    overrides = [
+        "study=own", "scale=own", "model=folder", "model.name=m", f"model.path={tiny_llama}", "dataset=hub",
+        "dataset.name=talks", "dataset.path=hub:owner/talks", f"dataset.revision={REVISION}",
+        "dataset.file=data/train-*.parquet", "dataset.format=chat", "+dataset.columns.messages=talk",
+        "recipe.epochs=2", "recipe.learning_rate=5e-3", "loss.prompt_weight=0", "suite=piqa", "tracker=none",
+        "suite.diagnostics.memorisation_samples=2", "suite.diagnostics.memorisation_max_new_tokens=4",
+        "suite.diagnostics.loss_window=2", f"execution.runs={tmp_path}/runs", f"execution.cache={tmp_path}/cache",
+        f"registry.url=sqlite:///{tmp_path}/registry.sqlite",
+    ]  # fmt: skip
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield typed(compose("config", overrides=[*overrides, "stages=[train,diagnose]"]))
+    GlobalHydra.instance().clear()
+
+
+def write_table(place: Path, talks: list[list[tuple[str, str]]]) -> bytes:
+    """The talks as one parquet table; its bytes."""
+    from datasets import Dataset
+    from datasets.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    rows = [{"talk": [{"role": role, "content": content} for role, content in talk]} for talk in talks]
+    (place / "data").mkdir(parents=True, exist_ok=True)
+    path = place / "data/train-00000-of-00001.parquet"
+    Dataset.from_list(rows).to_parquet(path)
+    return path.read_bytes()
+
+
+def quiet(*_: object) -> None:
+    """Nobody listens."""
+
+
+def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
+    cell = plan_cell(config)
+    with pytest.raises(UserError, match="cannot be fetched") as caught:
+        check_inputs([cell])
+    place = Path(str(caught.value).rpartition(" to ")[2])
+    content = write_table(place, TALKS)
+    check_inputs([cell])
+    assert plan_cell(config).fingerprint == cell.fingerprint
+
+    # Every answer is learned, and nothing else.
+    with Workbench(cell, quiet) as bench:
+        example = bench.data.encoded[3]
+        learned = tiny_tokenizer.decode(example.token_T[example.role_T == COMPLETION])
+        assert learned == "It is 3.</s>So.</s>"
+        assert np.count_nonzero(np.diff(example.role_T.astype(int))) == 3
+
+    outcome = run_cell(config, quiet)
+    assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "diagnose": "done"}
+    record = json.loads((cell.folder / "train/record.json").read_text())
+    assert record["data"]["content"] == hashlib.sha256(content).hexdigest()
+    assert record["curves"][-1]["completion_loss"] < record["curves"][0]["completion_loss"]
+
+    # Another table at the same place is noticed by the stage that reads it next.
+    write_table(place, TALKS[:20])
+    shutil.rmtree(cell.stages["diagnose"].folder)
+    again = run_cell(config, quiet).stages["diagnose"]
+    assert again.status == "failed"
+    assert "was trained on" in str(again.error)
