@@ -1,10 +1,10 @@
 """Bootstrap intervals of the aggregates, and of what a weight gains over another on the same benchmarks.
 
-Scores of one benchmark, or of one base model, go together: a hard benchmark is hard at every weight. So whole benchmarks
-and whole base models are drawn with replacement, independently of each other, and a score counts as often as its
-benchmark and its model were drawn together (Owen 2007, "The pigeonhole bootstrap", Annals of Applied Statistics 1(2);
-rather too wide than too narrow). Seeds are drawn in the same way. All weights of a draw share its benchmarks, models and
-seeds, so that gains are paired.
+Scores of one benchmark, or of one base model, go together: a hard benchmark is hard at every weight. So whole
+benchmarks and whole base models are drawn with replacement, independently of each other, and a score counts as
+often as its benchmark and its model were drawn together (Owen 2007, "The pigeonhole bootstrap", Annals of Applied
+Statistics 1(2); rather too wide than too narrow). Seeds are drawn in the same way. All weights of a draw share its
+benchmarks, models and seeds, so that gains are paired.
 """
 
 from collections.abc import Sequence

@@ -42,11 +42,11 @@ _WORDS = re.compile(r"(?<![\w*])(?:" + "|".join(map(re.escape, SYMBOLS)) + r")(?
 
 
 def latex(table: Table) -> str:
-    """A ``table`` environment with caption, label ``tab:<key>`` and booktabs rules; ``\\input`` it.
+    """A ``table`` environment with caption, label ``tab:<key>`` and booktabs rules, for the document to input.
 
-    The preamble needs the packages booktabs and, for wide tables, graphicx. The first column is set to the left, columns of
-    words too, numbers to the right. Characters beyond Latin letters, and beyond those in ``ESCAPES``, are left to the
-    document's encoding.
+    The preamble needs the packages booktabs and, for wide tables, graphicx. The first column is set to the left,
+    columns of words too, numbers to the right. Characters beyond Latin letters, and beyond those in ``ESCAPES``, are
+    left to the document's encoding.
     """
     header = [_text(str(name)) for name in table.shown.columns]
     rows = [[_text(str(value)) for value in row] for row in table.shown.itertuples(index=False, name=None)]

@@ -17,11 +17,11 @@ def seed_components(frame: TidyFrame) -> pd.DataFrame:
     """Between-seed spread of every aggregate, by dataset.
 
     ``seed_sd`` is of cells with the same dataset, base model and weight: the root of the mean of their sample
-    variances, weighted by degrees of freedom ``df``, with an interval from the chi-square distribution. A seed fixes the
-    order of the data at every weight, so part of it is common to all weights and leaves their comparison alone:
-    ``paired_sd`` is what remains after each model's seeds and weights have their own mean (the residual of a two-way
-    layout, where each weight has the same seeds). ``weights_sd`` is the spread of the weights' means, after that of a
-    mean's own seeds is taken off; it is 0 where the seeds explain all of it.
+    variances, weighted by degrees of freedom ``df``, with an interval from the chi-square distribution. A seed
+    fixes the order of the data at every weight, so part of it is common to all weights and leaves their comparison
+    alone: ``paired_sd`` is what remains after each model's seeds and weights have their own mean (the residual of a
+    two-way layout, where each weight has the same seeds). ``weights_sd`` is the spread of the weights' means, after
+    that of a mean's own seeds is taken off; it is 0 where the seeds explain all of it.
 
     Returns:
         One row per dataset and kind: ``dataset``, ``kind``, ``seeds``, ``cells``, ``df``, ``seed_sd``, ``seed_sd_low``,

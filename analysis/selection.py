@@ -1,9 +1,10 @@
 """What is left of the best weight's lead once it is chosen on other benchmarks than those it is scored on.
 
-The best of ten weights is partly the luckiest: its own scores chose it. Here each benchmark is left out in turn, the
-weight is chosen by the aggregate of the others and scored on the one left out. The mean of those scores is what a reader
-who chooses a weight in this way may expect on a further benchmark of the kind; the difference is the optimism. It is a
-noisy number: where benchmarks want different weights, one of them left out can turn the choice against itself.
+The best of ten weights is partly the luckiest: its own scores chose it. Here each benchmark is left out in turn,
+the weight is chosen by the aggregate of the others and scored on the one left out. The mean of those scores is what
+a reader who chooses a weight in this way may expect on a further benchmark of the kind; the difference is the
+optimism. It is a noisy number: where benchmarks want different weights, one of them left out can turn the choice
+against itself.
 """
 
 from collections import Counter
