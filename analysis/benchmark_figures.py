@@ -19,8 +19,11 @@ FIGURES = {
 }
 """Figure -> the grouping of benchmarks that it shows."""
 
-PANEL_INCHES = 1.65
-COLUMNS = 4
+PANEL_INCHES = 1.75
+FEW = 4
+"""Up to so many benchmarks stand in two columns, more in three."""
+SHIFT = 0.011
+"""Between the datasets' points of one weight, on the w_p axis."""
 
 
 def figure_benchmarks(curves: pd.DataFrame, grouping: str) -> Figure | None:
@@ -40,19 +43,15 @@ def figure_benchmarks(curves: pd.DataFrame, grouping: str) -> Figure | None:
     names = rows[["group", "benchmark"]].drop_duplicates()
     benchmarks = sorted(names.itertuples(index=False, name=None), key=lambda pair: (groups.index(pair[0]), pair[1]))
     datasets = dataset_order(curves["dataset"])
-    across = min(len(benchmarks), COLUMNS)
+    across = min(len(benchmarks), 2 if len(benchmarks) <= FEW else 3)
     down = -(-len(benchmarks) // across)
     with mpl.rc_context(RC):
-        # Two panels fill the width as well as four do; their height follows.
-        height = PANEL_INCHES * (1.25 if across < COLUMNS else 1.0)
-        figure = Figure(figsize=(PAGE_INCHES, down * height + 0.75), layout="constrained")
+        figure = Figure(figsize=(PAGE_INCHES, down * PANEL_INCHES + 0.7), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
         for axis, (_, benchmark) in zip(axes, benchmarks, strict=False):
-            _panel(axis, rows[rows["benchmark"] == benchmark], datasets, ("mean", "low", "high"))
+            _bars(axis, rows[rows["benchmark"] == benchmark], datasets)
             axis.set_title(benchmark, fontsize=7.5)
         _share_axes(list(axes), len(benchmarks), across, sorted(set(rows["prompt_weight"])))
-        figure.supylabel("score (0–1)", fontsize=7.5)
-        figure.supxlabel("prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$", fontsize=7.5)
         dataset_legend(figure, datasets)
     return figure
 
@@ -78,7 +77,7 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
             for axis, dataset in zip(line, datasets, strict=True):
                 chosen = rows[(rows["kind"] == kind) & (rows["dataset"] == dataset)]
                 axis.axhline(0, color="#444444", linewidth=0.7)
-                _panel(axis, chosen, [dataset], ("estimate", "low", "high"), among=datasets)
+                _band(axis, chosen, dataset, datasets)
                 weight_ticks(axis, [0.0, *sorted(set(rows["prompt_weight"]))])
                 axis.tick_params(axis="x", rotation=90, labelsize=6)
             line[0].set_ylabel(f"{kind} aggregate,\ngain over PLW 0")
@@ -88,27 +87,34 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _panel(
-    axis: Any, rows: pd.DataFrame, datasets: Sequence[str], columns: tuple[str, str, str], among: Sequence[str] = ()
-) -> None:
-    """A line of points a dataset, with a faint band where bounds are known."""
-    colours, shapes = dataset_colours(among or datasets), markers(among or datasets)
-    value, low, high = columns
-    for dataset in datasets:
+def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str]) -> None:
+    """A line of points a dataset; their intervals are bars, the datasets' slightly apart so that none hides another."""
+    colours, shapes = dataset_colours(datasets), markers(datasets)
+    for index, dataset in enumerate(datasets):
         line = rows[rows["dataset"] == dataset].sort_values("w_p")
-        colour = colours[dataset]
-        axis.fill_between(line["w_p"], line[low], line[high], color=colour, alpha=0.13, linewidth=0)
+        place = line["w_p"] + SHIFT * (index - (len(datasets) - 1) / 2)
+        axis.vlines(place, line["low"], line["high"], color=colours[dataset], alpha=0.45, linewidth=0.7)
         axis.plot(
-            line["w_p"], line[value], color=colour, marker=shapes[dataset], markersize=2.6, markeredgewidth=0,
-            linewidth=0.9,
+            place, line["mean"], color=colours[dataset], marker=shapes[dataset], markersize=3, markeredgewidth=0,
+            linewidth=0.8,
         )  # fmt: skip
 
 
+def _band(axis: Any, rows: pd.DataFrame, dataset: str, among: Sequence[str]) -> None:
+    colour, shape = dataset_colours(among)[dataset], markers(among)[dataset]
+    line = rows.sort_values("w_p")
+    axis.fill_between(line["w_p"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
+    axis.plot(line["w_p"], line["estimate"], color=colour, marker=shape, markersize=2.8, markeredgewidth=0)
+
+
 def _share_axes(axes: list[Any], used: int, across: int, weights: Sequence[float]) -> None:
-    """Weights below the lowest panel of each column; places without a panel stay empty."""
+    """Weights below the lowest panel of each column, scores beside the first; places without a panel stay empty."""
     for index, axis in enumerate(axes):
         weight_ticks(axis, weights)
-        axis.tick_params(axis="x", rotation=90, labelsize=6.5)
         lowest = index + across >= used
-        axis.tick_params(axis="x", labelbottom=lowest)
+        axis.tick_params(axis="x", rotation=90, labelsize=6.5, labelbottom=lowest)
+        if lowest:
+            axis.set_xlabel("prompt loss weight (PLW)")
+        if index % across == 0:
+            axis.set_ylabel("score (0–1)")
         axis.set_visible(index < used)

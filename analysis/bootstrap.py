@@ -65,8 +65,8 @@ def bootstrap(
 
     Returns:
         One row per dataset, weight, kind and quantity: ``dataset``, ``prompt_weight``, ``kind`` (``simple``,
-        ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``estimate``, ``low``, ``high``. Bounds
-        are NaN where there are fewer than two benchmarks.
+        ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``unit``, ``estimate``, ``low``,
+        ``high``. Bounds are NaN where there are fewer than two benchmarks.
     """
     rows = []
     tails = ((1 - level) / 2, (1 + level) / 2)
@@ -79,8 +79,8 @@ def bootstrap(
                 for place in np.flatnonzero(known_W):
                     estimate = float(np.nanmean(score_WBMS[place]))
                     low, high = _interval(score_WBMS[place], counts, tails)
-                    rows.append((dataset, float(cube.weight_W[place]), kind, name, estimate, low, high))
-    columns = ["dataset", "prompt_weight", "kind", "quantity", "estimate", "low", "high"]
+                    rows.append((dataset, float(cube.weight_W[place]), kind, name, unit, estimate, low, high))
+    columns = ["dataset", "prompt_weight", "kind", "quantity", "unit", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
 
 

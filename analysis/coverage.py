@@ -1,5 +1,7 @@
 """What a table or figure rests on, in a sentence for its caption: how many scores, which seeds, and what is missing."""
 
+import pandas as pd
+
 from analysis.aggregates import cell_aggregates
 from analysis.frame import AXES, TidyFrame
 
@@ -9,9 +11,9 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def seeds(frame: TidyFrame) -> str:
+def seed_words(seeds: "pd.Series[int]") -> str:
     """``seed 42`` or ``seeds 1, 2, 3``."""
-    found = sorted({int(seed) for seed in frame.rows["seed"]})
+    found = sorted({int(seed) for seed in seeds})
     return f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
 
 
@@ -31,7 +33,9 @@ def coverage(frame: TidyFrame, *, whole_cells: bool = False) -> str:
         count(rows["prompt_weight"].nunique(), "weight"),
         count(rows["benchmark"].nunique(), "benchmark"),
     )
-    sentences = [f"n = {count(len(rows), 'score')} of {count(cells, 'cell')} ({', '.join(parts)}); {seeds(frame)}."]
+    sentences = [
+        f"n = {count(len(rows), 'score')} of {count(cells, 'cell')} ({', '.join(parts)}); {seed_words(rows['seed'])}."
+    ]
     if whole_cells and complete < cells:
         sentences.append(f"Left out: {count(cells - complete, 'cell')} without every benchmark.")
     sentences.append(_missing(frame))

@@ -67,7 +67,8 @@ def dataset_legend(
                    linestyle=dashes(i), label=f"{model} (c, d)")
             for i, model in enumerate(models)
         ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), columns), handletextpad=0.5)
+    lines = -(-len(handles) // columns)
+    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), handletextpad=0.5)
 
 
 def dashes(index: int) -> Any:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.aggregates import KINDS
 from analysis.bootstrap import DRAWS, LEVEL, UNITS
-from analysis.published import NAMES, OPTIMUM, SOURCE, TABLE_1, TABLE_3
+from analysis.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3
 from analysis.regression import GLMM, Regression
 from analysis.style import dataset_kind, dataset_order
 from analysis.tables import Table, number, significant, with_error
@@ -21,13 +21,14 @@ OPEN_CHOICES = "the paper leaves the loss's normaliser and the squeeze of 0 and 
 
 def intervals_table(intervals: pd.DataFrame) -> Table:
     """Bootstrap intervals of both aggregates by weight and dataset; ``intervals`` is from ``bootstrap``."""
-    shown = _by_weight(intervals[intervals["quantity"] == "aggregate"])
+    raw = intervals[intervals["quantity"] == "aggregate"]
+    shown = _by_weight(raw)
     caption = (
         f"Aggregate [{LEVEL:.0%} percentile bootstrap interval, {DRAWS} draws of {UNITS[0]}]. The intervals are of "
         "each number by itself: they hold how far benchmarks and base models lie apart, which a comparison of two "
         "weights on the same benchmarks does not; for that see the gains."
     )
-    return Table(key="intervals", title="Aggregates with intervals", raw=intervals, shown=shown, caption=caption)
+    return Table(key="intervals", title="Aggregates with intervals", raw=raw, shown=shown, caption=caption)
 
 
 def gains_table(intervals: pd.DataFrame) -> Table | None:
@@ -39,7 +40,7 @@ def gains_table(intervals: pd.DataFrame) -> Table | None:
     caption = (
         f"Mean difference from PLW 0 on the same benchmark, base model and seed [{LEVEL:.0%} percentile bootstrap "
         f"interval, {DRAWS} draws of {UNITS[0]}]. * the interval excludes 0, before any correction for looking at "
-        "several weights. The CSV has the gains over PLW 1 too."
+        "several weights. The CSV has the gains over PLW 1 too, and intervals that take the base models as given."
     )
     return Table(
         key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
@@ -147,7 +148,8 @@ def differences_table(statistics: pd.DataFrame, fits: Sequence[Regression], scal
     columns = ["quantity", "dataset", "published", "ours", "ours_se", "reason"]
     raw = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:5], float))
     kinds = raw["dataset"].map(lambda name: dataset_kind(str(name)))
-    raw = raw[kinds.isin(NAMES) & raw[["published", "ours"]].notna().any(axis=1)]
+    printed_small = (raw["quantity"] == "p") & (kinds == SMALL_P)
+    raw = raw[raw["published"].notna() | printed_small]
     order = dataset_order(raw["dataset"])
     raw = raw.iloc[sorted(range(len(raw)), key=lambda place: order.index(raw["dataset"].iloc[place]))]
     raw = raw.reset_index(drop=True)
@@ -158,7 +160,10 @@ def differences_table(statistics: pd.DataFrame, fits: Sequence[Regression], scal
         ]
     shown = raw[["quantity", "dataset"]].assign(
         paper=[NAMES[dataset_kind(str(name))] for name in raw["dataset"]],
-        published=[significant(value) for value in raw["published"]],
+        published=[
+            "<0.001" if name == "p" and pd.isna(value) else significant(value)
+            for name, value in zip(raw["quantity"], raw["published"], strict=True)
+        ],
         ours=[
             significant(ours) + ("" if pd.isna(error) else f" ({error:.3g})")
             for ours, error in zip(raw["ours"], raw["ours_se"], strict=True)
@@ -167,8 +172,8 @@ def differences_table(statistics: pd.DataFrame, fits: Sequence[Regression], scal
         reason=raw["reason"],
     )
     caption = (
-        f"Numbers of this study beside the published ones ({SOURCE}); ours (standard error). A dash: the paper does "
-        "not give the number (p of AlpacaDataShort is printed as below 0.001), or there is none here."
+        f"Numbers of this study beside the published ones ({SOURCE}), where the paper gives one; ours (standard "
+        "error). A dash: there is none here. p-values are not subtracted."
     )
     shown = shown.rename(columns={"paper": "in the paper"})
     return Table(
@@ -195,7 +200,8 @@ def _coefficients(fit: Regression) -> Iterator[dict[str, object]]:
 
 
 def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
-    """Rows by aggregate and weight, a column a dataset."""
+    """Rows by aggregate and weight, a column a dataset; of the bootstrap over benchmarks and models."""
+    intervals = intervals[intervals["unit"] == UNITS[0]]
     texts = {
         (row["kind"], row["prompt_weight"], row["dataset"]): _with_interval(
             row["estimate"], row["low"], row["high"], star=star

@@ -38,6 +38,8 @@ ESCAPES = {
 SYMBOLS = {"R_g": "$R_g$", "w_p²": "$w_p^2$", "w_p": "$w_p$", "λ*": r"$\lambda^*$"}
 """The papers' symbols, set as mathematics where they stand as a word of their own."""
 
+_NEGATIVE = re.compile(r"(?<![\w-])-(?=\.?\d)")
+
 _WORDS = re.compile(r"(?<![\w*])(?:" + "|".join(map(re.escape, SYMBOLS)) + r")(?!\w)")
 
 
@@ -94,7 +96,7 @@ def _text(text: str) -> str:
 def _escape_part(part: str) -> str:
     """White space at the ends counts here: the part is followed or led by a symbol."""
     lead, tail = (" " if part[:1].isspace() else ""), (" " if part.strip() and part[-1:].isspace() else "")
-    return lead + escape(part) + tail
+    return lead + _NEGATIVE.sub("$-$", escape(part)) + tail
 
 
 def _line(cells: list[str]) -> str:

@@ -31,7 +31,10 @@ TABLE_3: dict[str, dict[str, float | None]] = {
     "cleaned": {"p": 0.0861, "w": 1.238, "w2": -0.812, "intercept": -0.231},
     "short": {"p": None, "w": 5.590, "w2": -4.284, "intercept": -1.043},
 }
-"""Table 3: coefficients on the logit scale; p of Short is printed as below 0.001."""
+"""Table 3: coefficients on the logit scale."""
+
+SMALL_P = "short"
+"""The dataset whose p is printed as below 0.001."""
 
 OPTIMUM: dict[str, float] = {"short": 0.242}
 """The optimal weight that the paper derives from Table 3 (section 5.2), where the effect is significant."""

@@ -1,4 +1,4 @@
-"""How well a regression fits, as a picture: its uniform quantile residuals by their own rank and by the fitted value."""
+"""How well a regression fits, as a picture: its uniform quantile residuals by rank and by fitted value."""
 
 from collections.abc import Mapping
 
