@@ -66,10 +66,7 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
     Returns:
         None where none of the four was measured.
     """
-    variant = [frame.rows[name].iloc[0] for name in VARIANT if name in scores]
-    names = [name for name in VARIANT if name in scores]
-    of_variant = np.logical_and.reduce([scores[name] == value for name, value in zip(names, variant, strict=True)])
-    shown = scores[of_variant]
+    shown = of_variant(scores, frame)
     panels = [
         shown[(shown["benchmark"] == benchmark) & (shown["metric"] == metric)] for benchmark, metric, *_ in MECHANISMS
     ]
@@ -89,6 +86,12 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
         figure.align_ylabels()
         dataset_legend(figure, datasets, squares=True)
     return figure
+
+
+def of_variant(scores: pd.DataFrame, frame: TidyFrame) -> pd.DataFrame:
+    """The scores of the frame's variant of the loss (response weight, normalizer, scope), headline or not."""
+    names = [name for name in VARIANT if name in scores]
+    return scores[np.logical_and.reduce([scores[name] == frame.rows[name].iloc[0] for name in names])]
 
 
 def quadratic(

@@ -1,12 +1,12 @@
 """Tables beyond the paper's four: intervals, the corrected choice of a weight, seeds, benchmarks, differences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
 from analysis.aggregates import KINDS
 from analysis.bootstrap import DRAWS, LEVEL, UNITS
-from analysis.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3
+from analysis.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3, TABLE_4
 from analysis.regression import GLMM, Regression
 from analysis.style import dataset_kind, dataset_order
 from analysis.tables import Table, number, significant, with_error
@@ -136,15 +136,22 @@ def curves_table(curves: pd.DataFrame) -> Table:
     return Table(key="benchmarks", title="Score by benchmark", raw=curves, shown=pd.DataFrame(rows), caption=caption)
 
 
-def differences_table(statistics: pd.DataFrame, fits: Sequence[Regression], scale: str) -> Table:
+def differences_table(
+    statistics: pd.DataFrame,
+    fits: Sequence[Regression],
+    scale: str,
+    optima: Mapping[str, Mapping[float, float | None]] | None = None,
+) -> Table:
     """Our numbers beside the paper's: R_g, the coefficients of Table 3 and the optimum, with what makes them differ.
 
     Args:
         statistics: the rows of Table 1; may be empty.
         fits: the regressions of Table 3.
         scale: name of the study's scale.
+        optima: of our Table 4, where there is one: aggregate, as ``published.TABLE_4`` names it -> R_g -> optimum, None
+            where it is starred.
     """
-    rows = [*_ratios(statistics), *(row for fit in fits for row in _coefficients(fit))]
+    rows = [*_ratios(statistics), *(row for fit in fits for row in _coefficients(fit)), *_optima(optima or {})]
     columns = ["quantity", "dataset", "published", "ours", "ours_se", "reason"]
     raw = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:5], float))
     kinds = raw["dataset"].map(lambda name: dataset_kind(str(name)))
@@ -159,7 +166,7 @@ def differences_table(statistics: pd.DataFrame, fits: Sequence[Regression], scal
             f"{REASONS[scale]}{'; ' + reason if reason == NOT_THE_MODEL else ''}" for reason in raw["reason"]
         ]
     shown = raw[["quantity", "dataset"]].assign(
-        paper=[NAMES[dataset_kind(str(name))] for name in raw["dataset"]],
+        paper=[NAMES.get(dataset_kind(str(name)), "the ratio model") for name in raw["dataset"]],
         published=[
             "<0.001" if name == "p" and pd.isna(value) else significant(value)
             for name, value in zip(raw["quantity"], raw["published"], strict=True)
@@ -197,6 +204,13 @@ def _coefficients(fit: Regression) -> Iterator[dict[str, object]]:
         pair = {"published": published.get(name), "ours": getattr(fit, name)}
         error = getattr(fit, f"{name}_se", None)
         yield {"quantity": label, "dataset": fit.dataset, **pair, "ours_se": error, "reason": reason}
+
+
+def _optima(ours: Mapping[str, Mapping[float, float | None]]) -> Iterator[dict[str, object]]:
+    for aggregate, by_ratio in ours.items():
+        for ratio, published in TABLE_4.get(aggregate, {}).items():
+            pair = {"published": published, "ours": by_ratio.get(ratio)}
+            yield {"quantity": f"λ* at R_g {ratio:g}", "dataset": f"Table 4, {aggregate}", **pair, "reason": ""}
 
 
 def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:

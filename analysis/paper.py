@@ -12,7 +12,7 @@ from analysis.benchmark_figures import FIGURES, figure_benchmarks, figure_gains
 from analysis.bootstrap import DRAWS, LEVEL, UNITS, bootstrap
 from analysis.coverage import count, coverage, seed_words
 from analysis.curves import benchmark_curves
-from analysis.figures import figure_1, figure_2
+from analysis.figures import figure_1, figure_2, of_variant
 from analysis.frame import TidyFrame
 from analysis.further_tables import (
     curves_table,
@@ -63,6 +63,7 @@ def paper_tables(
     benchmark_info: Mapping[str, Mapping[str, Any]],
     scale: str,
     more: Sequence[Table] = (),
+    optima: Mapping[str, Mapping[float, float | None]] | None = None,
 ) -> list[Table]:
     """Tables 1 to 3 and those beyond the paper.
 
@@ -75,6 +76,8 @@ def paper_tables(
         benchmark_info: benchmark -> ``task``, ``shots`` and ``metric``.
         scale: name of the study's scale.
         more: tables made elsewhere (Table 4, power), which get the same ending of their captions.
+        optima: of Table 4, for the comparison with the published one: aggregate (``all``, ``multiple choice``,
+            ``generation``) -> R_g -> optimum, None where it is starred.
     """
     intervals = pd.concat([bootstrap(frame, unit=unit) for unit in UNITS], ignore_index=True)
     of_cells = [
@@ -89,7 +92,7 @@ def paper_tables(
         *more,
         groups_table(grouped_aggregates(frame)),
         curves_table(benchmark_curves(frame)),
-        differences_table(statistics, fits, scale),
+        differences_table(statistics, fits, scale, optima),
         table_2(frame, groups, benchmark_info),
     ]
     whole, each = coverage(frame, whole_cells=True), coverage(frame)
@@ -117,7 +120,7 @@ def paper_figures(
     curves, whole = benchmark_curves(frame), coverage(frame, whole_cells=True)
     drawn: dict[str, tuple[Figure | None, str]] = {
         "figure1_aggregates": (figure_1(frame, aggregates(frame)), f"{_AGGREGATES} {whole}"),
-        "figure2_mechanism": (figure_2(scores, frame), f"{_MECHANISM} {_seeds_and_cells(scores)}"),
+        "figure2_mechanism": (figure_2(scores, frame), f"{_MECHANISM} {_seeds_and_cells(of_variant(scores, frame))}"),
     }
     for key, grouping in FIGURES.items():
         part = frame.of_groups(GROUPINGS[grouping])

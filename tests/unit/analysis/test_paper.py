@@ -138,6 +138,10 @@ def test_differences_hold_published_and_own_numbers_with_the_reason(study):
     assert "normaliser" in rows.loc["w_p", "reason"]
     assert paper.shown.set_index("quantity").loc["p", "published"] == "<0.001"
     assert np.isnan(rows.loc["p", "difference"])
+    ratio = differences_table(_nothing(), [], "paper", {"all": {0.5: 0.2, 2.5: 0.3}, "generation": {}}).raw
+    assert ratio["quantity"].tolist() == [*(f"λ* at R_g {n}" for n in ("0.5", "1", "1.5", "2", "0.5", "8"))]
+    assert ratio["difference"].tolist()[0] == pytest.approx(0.2 - 0.155)
+    assert ratio["difference"][1:].isna().all(), "what the model gives no optimum for is no difference of 0"
     medium = Regression(dataset="world-medium", engine=GLMM, n=10, w=1.0)
     assert differences_table(_nothing(), [medium], "mini").raw.empty, "the paper has no regression of Medium"
     own = Regression(dataset="my-chats", engine=GLMM, n=10, w=1.0)
