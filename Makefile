@@ -13,7 +13,7 @@ CHECKS  := $(VENV)/.installed-checks
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep plan report status test lint bench clean
+.PHONY: help setup sweep paper plan report status test lint bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ setup: $(STAMP) ## Make the virtual environment in .venv
 sweep: $(STAMP) ## Run a study's whole grid, then its report: STUDY, SCALE, ARGS
 	$(PLW) run -m $(CHOICE) $(ARGS)
 	$(PLW) report $(CHOICE)
+
+paper: $(STAMP) ## The PLW paper's tables and figures: its grid with Medium and Tiny (100 cells), then the report
+	$(PLW) run -m study=plw-ratio scale=$(SCALE) execution.runs=$(RUNS) $(ARGS)
+	$(PLW) report study=plw-ratio scale=$(SCALE) execution.runs=$(RUNS)
 
 plan: $(STAMP) ## Say what `make sweep` would run, skip or wait for, and why
 	$(PLW) plan $(CHOICE) $(ARGS)

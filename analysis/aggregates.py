@@ -12,6 +12,14 @@ KINDS = {"simple": "score01", "relative": "scaled"}
 
 WEIGHT = ["dataset", "prompt_weight"]
 
+GROUPINGS: dict[str, tuple[str, ...]] = {
+    "multiple choice": ("multiple_choice",),
+    "short generation and translation": ("short_generation", "translation"),
+    "long generation": ("long_generation",),
+    "generation without translation": ("short_generation", "long_generation"),
+}
+"""The paper's groupings of benchmarks: the three of its figures 4 to 6, and the generation of its section 6."""
+
 
 def cell_aggregates(frame: TidyFrame) -> pd.DataFrame:
     """Both aggregates of every cell that has all of its dataset's benchmarks.
@@ -51,6 +59,25 @@ def aggregates(frame: TidyFrame) -> pd.DataFrame:
         table[f"best_{kind}"] = table[kind].eq(best)
     order = [*WEIGHT, "w_p", "cells", "simple", "simple_se", "relative", "relative_se", "best_simple", "best_relative"]
     return table[order].sort_values(WEIGHT, ignore_index=True)
+
+
+def grouped_aggregates(frame: TidyFrame) -> pd.DataFrame:
+    """``aggregates`` over all benchmarks and over each of the paper's groupings that has scores.
+
+    A cell is left out of a grouping only where it lacks a benchmark of that grouping.
+
+    Returns:
+        The columns of ``aggregates`` after ``grouping`` (``all benchmarks`` first) and ``benchmarks`` (their number).
+    """
+    parts = {"all benchmarks": frame} | {name: frame.of_groups(groups) for name, groups in GROUPINGS.items()}
+    tables = [
+        aggregates(part).assign(grouping=name, benchmarks=part.rows["benchmark"].nunique())
+        for name, part in parts.items()
+        if len(part.rows)
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    first = ["grouping", "benchmarks"]
+    return table[[*first, *(name for name in table if name not in first)]]
 
 
 def _standard_errors(rows: pd.DataFrame, column: str) -> dict[Any, float]:

@@ -7,11 +7,11 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
 from numpy.typing import NDArray
 
 from analysis.aggregates import KINDS, cell_aggregates
-from analysis.frame import VARIANT, TidyFrame, weight_scale
+from analysis.drawing import dashes, dataset_legend, weight_axis_above, weight_categories
+from analysis.frame import VARIANT, TidyFrame
 from analysis.style import PAGE_INCHES, RC, dataset_colours, dataset_order, markers
 
 WHISKERS = (0.09, 0.91)
@@ -48,9 +48,9 @@ def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
             lower.set_xlabel(r"transformed prompt weight $w_p$ = PLW$^{\,0.301}$")
             for axis in (upper, lower):
                 axis.set_ylabel(f"{kind} aggregate (0–1)")
-            _weight_axis(upper, sorted(set(table["prompt_weight"])))
+            weight_axis_above(upper, sorted(set(table["prompt_weight"])))
         figure.align_ylabels()
-        _legend(figure, datasets, models)
+        dataset_legend(figure, datasets, models)
     return figure
 
 
@@ -66,10 +66,7 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
     Returns:
         None where none of the four was measured.
     """
-    variant = [frame.rows[name].iloc[0] for name in VARIANT if name in scores]
-    names = [name for name in VARIANT if name in scores]
-    of_variant = np.logical_and.reduce([scores[name] == value for name, value in zip(names, variant, strict=True)])
-    shown = scores[of_variant]
+    shown = of_variant(scores, frame)
     panels = [
         shown[(shown["benchmark"] == benchmark) & (shown["metric"] == metric)] for benchmark, metric, *_ in MECHANISMS
     ]
@@ -87,8 +84,14 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
         for axis in figure.axes[2:]:
             axis.set_xlabel("prompt loss weight (PLW)")
         figure.align_ylabels()
-        _legend(figure, datasets, [])
+        dataset_legend(figure, datasets, squares=True)
     return figure
+
+
+def of_variant(scores: pd.DataFrame, frame: TidyFrame) -> pd.DataFrame:
+    """The scores of the frame's variant of the loss (response weight, normalizer, scope), headline or not."""
+    names = [name for name in VARIANT if name in scores]
+    return scores[np.logical_and.reduce([scores[name] == frame.rows[name].iloc[0] for name in names])]
 
 
 def quadratic(
@@ -126,7 +129,7 @@ def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str]
                 x_N, y_N, linestyle="none", marker=shapes[dataset], color=colours[dataset], markerfacecolor=face,
                 markeredgewidth=0.8, zorder=3,
             )  # fmt: skip
-            _curve(axis, x_N, y_N, color=colours[dataset], linestyle=_dashes(index))
+            _curve(axis, x_N, y_N, color=colours[dataset], linestyle=dashes(index))
 
 
 def _curve(axis: Any, x_N: NDArray[np.float64], y_N: NDArray[np.float64], **line: Any) -> None:
@@ -136,17 +139,6 @@ def _curve(axis: Any, x_N: NDArray[np.float64], y_N: NDArray[np.float64], **line
     curve_M = quadratic(x_N, y_N, at_M)
     if curve_M is not None:
         axis.plot(at_M, curve_M, alpha=0.85, **line)
-
-
-def _weight_axis(axis: Any, weights: Sequence[float]) -> None:
-    """A second axis above that tells the weights themselves."""
-    top = axis.secondary_xaxis("top")
-    top.set_xticks(weight_scale(pd.Series(weights)).to_list(), [_short(weight) for weight in weights], rotation=55)
-    for label in top.get_xticklabels():
-        label.set(horizontalalignment="left", rotation_mode="anchor", fontsize=6.5)
-    top.tick_params(length=2, pad=2)
-    top.spines["top"].set_visible(False)
-    top.set_xlabel("prompt loss weight (PLW)", labelpad=2)
 
 
 def _boxes(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], weights: Sequence[float]) -> None:
@@ -172,34 +164,4 @@ def _boxes(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], weights: Sequ
             middle.append((x, box[1]))
         if middle:
             axis.plot(*zip(*middle, strict=True), color=colours[dataset], linewidth=0.7, alpha=0.45, zorder=1)
-    axis.set_xticks(range(len(weights)), [_short(weight) for weight in weights], rotation=55)
-    for label in axis.get_xticklabels():
-        label.set(horizontalalignment="right", rotation_mode="anchor")
-    axis.xaxis.set_minor_locator(NullLocator())
-    axis.grid(visible=False, axis="x")
-    axis.set_xlim(-0.6, len(weights) - 0.4)
-
-
-def _legend(figure: Figure, datasets: Sequence[str], models: Sequence[str]) -> None:
-    from matplotlib.lines import Line2D
-
-    colours, shapes = dataset_colours(datasets), markers(datasets)
-    marker = shapes if models else dict.fromkeys(datasets, "s")
-    handles = [Line2D([], [], color=colours[d], marker=marker[d], linestyle="none", label=d) for d in datasets]
-    if len(models) > 1:
-        handles += [
-            Line2D([], [], color="#444444", marker="o", markerfacecolor="#444444" if i % 2 == 0 else "white",
-                   linestyle=_dashes(i), label=f"{model} (c, d)")
-            for i, model in enumerate(models)
-        ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), handletextpad=0.5)
-
-
-def _dashes(index: int) -> Any:
-    return ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))[index % 4]
-
-
-def _short(weight: float) -> str:
-    """``.0005`` and ``.25``: the leading zero costs width and says nothing."""
-    text = f"{weight:.2g}" if weight >= 1e-4 else f"{weight:g}"
-    return text.removeprefix("0") if text.startswith("0.") else text
+    weight_categories(axis, weights)

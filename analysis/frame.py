@@ -1,16 +1,14 @@
 """The tidy frame: one row per cell and benchmark, on the paper's scales; what is missing is listed and never filled."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plw.errors import UserError
-from plw.registry.export import COLUMNS
 from plw.registry.rows import CellRow
 
 EXPONENT = 0.30103
@@ -25,6 +23,12 @@ PERCENT_METRICS = frozenset(
 AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "seed"]
 """What defines a cell within a study and scale. An export has no normalizer and no scope; they are empty then."""
 
+NEEDED = [
+    "dataset", "model", "prompt_weight", "response_weight", "seed", "r_g", "suite", "benchmark", "metric", "value",
+    "stderr", "n", "headline",
+]  # fmt: skip
+"""Columns of the scores."""
+
 VARIANT = ["response_weight", "normalizer", "scope"]
 """Axes that the PLW analysis holds fixed."""
 
@@ -34,20 +38,30 @@ class TidyFrame:
     """Headline scores of one study.
 
     Columns of ``rows``: the axes, ``r_g``, ``suite``, ``benchmark``, ``group``, ``metric``, ``value``, ``stderr`` and
-    ``n`` as reported, ``w_p``, ``score01`` (on 0 to 1, higher is better) and ``scaled`` (min-max within dataset x
-    benchmark; NaN where all scores are the same). Columns of ``holes``: the axes and ``benchmark``.
+    ``n`` as reported, ``w_p``, ``score01`` (on 0 to 1, higher is better), ``stderr01`` (its standard error over the
+    benchmark's documents, on the same scale) and ``scaled`` (min-max within dataset x benchmark over all weights,
+    models and seeds; NaN where all scores are the same). Columns of ``holes``: the axes and ``benchmark``.
     """
 
     rows: pd.DataFrame
     holes: pd.DataFrame
     notes: tuple[str, ...]
+    groups: Mapping[str, str] = field(default_factory=dict)
+    """Benchmark -> group, of every benchmark that was asked for."""
+
+    def of_groups(self, groups: Collection[str]) -> "TidyFrame":
+        """The part that is of the benchmarks of some groups; every scale is within a benchmark, so it stays."""
+        chosen = {name: group for name, group in self.groups.items() if group in groups}
+        rows, holes = (table[table["benchmark"].isin(list(chosen))] for table in (self.rows, self.holes))
+        return replace(self, rows=rows.reset_index(drop=True), holes=holes.reset_index(drop=True), groups=chosen)
 
 
 def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()) -> TidyFrame:
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
 
     Where a study varies the response weight, the normalizer or the scope, the combination with the most cells is
-    taken (of equals, the one whose response weight is 1) and the notes say so.
+    taken (of equals, the one whose response weight is 1) and the notes say so. A headline score without a value counts
+    as missing.
 
     Args:
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.
@@ -55,8 +69,12 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         cells: cells of the registry, so that one without any score is missed too.
 
     Raises:
-        UserError: no headline score, two for one cell and benchmark, or a value outside its metric's range.
+        UserError: a column is missing, no headline score, two for one cell and benchmark, a weight outside 0 to 1, or a
+            value outside its metric's range.
     """
+    absent = [name for name in NEEDED if name not in scores]
+    if absent:
+        raise UserError(f"the scores have no column {absent[0]}; needed are {', '.join(NEEDED)}")
     if scores.empty or not scores["headline"].any():
         raise UserError("no headline scores to analyse; run the study first")
     rows = scores[scores["headline"].astype(bool)]
@@ -68,14 +86,20 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         rows = rows[rows["benchmark"].isin(list(groups))]
         if rows.empty:
             raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
+    _refuse_weights(rows)
     grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
     variant, found = _variant(grid)
     if len(found) > 1:
         notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
     rows, grid = _only(rows, variant), _only(grid, variant)
     _refuse_duplicates(rows)
+    if rows["value"].isna().any():
+        notes.append(f"{int(rows['value'].isna().sum())} headline scores have no value; they count as missing.")
+        rows = rows[rows["value"].notna()]
+        if rows.empty:
+            raise UserError("no headline score has a value")
     rows = rows.assign(group=rows["benchmark"].map(dict(groups)), w_p=weight_scale(rows["prompt_weight"]))
-    rows = rows.assign(score01=_unit_scores(rows))
+    rows = rows.assign(score01=_unit_scores(rows), stderr01=_on_unit_scale(rows, "stderr"))
     rows = rows.assign(scaled=min_max(rows))
     notes += [f"{benchmark} on {dataset} has the same score everywhere; it has no place on the relative scale."
               for dataset, benchmark in _constant(rows)]  # fmt: skip
@@ -91,34 +115,12 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         "n",
         "w_p",
         "score01",
+        "stderr01",
         "scaled",
     ]
     rows = rows[columns].sort_values([*AXES, "benchmark"], ignore_index=True)
-    return TidyFrame(rows=rows, holes=find_holes(rows, grid, sorted(groups)), notes=tuple(notes))
-
-
-def read_export(path: Path) -> pd.DataFrame:
-    """Read an exported CSV as ``tidy_frame`` takes it.
-
-    Raises:
-        UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
-    """
-    try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a CSV table ({error})") from None
-    missing = [name for name in COLUMNS if name not in frame]
-    if missing:
-        raise UserError(f"{path}: column {missing[0]} is missing; needed are {', '.join(COLUMNS)}")
-    for name in ("prompt_weight", "response_weight", "seed", "r_g", "value", "stderr", "n"):
-        numbers = pd.to_numeric(frame[name], errors="coerce")
-        bad = frame.index[numbers.isna() & (frame[name] != "")]
-        if len(bad):
-            raise UserError(f"{path}: row {bad[0] + 2}: {name} is {frame[name].loc[bad[0]]!r}, not a number")
-        frame[name] = numbers
-    return frame.assign(headline=frame["headline"] == "true")
+    holes = find_holes(rows, grid, sorted(groups))
+    return TidyFrame(rows=rows, holes=holes, notes=tuple(notes), groups=dict(groups))
 
 
 def weight_scale(prompt_weight: "pd.Series[float]") -> "pd.Series[float]":
@@ -172,6 +174,15 @@ def _only(frame: pd.DataFrame, variant: tuple[Any, ...]) -> pd.DataFrame:
     return frame[keep]
 
 
+def _refuse_weights(rows: pd.DataFrame) -> None:
+    outside = rows[~rows["prompt_weight"].between(0, 1)]
+    if len(outside):
+        row = outside.iloc[0]
+        raise UserError(
+            f"{row['dataset']}, {row['benchmark']}: prompt weight {row['prompt_weight']:g}; allowed is 0 to 1"
+        )
+
+
 def _refuse_duplicates(rows: pd.DataFrame) -> None:
     twice = rows[rows.duplicated([*AXES, "benchmark"])]
     if len(twice):
@@ -184,7 +195,7 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
 
 def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":
     """Values on 0 to 1 with higher better: percentages divided by 100, metrics where lower is better taken from 1."""
-    score = rows["value"].where(~rows["metric"].isin(PERCENT_METRICS), rows["value"] / 100)
+    score = _on_unit_scale(rows, "value")
     outside = rows[(score < 0) | (score > 1)]
     if len(outside):
         row = outside.iloc[0]
@@ -193,6 +204,10 @@ def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":
     if "higher_is_better" in rows:
         score = score.where(~rows["higher_is_better"].eq(False).fillna(False).astype(bool), 1 - score)
     return score
+
+
+def _on_unit_scale(rows: pd.DataFrame, column: str) -> "pd.Series[float]":
+    return rows[column].where(~rows["metric"].isin(PERCENT_METRICS), rows[column] / 100)
 
 
 def _constant(rows: pd.DataFrame) -> list[tuple[Any, Any]]:

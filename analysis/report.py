@@ -10,11 +10,12 @@ import pandas as pd
 from analysis.aggregates import aggregates, cell_aggregates
 from analysis.frame import PERCENT_METRICS, TidyFrame, describe_holes, tidy_frame
 from analysis.freshness import begin, finish, is_fresh, source_fingerprint
+from analysis.latex import latex
 from analysis.page import Picture, Section, page_html
 from analysis.regression import GLMM, ORDINARY, Regression, r_available, regressions
 from analysis.render import table_csv, table_markdown
 from analysis.style import dataset_order, picture
-from analysis.tables import Table, read_table_1, results_table, stage_table, table_1, table_2, table_3
+from analysis.tables import Table, read_table_1
 from plw.errors import UserError
 from plw.files import write_bytes_atomic, write_text_atomic
 from plw.progress import Progress, silent
@@ -93,13 +94,14 @@ def write_report(
     fits = regressions(frame.rows)
     tell(2, STEPS, "reading the records")
     statistics, problems = read_table_1(runs, study, scale)
-    tables = {made.key: made for made in _tables(frame, table, fits, statistics, read, groups, benchmark_info)}
+    tables = {made.key: made for made in _tables(frame, fits, statistics, read, groups, benchmark_info)}
     tell(3, STEPS, "drawing the figures")
-    pictures = _draw(read, frame, table, out)
+    pictures = _draw(read, frame, out)
     tell(4, STEPS, "writing the tables")
     for made in tables.values():
         write_text_atomic(out / f"{made.key}.csv", table_csv(made))
         write_text_atomic(out / f"{made.key}.md", table_markdown(made))
+        write_text_atomic(out / f"{made.key}.tex", latex(made))
     tell(5, STEPS, "writing the page")
     sections = _sections(read, frame, fits, tables, pictures, problems, benchmarks=len(groups))
     write_text_atomic(page, page_html(f"Study {study} at scale {scale}", _lead(read, frame, table, fits), sections))
@@ -127,48 +129,34 @@ def read_study(registry_url: str, study: str, scale: str) -> Study:
 
 def _tables(
     frame: TidyFrame,
-    table: pd.DataFrame,
     fits: Sequence[Regression],
     statistics: pd.DataFrame,
     read: Study,
     groups: Mapping[str, str],
     info: Mapping[str, Mapping[str, Any]],
 ) -> list[Table]:
-    made = [results_table(table), table_3(fits), table_2(frame, groups, info), stage_table(read.stages)]
-    return [*made, table_1(statistics)] if len(statistics) else made
+    from analysis.paper import paper_tables
+
+    return paper_tables(
+        frame=frame,
+        fits=fits,
+        statistics=statistics,
+        stages=read.stages,
+        groups=groups,
+        benchmark_info=info,
+        scale=read.scale,
+    )
 
 
-def _draw(read: Study, frame: TidyFrame, table: pd.DataFrame, out: Path) -> dict[str, Picture]:
-    from analysis.figures import figure_1, figure_2
+def _draw(read: Study, frame: TidyFrame, out: Path) -> dict[str, Picture]:
+    from analysis.paper import ALTS, TITLES, paper_figures
 
-    drawn = {
-        "figure1_aggregates": (
-            figure_1(frame, table),
-            "Figure 1. Aggregates against the prompt weight",
-            "Left the simple, right the relative aggregate; above the mean over base models and seeds with standard "
-            "errors over benchmarks and models, below each base model. Lines are least-squares parabolas through the "
-            "points shown, a guide to the eye and not the regression of Table 3. Above, the datasets' points stand "
-            "slightly apart.",
-            "Four panels of aggregate scores against the transformed prompt weight, one colour for each dataset.",
-        ),
-        "figure2_mechanism": (
-            figure_2(read.scores, frame),
-            "Figure 2. The mechanism",
-            "By prompt weight: relative standard deviation of the training loss in windows of consecutive steps, mean "
-            "over the run; distance of the trained weights from the base model's; corpus BLEU of answers to training "
-            "prompts; mean length of the answers to the AlpacaEval prompts. Boxes are over base models and seeds, "
-            "whiskers end at the quantiles 0.09 and 0.91, dots are cells, thin lines join the medians.",
-            "Four panels of box plots by prompt weight, one colour for each dataset.",
-        ),
-    }
     pictures = {}
-    for key, (figure, title, caption, alt) in drawn.items():
-        if figure is None:
-            continue
+    for key, (figure, caption) in paper_figures(frame=frame, scores=read.scores).items():
         png = picture(figure, "png")
         write_bytes_atomic(out / f"{key}.png", png)
         write_bytes_atomic(out / f"{key}.pdf", picture(figure, "pdf"))
-        pictures[key] = Picture(key=key, title=title, caption=caption, alt=alt, png=png)
+        pictures[key] = Picture(key=key, title=TITLES[key], caption=caption, alt=ALTS[key], png=png)
     return pictures
 
 
@@ -227,8 +215,12 @@ def _sections(
     data: list[Table | Picture] = [tables[key] for key in ("table1_datasets", "table2_benchmarks") if key in tables]
     missing = _missing(read, frame, problems, benchmarks)
     results: list[Table | Picture] = [pictures["figure1_aggregates"], tables["results"], tables["table3_regression"]]
+    shown = {part.key for part in [*results, *mechanism, *data, tables["stage_times"]]}
+    everything: list[Table | Picture] = [*pictures.values(), *tables.values()]
+    further = [part for part in everything if part.key not in shown]
     return [
         Section(key="results", title="Results", parts=results),
+        Section(key="further", title="Benchmarks, intervals, seeds, published numbers", parts=further),
         Section(
             key="mechanism",
             title="Mechanism",

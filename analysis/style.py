@@ -49,7 +49,7 @@ RC: dict[Any, Any] = {
 def dataset_colours(datasets: Iterable[str]) -> dict[str, str]:
     """Dataset -> colour. The paper's five have theirs in every study, by the last word of the name; others follow."""
     names = sorted(set(datasets))
-    known = {name: _OF_DATASET[_kind(name)] for name in names if _kind(name) in _OF_DATASET}
+    known = {name: _OF_DATASET[dataset_kind(name)] for name in names if dataset_kind(name) in _OF_DATASET}
     free = [colour for colour in _OTHERS if colour not in known.values()] or list(_OTHERS)
     rest = [name for name in names if name not in known]
     return known | {name: free[index % len(free)] for index, name in enumerate(rest)}
@@ -58,7 +58,9 @@ def dataset_colours(datasets: Iterable[str]) -> dict[str, str]:
 def dataset_order(datasets: Iterable[str]) -> list[str]:
     """The paper's order (data, cleaned, short, medium, tiny), then the others by name."""
     order = list(_OF_DATASET)
-    return sorted(set(datasets), key=lambda name: (order.index(_kind(name)) if _kind(name) in order else 99, name))
+    return sorted(
+        set(datasets), key=lambda name: (order.index(dataset_kind(name)) if dataset_kind(name) in order else 99, name)
+    )
 
 
 def markers(names: Iterable[str]) -> dict[str, str]:
@@ -74,5 +76,9 @@ def picture(figure: "Figure", kind: str) -> bytes:
     return out.getvalue()
 
 
-def _kind(name: str) -> str:
+def dataset_kind(name: str) -> str:
+    """Which of the paper's five a dataset is, by the last word of its name: ``data``, ``cleaned``, ``short``, ...
+
+    Any other name gives a word that is none of them.
+    """
     return name.lower().rpartition("-")[2].removeprefix("alpacadata") or "data"

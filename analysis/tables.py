@@ -1,7 +1,7 @@
 """The study's tables: raw numbers for CSV, and the same as a person reads them for Markdown and HTML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -111,20 +111,7 @@ def table_2(frame: TidyFrame, groups: Mapping[str, str], info: Mapping[str, Mapp
 
 def table_3(fits: Sequence[Regression]) -> Table:
     """Table 3: the regression of the relative scores on the weight, one row per dataset."""
-    names = (
-        "dataset",
-        "p",
-        "w",
-        "w2",
-        "intercept",
-        "w_se",
-        "w2_se",
-        "intercept_se",
-        "optimum",
-        "n",
-        "converged",
-        "engine",
-    )
+    names = [item.name for item in fields(Regression) if item.name not in ("messages", "details", "fit")]
     raw = pd.DataFrame(
         [{name: getattr(fit, name) for name in names} | {"messages": "; ".join(fit.messages)} for fit in fits]
     )
@@ -136,7 +123,7 @@ def table_3(fits: Sequence[Regression]) -> Table:
             "w_p": with_error(fit.w, fit.w_se),
             "w_p²": with_error(fit.w2, fit.w2_se),
             "intercept": with_error(fit.intercept, fit.intercept_se),
-            "λ*": significant(fit.optimum),
+            "λ*": _optimum(fit),
             "n": str(fit.n),
             "fit": fit.engine,
             "remarks": fit.messages[0] if fit.messages else "",
@@ -145,12 +132,18 @@ def table_3(fits: Sequence[Regression]) -> Table:
     ]
     caption = (
         "score ~ w_p + w_p², w_p = PLW ** 0.30103, scores min-max scaled within dataset and benchmark; coefficient "
-        "(standard error). p is of the test that both terms are 0. λ* is the weight at the top of the curve, given "
-        "where it has one within 0 and 1. All messages of the fits stand in the CSV."
+        "(standard error). p is of the test that both terms are 0. λ* is the weight at the top of the curve [its 95% "
+        "interval], given where it has one within 0 and 1. All messages of the fits stand in the CSV."
     )
     return Table(
         key="table3_regression", title="Table 3. Regression", raw=raw, shown=pd.DataFrame(rows), caption=caption
     )
+
+
+def _optimum(fit: Regression) -> str:
+    low, high = (getattr(fit, f"optimum_{end}", None) for end in ("low", "high"))
+    interval = "" if low is None or high is None else f" [{significant(low)}, {significant(high)}]"
+    return significant(fit.optimum) + interval
 
 
 def results_table(table: pd.DataFrame) -> Table:

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import GROUPS, WEIGHTS
 
-from analysis.frame import describe_holes, min_max, read_export, tidy_frame, weight_from_scale, weight_scale
+from analysis.frame import describe_holes, min_max, tidy_frame, weight_from_scale, weight_scale
+from analysis.sources import read_export, read_scores
 from plw.errors import UserError
 from plw.registry.export import export_csv
 from plw.registry.store import Registry
@@ -89,6 +90,57 @@ def test_a_bad_export_is_one_line(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_export(path)
+
+
+def test_any_table_with_four_columns_is_read(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("data,task,w,points\nshort,arc,0,20\nshort,arc,1,60\nshort,arc,0.5,\n")
+    names = {"dataset": "data", "benchmark": "task", "prompt_weight": "w", "value": "points"}
+    frame = tidy_frame(read_scores(path, names, {"metric": "win_rate"}), {"arc": "multiple_choice"})
+    assert frame.rows["score01"].tolist() == [0.2, 0.6]
+    assert frame.rows["stderr"].isna().all()
+    assert frame.holes["prompt_weight"].tolist() == [0.5], "an empty value is a hole, not a zero"
+    assert frame.notes == ("1 headline scores have no value; they count as missing.",)
+    with pytest.raises(UserError, match="column value is missing; needed are data, task, w, value"):
+        read_scores(path, names | {"value": "value"})
+    path.write_text("dataset,benchmark,prompt_weight,value\n")
+    with pytest.raises(UserError, match="a header and no scores"):
+        read_scores(path)
+
+
+def test_a_word_among_the_numbers_of_a_published_table_is_named(shared_data):
+    path = shared_data / "published" / "wit_grid.csv"
+    with pytest.raises(UserError, match="prompt_weight is 'base', not a number"):
+        read_scores(path, {"value": "score"}, {"metric": "win_rate"})
+
+
+def test_weights_and_columns_are_checked(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    with pytest.raises(UserError, match="prompt weight 2; allowed is 0 to 1"):
+        tidy_frame(scores.assign(prompt_weight=2.0), GROUPS)
+    with pytest.raises(UserError, match="the scores have no column metric"):
+        tidy_frame(scores.drop(columns="metric"), GROUPS)
+
+
+def test_standard_errors_follow_their_scores(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    rows = _read(url).rows.set_index("benchmark")
+    assert rows.loc["arc", "stderr01"].eq(0.03).all()
+    np.testing.assert_allclose(rows.loc["pandalm", "stderr01"], 0.0003)
+
+
+def test_a_part_of_the_frame_keeps_scales_and_holes(make_study):
+    url, _ = make_study(weights=(0.0, 0.1, 1.0), skip=lambda cell, benchmark: (
+        benchmark in ("arc", "pandalm") and cell.prompt_weight == 0.1))  # fmt: skip
+    whole = _read(url)
+    part = whole.of_groups(["multiple_choice"])
+    assert set(part.rows["benchmark"]) == {"arc", "piqa", "truthful_mc", "winogrande"} == set(part.groups)
+    assert set(part.holes["benchmark"]) == {"arc"}
+    assert len(part.holes) == 6
+    left = whole.rows[whole.rows["benchmark"] == "piqa"]["scaled"].tolist()
+    assert part.rows[part.rows["benchmark"] == "piqa"]["scaled"].tolist() == left
 
 
 def test_a_number_that_is_none_names_its_row(make_study, tmp_path):

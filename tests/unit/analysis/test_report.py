@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from simulated_study import GROUPS
 
+import analysis.paper as paper
 import analysis.regression as regression
 from analysis.report import write_report
 from plw.errors import UserError
@@ -15,13 +16,17 @@ from plw.registry.rows import StageKey
 from plw.registry.schema import scores
 from plw.registry.store import Registry
 
+FIGURES = {
+    "figure1_aggregates", "figure2_mechanism", "figure4_multiple_choice", "figure5_short_generation",
+    "figure6_long_generation", "figure_gains",
+}  # fmt: skip
+TABLES = {
+    "results", "table1_datasets", "table2_benchmarks", "table3_regression", "stage_times", "intervals", "gains",
+    "selection", "seeds", "groups", "benchmarks", "differences",
+}  # fmt: skip
 FILES = {
-    *(f"{stem}.{kind}" for stem in ("figure1_aggregates", "figure2_mechanism") for kind in ("png", "pdf")),
-    *(
-        f"{stem}.{kind}"
-        for stem in ("results", "table1_datasets", "table2_benchmarks", "table3_regression", "stage_times")
-        for kind in ("csv", "md")
-    ),
+    *(f"{stem}.{kind}" for stem in FIGURES for kind in ("png", "pdf")),
+    *(f"{stem}.{kind}" for stem in TABLES for kind in ("csv", "md", "tex")),
     "index.html",
 }
 HOSTILE = "<script>alert('x')</script>&\"'|*"
@@ -31,6 +36,16 @@ HOSTILE = "<script>alert('x')</script>&\"'|*"
 def without_r(monkeypatch):
     """The page, not the fit, is tested here; R takes seconds."""
     monkeypatch.setattr(regression, "r_available", lambda: False)
+
+
+@pytest.fixture(autouse=True)
+def one_figure(monkeypatch, without_r):
+    """Figure 1 stands for all where the figures themselves are not the matter: drawing the others takes seconds."""
+    with monkeypatch.context() as patch:
+        patch.setattr(paper, "FIGURES", {})
+        for name in ("figure_2", "figure_gains"):
+            patch.setattr(paper, name, lambda *_: None)
+        yield patch
 
 
 def _write(url, runs, out, groups=GROUPS, **options):
@@ -54,8 +69,9 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
-def test_every_file_is_there_and_the_same_twice(make_study, tmp_path):
-    url, runs = make_study()
+def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, one_figure):
+    one_figure.undo()
+    url, runs = make_study(weights=(0.0, 0.1, 0.5, 1.0))
     steps = []
     page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
     _write(url, runs, tmp_path / "two")
@@ -69,7 +85,7 @@ def test_every_file_is_there_and_the_same_twice(make_study, tmp_path):
 
 
 def test_written_again_only_when_something_changed(make_study, tmp_path):
-    url, runs = make_study()
+    url, runs = make_study(weights=(0.0, 0.1, 1.0), datasets=("short",))
     out = tmp_path / "report"
     page = _write(url, runs, out)
     page.write_text("kept")

@@ -1,5 +1,6 @@
 """The Hydra tree: every choice composes, says when to choose it, and means what its schema allows."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ GIVEN = {
     "registry=url": ["registry.url=sqlite:///x.sqlite"],
 }
 
+SAME_STUDY = {"plw-ratio": "plw"}
+"""A study's file -> the study whose folder and registry rows it shares."""
+
 
 @pytest.fixture(autouse=True)
 def hydra() -> Iterator[None]:
@@ -41,7 +45,7 @@ def config(*overrides: str) -> CellConfig:
 def test_every_choice_composes(group: str, choice: str) -> None:
     made = config(f"{group}={choice}", *GIVEN.get(f"{group}={choice}", []))
     name = getattr(getattr(made, group), "name", None)
-    assert name is None or choice in (name, *(key.partition("=")[2] for key in GIVEN))
+    assert name is None or SAME_STUDY.get(choice, choice) in (name, *(key.partition("=")[2] for key in GIVEN))
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -49,6 +53,17 @@ def test_every_file_says_when_to_choose_it(path: Path) -> None:
     lines = path.read_text().splitlines()
     remarks = [line for line in lines if line.startswith("# ") and not line.startswith("# @package")]
     assert remarks
+
+
+def test_the_ratio_study_is_the_same_study_with_two_more_datasets() -> None:
+    grids = {}
+    for study in ("plw", "plw-ratio"):
+        made = compose("config", overrides=[f"study={study}"], return_hydra_config=True)
+        grids[study] = {name: str(axis).split(",") for name, axis in made.hydra.sweeper.params.items()}
+    assert config("study=plw-ratio").runs_name == config("study=plw").runs_name
+    assert grids["plw-ratio"]["dataset"] == [*grids["plw"]["dataset"], "world-medium", "world-tiny"]
+    assert {**grids["plw-ratio"], "dataset": None} == {**grids["plw"], "dataset": None}
+    assert [math.prod(map(len, grid.values())) for grid in grids.values()] == [60, 100]
 
 
 def test_the_alpaca_prompt_is_the_papers() -> None:
