@@ -20,6 +20,8 @@ MODEL_FILES = (
     "special_tokens_map.json",
     "*.model",
 )
+PICKLED_FILES = ("*.bin",)
+"""Weights from before safetensors; only a judge may have them."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -58,8 +60,8 @@ class Resolver:
             raise UserError(f"{field}={path} is a folder; give a file")
         return Input(location=str(location.absolute()), content=file_hash(location))
 
-    def model(self, path: str, revision: str | None, field: str) -> Input:
-        """A model folder, or a hub name at a revision.
+    def model(self, path: str, revision: str | None, field: str, *, pickled: bool = False) -> Input:
+        """A model folder, or a hub name at a revision; ``pickled`` weights count where they are allowed.
 
         Raises:
             UserError: neither an existing folder with a config.json nor the form of a hub name.
@@ -68,7 +70,7 @@ class Resolver:
             return self._world(path)
         location = Path(path).expanduser()
         if location.is_dir():
-            return Input(location=str(location.absolute()), content=_model_hash(location.absolute(), field))
+            return Input(location=str(location.absolute()), content=_model_hash(location.absolute(), field, pickled))
         if path.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(path):
             raise UserError(f"{field}={path}: no such folder, and not of the form of a hub name (owner/name)")
         return Input(location=path, content=f"hub:{path}@{revision or 'main'}")
@@ -78,7 +80,7 @@ class Resolver:
         return Input(location=str(self.world_folder / inside), content=f"world:{self.world_fingerprint}:{inside}")
 
 
-def _model_hash(folder: Path, field: str) -> str:
+def _model_hash(folder: Path, field: str, pickled: bool) -> str:
     if not (folder / "config.json").is_file():
         raise UserError(f"{field}={folder}: not a model folder (no config.json in it)")
-    return folder_hash(folder, MODEL_FILES)
+    return folder_hash(folder, MODEL_FILES + (PICKLED_FILES if pickled else ()))
