@@ -130,7 +130,7 @@ def test_evaluators_are_found_by_name_and_known_by_their_prompt(tmp_path: Path) 
 
 @pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])
 def test_a_stage_that_was_cut_asks_only_what_is_left(protocol: str, tmp_path: Path) -> None:
-    """The first attempt is stopped after some replies; together both attempts ask every request once."""
+    """Of the log of a whole run four lines and a torn one are left: the other requests alone are asked again."""
     pairs = [Pair(instruction=f"Task {n}", answer=f"answer {n}", reference="reference") for n in range(12)]
     judge = JudgeConfig(name="test", concurrency=2)
     asked: list[str] = []
@@ -139,24 +139,18 @@ def test_a_stage_that_was_cut_asks_only_what_is_left(protocol: str, tmp_path: Pa
         asked.append(prompt)
         return "Output (a)" if protocol == "alpaca_eval" else "1"
 
-    def stop(done: int, total: int, note: str = "") -> None:
-        if done == 4:
-            raise InterruptedError
-
     with JudgeServer(answer) as server:
-        judge_of = ServedJudge(judge, server.base_url)
-        whole = ask(judge, server.base_url, pairs, tmp_path / "whole", protocol)
+        whole = ask(judge, server.base_url, pairs, tmp_path, protocol)
+        first = asked.copy()
         asked.clear()
-        with ReplyLog(tmp_path / "cut.jsonl") as replies, pytest.raises(InterruptedError):
-            judge_of.compare(protocol, pairs, replies=replies, work=tmp_path / "cut", progress=stop)
-        first = len(asked)
-        with (tmp_path / "cut.jsonl").open("a") as file:
-            file.write('{"request": "torn')
-        with ReplyLog(tmp_path / "cut.jsonl") as replies:
-            continued = judge_of.compare(protocol, pairs, replies=replies, work=tmp_path / "cut", progress=silent)
+        log = tmp_path / "replies.jsonl"
+        lines = log.read_text().splitlines(keepends=True)
+        log.write_text("".join(lines[:4]) + lines[4][:30])
+        continued = ask(judge, server.base_url, pairs, tmp_path, protocol)
 
-    assert 4 <= first < len(asked)
-    assert len(asked) == len(set(asked)) == (12 if protocol == "alpaca_eval" else 24)
+    assert len(first) == len(set(first)) == len(lines) == (12 if protocol == "alpaca_eval" else 24)
+    assert len(asked) == len(first) - 4
+    assert set(asked) < set(first)
     assert continued == whole
 
 
