@@ -68,6 +68,7 @@ class Cell:
             folder=str(self.folder.relative_to(Path(config.execution.runs).absolute())),
             payload=canonical_json(self.stages["train"].payload),
             created=time.time(),
+            recipe=config.recipe.name,
         )
 
     @property

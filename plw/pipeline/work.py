@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
     from plw.evaluate.pairwise import Pair
 
-CURVE_FIELDS = ("step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens")
+CURVE_FIELDS = (
+    "step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens", "penalty",
+    "held_out_prompt_loss", "held_out_completion_loss", "seconds", "tokens_per_second", "mfu",
+)  # fmt: skip
 
 
 def do_stage(kind: str, bench: Workbench, keep_going: KeepGoing) -> Product:
