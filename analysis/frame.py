@@ -20,8 +20,8 @@ PERCENT_METRICS = frozenset(
 )  # fmt: skip
 """Metrics that are reported from 0 to 100; they are divided by 100. All others are taken as they are."""
 
-AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "seed"]
-"""What defines a cell within a study and scale. An export has no normalizer and no scope; they are empty then."""
+AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed"]
+"""What defines a cell within a study and scale. An export has no normalizer, scope and recipe; they are empty then."""
 
 NEEDED = [
     "dataset", "model", "prompt_weight", "response_weight", "seed", "r_g", "suite", "benchmark", "metric", "value",
@@ -29,7 +29,7 @@ NEEDED = [
 ]  # fmt: skip
 """Columns of the scores."""
 
-VARIANT = ["response_weight", "normalizer", "scope"]
+VARIANT = ["response_weight", "normalizer", "scope", "recipe"]
 """Axes that the PLW analysis holds fixed."""
 
 
@@ -59,9 +59,9 @@ class TidyFrame:
 def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()) -> TidyFrame:
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
 
-    Where a study varies the response weight, the normalizer or the scope, the combination with the most cells is
-    taken (of equals, the one whose response weight is 1) and the notes say so. A headline score without a value counts
-    as missing.
+    Where a study varies the response weight, the normalizer, the scope or the recipe, the combination with the most
+    cells is taken (of equals, the one whose response weight is 1), and where several judges compared the same answers,
+    the one with the most; the notes say so. A headline score without a value counts as missing.
 
     Args:
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.
@@ -79,7 +79,8 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         raise UserError("no headline scores to analyse; run the study first")
     rows = scores[scores["headline"].astype(bool)]
     rows = rows.assign(**{name: "" for name in AXES if name not in rows})
-    notes = []
+    notes: list[str] = []
+    rows = _one_judge(rows, notes)
     unknown = sorted(set(rows["benchmark"]) - set(groups))
     if unknown:
         notes.append(f"Left out, because the suite does not name them: {', '.join(unknown)}.")
@@ -88,6 +89,7 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
             raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
     _refuse_weights(rows)
     grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
+    grid = grid.assign(recipe=grid["recipe"].fillna(""))
     variant, found = _variant(grid)
     if len(found) > 1:
         notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
@@ -166,7 +168,7 @@ def _variant(grid: pd.DataFrame) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]
 
 def _words(variant: tuple[Any, ...]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                     for name, value in zip(VARIANT, variant, strict=True))  # fmt: skip
+                     for name, value in zip(VARIANT, variant, strict=True) if value != "")  # fmt: skip
 
 
 def _only(frame: pd.DataFrame, variant: tuple[Any, ...]) -> pd.DataFrame:
@@ -181,6 +183,22 @@ def _refuse_weights(rows: pd.DataFrame) -> None:
         raise UserError(
             f"{row['dataset']}, {row['benchmark']}: prompt weight {row['prompt_weight']:g}; allowed is 0 to 1"
         )
+
+
+def _one_judge(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Of several judges of one benchmark the one with the most scores, of equals the first by name."""
+    if "judge" not in rows:
+        return rows
+    keep = pd.Series(True, index=rows.index)
+    for benchmark, of_benchmark in rows.groupby("benchmark"):
+        judges = of_benchmark["judge"].value_counts()
+        if len(judges) > 1:
+            chosen = sorted(judges.index, key=lambda name: (-judges[name], name))[0]
+            keep &= (rows["benchmark"] != benchmark) | (rows["judge"] == chosen)
+            notes.append(
+                f"{benchmark} was judged by {', '.join(sorted(judges.index))}; the scores of {chosen} are shown."
+            )
+    return rows[keep]
 
 
 def _refuse_duplicates(rows: pd.DataFrame) -> None:

@@ -5,7 +5,7 @@ Hydra accepts plugins from the namespace package ``hydra_plugins`` only; the wor
 
 import copy
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,38 @@ class Composer:
 
 
 class GridSweeper(BasicSweeper):
-    """Hydra's own sweeper, less its check of every job's config: the launchers here compose and check them anyway."""
+    """Hydra's own sweeper for a union of grids, less its check of every job: the launchers here do that anyway.
+
+    Args:
+        max_batch_size: Jobs handed to the launcher at a time; null: all.
+        params: Axis -> choices, shared by all grids.
+        grids: Axes of each grid beside the shared ones; none: the shared axes alone are the grid. What stands on the
+            command line holds in every grid.
+    """
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None = None,
+        grids: Sequence[Mapping[str, str]] | None = None,
+    ) -> None:
+        super().__init__(max_batch_size, params)
+        self.grids = list(grids or [])
+        self._given: set[str] = set()
+
+    def split_arguments(  # type: ignore[override]
+        self, overrides: list[Override], max_batch_size: int | None
+    ) -> list[list[list[str]]]:
+        """Batches of jobs: the product of the axes, in each grid, one grid after the other."""
+        if not self.grids:
+            return BasicSweeper.split_arguments(overrides, max_batch_size)
+        parser, jobs = OverridesParser.create(), []
+        for grid in self.grids:
+            own = parser.parse_overrides([f"{axis}={choices}" for axis, choices in grid.items()])
+            own = [axis for axis in own if axis.get_key_element() not in self._given]
+            (product,) = BasicSweeper.split_arguments([*overrides, *own], None)
+            jobs += product
+        return [list(batch) for batch in self.split_overrides_to_chunks(jobs, max_batch_size)]
 
     def sweep(self, arguments: list[str]) -> Any:
         """Sweep; the folder for the sweep's config is made here, where a mistake can still be told in a line.
@@ -63,6 +94,8 @@ class GridSweeper(BasicSweeper):
             UserError: the runs folder cannot be written.
         """
         assert self.config is not None
+        given = OverridesParser.create().parse_overrides(arguments)
+        self._given = {override.get_key_element() for override in given}
         try:
             Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
         except OSError as error:

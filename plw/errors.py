@@ -15,5 +15,11 @@ class StageError(Exception):
     """
 
 
+class UnreadableError(StageError):
+    """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same, so
+    the stage is not retried within one run.
+    """
+
+
 class ClaimLostError(Exception):
     """Another worker has taken over the stage: stop now and write nothing."""

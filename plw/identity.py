@@ -52,7 +52,8 @@ def _differences(left: Any, right: Any, where: str) -> Iterator[str]:
     if isinstance(left, dict) and isinstance(right, dict):
         for key in sorted(left.keys() | right.keys()):
             yield from _differences(left.get(key, ABSENT), right.get(key, ABSENT), f"{where}.{key}" if where else key)
-    elif left != right:
+    elif ABSENT in (left, right) or canonical_json(left) != canonical_json(right):
+        # The texts are compared and not the values, since False == 0.
         yield f"{where}: {_short(left)} -> {_short(right)}"
 
 

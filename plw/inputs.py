@@ -25,6 +25,8 @@ MODEL_FILES = (
 )
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
+PICKLED_FILES = ("*.bin",)
+"""Weights from before safetensors; only a judge may have them."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -83,8 +85,8 @@ class Resolver:
             raise UserError(f"dataset.path={path}: its SHA-256 is {found.content}, but dataset.sha256={pinned}")
         return found
 
-    def model(self, path: str, revision: str | None, field: str) -> Input:
-        """A model folder, or a hub name at a revision.
+    def model(self, path: str, revision: str | None, field: str, *, pickled: bool = False) -> Input:
+        """A model folder, or a hub name at a revision; ``pickled`` weights count where they are allowed.
 
         Raises:
             UserError: neither an existing folder with a config.json nor the form of a hub name.
@@ -93,7 +95,7 @@ class Resolver:
             return self._world(path)
         location = Path(path).expanduser()
         if location.is_dir():
-            return Input(location=str(location.absolute()), content=_model_hash(location.absolute(), field))
+            return Input(location=str(location.absolute()), content=_model_hash(location.absolute(), field, pickled))
         if path.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(path):
             raise UserError(f"{field}={path}: no such folder, and not of the form of a hub name (owner/name)")
         return Input(location=path, content=f"hub:{path}@{revision or 'main'}")
@@ -121,7 +123,7 @@ def check_address(address: str, field: str) -> None:
         raise UserError(f"{field}: the address holds a name or password, which would be kept in records; leave it out")
 
 
-def _model_hash(folder: Path, field: str) -> str:
+def _model_hash(folder: Path, field: str, pickled: bool) -> str:
     if not (folder / "config.json").is_file():
         raise UserError(f"{field}={folder}: not a model folder (no config.json in it)")
-    return folder_hash(folder, MODEL_FILES)
+    return folder_hash(folder, MODEL_FILES + (PICKLED_FILES if pickled else ()))

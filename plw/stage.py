@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from plw.errors import ClaimLostError, StageError, UserError
+from plw.errors import ClaimLostError, StageError, UnreadableError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.score import Score
@@ -52,6 +52,8 @@ class Product:
     details: dict[str, Any] = field(default_factory=dict)
     about_cell: dict[str, Any] = field(default_factory=dict)
     """What the work found out about its cell, for the cell's row: the data's R_g."""
+    scratch: list[Path] = field(default_factory=list)
+    """Files that only an unfinished stage needs; removed once the record is there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +134,7 @@ def run_stage(stage: Stage, claims: Claims, work: Work, *, cell: dict[str, Any],
             error = one_line(problem)
             claims.fail(error, traceback.format_exc())
             write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": traceback.format_exc()})
-            if isinstance(problem, UserError):
+            if isinstance(problem, UserError | UnreadableError):
                 break
     return Outcome(status="failed", error=error)
 
@@ -173,7 +175,8 @@ def _carry_out(
         write_json_atomic(stage.folder / RECORD, record)
         if not claims.finish(record):
             raise ClaimLostError(f"{stage.folder}: taken over by another worker")
-    (stage.folder / FAILURE).unlink(missing_ok=True)
+    for path in (stage.folder / FAILURE, *product.scratch):
+        path.unlink(missing_ok=True)
     return finished - started
 
 

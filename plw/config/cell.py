@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plw.config.checks import at_least
-from plw.config.evaluation import JudgeConfig, SuiteConfig
+from plw.config.evaluation import JudgeConfig, PromptSetConfig, SuiteConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
 from plw.config.training import EXECUTION, DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
@@ -45,6 +45,12 @@ class CellConfig:
     def runs_name(self) -> str:
         """The study's folder below the runs folder."""
         return f"{self.study.name}-{self.scale.name}"
+
+    @property
+    def judged(self) -> dict[str, PromptSetConfig]:
+        """The suite's long generations that the judge compares: those whose protocol is one of its."""
+        known = self.judge.protocols
+        return {name: item for name, item in self.suite.prompts.items() if known is None or item.protocol in known}
 
 
 def identity_fields(config: Any) -> dict[str, Any]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
-from plw.config.training import EXECUTION
+from plw.config.training import EXECUTION, LATER
+from plw.errors import UserError
 
+PROTOCOLS = ("alpaca_eval", "pandalm")
 GROUPS = ("multiple_choice", "short_generation", "translation", "long_generation")
 
 
@@ -44,7 +46,7 @@ class PromptSetConfig:
     """Use the first so many prompts; all when null."""
 
     def __post_init__(self) -> None:
-        one_of("suite.prompts.protocol", self.protocol, ("alpaca_eval", "pandalm"))
+        one_of("suite.prompts.protocol", self.protocol, PROTOCOLS)
         at_least("suite.prompts.limit", self.limit, 1)
 
 
@@ -121,15 +123,33 @@ class JudgeConfig:
     name: str
     """Short name; part of the stage folder's name and a column of the registry."""
     kind: str = "openai"
-    """`openai` (a server that speaks the OpenAI protocol) or `world` (the embedded world's, started on loopback)."""
+    """`openai` (a server that speaks the OpenAI protocol), `weights` (PandaLM, loaded in the worker's own process) or
+    `world` (the embedded world's, started on loopback)."""
     model: str = "judge"
     """Model name sent to the server."""
+    protocols: list[str] | None = field(default=None, metadata=LATER)
+    """Protocols that the judge is asked by, `alpaca_eval` and `pandalm`; the suite's other prompts are left to other
+    judges. Null: all of the suite's."""
     endpoint: str | None = field(default=None, metadata=EXECUTION)
     """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
     """Environment variable that holds the key."""
     evaluator: str = "pairwise"
-    """Folder of `conf/judge_prompts` that the AlpacaEval protocol asks with: its prompt, its chat form, its parser."""
+    """What the AlpacaEval protocol asks with (prompt, chat form, parser): a folder of `conf/judge_prompts`, or
+    `package:NAME` for an evaluator that comes with alpaca_eval."""
+    path: str | None = field(default=None, metadata=EXECUTION)
+    """Kind `weights`: a local folder or a hub name. What lies there is identity, the path is not."""
+    revision: str | None = field(default=None, metadata=EXECUTION)
+    """Kind `weights`: hub revision; it is identity as part of what lies at `path`."""
+    dtype: str = field(default="bfloat16", metadata=LATER)
+    """Kind `weights`: number format of the judge's weights."""
+    beams: int = field(default=4, metadata=LATER)
+    """Kind `weights`: beams of the search for a verdict."""
+    repetition_penalty: float = field(default=1.2, metadata=LATER)
+    """Kind `weights`: makes tokens that the prompt or the verdict already has less likely; 1 is off."""
+    opponents: dict[str, str] = field(default_factory=dict, metadata=EXECUTION)
+    """Benchmark -> JSON file of another model's answers (a `generate` stage's, or an AlpacaEval output file) to compare
+    with in place of the prompt file's reference answers. The file's content is identity, its path is not."""
     version: str = "1"
     """Version of the judge, written into every score row."""
     max_tokens: int = 100
@@ -138,12 +158,24 @@ class JudgeConfig:
     """Share of verdicts that may be unreadable before the stage fails."""
     concurrency: int = field(default=4, metadata=EXECUTION)
     """Requests under way at once."""
+    batch_size: int = field(default=8, metadata=EXECUTION)
+    """Kind `weights`: prompts judged at a time."""
     timeout_s: float = field(default=120.0, metadata=EXECUTION)
     """Seconds until a request is given up."""
 
     def __post_init__(self) -> None:
         given("judge.name", self.name)
-        one_of("judge.kind", self.kind, ("openai", "world"))
+        one_of("judge.kind", self.kind, ("openai", "weights", "world"))
+        for protocol in self.protocols if self.protocols is not None else ():
+            one_of("judge.protocols", protocol, PROTOCOLS)
+        if self.kind == "weights":
+            given("judge.path", self.path)
+            if self.protocols != ["pandalm"]:
+                raise UserError(f"judge.protocols={self.protocols} does not go with judge.kind=weights; give [pandalm]")
+        one_of("judge.dtype", self.dtype, ("bfloat16", "float16", "float32"))
+        at_least("judge.beams", self.beams, 1)
+        at_least("judge.repetition_penalty", self.repetition_penalty, 1)
+        at_least("judge.batch_size", self.batch_size, 1)
         at_least("judge.max_tokens", self.max_tokens, 1)
         in_range("judge.max_unparsed", self.max_unparsed, 0, 1)
         at_least("judge.concurrency", self.concurrency, 1)

@@ -1,5 +1,6 @@
 """Prompts of a long-generation benchmark, each with the reference answer that a judge compares with."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +10,15 @@ from plw.files import read_json
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PromptRecord:
-    """One request and the answer to beat."""
+    """One request and the answer to beat, where the file has one."""
 
     instruction: str
     input: str = ""
-    reference: str
+    reference: str | None
 
 
 def load_prompts(path: Path) -> list[PromptRecord]:
-    """Read a JSON list of {instruction, input?, output}, the form of AlpacaEval's reference outputs.
+    """Read a JSON list of {instruction, input?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
 
     Raises:
         UserError: not such a list; the line names the file, the row (from 1) and the field.
@@ -32,8 +33,47 @@ def load_prompts(path: Path) -> list[PromptRecord]:
 def _prompt(row: object, where: str) -> PromptRecord:
     if not isinstance(row, dict):
         raise UserError(f"{where} is a {type(row).__name__}, not a JSON object")
-    values = {"input": "", **row}
+    values = {"input": "", "output": None, **row}
     for field in ("instruction", "input", "output"):
-        if not isinstance(values.get(field), str):
+        if not isinstance(values[field], str) and (field != "output" or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
     return PromptRecord(instruction=values["instruction"], input=values["input"], reference=values["output"])
+
+
+def reference_answers(prompts: Sequence[PromptRecord], path: Path, field: str) -> list[str]:
+    """The answers to beat that the prompts' own file gives.
+
+    Args:
+        prompts: The prompts of ``path``.
+        path: Their file, for the message.
+        field: The config field that would name another model's answers, for the message.
+
+    Raises:
+        UserError: a prompt has none; the line names the row.
+    """
+    for number, prompt in enumerate(prompts, start=1):
+        if prompt.reference is None:
+            raise UserError(f"{path}: row {number} has no reference answer (output); give {field}=FILE to compare with")
+    return [prompt.reference for prompt in prompts if prompt.reference is not None]
+
+
+def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
+    """Another model's answers to the same prompts: a ``generate`` stage's file, or an AlpacaEval output file.
+
+    The first answers count where the file has more than there are prompts.
+
+    Args:
+        path: JSON list of {instruction, input?, output}; the instruction may hold the input after a blank line.
+        prompts: What was asked, in the same order.
+
+    Raises:
+        UserError: not such a list, too short, or an answer to another prompt; the line names the file and the row.
+    """
+    rows = load_prompts(path)
+    if len(rows) < len(prompts):
+        raise UserError(f"{path}: {len(rows)} answers for {len(prompts)} prompts")
+    for number, (row, prompt) in enumerate(zip(rows, prompts, strict=False), start=1):
+        asked = {f"{prompt.instruction}\n\n{prompt.input}".strip(), f"{prompt.instruction}\n{prompt.input}".strip()}
+        if f"{row.instruction}\n\n{row.input}".strip() not in asked:
+            raise UserError(f"{path}: row {number} answers another prompt: {row.instruction[:60]!r}")
+    return reference_answers(rows[: len(prompts)], path, "another file")

@@ -23,6 +23,8 @@ from plw.evaluate.client import open_client
 from plw.evaluate.delimiters import neutralise
 from plw.evaluate.pairwise import Pair, PairwiseResult, Verdict, tally
 from plw.evaluate.quiet import bars, quiet
+from plw.evaluate.replies import ReplyLog
+from plw.evaluators import read_evaluator
 from plw.files import write_text_atomic
 from plw.progress import Progress, silent
 
@@ -38,6 +40,7 @@ def judge_alpaca_eval(
     *,
     evaluator: Path,
     work: Path,
+    replies: ReplyLog | None = None,
     progress: Progress = silent,
 ) -> PairwiseResult:
     """Win rate of the answers against the references, AlpacaEval 1's metric (no length control).
@@ -48,15 +51,16 @@ def judge_alpaca_eval(
         base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
         evaluator: Folder of an alpaca_eval evaluator (``configs.yaml`` and the prompt that it names).
         work: Folder that receives the evaluator as it was used: its config and prompt, and no key.
+        replies: Log of what the judge has said before; nothing in it is asked again.
         progress: Hears the requests done; equal answers are a draw without one.
 
     Raises:
         UserError: the evaluator's folder is not one.
-        StageError: the server cannot be reached or refuses, or too many verdicts cannot be read.
+        StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
     import openai
 
-    name, config, template = _read_evaluator(evaluator)
+    name, config, template = _load_evaluator(evaluator)
     rows = [
         {
             "instruction": neutralise(pair.task, template),
@@ -65,7 +69,7 @@ def judge_alpaca_eval(
         }
         for pair in pairs
     ]
-    with open_client(judge, base_url) as (_, ticket), _quiet_library(progress) as library:
+    with open_client(judge, base_url, replies) as (_, ticket), _quiet_library(progress) as library:
         folder = _write_evaluator(name, config, template, judge, ticket, work)
         try:
             annotations, metrics = _annotate(library, rows, folder) if rows else ([], {})
@@ -123,18 +127,22 @@ def _is_preference(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and 1 <= value <= 2
 
 
-def _read_evaluator(folder: Path) -> tuple[str, dict[str, Any], str]:
-    path = folder / "configs.yaml"
-    if not path.is_file():
-        raise UserError(f"{folder}: no configs.yaml; this is not the folder of an alpaca_eval evaluator")
-    configs = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if not isinstance(configs, dict) or len(configs) != 1:
-        raise UserError(f"{path}: one evaluator is expected at the top level")
-    ((name, config),) = configs.items()
-    prompt = folder / str(config.get("prompt_template"))
-    if not prompt.is_file():
-        raise UserError(f"{path}: prompt_template={config.get('prompt_template')}: no such file in {folder}")
-    return str(name), config, prompt.read_text(encoding="utf-8").rstrip("\n")
+def _load_evaluator(folder: Path) -> tuple[str, dict[str, Any], str]:
+    """Name, config in alpaca_eval's own keys, and prompt of an evaluator.
+
+    ``prompt_change`` is a key of ours: the part of the prompt between ``after`` and ``before`` is put into the chat
+    form ``form``, at ``{request}``.
+    """
+    name, config, path = read_evaluator(folder)
+    prompt = path.read_text(encoding="utf-8").rstrip("\n")
+    change = config.get("prompt_change")
+    if change is not None:
+        _, found, rest = prompt.partition(change["after"])
+        request, ending, _ = rest.rpartition(change["before"])
+        if not (found and ending):
+            raise UserError(f"{folder}: {path.name} has no part between {change['after']!r} and {change['before']!r}")
+        prompt = change["form"].replace("{request}", request.strip())
+    return name, {key: value for key, value in config.items() if key != "prompt_change"}, prompt
 
 
 def _write_evaluator(

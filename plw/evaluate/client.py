@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from plw.config.evaluation import JudgeConfig
+from plw.evaluate.replies import ReplyLog
 
 if TYPE_CHECKING:
     import openai
@@ -21,14 +22,23 @@ _NUMBERS = count()
 
 
 @contextmanager
-def open_client(judge: JudgeConfig, base_url: str) -> Iterator[tuple["openai.OpenAI", str]]:
+def open_client(
+    judge: JudgeConfig, base_url: str, replies: ReplyLog | None = None
+) -> Iterator[tuple["openai.OpenAI", str]]:
     """A client of ``base_url`` and the ticket by which :func:`held_client` finds it while the block runs.
 
-    Proxies of the environment are not used for addresses of this machine.
+    With ``replies``, what stands in that log is not asked again. Proxies of the environment are not used for addresses
+    of this machine.
     """
     import openai
 
-    transport = openai.DefaultHttpxClient(trust_env=not _is_loopback(base_url), timeout=judge.timeout_s)
+    options: dict[str, Any] = {"trust_env": not _is_loopback(base_url), "timeout": judge.timeout_s}
+    if replies is None:
+        transport = openai.DefaultHttpxClient(**options)
+    else:
+        from plw.evaluate.remembering import RememberingClient
+
+        transport = RememberingClient(replies, **options)
     client = openai.OpenAI(
         base_url=base_url,
         api_key=os.environ.get(judge.key_variable) or NO_KEY,

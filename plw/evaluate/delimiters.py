@@ -2,12 +2,15 @@
 
 A template marks its sections by lines that begin with ``#``. Text that goes into it keeps every character, save that a
 line which would read as such a heading is moved one space to the right, and that chat markers and the template's own
-slots are broken by a space. Ordinary answers are left untouched.
+slots are broken by a space. ChatML's markers are broken everywhere, those of the Llama and Mixtral format where the
+template uses them. Ordinary answers are left untouched.
 """
 
 import re
 
 CHAT_MARKERS = ("<|im_start|>", "<|im_end|>")
+INST_MARKERS = ("[INST]", "[/INST]", "<s>", "</s>")
+"""Of the format that Llama 2 and Mixtral are asked in; servers read the last two as special tokens."""
 _SLOT = re.compile(r"\{[^{}\s]+\}")
 
 
@@ -21,8 +24,8 @@ def neutralise(text: str, template: str) -> str:
 
     Idempotent, and the identity on text that contains none of the three.
     """
-    for marker in CHAT_MARKERS:
-        text = text.replace(marker, marker[:2] + " " + marker[2:])
+    for marker in (*CHAT_MARKERS, *(INST_MARKERS if "[INST]" in template else ())):
+        text = text.replace(marker, f"{marker[:2]} {marker[2:]}")
     for slot in dict.fromkeys(_SLOT.findall(template)):
         text = text.replace(slot, "{ " + slot[1:])
     for heading in headings(template):

@@ -34,6 +34,8 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    beams: int = 1,
+    repetition_penalty: float = 1.0,
     batch_size: int = 32,
     progress: Progress = silent,
 ) -> list[Generation]:
@@ -50,6 +52,8 @@ def generate(
         temperature: 0 is greedy.
         top_p: Share of the probability kept when sampling; 1 keeps all.
         seed: Seed of the sampling.
+        beams: Above 1, the likeliest answer of a beam search that stops once it has so many whole ones.
+        repetition_penalty: Makes tokens of the prompt and of the answer so far less likely; 1 is off.
         batch_size: Prompts answered at a time.
         progress: Hears the prompts done.
 
@@ -69,26 +73,29 @@ def generate(
         batch = order[start : start + batch_size]
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
-        for index, tokens in zip(batch, _answer(loaded, rows, max_new_tokens, samplers), strict=True):
+        config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
+        for index, tokens in zip(batch, _answer(loaded, rows, config, samplers), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
         progress(min(start + batch_size, len(order)), len(order), "answers")
     return [answer for answer in answers if answer is not None]
 
 
-def _answer(loaded: LoadedModel, rows: list[list[int]], max_new_tokens: int, processors: list[Any]) -> list[list[int]]:
+def _answer(
+    loaded: LoadedModel, rows: list[list[int]], decoding: dict[str, Any], processors: list[Any]
+) -> list[list[int]]:
     """The generated token ids of each row, padding included."""
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
     pad = loaded.tokenizer.pad_token_id
     width = max(len(row) for row in rows)
-    token_BT = torch.tensor([[pad] * (width - len(row)) + row for row in rows], device=loaded.device)
+    # Filled up with a token of the row's own, so that the repetition penalty falls on no other; the mask hides it.
+    token_BT = torch.tensor([(row[:1] or [pad]) * (width - len(row)) + row for row in rows], device=loaded.device)
     mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
     config = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=max_new_tokens,
+        **decoding,
         do_sample=False,
-        num_beams=1,
-        repetition_penalty=1.0,
+        early_stopping=decoding["num_beams"] > 1,
         pad_token_id=pad,
         eos_token_id=_end_tokens(loaded) or None,
     )

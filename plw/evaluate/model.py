@@ -1,5 +1,6 @@
 """A trained model in memory: loaded once, shared by the harness, the generations and the diagnostics."""
 
+import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +30,8 @@ class LoadedModel:
         return int(length) if length else int(self.tokenizer.model_max_length)
 
 
-def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
-    """Load a ``save_pretrained`` folder; weights are read from safetensors only.
+def load(folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> LoadedModel:
+    """Load a ``save_pretrained`` folder; weights are read from safetensors.
 
     A tokenizer without a padding token pads with its end-of-sequence token, which the attention mask hides.
 
@@ -38,6 +39,8 @@ def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedMod
         folder: The model's folder, with its tokenizer.
         device: ``cpu``, ``cuda`` or ``cuda:N``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
+        safetensors_only: Off, weights that exist as torch's pickles only are read by its restricted reader, which
+            makes tensors and runs nothing.
 
     Raises:
         UserError: the folder is missing, or holds no model or tokenizer that transformers can read.
@@ -53,9 +56,13 @@ def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedMod
         with quiet("transformers"):
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
             model: Any = AutoModelForCausalLM.from_pretrained(
-                str(folder), dtype=getattr(torch, dtype), use_safetensors=True, local_files_only=True
+                str(folder),
+                dtype=getattr(torch, dtype),
+                use_safetensors=True if safetensors_only else None,
+                weights_only=True,
+                local_files_only=True,
             )
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None
     if tokenizer.pad_token_id is None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import StageError
+from plw.errors import StageError, UnreadableError
 from plw.score import Score
 
 WIN, DRAW, LOSS = 1.0, 0.5, 0.0
@@ -60,6 +60,8 @@ class PairwiseResult:
     conflicts: int | None
     """Pairs in which the judge named the same position in both orders; ``None`` for a protocol with one order."""
     verdicts: list[Verdict]
+    cut: int | None = None
+    """Prompts longer than the judge's context, which lost their beginning; ``None`` where a server sees to it."""
     library_version: str | None = None
 
     def scores(self, suite: str, benchmark: str, judge: JudgeConfig) -> list[Score]:
@@ -67,6 +69,8 @@ class PairwiseResult:
         counts = {"wins": self.wins, "draws": self.draws, "losses": self.losses, "unparsed": self.unparsed}
         if self.conflicts is not None:
             counts["conflicts"] = self.conflicts
+        if self.cut is not None:
+            counts["cut"] = self.cut
         shared: dict[str, Any] = {
             "suite": suite,
             "benchmark": benchmark,
@@ -89,12 +93,18 @@ class PairwiseResult:
 
 
 def tally(
-    verdicts: Sequence[Verdict], judge: JudgeConfig, *, both_orders: bool, library_version: str | None = None
+    verdicts: Sequence[Verdict],
+    judge: JudgeConfig,
+    *,
+    both_orders: bool,
+    cut: int | None = None,
+    library_version: str | None = None,
 ) -> PairwiseResult:
     """Count verdicts into a win rate; draws count half.
 
     Raises:
-        StageError: no verdict, or more than ``judge.max_unparsed`` of them, could not be read.
+        UnreadableError: no verdict, or too few of them by ``judge.max_unparsed``, could be read.
+        StageError: there is no verdict at all.
     """
     points = [verdict.points for verdict in verdicts if verdict.points is not None]
     n, n_total = len(points), len(verdicts)
@@ -105,7 +115,7 @@ def tally(
             f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})"
         )
         example = next((reply for v in verdicts if v.points is None for reply in v.replies), None)
-        raise StageError(line if example is None else f"{line}; one of the replies: {_short(example)!r}")
+        raise UnreadableError(line if example is None else f"{line}; one of the replies: {_short(example)!r}")
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
     mean = math.fsum(points) / n
@@ -121,6 +131,7 @@ def tally(
         losses=sum(value < DRAW for value in points),
         conflicts=sum(verdict.conflict for verdict in verdicts) if both_orders else None,
         verdicts=list(verdicts),
+        cut=cut,
         library_version=library_version,
     )
 

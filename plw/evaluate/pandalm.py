@@ -1,13 +1,14 @@
 """The PandaLM protocol: each pair judged in both orders, by the prompt that PandaLM-7B was trained on.
 
-The first line of a reply is ``1``, ``2`` or ``tie``. Two replies become one verdict by the maintainers' rule: tie where
-both say tie, tie where both name the same position (a conflict), and otherwise the reply of the first order. In the
-first order the evaluated model's answer is response 1, the reference response 2 (our choice; the paper does not say).
+The first line of a reply is ``1``, ``2`` or ``tie``; anything else is no verdict (the maintainers count it as a tie).
+Two replies become one verdict by the maintainers' rule: tie where both say tie, tie where both name the same position
+(a conflict), and otherwise the reply of the first order. In the first order the evaluated model's answer is response 1,
+the reference response 2 (our choice; the paper does not say).
 
 :func:`settle` and :func:`parse` are pure, so that stored verdicts of any judge can be fed through the same rule.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from plw.errors import StageError, UserError
 from plw.evaluate.client import open_client
 from plw.evaluate.delimiters import neutralise
 from plw.evaluate.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, tally
+from plw.evaluate.replies import ReplyLog
 from plw.progress import Progress, silent
 
 if TYPE_CHECKING:
@@ -94,40 +96,90 @@ def verdict(first_reply: str, swapped_reply: str) -> Verdict:
     )
 
 
+Answers = Callable[[Sequence[str], Progress], list[str]]
+"""A judge's replies to prompts, in their order."""
+
+
 def judge_pandalm(
-    pairs: Sequence[Pair], judge: JudgeConfig, base_url: str, *, prompts: Path, progress: Progress = silent
+    pairs: Sequence[Pair],
+    judge: JudgeConfig,
+    base_url: str,
+    *,
+    prompts: Path,
+    replies: ReplyLog | None = None,
+    progress: Progress = silent,
 ) -> PairwiseResult:
-    """Win rate of the answers against the references, ties as half, each pair seen in both orders.
+    """Win rate of the answers against the references by the judge of a server; see :func:`judge_both_orders`.
 
     Args:
         pairs: What is compared.
         judge: Model name, token limit, concurrency, and the share of unreadable verdicts that is allowed.
         base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
         prompts: Folder of the two prompt templates.
+        replies: Log of what the judge has said before; nothing in it is asked again.
         progress: Hears the requests done.
 
     Raises:
         UserError: a prompt template is missing.
-        StageError: the server cannot be reached or refuses, or too many verdicts cannot be read.
+        StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
     import openai
 
-    template = PandaPrompt.load(prompts)
-    texts = [template.build(pair, swapped=swapped) for pair in pairs for swapped in (False, True)]
-    replies: list[str] = []
-    with open_client(judge, base_url) as (client, _):
+    def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
+        answers: list[str] = []
         pool = ThreadPoolExecutor(judge.concurrency)
         try:
-            for reply in pool.map(lambda text: _ask(client, judge, text), texts):
-                replies.append(reply)
-                progress(len(replies), len(texts), f"{judge.name} on PandaLM")
+            for answer in pool.map(lambda text: _ask(client, judge, text), texts):
+                answers.append(answer)
+                progress(len(answers), len(texts), f"{judge.name} on PandaLM")
         except openai.OpenAIError as error:
             raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
         finally:
             # After an error, also one raised by who listens to the progress, nothing more is asked.
             pool.shutdown(cancel_futures=True)
+        return answers
+
+    library = f"openai {openai.__version__}"
+    with open_client(judge, base_url, replies) as (client, _):
+        return judge_both_orders(pairs, judge, ask_all, prompts=prompts, library_version=library, progress=progress)
+
+
+def judge_both_orders(
+    pairs: Sequence[Pair],
+    judge: JudgeConfig,
+    answers: Answers,
+    *,
+    prompts: Path,
+    library_version: str,
+    cut: Callable[[Sequence[str]], int] | None = None,
+    progress: Progress = silent,
+) -> PairwiseResult:
+    """Win rate of the answers against the references, ties as half, each pair seen in both orders.
+
+    Args:
+        pairs: What is compared.
+        judge: The share of unreadable verdicts that is allowed.
+        answers: Who replies to the prompts.
+        prompts: Folder of the two prompt templates.
+        library_version: For the scores.
+        cut: How many of the prompts do not fit the judge's context; ``None`` where that is not known.
+        progress: Hears the requests done.
+
+    Raises:
+        UserError: a prompt template is missing.
+        UnreadableError: too many verdicts cannot be read.
+    """
+    template = PandaPrompt.load(prompts)
+    texts = [template.build(pair, swapped=swapped) for pair in pairs for swapped in (False, True)]
+    replies = answers(texts, progress)
     verdicts = [verdict(first, swapped) for first, swapped in zip(replies[::2], replies[1::2], strict=True)]
-    return tally(verdicts, judge, both_orders=True, library_version=f"openai {openai.__version__}")
+    return tally(
+        verdicts,
+        judge,
+        both_orders=True,
+        cut=None if cut is None else cut(texts),
+        library_version=library_version,
+    )
 
 
 def _ask(client: "openai.OpenAI", judge: JudgeConfig, text: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from plw import world
 from plw.config import CellConfig, identity_fields
 from plw.errors import UserError
+from plw.evaluators import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
 from plw.identity import canonical_json, fingerprint
 from plw.inputs import WORLD_PREFIX, Input, Resolver
@@ -33,6 +34,10 @@ class Cell:
     """Benchmark -> split -> file, for the lm-eval tasks pointed at local files."""
     prompts: dict[str, Input]
     """Benchmark -> prompts of a long generation."""
+    judge_weights: Input | None
+    """Where a judge of kind ``weights`` is loaded from."""
+    opponents: dict[str, Input]
+    """Benchmark -> answers that the judge compares with in place of the reference answers."""
     folder: Path
     stages: dict[str, Stage]
     """Kind -> stage."""
@@ -66,6 +71,7 @@ class Cell:
             folder=str(self.folder.relative_to(Path(config.execution.runs).absolute())),
             payload=canonical_json(self.stages["train"].payload),
             created=time.time(),
+            recipe=config.recipe.name,
         )
 
     @property
@@ -102,7 +108,9 @@ def plan_cell(config: CellConfig) -> Cell:
         name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts")
         for name, item in config.suite.prompts.items()
     }
+    judge_weights, opponents = _judge_inputs(config, resolver)
     payloads = _payloads(config, model, dataset, files, prompts, resolver.world_fingerprint)
+    payloads["judge"] |= _judge_contents(judge_weights, opponents)
     folder = _cell_folder(config, fingerprint(payloads["train"]))
     stages = {
         kind: Stage(
@@ -114,7 +122,47 @@ def plan_cell(config: CellConfig) -> Cell:
         )
         for kind, payload in payloads.items()
     }
-    return Cell(config=config, model=model, dataset=dataset, files=files, prompts=prompts, folder=folder, stages=stages)
+    return Cell(
+        config=config,
+        model=model,
+        dataset=dataset,
+        files=files,
+        prompts=prompts,
+        judge_weights=judge_weights,
+        opponents=opponents,
+        folder=folder,
+        stages=stages,
+    )
+
+
+def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None, dict[str, Input]]:
+    """The judge's weights, and the opponents' answers.
+
+    Raises:
+        UserError: one is not there, or the judge has nothing to compare.
+    """
+    judge, judged = config.judge, config.judged
+    if "judge" in config.stages and config.suite.prompts and not judged:
+        asked = ", ".join(sorted({item.protocol for item in config.suite.prompts.values()}))
+        raise UserError(
+            f"judge {judge.name} has no work: judge.protocols={judge.protocols}, "
+            f"but suite {config.suite.name} has prompts of the protocols {asked}"
+        )
+    unknown = sorted(judge.opponents.keys() - judged)
+    if unknown:
+        raise UserError(
+            f"judge.opponents.{unknown[0]}: judge {judge.name} compares no such benchmark; allowed: {', '.join(judged)}"
+        )
+    opponents = {name: resolver.file(path, f"judge.opponents.{name}") for name, path in judge.opponents.items()}
+    if judge.kind != "weights":
+        return None, opponents
+    return resolver.model(str(judge.path), judge.revision, "judge.path", pickled=True), opponents
+
+
+def _judge_contents(weights: Input | None, opponents: dict[str, Input]) -> dict[str, Any]:
+    """What a judge stage's payload says of them; nothing where there are none, as before there could be any."""
+    said: dict[str, Any] = {} if weights is None else {"weights": weights.content}
+    return said | ({"opponents": {name: item.content for name, item in opponents.items()}} if opponents else {})
 
 
 def _payloads(
@@ -163,7 +211,7 @@ def _payloads(
         "generate": generate,
         "judge": {
             "generate": fingerprint(generate),
-            "protocols": {name: item["protocol"] for name, item in suite["prompts"].items()},
+            "protocols": {name: item.protocol for name, item in config.judged.items()},
             "judge": identity_fields(config.judge),
             "asked_with": _judge_prompts(config) if prompts else {},
             "facts": world_fingerprint if config.judge.kind == "world" and prompts else None,
@@ -183,13 +231,11 @@ def _judge_prompts(config: CellConfig) -> dict[str, str]:
     Raises:
         UserError: the evaluator that the judge's config names is not there.
     """
-    evaluator = judge_prompt_folder() / config.judge.evaluator
-    if not (evaluator / "configs.yaml").is_file():
-        known = sorted(path.parent.name for path in judge_prompt_folder().glob("*/configs.yaml"))
-        raise UserError(f"judge.evaluator={config.judge.evaluator} is not there; allowed: {', '.join(known)}")
-    used = {"alpaca_eval": evaluator, "pandalm": judge_prompt_folder() / "pandalm"}
-    protocols = {item.protocol for item in config.suite.prompts.values()}
-    return {protocol: folder_hash(folder) for protocol, folder in used.items() if protocol in protocols}
+    hashes = {
+        "alpaca_eval": lambda: evaluator_hash(evaluator_folder(config.judge.evaluator)),
+        "pandalm": lambda: folder_hash(judge_prompt_folder() / "pandalm"),
+    }
+    return {protocol: hashes[protocol]() for protocol in sorted({item.protocol for item in config.judged.values()})}
 
 
 def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from plw.data.prepare import draw
-from plw.data.prompts import load_prompts
+from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.sources import local_files
+from plw.errors import UserError
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
+from plw.pipeline.judges import missing_endpoint
 from plw.progress import Progress, silent
 
 
@@ -27,6 +29,8 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         draw(load_records(files, dataset.format, dataset.columns), dataset.sample)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
+    for cell in cells:
+        _check_judge(cell)
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
     for suite in suites.values():
         if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
@@ -35,6 +39,22 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         from plw.evaluate.tasks import check_tasks
 
         check_tasks(suite, task_folder())
+
+
+def _check_judge(cell: Cell) -> None:
+    """The judge has an address, and its opponents have answered the prompts."""
+    judge = cell.config.judge
+    if "judge" not in cell.config.stages or not cell.config.judged:
+        return
+    if judge.kind == "openai" and judge.endpoint is None:
+        raise UserError(missing_endpoint(judge.name))
+    for name, item in cell.config.judged.items():
+        if _is_ours(item.prompts):
+            prompts = load_prompts(cell.prompts[name].path)[: item.limit]
+            if name in cell.opponents:
+                load_answers(cell.opponents[name].path, prompts)
+            else:
+                reference_answers(prompts, cell.prompts[name].path, f"judge.opponents.{name}")
 
 
 def _is_ours(path: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from plw.config import CellConfig
 from plw.errors import ClaimLostError
 from plw.pipeline.cell import Cell, plan_cell
+from plw.pipeline.judges import JudgeShelf
 from plw.pipeline.work import do_stage
 from plw.pipeline.workbench import Workbench
 from plw.registry import AlreadyDone, Busy, Owner, Registry
@@ -40,15 +41,15 @@ class CellOutcome:
         return cls(folder=cell.folder, label=cell.label, stages={"worker": Outcome(status="failed", error=error)})
 
 
-def run_cell(config: CellConfig, report: Report) -> CellOutcome:
-    """Run the cell's stages in order; the first that fails or is busy ends it.
+def run_cell(config: CellConfig, report: Report, judges: JudgeShelf) -> CellOutcome:
+    """Run the cell's stages in order; the first that fails or is busy ends it. ``judges`` keeps a judge over cells.
 
     Raises:
         UserError: a stage's folder was made for another payload.
     """
     cell = plan_cell(config)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
-    with Registry.open(config.registry.url) as registry, _bench(cell, report) as bench:
+    with Registry.open(config.registry.url) as registry, _bench(cell, report, judges) as bench:
         for kind in config.stages:
             row = registry.ensure_cell(cell.row()).to_dict()
             stage = cell.stages[kind]
@@ -68,8 +69,8 @@ def run_cell(config: CellConfig, report: Report) -> CellOutcome:
     return outcome
 
 
-def _bench(cell: Cell, report: Report) -> Workbench:
-    return Workbench(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note))
+def _bench(cell: Cell, report: Report, judges: JudgeShelf) -> Workbench:
+    return Workbench(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note), judges)
 
 
 def _patience(config: CellConfig) -> Patience:

@@ -5,22 +5,26 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from plw.data.template import record_segments, request_text
-from plw.files import read_json, read_jsonl, write_json_atomic
-from plw.paths import judge_prompt_folder, task_folder
+from plw.files import read_jsonl, write_json_atomic
+from plw.paths import task_folder
 from plw.pipeline.workbench import KeepGoing, Workbench
-from plw.progress import Progress
 from plw.stage import Product
 
 if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
-    from plw.evaluate.pairwise import Pair, PairwiseResult
+    from plw.evaluate.pairwise import Pair
 
-CURVE_FIELDS = ("step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens")
+CURVE_FIELDS = (
+    "step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens", "penalty",
+    "held_out_prompt_loss", "held_out_completion_loss", "seconds", "tokens_per_second", "mfu",
+)  # fmt: skip
 
 
 def do_stage(kind: str, bench: Workbench, keep_going: KeepGoing) -> Product:
     """The work of one stage; its scores are shown on the tracker."""
     bench.build_world()
+    if kind != "judge":
+        bench.judges.put_away_weights()
     product = WORK[kind](bench, keep_going)
     bench.tracker.scores(product.scores)
     return product
@@ -146,44 +150,48 @@ def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def judge_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
-    """Each set of answers against its references, by its protocol; leaves every verdict."""
-    suite, judge = bench.config.suite, bench.config.judge
-    scores, folder = [], bench.cell.stages["judge"].folder
-    for name, item in suite.prompts.items():
-        result = _compare(bench, item.protocol, _pairs(bench, name), bench.hears("judge", keep_going))
-        scores += result.scores(suite.name, name, judge)
+    """Each set of answers that the judge knows a protocol for, against references; leaves every verdict.
+
+    Killed, it goes on with the verdicts that it has; those that could not be read are asked for anew.
+    """
+    from plw.errors import UnreadableError
+    from plw.evaluate.replies import ReplyLog
+
+    config, folder = bench.config, bench.cell.stages["judge"].folder
+    product, counts = Product(), {}
+    for name, item in config.judged.items():
+        with ReplyLog(folder / f"{name}.replies.jsonl") as replies:
+            product.scratch.append(replies.path)
+            try:
+                result = bench.judge.compare(
+                    item.protocol,
+                    _pairs(bench, name),
+                    replies=replies,
+                    work=folder / "evaluator",
+                    progress=bench.hears("judge", keep_going),
+                )
+            except UnreadableError:
+                replies.forget()
+                raise
+        product.scores += result.scores(config.suite.name, name, config.judge)
         verdicts = [
             {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
             for verdict in result.verdicts
         ]
         write_json_atomic(folder / f"{name}.json", verdicts)
-    return Product(scores=scores)
-
-
-def _compare(bench: Workbench, protocol: str, pairs: "list[Pair]", progress: Progress) -> "PairwiseResult":
-    from plw.evaluate.alpaca_eval import judge_alpaca_eval
-    from plw.evaluate.pandalm import judge_pandalm
-
-    prompts = judge_prompt_folder()
-    if protocol == "pandalm":
-        return judge_pandalm(pairs, bench.config.judge, bench.endpoint, prompts=prompts / "pandalm", progress=progress)
-    return judge_alpaca_eval(
-        pairs,
-        bench.config.judge,
-        bench.endpoint,
-        evaluator=prompts / bench.config.judge.evaluator,
-        work=bench.cell.stages["judge"].folder / "evaluator",
-        progress=progress,
-    )
+        counts[name] = {"pairs": result.n_total, "unparsed": result.unparsed, "conflicts": result.conflicts}
+    product.details["judged"] = counts
+    return product
 
 
 def _pairs(bench: Workbench, benchmark: str) -> "list[Pair]":
+    """The prompts with the model's answers and those that they are compared with."""
     from plw.evaluate.pairwise import Pair
 
-    answers = read_json(bench.answers_file(benchmark))
+    rows = zip(bench.prompts(benchmark), bench.answers(benchmark), bench.references(benchmark), strict=True)
     return [
-        Pair(instruction=prompt.instruction, input=prompt.input, answer=answer["output"], reference=prompt.reference)
-        for prompt, answer in zip(bench.prompts(benchmark), answers, strict=True)
+        Pair(instruction=prompt.instruction, input=prompt.input, answer=answer["output"], reference=reference)
+        for prompt, answer, reference in rows
     ]
 
 

@@ -8,9 +8,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from plw import world
-from plw.data.prompts import PromptRecord, load_prompts
+from plw.data.prompts import PromptRecord, load_answers, load_prompts, reference_answers
 from plw.errors import UserError
+from plw.files import read_json
 from plw.pipeline.cell import Cell
+from plw.pipeline.judges import JudgeShelf
 from plw.progress import Progress
 from plw.tracking import Tracker, open_tracker
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from plw.data.prepare import PreparedData
+    from plw.evaluate.judge import Judge
     from plw.evaluate.model import LoadedModel
 
 KeepGoing = Callable[[], None]
@@ -26,8 +29,9 @@ KeepGoing = Callable[[], None]
 class Workbench:
     """One cell's inputs and tools; a context manager, because it opens a tracker and perhaps a server."""
 
-    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None]) -> None:
+    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None], judges: JudgeShelf) -> None:
         self.cell = cell
+        self.judges = judges
         self.config = cell.config
         self._progress = progress
         self._open = ExitStack()
@@ -95,9 +99,27 @@ class Workbench:
         """The prompts of a long-generation benchmark, as many as the suite asks for."""
         return load_prompts(self.cell.prompts[benchmark].path)[: self.config.suite.prompts[benchmark].limit]
 
+    def references(self, benchmark: str) -> list[str]:
+        """The answers that a benchmark's are compared with: the opponent's, or those of the prompts' own file."""
+        prompts, opponent = self.prompts(benchmark), self.cell.opponents.get(benchmark)
+        if opponent is not None:
+            return load_answers(opponent.path, prompts)
+        return reference_answers(prompts, self.cell.prompts[benchmark].path, f"judge.opponents.{benchmark}")
+
     def answers_file(self, benchmark: str) -> Path:
         """The answers to a benchmark's prompts."""
         return self.cell.stages["generate"].folder / f"{benchmark}.json"
+
+    def answers(self, benchmark: str) -> list[dict[str, Any]]:
+        """The finished answers to a benchmark's prompts, in their order.
+
+        Raises:
+            UserError: there are none yet; the judge was asked for without them.
+        """
+        if self.cell.stages["generate"].finished_record() is None:
+            raise UserError(f"{self.cell.label}: no answers to judge yet; add generate to stages")
+        answers: list[dict[str, Any]] = read_json(self.answers_file(benchmark))
+        return answers
 
     @cached_property
     def tokenizer(self) -> "PreTrainedTokenizerBase":
@@ -149,20 +171,15 @@ class Workbench:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return load(self.model_folder(), device)
 
-    @cached_property
-    def endpoint(self) -> str:
-        """The judge's address; the world's judge is started here, in this process, on loopback."""
-        judge = self.config.judge
-        if judge.endpoint is not None:
-            return judge.endpoint
-        if judge.kind != "world":
-            raise UserError(f"judge.endpoint is missing; give the address of the server of judge {judge.name}")
-        from plw.world.judge import FactJudge
-        from plw.world.server import JudgeServer
+    @property
+    def judge(self) -> "Judge":
+        """The cell's judge, which the worker may hold from the cell before.
 
-        self.build_world()
-        facts = FactJudge.load(self.world_folder / "facts.json")
-        return self._open.enter_context(JudgeServer(facts, model=judge.model)).base_url
+        A judge from weights gets the memory that the trained model would take.
+        """
+        if self.cell.judge_weights is not None:
+            self.__dict__.pop("loaded", None)
+        return self.judges.judge(self.cell, self.world_folder / "facts.json")
 
     @cached_property
     def tracker(self) -> Tracker:

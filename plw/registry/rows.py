@@ -47,6 +47,8 @@ class CellRow:
     """Canonical JSON of the whole identity."""
     created: float
     """Seconds since 1970 (UTC)."""
+    recipe: str | None = None
+    """Name of the recipe; None in rows from before it was kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types: the ``cell`` of a record."""
@@ -100,6 +102,15 @@ class CurveRow:
     grad_norm: float | None = None
     learning_rate: float | None = None
     tokens: int | None = None
+    penalty: float | None = None
+    """What a regulariser added to the loss."""
+    held_out_prompt_loss: float | None = None
+    held_out_completion_loss: float | None = None
+    """Unweighted means on the records that were set aside, at the steps where they were measured."""
+    seconds: float | None = None
+    tokens_per_second: float | None = None
+    mfu: float | None = None
+    """Share of the device's peak that the step's products reached."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

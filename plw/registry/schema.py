@@ -1,6 +1,8 @@
 """The registry's tables, the same for SQLite and PostgreSQL: typed columns, NULL where a value is missing.
 
-Times are seconds since 1970 (UTC). A score or a curve belongs to one stage and is replaced with it.
+Times are seconds since 1970 (UTC). A score or a curve belongs to one stage and is replaced with it. A column that is
+added later may be NULL and leaves the schema's version: an older database gets it when it is next opened, and an older
+plw does not see it.
 """
 
 from sqlalchemy import (
@@ -49,6 +51,7 @@ cells = Table(
     Column("folder", Text, nullable=False),
     Column("payload", Text, nullable=False),
     Column("created", Double, nullable=False),
+    Column("recipe", Text),
 )
 
 stages = Table(
@@ -110,5 +113,11 @@ curves = Table(
     Column("grad_norm", Double),
     Column("learning_rate", Double),
     Column("tokens", BigInteger),
+    Column("penalty", Double),
+    Column("held_out_prompt_loss", Double),
+    Column("held_out_completion_loss", Double),
+    Column("seconds", Double),
+    Column("tokens_per_second", Double),
+    Column("mfu", Double),
     _of_cell(),
 )

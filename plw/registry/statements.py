@@ -1,11 +1,13 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
+import json
 from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from plw.identity import canonical_json
 from plw.registry.rows import CellRow, Record, StageKey, StageRow
 from plw.registry.schema import DONE, cells, curves, scores, stages
 
@@ -21,10 +23,26 @@ def insert_or_ignore(connection: Connection, table: Table, values: dict[str, Any
 
 
 def put_cell(connection: Connection, row: CellRow) -> None:
-    """Insert a cell, or fill in the ``r_g`` of the one that is there."""
-    if not insert_or_ignore(connection, cells, row.to_dict()) and row.r_g is not None:
-        unknown = and_(same_cell(cells, row), cells.c.r_g.is_(None))
-        connection.execute(cells.update().where(unknown).values(r_g=row.r_g))
+    """Insert a cell, or fill in what was not known of the one that is there: ``r_g`` and the recipe's name."""
+    if insert_or_ignore(connection, cells, row.to_dict()):
+        return
+    for column, value in ((cells.c.r_g, row.r_g), (cells.c.recipe, row.recipe)):
+        if value is not None:
+            unknown = and_(same_cell(cells, row), column.is_(None))
+            connection.execute(cells.update().where(unknown).values({column.name: value}))
+
+
+def name_recipe(connection: Connection, row: CellRow) -> None:
+    """Give the recipe's name to the study's cells that have the very same recipe and no name for it yet.
+
+    Their rows are from before the name was kept; without it they would seem to be of another recipe.
+    """
+    recipe = json.loads(row.payload).get("recipe")
+    if row.recipe is None or recipe is None:
+        return
+    same = cells.c.payload.contains(f'"recipe":{canonical_json(recipe)}', autoescape=True)
+    unnamed = and_(chosen(cells, row.study, row.scale), cells.c.recipe.is_(None), same)
+    connection.execute(cells.update().where(unnamed).values(recipe=row.recipe))
 
 
 def put_record(connection: Connection, record: Record) -> None:

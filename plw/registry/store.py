@@ -20,6 +20,7 @@ from plw.registry.statements import (
     UNCLAIMED,
     chosen,
     insert_or_ignore,
+    name_recipe,
     put_cell,
     put_record,
     same_cell,
@@ -81,10 +82,11 @@ class Registry:
     def ensure_cell(self, row: CellRow) -> CellRow:
         """Write the cell if it is not there, and return it as it stands.
 
-        What is there stays, also its ``created``; only an ``r_g`` that was unknown is filled in.
+        What is there stays, also its ``created``; only an ``r_g`` or a recipe's name that was unknown is filled in.
         """
         with self._engine.begin() as connection:
             put_cell(connection, row)
+            name_recipe(connection, row)
             stored = connection.execute(select(cells).where(same_cell(cells, row))).one()
         return CellRow(**stored._mapping)
 
@@ -215,7 +217,8 @@ class Registry:
     def scores_frame(self, *, study: str | None = None, scale: str | None = None) -> "pd.DataFrame":
         """Every score of a finished stage beside its cell, ordered by cell and score; missing values are NA.
 
-        A stage that is being done again, or failed then, does not count: its old scores are of something else.
+        A stage that is being done again, or failed then, does not count: its old scores are of something else. A recipe
+        without a name is an empty text, as a score without a judge, so that rows can be grouped by it.
         """
         about_cell = [c for c in cells.c if c.name not in ("folder", "payload", "created")]
         about_score = [c for c in scores.c if c.name not in ("study", "scale", "cell")]
@@ -226,9 +229,10 @@ class Registry:
             .join(stages, finished)
             .where(chosen(scores, study, scale))
         )
-        return self._frame(query, integers=("seed", "n"), flags=("headline", "higher_is_better")).sort_values(
-            ["study", "scale", "dataset", "model", "prompt_weight", "response_weight", "seed", "suite", "benchmark",
-             "metric", "judge", "cell"],
+        frame = self._frame(query, integers=("seed", "n"), flags=("headline", "higher_is_better"))
+        return frame.assign(recipe=frame["recipe"].fillna("")).sort_values(
+            ["study", "scale", "dataset", "model", "prompt_weight", "response_weight", "seed", "recipe", "suite",
+             "benchmark", "metric", "judge", "cell"],
             ignore_index=True,
         )  # fmt: skip
 

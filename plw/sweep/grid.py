@@ -44,10 +44,17 @@ def plan_grid(configs: list[CellConfig]) -> list[Cell]:
     Raises:
         UserError: no cells, or an input that does not exist.
     """
-    cells = {cell.folder: cell for cell in map(plan_cell, configs)}
+    cells = {(cell.folder, *_stage_names(cell)): cell for cell in map(plan_cell, configs)}
     if not cells:
         raise UserError("the grid has no cells; check the sweep's axes")
-    return list(cells.values())
+    judges = list(dict.fromkeys(cell.config.judge.name for cell in cells.values()))
+    # One judge after the other, so that a worker loads each once; otherwise in the order asked for.
+    return sorted(cells.values(), key=lambda cell: judges.index(cell.config.judge.name))
+
+
+def _stage_names(cell: Cell) -> list[str]:
+    """What is asked of a cell; two judges of one model are two pieces of work."""
+    return [cell.stages[kind].name for kind in cell.config.stages]
 
 
 def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
@@ -117,14 +124,13 @@ def _run(cells: list[Cell], registry: Registry, result: GridResult, console: Con
     name = cells[0].config.runs_name
     processes = "in this process" if workers == 1 else f"with {workers} workers"
     console.print(f"{name}: {len(cells)} cells to run {processes}, {result.skipped} done before")
-    configs = {cell.folder: cell.config for cell in cells}
     with GridDisplay(name, cells=len(cells), stages=stages, console=console) as display:
-        waiting = list(configs.values())
+        waiting = [cell.config for cell in cells]
         while waiting:
             busy: list[CellConfig] = []
-            for outcome in run_cells(waiting, workers=workers, report=display.stage_moved):
+            for config, outcome in run_cells(waiting, workers=workers, report=display.stage_moved):
                 if outcome.busy:
-                    busy.append(configs[outcome.folder])
+                    busy.append(config)
                 else:
                     display.cell_ended(outcome.label)
                     result.outcomes.append(outcome)

@@ -19,17 +19,24 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     cells = plan_grid(configs)
     kinds = cells[0].config.stages
     rows = _registry_rows(configs[0])
-    table = Table("dataset", "model", "λp", "λr", "seed", *kinds, "folder")
+    varied = _varied(cells)
+    table = Table("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
     counts: Counter[str] = Counter()
     for cell in cells:
         states = [_state(cell, kind, rows) for kind in kinds]
         counts.update(states)
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
-        table.add_row(config.dataset.name, config.model.name, *weights, *states, cell.folder.name)
+        names = [getattr(config, group).name for group in varied]
+        table.add_row(config.dataset.name, config.model.name, *weights, *names, *states, cell.folder.name)
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {len(cells)} cells; stages: {stages}")
+
+
+def _varied(cells: list[Cell]) -> list[str]:
+    """Those of the rarer axes that this grid has."""
+    return [group for group in ("recipe", "judge") if len({getattr(cell.config, group).name for cell in cells}) > 1]
 
 
 def _registry_rows(config: CellConfig) -> dict[object, StageRow]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
-from plw.pipeline import CellOutcome, Report, run_cell
+from plw.pipeline import CellOutcome, JudgeShelf, Report, run_cell
 
 MOST_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
@@ -26,14 +26,17 @@ MOST_WORKERS = 8
 LISTENER_PATIENCE_S = 5.0
 
 _report: Report | None = None
+_judges = JudgeShelf()
+"""The judge that this worker holds over its cells; it ends with the process."""
 
 
-def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Iterator[CellOutcome]:
-    """Run every cell, several at a time, and yield outcomes as they come."""
+def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Iterator[tuple[CellConfig, CellOutcome]]:
+    """Run every cell, several at a time, and yield each with its outcome as they come."""
     if workers == 1:
         _limit_threads(configs[0].execution.threads)
-        for config in configs:
-            yield run_cell(config, report)
+        with JudgeShelf() as judges:
+            for config in configs:
+                yield config, run_cell(config, report, judges)
         return
     left = {str(index): config for index, config in enumerate(configs)}
     strikes: Counter[str] = Counter()
@@ -44,8 +47,7 @@ def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Ite
                 if strikes[name] < left[name].execution.attempts:
                     continue
                 outcome = CellOutcome.lost_worker(left[name])
-            del left[name]
-            yield outcome
+            yield left.pop(name), outcome
 
 
 def _run_until_broken(
@@ -114,7 +116,7 @@ def _limit_threads(threads: int) -> None:
 
 def _run_in_worker(config: CellConfig) -> CellOutcome:
     assert _report is not None
-    return run_cell(config, _report)
+    return run_cell(config, _report, _judges)
 
 
 def _end_with_parent(parent: int) -> None:
@@ -138,11 +140,17 @@ def visible_gpus() -> list[str]:
 
 
 def worker_count(config: CellConfig) -> int:
-    """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8."""
+    """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8.
+
+    Without GPUs, a judge from weights is held once.
+    """
     if config.execution.workers is not None:
         return config.execution.workers
     gpus = visible_gpus() if config.execution.device != "cpu" else []
     each = config.execution.processes
     if gpus:
         return max(1, len(gpus) // each)
+    if config.judge.kind == "weights" and config.stages == ["judge"]:
+        # Each worker would hold the judge's weights in the one memory.
+        return 1
     return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // (config.execution.threads * each)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.evaluate.delimiters import CHAT_MARKERS, headings, neutralise
+from plw.evaluate.delimiters import CHAT_MARKERS, INST_MARKERS, headings, neutralise
 
 TEMPLATES = {
     name: (Path(__file__).parents[3] / "conf" / "judge_prompts" / name).read_text()
@@ -55,3 +55,13 @@ def test_markdown_of_an_answer_is_untouched() -> None:
     answer = "# Title\n## History\n- {a: 1}\n```c\nint x[] = {1, 2};\n```"
 
     assert neutralise(answer, TEMPLATES["pairwise/prompt.txt"]) == answer
+
+
+def test_mixtrals_markers_are_broken_where_its_form_is_used() -> None:
+    text = "a [/INST] b </s><s> c [INST]"
+
+    safe = neutralise(text, "[INST] {instruction} [/INST]")
+
+    assert not any(marker in safe for marker in INST_MARKERS)
+    assert safe.replace(" ", "") == text.replace(" ", "")
+    assert neutralise(text, TEMPLATES["pairwise/prompt.txt"]) == text

@@ -3,9 +3,12 @@
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sacrebleu
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from plw.config.evaluation import DiagnosticsConfig
@@ -22,6 +25,27 @@ def test_loss_rsd_is_the_mean_over_whole_windows() -> None:
 
     assert (score.benchmark, score.metric, score.n, score.headline) == ("loss_rsd", "mean", 2, False)
     assert score.value == pytest.approx(math.sqrt(0.5) / 2 / 2)
+
+
+@given(
+    st.lists(st.floats(0.01, 20, allow_subnormal=False), min_size=2, max_size=60),
+    st.integers(2, 9),
+    st.floats(0.1, 10),
+)
+def test_loss_rsd_is_numpys_and_knows_no_scale(losses: list[float], window: int, factor: float) -> None:
+    whole = len(losses) // window * window
+    scores = loss_rsd(losses, window, "s")
+    if not whole:
+        assert scores == []
+        return
+    windows = np.array(losses[:whole]).reshape(-1, window)
+    expected = windows.std(axis=1, ddof=1) / windows.mean(axis=1)
+    assert scores[0].value == pytest.approx(expected.mean(), abs=1e-9)
+    assert scores[0].n == len(expected)
+    if len(expected) > 1:
+        assert scores[0].stderr == pytest.approx(expected.std(ddof=1) / len(expected) ** 0.5, abs=1e-9)
+    (scaled,) = loss_rsd([factor * loss for loss in losses], window, "s")
+    assert scaled.value == pytest.approx(scores[0].value, rel=1e-6, abs=1e-9)
 
 
 def test_loss_rsd_of_a_short_run_is_missing_not_zero() -> None:
@@ -66,6 +90,31 @@ def test_weight_distance_by_hand(tmp_path: Path) -> None:
         "extra_rows": (1.0, None),
     }
     assert not any(score.headline for score in scores)
+
+
+def test_weight_distance_is_torchs_norm_of_the_difference(tiny_folder: Path, tmp_path: Path) -> None:
+    """Against p-norms of the whole difference taken at once, and by the layers' own modules."""
+    from transformers import LlamaForCausalLM
+
+    base, learned = (LlamaForCausalLM.from_pretrained(tiny_folder) for _ in range(2))
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for parameter in learned.parameters():
+            parameter += 0.01 * torch.randn_like(parameter)
+    learned.save_pretrained(tmp_path)
+    scores = {score.metric: score.value for score in weight_distance(tmp_path, tiny_folder, "s")}
+
+    def norms(mine: torch.nn.Module, other: torch.nn.Module) -> tuple[float, float]:
+        pairs = zip(mine.parameters(), other.parameters(), strict=True)
+        difference = torch.cat([(a - b).detach().flatten().double() for a, b in pairs])
+        return float(torch.linalg.vector_norm(difference, 1)), float(torch.linalg.vector_norm(difference, 2))
+
+    assert (scores["l1"], scores["l2"]) == pytest.approx(norms(learned, base), rel=1e-6)
+    for number, (mine, other) in enumerate(zip(learned.model.layers, base.model.layers, strict=True)):
+        found = (scores[f"l1.layer.{number}"], scores[f"l2.layer.{number}"])
+        assert found == pytest.approx(norms(mine, other), rel=1e-6)
+    parts = [name for name in scores if name.startswith("l2.")]
+    assert scores["l2"] == pytest.approx(math.hypot(*(scores[name] for name in parts)))
 
 
 def test_weight_distance_to_itself_is_zero(tiny_folder: Path) -> None:

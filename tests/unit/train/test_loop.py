@@ -259,7 +259,7 @@ def test_failures_are_one_line(tiny_llama: Path, tiny_tokenizer: "PreTrainedToke
             train(dataclasses.replace(job, device="cuda"))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, from inside its compiler
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself from inside its compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 def test_a_compiled_model_trains_alike(
     undisturbed: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path

@@ -1,0 +1,74 @@
+"""Evaluators of the AlpacaEval protocol: where a judge's prompt and chat form lie, and the hash that identifies them.
+
+An evaluator is a folder with alpaca_eval's ``configs.yaml``: one of ``conf/judge_prompts``, or one that comes with the
+installed alpaca_eval. One of ours may use a prompt of theirs (``prompt_template: package:<evaluator>/<file>``), so that
+what is their text is not copied.
+"""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from plw.errors import UserError
+from plw.files import file_hash, folder_hash
+from plw.identity import fingerprint
+from plw.paths import judge_prompt_folder
+
+PACKAGE = "package:"
+CONFIG = "configs.yaml"
+
+
+def evaluator_folder(name: str) -> Path:
+    """The folder of ``judge.evaluator``: a name in ``conf/judge_prompts``, or ``package:NAME``.
+
+    Raises:
+        UserError: there is no such evaluator; the line says which there are.
+    """
+    root = package_folder() if name.startswith(PACKAGE) else judge_prompt_folder()
+    folder = root / name.removeprefix(PACKAGE)
+    if not (folder / CONFIG).is_file():
+        known = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
+        raise UserError(f"judge.evaluator={name} is not there; allowed: {', '.join(known)}")
+    return folder
+
+
+def package_folder() -> Path:
+    """The evaluators of the installed alpaca_eval, found without importing it (that takes seconds)."""
+    spec = find_spec("alpaca_eval")
+    if spec is None or not spec.submodule_search_locations:
+        raise UserError("alpaca_eval is not installed; pip install alpaca-eval")
+    return Path(next(iter(spec.submodule_search_locations))) / "evaluators_configs"
+
+
+def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
+    """Name, config and prompt file of an evaluator.
+
+    Raises:
+        UserError: the folder is not that of an evaluator, or its prompt is not there.
+    """
+    path = folder / CONFIG
+    if not path.is_file():
+        raise UserError(f"{folder}: no {CONFIG}; this is not the folder of an alpaca_eval evaluator")
+    configs = yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not isinstance(configs, dict) or len(configs) != 1:
+        raise UserError(f"{path}: one evaluator is expected at the top level")
+    ((name, config),) = configs.items()
+    template = str(config.get("prompt_template"))
+    if template.startswith(PACKAGE):
+        places = [package_folder() / template.removeprefix(PACKAGE)]
+    else:
+        # alpaca_eval's own evaluators name their prompt from the folder above.
+        places = [folder / template, folder.parent / template]
+    prompt = next((place for place in places if place.is_file()), None)
+    if prompt is None:
+        raise UserError(f"{path}: prompt_template={template}: no such file in {places[0].parent}")
+    return str(name), config, prompt
+
+
+def evaluator_hash(folder: Path) -> str:
+    """What identifies an evaluator: the files of its folder, and its prompt where that lies elsewhere."""
+    _, _, prompt = read_evaluator(folder)
+    inside = folder_hash(folder)
+    return inside if prompt.parent == folder else fingerprint([inside, file_hash(prompt)])

@@ -1,0 +1,142 @@
+"""Which judge a cell gets: its identity, its work, mistakes before the first request, and one judge over many cells."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from plw.compose import register_schema, typed
+from plw.config import CellConfig
+from plw.errors import UserError
+from plw.evaluate.weights_judge import WeightsJudge
+from plw.paths import conf_folder
+from plw.pipeline import Cell, JudgeShelf, check_inputs, plan_cell
+from plw.sweep.grid import plan_grid
+from plw.sweep.workers import worker_count
+
+Configure = Callable[..., CellConfig]
+PROMPTS = [{"instruction": "Say a.", "output": "a"}, {"instruction": "Add.", "input": "1 2", "output": "3"}]
+ANSWERS = [{"instruction": "Say a.", "output": "b"}, {"instruction": "Add.\n\n1 2", "output": "4"}]
+
+
+@pytest.fixture
+def configure(tmp_path: Path, tiny_llama: Path) -> Iterator[Configure]:
+    """Configs of a cell on a small local model, and one benchmark for each protocol on local prompts."""
+    register_schema()
+    for name, rows in (("data", [{"instruction": "a", "output": "b"}]), ("prompts", PROMPTS), ("answers", ANSWERS)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
+    (tmp_path / "bare.json").write_text(json.dumps([{"instruction": "Say a."}]))
+    base = [
+        "model=folder", "model.name=m", f"model.path={tiny_llama}", "dataset=file", "dataset.name=d",
+        f"dataset.path={tmp_path}/data.json", f"execution.runs={tmp_path}/runs", "suite.builtin_tasks=false",
+        f"suite.prompts.alpaca_eval.prompts={tmp_path}/prompts.json",
+        f"suite.prompts.pandalm.prompts={tmp_path}/prompts.json", "stages=[judge]",
+    ]  # fmt: skip
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield lambda *overrides: typed(compose("config", overrides=[*base, *overrides]))
+
+
+@pytest.fixture
+def panda(tiny_llama: Path) -> tuple[str, ...]:
+    return ("judge=pandalm", f"judge.path={tiny_llama}", "judge.dtype=float32")
+
+
+def payload(config: CellConfig) -> dict[str, Any]:
+    return plan_cell(config).stages["judge"].payload
+
+
+def test_a_judge_is_asked_by_its_own_protocols(configure: Configure, panda: tuple[str, ...]) -> None:
+    mixtral = payload(configure("judge=mixtral"))
+    assert mixtral["protocols"] == {"alpaca_eval": "alpaca_eval"}
+    assert set(mixtral["asked_with"]) == {"alpaca_eval"}
+    local = payload(configure(*panda))
+    assert local["protocols"] == {"pandalm": "pandalm"}
+    assert local["weights"]
+    assert str(configure(*panda).judge.path) not in json.dumps(local), "content is identity, the path is not"
+
+
+def test_the_worlds_judge_is_identified_as_before(configure: Configure) -> None:
+    """No field that came later may enter the payload of an older judge: its fingerprints stay."""
+    assert set(payload(configure())) == {"generate", "protocols", "judge", "asked_with", "facts"}
+    assert set(payload(configure())["judge"]) == {
+        "name", "kind", "model", "evaluator", "version", "max_tokens", "max_unparsed",
+    }  # fmt: skip
+
+
+def test_the_opponents_content_is_identity(configure: Configure, tmp_path: Path) -> None:
+    against = f"+judge.opponents.pandalm={tmp_path}/answers.json"
+    first = payload(configure(against))
+    assert "opponents" not in payload(configure())
+    (tmp_path / "answers.json").write_text(json.dumps([*ANSWERS, ANSWERS[0]]))
+    assert payload(configure(against))["opponents"] != first["opponents"]
+
+
+def test_two_judges_of_one_model_are_two_pieces_of_work(configure: Configure, panda: tuple[str, ...]) -> None:
+    models = [configure(judge, f"seed={seed}") for seed in (1, 2) for judge in ("judge=gpt4", "judge=mixtral")]
+    cells = plan_grid([*models, configure("judge=gpt4", "seed=1")])
+    assert [(cell.config.judge.name, cell.config.seed) for cell in cells] == [
+        ("gpt4", 1), ("gpt4", 2), ("mixtral", 1), ("mixtral", 2),
+    ]  # fmt: skip
+    assert {cell.stages["judge"].folder.name for cell in cells} == {"judge-world-gpt4", "judge-world-mixtral"}
+    assert len({cell.folder for cell in cells}) == 2
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["judge=mixtral"], r"judge\.endpoint is missing.*judge mixtral.*docs/judges\.md"),
+        (["judge=pandalm", "judge.path=/no/such"], r"judge\.path=/no/such: no such folder"),
+        (["~suite.prompts.pandalm", "judge=pandalm", "judge.path=a/b"], r"judge pandalm has no work.*alpaca_eval"),
+        (["judge=gpt4", "+judge.opponents.pandalm=x.json"], r"judge\.opponents\.pandalm.*allowed: alpaca_eval"),
+        (["+judge.opponents.pandalm={}/none.json"], r"judge\.opponents\.pandalm=.*no such file"),
+        (["+judge.opponents.pandalm={}/bare.json"], r"bare\.json: 1 answers for 2 prompts"),
+        (["suite.prompts.pandalm.prompts={}/bare.json"], r"bare\.json: row 1 has no reference answer"),
+        (["judge.evaluator=package:none"], r"judge\.evaluator=package:none is not there; allowed: .*guanaco_33b"),
+    ],
+)
+def test_mistakes_are_found_before_anything_is_asked(
+    configure: Configure, tmp_path: Path, overrides: list[str], words: str
+) -> None:
+    with pytest.raises(UserError, match=words) as caught:
+        check_inputs([plan_cell(configure(*(override.replace("{}", str(tmp_path)) for override in overrides)))])
+    assert "\n" not in str(caught.value)
+
+
+def test_an_answer_to_another_prompt_is_named(configure: Configure, tmp_path: Path) -> None:
+    (tmp_path / "answers.json").write_text(json.dumps([ANSWERS[0], {"instruction": "Sub.", "output": "1"}]))
+    with pytest.raises(UserError, match=r"answers\.json: row 2 answers another prompt: 'Sub\.'"):
+        check_inputs([plan_cell(configure(f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
+
+
+def test_weights_are_loaded_once_for_all_cells(
+    configure: Configure, panda: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[str] = []
+    monkeypatch.setattr(WeightsJudge, "load", classmethod(lambda cls, *found: loads.append(found[1]) or object()))
+    cells = [plan_cell(configure(*panda, f"seed={seed}")) for seed in range(3)]
+
+    def held(shelf: JudgeShelf, cell: Cell) -> object:
+        return shelf.judge(cell, Path("no facts"))
+
+    with JudgeShelf() as shelf:
+        assert len({id(held(shelf, cell)) for cell in cells}) == 1
+        assert len(loads) == 1
+        shelf.put_away_weights()
+        held(shelf, cells[0])
+        assert len(loads) == 2, "other work has taken the memory"
+        held(shelf, plan_cell(configure(*panda, "judge.beams=2")))
+        assert len(loads) == 3, "another judge"
+
+
+def test_without_gpus_weights_are_held_once(
+    configure: Configure, panda: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr("plw.sweep.workers.visible_gpus", lambda: [])
+    assert worker_count(configure(*panda)) == 1
+    assert worker_count(configure("judge=mixtral")) == 6
+    monkeypatch.setattr("plw.sweep.workers.visible_gpus", lambda: ["0", "1"])
+    assert worker_count(configure(*panda)) == 2
