@@ -28,6 +28,12 @@ class LoadedModel:
         length = getattr(self.model.config, "max_position_embeddings", None)
         return int(length) if length else int(self.tokenizer.model_max_length)
 
+    def for_harness(self, batch_size: int) -> Any:
+        """lm-eval's wrapper of a transformers model that is already loaded."""
+        from lm_eval.models.huggingface import HFLM
+
+        return HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+
 
 def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedModel:
     """Load a ``save_pretrained`` folder; weights are read from safetensors only.

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,30 @@ from plw.evaluate.quiet import quiet
 from plw.files import read_json, read_jsonl
 
 if TYPE_CHECKING:
+    from lm_eval.api.group import Group
     from lm_eval.api.task import Task
     from lm_eval.tasks import TaskManager
 
 SPLIT_FIELDS = ("training_split", "validation_split", "test_split", "fewshot_split")
 """The fields of an lm-eval task that name a split of its dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTask:
+    """A benchmark ready to be evaluated: one task, or the tasks and groups of a group."""
+
+    name_in_result: str
+    """What the harness reports it as: a single task as the benchmark, a group as itself."""
+    tasks: "dict[str, Task]"
+    groups: "dict[str, Group]" = field(default_factory=dict)
+    """The group and the groups inside it; empty for a single task."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that can be the headline."""
+        if not self.groups:
+            return sorted(self.tasks[self.name_in_result].higher_is_better())
+        return sorted({item.metric for item in self.groups[self.name_in_result].aggregate_metric_list or ()})
 
 
 @lru_cache(maxsize=8)
@@ -41,48 +61,59 @@ def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
 
 def load_task(
     manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int
-) -> "Task":
-    """One task, ready to be evaluated.
+) -> LoadedTask:
+    """One task or group of tasks, ready to be evaluated.
 
     Args:
         manager: Where the task is looked up.
         benchmark: The suite's name for it, for messages.
-        config: Task name and shots.
+        config: Task name and shots; a group's shots are those of all its tasks.
         files: Split name -> JSON or JSONL file. Where there is one, the files replace the task's whole dataset: splits
             without a file do not exist.
         seed: Seed of the few-shot sampling.
 
     Raises:
-        UserError: an unknown task, a split that the task does not have or needs and has no file for, or data that the
-            task cannot read.
+        UserError: an unknown task, files for a group, a split that the task does not have or needs and has no file for,
+            or data that the task cannot read.
     """
     _check_known(manager, benchmark, config.task)
-    overrides: dict[str, Any] = {"task": config.task, "num_fewshot": config.shots}
+    is_group = config.task in manager.all_groups
+    overrides: dict[str, Any] = {"group" if is_group else "task": config.task, "num_fewshot": config.shots}
     if files:
         overrides |= _local_data(manager, benchmark, config, files)
     try:
         # An inline group is the public way to load a registered task with overrides.
-        loaded = manager.load({"group": f"suite::{benchmark}", "task": [overrides]})
+        found = manager.load({"group": f"suite::{benchmark}", "task": [overrides]})
     except UserError:
         raise
     except Exception as error:
         raise UserError(f"suite.tasks.{benchmark}: {_unreadable(config.task, files, error)}") from error
-    task = loaded["tasks"][config.task]
-    task.set_fewshot_seed(seed=seed)
-    return task
+    for task in found["tasks"].values():
+        task.set_fewshot_seed(seed=seed)
+    if not is_group:
+        return LoadedTask(name_in_result=benchmark, tasks={benchmark: found["tasks"][config.task]})
+    group = found["groups"][config.task]
+    if not group.has_aggregation:
+        raise UserError(
+            f"suite.tasks.{benchmark}.task={config.task} is a group without a score of its own; give its tasks as "
+            f"benchmarks: {', '.join(found['tasks'])}"
+        )
+    groups = {item.name: item for item in (group, *group.get_all_groups())}
+    return LoadedTask(name_in_result=config.task, tasks=found["tasks"], groups=groups)
 
 
 def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
-    if name in manager.all_subtasks:
+    known = [*manager.all_subtasks, *manager.all_groups]
+    if name in known:
         return
-    field = f"suite.tasks.{benchmark}.task={name}"
+    field_name = f"suite.tasks.{benchmark}.task={name}"
     if name in manager.all_tasks:
-        raise UserError(f"{field} is a group of tasks; give its tasks as benchmarks of their own")
-    near = difflib.get_close_matches(name, manager.all_subtasks, n=5, cutoff=0.5)
-    known = f"did you mean {', '.join(near)}?" if near else f"there are {len(manager.all_subtasks)} others"
-    if len(manager.all_subtasks) <= 20:
-        known = f"allowed: {', '.join(manager.all_subtasks)}"
-    raise UserError(f"{field} is not a task that lm-eval knows; {known}")
+        raise UserError(f"{field_name} is a tag, a list of tasks; give them as benchmarks of their own")
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others"
+    if len(known) <= 20:
+        said = f"allowed: {', '.join(known)}"
+    raise UserError(f"{field_name} is not a task that lm-eval knows; {said}")
 
 
 def _local_data(
@@ -91,6 +122,10 @@ def _local_data(
     """Overrides that make a task read local files; splits without a file are switched off."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
+    if config.task in manager.all_groups:
+        raise UserError(
+            f"suite.tasks.{benchmark}.files: {config.task} is a group; give its tasks as benchmarks with files"
+        )
     source = manager.task_index[config.task].yaml_path
     if source is None:
         raise UserError(
@@ -113,16 +148,20 @@ def _local_data(
                 f"suite.tasks.{benchmark}.files has no {split}, which {config.task} {use}; found: {sorted(files)}"
             )
     overrides: dict[str, Any] = {field: split if split in files else None for field, split in splits.items()}
+    data_files = {split: str(path) for split, path in files.items()}
+    if fields.get("custom_dataset"):
+        # A loader of the task's own knows what to do with the splits.
+        return overrides | {"dataset_kwargs": {**(fields.get("dataset_kwargs") or {}), "data_files": data_files}}
     return overrides | {
         "dataset_path": "json",
         "dataset_name": None,
-        "dataset_kwargs": {"data_files": {split: str(path) for split, path in files.items()}},
+        "dataset_kwargs": {"data_files": data_files},
         # Rows go to the task from memory: lm-eval's default would copy them into a cache shared by all processes.
-        "custom_dataset": _read_splits,
+        "custom_dataset": read_splits,
     }
 
 
-def _read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
+def read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
     """The splits as a ``datasets.DatasetDict``; a column that a row lacks is null there, as in the datasets library."""
     import datasets
 
