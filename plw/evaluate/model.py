@@ -1,5 +1,6 @@
 """A trained model in memory: loaded once, shared by the harness, the generations and the diagnostics."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,8 @@ from plw.evaluate.quiet import quiet
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from plw.evaluate.generation import Generation
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -33,6 +36,12 @@ class LoadedModel:
         from lm_eval.models.huggingface import HFLM
 
         return HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+
+    def answer(self, prompts: "Sequence[str]", **how: Any) -> "list[Generation]":
+        """Answers to prompts, in their order; ``how`` as :func:`plw.evaluate.generation.generate` takes it."""
+        from plw.evaluate.generation import generate
+
+        return generate(self, prompts, **how)
 
 
 def load(folder: Path, device: str = "cpu", dtype: str = "float32") -> LoadedModel:

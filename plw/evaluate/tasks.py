@@ -87,7 +87,8 @@ def load_task(
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"suite.tasks.{benchmark}: {_unreadable(config.task, files, error)}") from error
+        said = _unreadable(config.task, files, error, _hub_dataset(manager, config.task))
+        raise UserError(f"suite.tasks.{benchmark}: {said}") from error
     for task in found["tasks"].values():
         task.set_fewshot_seed(seed=seed)
     if not is_group:
@@ -191,10 +192,24 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _unreadable(task: str, files: Mapping[str, Path], error: Exception) -> str:
+def _hub_dataset(manager: "TaskManager", task: str) -> str | None:
+    """The hub dataset that a task reads, for messages."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    source = manager.task_index[task].yaml_path
+    fields = {} if source is None else load_yaml(source, resolve_func=False)
+    path, name = fields.get("dataset_path"), fields.get("dataset_name")
+    return None if path in (None, "json") else f"{path} ({name})" if name else str(path)
+
+
+def _unreadable(task: str, files: Mapping[str, Path], error: Exception, hub_dataset: str | None) -> str:
     reason = (str(error).splitlines() or [""])[0]
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if files:
         named = ", ".join(str(path) for path in files.values())
         return f"the task {task} cannot read {named} ({reason})"
-    return f"the data of the task {task} cannot be loaded ({reason}); point it at local files with suite.tasks.*.files"
+    wanted = f"fetch {hub_dataset} from the hub" if hub_dataset else "fetch it"
+    return (
+        f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the task "
+        f"at local files with suite.tasks.*.files"
+    )

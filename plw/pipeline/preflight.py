@@ -4,6 +4,7 @@ from pathlib import Path
 
 from plw.data.prompts import load_prompts
 from plw.data.records import load_records
+from plw.errors import UserError
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
@@ -17,9 +18,20 @@ def check_inputs(cells: list[Cell]) -> None:
     """
     for path, form in sorted({_dataset(cell) for cell in cells if _is_ours(cell.config.dataset.path)}):
         load_records(Path(path), form)
+    for cell in cells:
+        _check_fetched(cell)
+        _check_judge(cell)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
+    if any(not task.files for suite in suites.values() for task in suite.tasks.values()):
+        from plw.evaluate.hub import go_offline_if_unreachable
+
+        go_offline_if_unreachable()
+    if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
+        from plw.evaluate.vllm import check_installed
+
+        check_installed()
     for suite in suites.values():
         if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
             continue
@@ -27,6 +39,27 @@ def check_inputs(cells: list[Cell]) -> None:
         from plw.evaluate.tasks import check_tasks
 
         check_tasks(suite, task_folder())
+
+
+def _check_fetched(cell: Cell) -> None:
+    if not {"generate", "judge"} & set(cell.config.stages):
+        return
+    for name, item in cell.prompts.items():
+        if item.source is not None:
+            raise UserError(
+                f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "
+                "generate and judge out of stages"
+            )
+
+
+def _check_judge(cell: Cell) -> None:
+    """A judge without an address would fail after hours of training."""
+    judge = cell.config.judge
+    if "judge" in cell.config.stages and cell.prompts and judge.kind == "openai" and judge.endpoint is None:
+        raise UserError(
+            f"judge.endpoint is missing; give the address of the server of judge {judge.name} "
+            "(judge.endpoint=http://HOST:PORT/v1), or leave judge out of stages and judge the finished sweep later"
+        )
 
 
 def _is_ours(path: str) -> bool:
@@ -38,4 +71,6 @@ def _dataset(cell: Cell) -> tuple[str, str]:
 
 
 def _prompts(cell: Cell) -> list[str]:
+    if not {"generate", "judge"} & set(cell.config.stages):
+        return []
     return [cell.prompts[name].location for name, item in cell.config.suite.prompts.items() if _is_ours(item.prompts)]
