@@ -7,7 +7,7 @@ PARTS = ("validation", "test")
 
 
 def validation_and_test(*, root: str, pair: str, data_files: Mapping[str, str] | None = None, **_: Any) -> Any:
-    """A dataset whose split `test` is validation and then test.
+    """A dataset whose split `test`, which is scored, is validation and then test.
 
     Args:
         root: Folder of the parquet files, on the hub or here; those of the training set, gigabytes, are not touched.
@@ -24,5 +24,5 @@ def validation_and_test(*, root: str, pair: str, data_files: Mapping[str, str] |
         splits = datasets.load_dataset(
             "parquet", data_files={part: f"{root}/{pair}/{part}-*.parquet" for part in PARTS}
         )
-    both = [splits[part].select_columns(["translation"]) for part in PARTS if part in splits]
-    return datasets.DatasetDict(test=datasets.concatenate_datasets(both))
+    parts = {part: splits[part].select_columns(["translation"]) for part in PARTS if part in splits}
+    return datasets.DatasetDict({**parts, "test": datasets.concatenate_datasets(list(parts.values()))})

@@ -12,8 +12,8 @@ PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 def go_offline_if_unreachable() -> bool:
     """Set the hub's own switch where its server does not answer; otherwise each of its files is retried for 20 seconds.
 
-    The hub's library reads the switch when it is imported, so this comes before, and worker processes inherit it. Behind
-    a proxy nothing is tried: only the library knows the way.
+    The hub's library reads the switch when it is imported, so this comes before, and worker processes inherit it.
+    Behind a proxy nothing is tried: only the library knows the way.
 
     Returns:
         Whether the hub's library will stay offline.

@@ -48,15 +48,20 @@ def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
         return TaskManager(include_path=str(task_folder), include_defaults=builtin)
 
 
-def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
-    """Look every task of a suite up, without loading any.
+def check_tasks(suite: SuiteConfig, task_folder: Path, *, offline: bool = False) -> None:
+    """Look every task of a suite up; without a network, load those that read the hub from its cache.
 
     Raises:
-        UserError: an unknown task, with the names that come near.
+        UserError: an unknown task, with the names that come near, or data that the cache does not have.
     """
     manager = task_manager(task_folder, suite.builtin_tasks)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
+    if offline:
+        with quiet("lm_eval", "datasets", "huggingface_hub"):
+            for benchmark, config in suite.tasks.items():
+                if not config.files:
+                    load_task(manager, benchmark, config, {}, suite.bootstrap_seed)
 
 
 def load_task(
@@ -67,7 +72,7 @@ def load_task(
     Args:
         manager: Where the task is looked up.
         benchmark: The suite's name for it, for messages.
-        config: Task name and shots; a group's shots are those of all its tasks.
+        config: Task name and shots; a group's shots are those of its tasks, save those that are written without any.
         files: Split name -> JSON or JSONL file. Where there is one, the files replace the task's whole dataset: splits
             without a file do not exist.
         seed: Seed of the few-shot sampling.
@@ -78,12 +83,13 @@ def load_task(
     """
     _check_known(manager, benchmark, config.task)
     is_group = config.task in manager.all_groups
-    overrides: dict[str, Any] = {"group" if is_group else "task": config.task, "num_fewshot": config.shots}
+    overrides: dict[str, Any] = {"task": config.task, "num_fewshot": config.shots}
     if files:
         overrides |= _local_data(manager, benchmark, config, files)
     try:
-        # An inline group is the public way to load a registered task with overrides.
-        found = manager.load({"group": f"suite::{benchmark}", "task": [overrides]})
+        # An inline group is the public way to load a registered task with overrides; a group inside it would get them
+        # muddled with those of the outer one.
+        found = manager.load(config.task if is_group else {"group": f"suite::{benchmark}", "task": [overrides]})
     except UserError:
         raise
     except Exception as error:
@@ -93,6 +99,10 @@ def load_task(
         task.set_fewshot_seed(seed=seed)
     if not is_group:
         return LoadedTask(name_in_result=benchmark, tasks={benchmark: found["tasks"][config.task]})
+    for task in found["tasks"].values():
+        # As lm-eval's own entry point: a task that says 0 stays without examples.
+        if task.get_config("num_fewshot") != 0:
+            task.set_config(key="num_fewshot", value=config.shots)
     group = found["groups"][config.task]
     if not group.has_aggregation:
         raise UserError(
@@ -210,6 +220,6 @@ def _unreadable(task: str, files: Mapping[str, Path], error: Exception, hub_data
         return f"the task {task} cannot read {named} ({reason})"
     wanted = f"fetch {hub_dataset} from the hub" if hub_dataset else "fetch it"
     return (
-        f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the task "
-        f"at local files with suite.tasks.*.files"
+        f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the "
+        "task at local files with suite.tasks.*.files"
     )

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from plw.config import SuiteConfig
 from plw.data.prompts import load_prompts
 from plw.data.records import load_records
 from plw.errors import UserError
@@ -24,21 +25,28 @@ def check_inputs(cells: list[Cell]) -> None:
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
-    if any(not task.files for suite in suites.values() for task in suite.tasks.values()):
+    offline = False
+    if any(_hub_tasks(suite) for suite in suites.values()):
         from plw.evaluate.hub import go_offline_if_unreachable
 
-        go_offline_if_unreachable()
+        offline = go_offline_if_unreachable()
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
         from plw.evaluate.vllm import check_installed
 
         check_installed()
     for suite in suites.values():
-        if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
+        ours = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
+        if ours and not (offline and _hub_tasks(suite)):
             continue
         # lm-eval's own tasks take seconds to scan, so only where a suite uses them.
         from plw.evaluate.tasks import check_tasks
 
-        check_tasks(suite, task_folder())
+        check_tasks(suite, task_folder(), offline=offline)
+
+
+def _hub_tasks(suite: SuiteConfig) -> list[str]:
+    """Benchmarks whose data is not given as local files."""
+    return [name for name, task in suite.tasks.items() if not task.files]
 
 
 def _check_fetched(cell: Cell) -> None:
