@@ -21,7 +21,6 @@ def check_inputs(cells: list[Cell]) -> None:
         load_records(Path(path), form)
     for cell in cells:
         _check_fetched(cell)
-        _check_judge(cell)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
@@ -58,16 +57,6 @@ def _check_fetched(cell: Cell) -> None:
                 f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "
                 "generate and judge out of stages"
             )
-
-
-def _check_judge(cell: Cell) -> None:
-    """A judge without an address would fail after hours of training."""
-    judge = cell.config.judge
-    if "judge" in cell.config.stages and cell.prompts and judge.kind == "openai" and judge.endpoint is None:
-        raise UserError(
-            f"judge.endpoint is missing; give the address of the server of judge {judge.name} "
-            "(judge.endpoint=http://HOST:PORT/v1), or leave judge out of stages and judge the finished sweep later"
-        )
 
 
 def _is_ours(path: str) -> bool:

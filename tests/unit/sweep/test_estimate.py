@@ -118,14 +118,6 @@ def test_what_was_planned_without_its_files_does_not_run_without_them(plan: Plan
         check_inputs([plan(f"stages={stages}")])
 
 
-def test_a_judge_without_an_address_is_missed_before_training(plan: Plan, tmp_path: Path) -> None:
-    for name in ("alpaca_eval", "pandalm"):
-        (tmp_path / f"{name}.json").write_text(json.dumps([{"instruction": "a", "output": "b"}]))
-    with pytest.raises(UserError, match=r"judge\.endpoint is missing; .* judge j "):
-        check_inputs([plan("stages=[train,generate,judge]")])
-    check_inputs([plan("stages=[train,generate]")])
-
-
 def test_content_counts_once_a_file_is_there(plan: Plan, tmp_path: Path) -> None:
     before = plan()
     (tmp_path / "alpaca_eval.json").write_text(json.dumps([{"instruction": "a", "output": "b"}]))
