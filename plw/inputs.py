@@ -36,6 +36,9 @@ class Input:
 
     location: str
     content: str
+    source: str | None = None
+    """Where the file is to be had; set only where it is not here yet, so that its content, and with it the
+    fingerprints of the stages that read it, are not final."""
 
     @property
     def path(self) -> Path:
@@ -50,8 +53,8 @@ class Resolver:
     world_folder: Path
     world_fingerprint: str
 
-    def file(self, path: str, field: str) -> Input:
-        """A data file.
+    def file(self, path: str, field: str, source: str | None = None) -> Input:
+        """A data file; one that is to be had from ``source`` may be absent as yet.
 
         Raises:
             UserError: no such file, or a folder; the line names the config field.
@@ -59,6 +62,8 @@ class Resolver:
         if path.startswith(WORLD_PREFIX):
             return self._world(path)
         location = Path(path).expanduser()
+        if source is not None and not location.exists():
+            return Input(location=str(location.absolute()), content=f"absent:{source}", source=source)
         if not location.exists():
             raise UserError(f"{field}={path}: no such file (looked in {location.absolute().parent})")
         if not location.is_file():

@@ -28,10 +28,17 @@ class TaskConfig:
     """The headline metric; every other metric the task reports is kept too."""
     files: dict[str, str] = field(default_factory=dict)
     """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
+    documents: int | None = field(default=None, metadata=EXECUTION)
+    """Documents of the hub's dataset, for `plw plan`'s estimates; null: unknown."""
+    tokens_read: int | None = field(default=None, metadata=EXECUTION)
+    """Tokens that one document has the model read, all choices and shots together; likewise."""
+    tokens_written: int = field(default=0, metadata=EXECUTION)
+    """Tokens that it writes for one document; likewise."""
 
     def __post_init__(self) -> None:
         one_of(f"suite.tasks[{self.task}].group", self.group, GROUPS)
-        at_least(f"suite.tasks[{self.task}].shots", self.shots, 0)
+        for name in ("shots", "documents", "tokens_read", "tokens_written"):
+            at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 0)
 
 
 @dataclass(kw_only=True)
@@ -44,6 +51,10 @@ class PromptSetConfig:
     """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed)."""
     limit: int | None = None
     """Use the first so many prompts; all when null."""
+    source: str | None = field(default=None, metadata=EXECUTION)
+    """Where the file is to be had while it is not at `prompts`; a study can be planned without it then."""
+    documents: int | None = field(default=None, metadata=EXECUTION)
+    """Prompts in the file, for `plw plan`'s estimates; null: counted where the file is there."""
 
     def __post_init__(self) -> None:
         one_of("suite.prompts.protocol", self.protocol, PROTOCOLS)
@@ -100,6 +111,11 @@ class SuiteConfig:
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
     limit: int | None = None
     """Documents of each lm-eval task; all when null."""
+    backend: str = field(default="hf", metadata=LATER)
+    """What carries the model for benchmarks and answers: `hf` (transformers, in this process) or `vllm`. It is part of
+    the identity, since the two differ in the last digits."""
+    dtype: str = field(default="float32", metadata=LATER)
+    """Number format of the model while it is scored: `float32`, `bfloat16` or `float16`."""
     builtin_tasks: bool = True
     """Let lm-eval scan its own thousands of tasks (seconds); off when conf/task holds every task of the suite."""
     bootstrap_iterations: int = 1000
@@ -111,6 +127,8 @@ class SuiteConfig:
 
     def __post_init__(self) -> None:
         given("suite.name", self.name)
+        one_of("suite.backend", self.backend, ("hf", "vllm"))
+        one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)
         at_least("suite.bootstrap_iterations", self.bootstrap_iterations, 0)
         at_least("suite.batch_size", self.batch_size, 1)

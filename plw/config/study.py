@@ -59,6 +59,45 @@ class TrackerConfig:
         one_of("tracker.mode", self.mode, ("auto", "online", "offline"))
 
 
+@dataclass(kw_only=True)
+class DatasetSize:
+    """How much there is of a dataset, as published. Not frozen, so that a command line may change one."""
+
+    examples: int
+    """Records."""
+    tokens: int
+    """Tokens of all their fields, the template's not counted."""
+
+    def __post_init__(self) -> None:
+        at_least("execution.estimate.datasets.examples", self.examples, 1)
+        at_least("execution.estimate.datasets.tokens", self.tokens, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateConfig:
+    """What `plw plan` reckons with; it changes nothing that is run."""
+
+    gpu: str = "A100 80 GB"
+    """Name of the GPU, for the printed line."""
+    tflops: float = 312.0
+    """Its peak in TFLOP/s of dense bf16 products."""
+    training_mfu: float = 0.4
+    """Share of the peak that training reaches."""
+    reading_mfu: float = 0.3
+    """Share that scoring given text reaches."""
+    writing_mfu: float = 0.02
+    """Share that writing token by token reaches, which waits for memory; 0.02 is about 460 tokens a second of a 7B
+    model on the default GPU, several rows at a time."""
+    price: float = 2.0
+    """US dollars for a GPU hour."""
+    datasets: dict[str, DatasetSize] = field(default_factory=dict)
+    """Dataset name -> its size, for data that is not on this machine."""
+
+    def __post_init__(self) -> None:
+        for name in ("tflops", "training_mfu", "reading_mfu", "writing_mfu", "price"):
+            above_zero(f"execution.estimate.{name}", getattr(self, name))
+
+
 @dataclass(frozen=True, kw_only=True)
 class ExecutionConfig:
     """Where and how fast: nothing here changes a result."""
@@ -101,6 +140,7 @@ class ExecutionConfig:
     """Seconds between the heartbeats of a claim."""
     stale_s: float = 60.0
     """Seconds of silence after which a claim may be taken over."""
+    estimate: EstimateConfig = field(default_factory=EstimateConfig)
 
     def __post_init__(self) -> None:
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))

@@ -34,10 +34,13 @@ class ModelConfig:
     """Hub revision (a commit hash pins it); not used for folders."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Off unless this model's own config says otherwise."""
+    parameters: int | None = field(default=None, metadata=EXECUTION)
+    """Weights in numbers, for `plw plan`'s estimates; null: counted where the model is a folder, else unknown."""
 
     def __post_init__(self) -> None:
         given("model.name", self.name)
         given("model.path", self.path)
+        at_least("model.parameters", self.parameters, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,7 @@
 """A trained model in memory: loaded once, shared by the harness, the generations and the diagnostics."""
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from plw.evaluate.quiet import quiet
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from plw.evaluate.generation import Generation
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -28,6 +31,18 @@ class LoadedModel:
         """Tokens that the model can attend to, prompt and answer together."""
         length = getattr(self.model.config, "max_position_embeddings", None)
         return int(length) if length else int(self.tokenizer.model_max_length)
+
+    def for_harness(self, batch_size: int) -> Any:
+        """lm-eval's wrapper of a transformers model that is already loaded."""
+        from lm_eval.models.huggingface import HFLM
+
+        return HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+
+    def answer(self, prompts: "Sequence[str]", **how: Any) -> "list[Generation]":
+        """Answers to prompts, in their order; ``how`` as :func:`plw.evaluate.generation.generate` takes it."""
+        from plw.evaluate.generation import generate
+
+        return generate(self, prompts, **how)
 
 
 def load(folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> LoadedModel:

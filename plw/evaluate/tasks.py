@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,30 @@ from plw.evaluate.quiet import quiet
 from plw.files import read_json, read_jsonl
 
 if TYPE_CHECKING:
+    from lm_eval.api.group import Group
     from lm_eval.api.task import Task
     from lm_eval.tasks import TaskManager
 
 SPLIT_FIELDS = ("training_split", "validation_split", "test_split", "fewshot_split")
 """The fields of an lm-eval task that name a split of its dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedTask:
+    """A benchmark ready to be evaluated: one task, or the tasks and groups of a group."""
+
+    name_in_result: str
+    """What the harness reports it as: a single task as the benchmark, a group as itself."""
+    tasks: "dict[str, Task]"
+    groups: "dict[str, Group]" = field(default_factory=dict)
+    """The group and the groups inside it; empty for a single task."""
+
+    @property
+    def metrics(self) -> list[str]:
+        """Names of the metrics that can be the headline."""
+        if not self.groups:
+            return sorted(self.tasks[self.name_in_result].higher_is_better())
+        return sorted({item.metric for item in self.groups[self.name_in_result].aggregate_metric_list or ()})
 
 
 @lru_cache(maxsize=8)
@@ -28,61 +48,83 @@ def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
         return TaskManager(include_path=str(task_folder), include_defaults=builtin)
 
 
-def check_tasks(suite: SuiteConfig, task_folder: Path) -> None:
-    """Look every task of a suite up, without loading any.
+def check_tasks(suite: SuiteConfig, task_folder: Path, *, offline: bool = False) -> None:
+    """Look every task of a suite up; without a network, load those that read the hub from its cache.
 
     Raises:
-        UserError: an unknown task, with the names that come near.
+        UserError: an unknown task, with the names that come near, or data that the cache does not have.
     """
     manager = task_manager(task_folder, suite.builtin_tasks)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
+    if offline:
+        with quiet("lm_eval", "datasets", "huggingface_hub"):
+            for benchmark, config in suite.tasks.items():
+                if not config.files:
+                    load_task(manager, benchmark, config, {}, suite.bootstrap_seed)
 
 
 def load_task(
     manager: "TaskManager", benchmark: str, config: TaskConfig, files: Mapping[str, Path], seed: int
-) -> "Task":
-    """One task, ready to be evaluated.
+) -> LoadedTask:
+    """One task or group of tasks, ready to be evaluated.
 
     Args:
         manager: Where the task is looked up.
         benchmark: The suite's name for it, for messages.
-        config: Task name and shots.
+        config: Task name and shots; a group's shots are those of its tasks, save those that are written without any.
         files: Split name -> JSON or JSONL file. Where there is one, the files replace the task's whole dataset: splits
             without a file do not exist.
         seed: Seed of the few-shot sampling.
 
     Raises:
-        UserError: an unknown task, a split that the task does not have or needs and has no file for, or data that the
-            task cannot read.
+        UserError: an unknown task, files for a group, a split that the task does not have or needs and has no file for,
+            or data that the task cannot read.
     """
     _check_known(manager, benchmark, config.task)
+    is_group = config.task in manager.all_groups
     overrides: dict[str, Any] = {"task": config.task, "num_fewshot": config.shots}
     if files:
         overrides |= _local_data(manager, benchmark, config, files)
     try:
-        # An inline group is the public way to load a registered task with overrides.
-        loaded = manager.load({"group": f"suite::{benchmark}", "task": [overrides]})
+        # An inline group is the public way to load a registered task with overrides; a group inside it would get them
+        # muddled with those of the outer one.
+        found = manager.load(config.task if is_group else {"group": f"suite::{benchmark}", "task": [overrides]})
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"suite.tasks.{benchmark}: {_unreadable(config.task, files, error)}") from error
-    task = loaded["tasks"][config.task]
-    task.set_fewshot_seed(seed=seed)
-    return task
+        said = _unreadable(config.task, files, error, _hub_dataset(manager, config.task))
+        raise UserError(f"suite.tasks.{benchmark}: {said}") from error
+    for task in found["tasks"].values():
+        task.set_fewshot_seed(seed=seed)
+    if not is_group:
+        return LoadedTask(name_in_result=benchmark, tasks={benchmark: found["tasks"][config.task]})
+    for task in found["tasks"].values():
+        # As lm-eval's own entry point: a task that says 0 stays without examples.
+        if task.get_config("num_fewshot") != 0:
+            task.set_config(key="num_fewshot", value=config.shots)
+    group = found["groups"][config.task]
+    if not group.has_aggregation:
+        raise UserError(
+            f"suite.tasks.{benchmark}.task={config.task} is a group without a score of its own; give its tasks as "
+            f"benchmarks: {', '.join(found['tasks'])}"
+        )
+    groups = {item.name: item for item in (group, *group.get_all_groups())}
+    return LoadedTask(name_in_result=config.task, tasks=found["tasks"], groups=groups)
 
 
 def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
-    if name in manager.all_subtasks:
+    known = [*manager.all_subtasks, *manager.all_groups]
+    if name in known:
         return
-    field = f"suite.tasks.{benchmark}.task={name}"
+    field_name = f"suite.tasks.{benchmark}.task={name}"
     if name in manager.all_tasks:
-        raise UserError(f"{field} is a group of tasks; give its tasks as benchmarks of their own")
-    near = difflib.get_close_matches(name, manager.all_subtasks, n=5, cutoff=0.5)
-    known = f"did you mean {', '.join(near)}?" if near else f"there are {len(manager.all_subtasks)} others"
-    if len(manager.all_subtasks) <= 20:
-        known = f"allowed: {', '.join(manager.all_subtasks)}"
-    raise UserError(f"{field} is not a task that lm-eval knows; {known}")
+        raise UserError(f"{field_name} is a tag, a list of tasks; give them as benchmarks of their own")
+    near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
+    said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others"
+    if len(known) <= 20:
+        said = f"allowed: {', '.join(known)}"
+    raise UserError(f"{field_name} is not a task that lm-eval knows; {said}")
 
 
 def _local_data(
@@ -91,6 +133,10 @@ def _local_data(
     """Overrides that make a task read local files; splits without a file are switched off."""
     from lm_eval.tasks._yaml_loader import load_yaml
 
+    if config.task in manager.all_groups:
+        raise UserError(
+            f"suite.tasks.{benchmark}.files: {config.task} is a group; give its tasks as benchmarks with files"
+        )
     source = manager.task_index[config.task].yaml_path
     if source is None:
         raise UserError(
@@ -113,16 +159,20 @@ def _local_data(
                 f"suite.tasks.{benchmark}.files has no {split}, which {config.task} {use}; found: {sorted(files)}"
             )
     overrides: dict[str, Any] = {field: split if split in files else None for field, split in splits.items()}
+    data_files = {split: str(path) for split, path in files.items()}
+    if fields.get("custom_dataset"):
+        # A loader of the task's own knows what to do with the splits.
+        return overrides | {"dataset_kwargs": {**(fields.get("dataset_kwargs") or {}), "data_files": data_files}}
     return overrides | {
         "dataset_path": "json",
         "dataset_name": None,
-        "dataset_kwargs": {"data_files": {split: str(path) for split, path in files.items()}},
+        "dataset_kwargs": {"data_files": data_files},
         # Rows go to the task from memory: lm-eval's default would copy them into a cache shared by all processes.
-        "custom_dataset": _read_splits,
+        "custom_dataset": read_splits,
     }
 
 
-def _read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
+def read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
     """The splits as a ``datasets.DatasetDict``; a column that a row lacks is null there, as in the datasets library."""
     import datasets
 
@@ -152,10 +202,24 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _unreadable(task: str, files: Mapping[str, Path], error: Exception) -> str:
+def _hub_dataset(manager: "TaskManager", task: str) -> str | None:
+    """The hub dataset that a task reads, for messages."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    source = manager.task_index[task].yaml_path
+    fields = {} if source is None else load_yaml(source, resolve_func=False)
+    path, name = fields.get("dataset_path"), fields.get("dataset_name")
+    return None if path in (None, "json") else f"{path} ({name})" if name else str(path)
+
+
+def _unreadable(task: str, files: Mapping[str, Path], error: Exception, hub_dataset: str | None) -> str:
     reason = (str(error).splitlines() or [""])[0]
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if files:
         named = ", ".join(str(path) for path in files.values())
         return f"the task {task} cannot read {named} ({reason})"
-    return f"the data of the task {task} cannot be loaded ({reason}); point it at local files with suite.tasks.*.files"
+    wanted = f"fetch {hub_dataset} from the hub" if hub_dataset else "fetch it"
+    return (
+        f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the "
+        "task at local files with suite.tasks.*.files"
+    )

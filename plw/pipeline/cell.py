@@ -105,7 +105,7 @@ def plan_cell(config: CellConfig) -> Cell:
         for name, task in config.suite.tasks.items()
     }
     prompts = {
-        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts")
+        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts", item.source)
         for name, item in config.suite.prompts.items()
     }
     judge_weights, opponents = _judge_inputs(config, resolver)
@@ -184,6 +184,8 @@ def _payloads(
         "seed": config.seed,
     }
     trained = fingerprint(train)
+    # At their defaults they are no part of the suite's identity, as before there were others.
+    carried: dict[str, Any] = {name: suite[name] for name in ("backend", "dtype") if name in suite}
     tasks = {
         name: {
             **_without(task, "files", "group"),
@@ -199,14 +201,20 @@ def _payloads(
         },
         "template": train["template"],
         "decoding": suite["decoding"],
+        **carried,
     }
     return {
         "train": train,
-        "diagnose": {"train": trained, "diagnostics": suite["diagnostics"]},
+        "diagnose": {
+            "train": trained,
+            "diagnostics": suite["diagnostics"],
+            **{name: value for name, value in carried.items() if name == "dtype"},
+        },
         "harness": {
             "train": trained,
             "tasks": tasks,
             **{name: suite[name] for name in ("limit", "bootstrap_iterations", "bootstrap_seed")},
+            **carried,
         },
         "generate": generate,
         "judge": {

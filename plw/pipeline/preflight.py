@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from plw.config import SuiteConfig
 from plw.data.prepare import draw
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
@@ -23,6 +24,8 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         UserError: the first mistake, with file, row and field, or with the benchmark and what is allowed; or a file
             that cannot be fetched.
     """
+    for cell in cells:
+        _check_fetched(cell)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
@@ -32,13 +35,39 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
     for cell in cells:
         _check_judge(cell)
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
+    offline = False
+    if any(_hub_tasks(suite) for suite in suites.values()):
+        from plw.evaluate.hub import go_offline_if_unreachable
+
+        offline = go_offline_if_unreachable()
+    if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
+        from plw.evaluate.vllm import check_installed
+
+        check_installed()
     for suite in suites.values():
-        if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
+        ours = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
+        if ours and not (offline and _hub_tasks(suite)):
             continue
         # lm-eval's own tasks take seconds to scan, so only where a suite uses them.
         from plw.evaluate.tasks import check_tasks
 
-        check_tasks(suite, task_folder())
+        check_tasks(suite, task_folder(), offline=offline)
+
+
+def _hub_tasks(suite: SuiteConfig) -> list[str]:
+    """Benchmarks whose data is not given as local files."""
+    return [name for name, task in suite.tasks.items() if not task.files]
+
+
+def _check_fetched(cell: Cell) -> None:
+    if not {"generate", "judge"} & set(cell.config.stages):
+        return
+    for name, item in cell.prompts.items():
+        if item.source is not None:
+            raise UserError(
+                f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "
+                "generate and judge out of stages"
+            )
 
 
 def _check_judge(cell: Cell) -> None:
@@ -80,4 +109,6 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
 
 
 def _prompts(cell: Cell) -> list[str]:
+    if not {"generate", "judge"} & set(cell.config.stages):
+        return []
     return [cell.prompts[name].location for name, item in cell.config.suite.prompts.items() if _is_ours(item.prompts)]

@@ -114,7 +114,7 @@ def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
     from plw.evaluate.harness import run_tasks
 
     files = {name: {split: item.path for split, item in of.items()} for name, of in bench.cell.files.items()}
-    result = run_tasks(bench.loaded, bench.config.suite, files, task_folder(), bench.hears("harness", keep_going))
+    result = run_tasks(bench.scored, bench.config.suite, files, task_folder(), bench.hears("harness", keep_going))
     write_json_atomic(bench.cell.stages["harness"].folder / "results.json", result.raw)
     return Product(scores=result.scores)
 
@@ -122,14 +122,12 @@ def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
 def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
     from plw.evaluate.diagnostics import generation_length
-    from plw.evaluate.generation import generate
 
     suite, scores = bench.config.suite, []
     template, form = bench.config.template, bench.config.dataset.format
     for name, item in suite.prompts.items():
         prompts = bench.prompts(name)
-        answers = generate(
-            bench.loaded,
+        answers = bench.scored.answer(
             [request_text(prompt.instruction, prompt.input, template, form) for prompt in prompts],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
     from plw.evaluate.judge import Judge
     from plw.evaluate.model import LoadedModel
+    from plw.evaluate.vllm import VllmModel
 
 KeepGoing = Callable[[], None]
 
@@ -169,7 +170,20 @@ class Workbench:
         device = self.config.execution.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return load(self.model_folder(), device)
+        return load(self.model_folder(), device, self.config.suite.dtype)
+
+    @cached_property
+    def vllm(self) -> "VllmModel":
+        """The trained model in vLLM, which takes the memory that the other copy had."""
+        from plw.evaluate.vllm import load_vllm
+
+        self.__dict__.pop("loaded", None)
+        return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
+
+    @property
+    def scored(self) -> "LoadedModel | VllmModel":
+        """The trained model in what the suite asks for."""
+        return self.vllm if self.config.suite.backend == "vllm" else self.loaded
 
     @property
     def judge(self) -> "Judge":

@@ -9,22 +9,25 @@ from rich.table import Table
 from plw.config import CellConfig
 from plw.pipeline import Cell
 from plw.registry import Owner, Registry, StageRow, abandoned, parse_url, sqlite_path
+from plw.sweep.forecast import print_estimates, print_needs
 from plw.sweep.grid import plan_grid
 
 SIGNS = {"done": "done", "wait": "wait (running elsewhere)", "retry": "run (failed before)", "resume": "run (was cut)"}
 
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
-    """One row a cell, one column a stage; then the counts."""
+    """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
     cells = plan_grid(configs)
     kinds = cells[0].config.stages
     rows = _registry_rows(configs[0])
     varied = _varied(cells)
     table = Table("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
     counts: Counter[str] = Counter()
+    to_do: list[tuple[Cell, str]] = []
     for cell in cells:
         states = [_state(cell, kind, rows) for kind in kinds]
         counts.update(states)
+        to_do += [(cell, kind) for kind, state in zip(kinds, states, strict=True) if state.startswith("run")]
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         names = [getattr(config, group).name for group in varied]
@@ -32,6 +35,8 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {len(cells)} cells; stages: {stages}")
+    print_estimates(to_do, console)
+    print_needs(list({id(cell): cell for cell, _ in to_do}.values()), console)
 
 
 def _varied(cells: list[Cell]) -> list[str]:

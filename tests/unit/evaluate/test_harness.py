@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lm_eval
+import numpy as np
 import pytest
 from lm_eval.api import metrics as lm_eval_metrics
 
@@ -233,3 +234,117 @@ def test_mistakes_are_told_in_a_line(
         run_tasks(loaded, suite(bench=piqa_task(**task)), {"bench": paths}, LM_EVAL_PIQA)
 
     assert "\n" not in str(caught.value)
+
+
+GROUPED = """
+task: toy_{name}
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {data}}}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{goal}}}}"
+doc_to_target: label
+doc_to_choice: "{{{{[sol1, sol2]}}}}"
+metric_list:
+  - {{metric: acc, aggregation: mean, higher_is_better: true}}
+  - {{metric: acc_norm, aggregation: mean, higher_is_better: true}}
+metadata: {{version: 2.0}}
+"""
+
+
+@pytest.fixture
+def toy_group(tmp_path: Path, piqa: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A group of a task and an inner group, of unequal sizes; the members' files are their own."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    folder = tmp_path / "group"
+    folder.mkdir()
+    rows = piqa.read_text().splitlines(keepends=True)
+    for name, count in (("few", 8), ("many", 30)):
+        data = tmp_path / f"{name}.jsonl"
+        data.write_text("".join(rows[:count]))
+        (folder / f"toy_{name}.yaml").write_text(GROUPED.format(name=name, data=data))
+    means = "aggregate_metric_list: [{metric: acc, weight_by_size: true}]\nmetadata: {version: 7}\n"
+    (folder / "inner.yaml").write_text(f"group: toy_inner\ntask: [toy_many]\n{means}")
+    (folder / "outer.yaml").write_text(f"group: toy_group\ntask: [toy_few, toy_inner]\n{means}")
+    (folder / "loose.yaml").write_text("group: toy_loose\ntask: [toy_few]\n")
+    return folder
+
+
+def test_a_group_is_a_benchmark_with_its_own_headline_and_rows_of_its_members(
+    loaded: LoadedModel, tiny_folder: Path, toy_group: Path, piqa: Path
+) -> None:
+    from lm_eval.tasks import TaskManager
+
+    task = TaskConfig(task="toy_group", group="multiple_choice", metric="acc", shots=2)
+    # A benchmark beside the group bears the name of one of its tasks.
+    beside = TaskConfig(task="toy_few", group="multiple_choice", metric="acc")
+    scores = run_tasks(loaded, suite(grouped=task, toy_few=beside), {}, toy_group).scores
+    with quiet("lm_eval", "datasets", "transformers"):
+        result = lm_eval.simple_evaluate(
+            model="hf",
+            model_args={"pretrained": str(tiny_folder), "dtype": "float32"},
+            tasks=["toy_group"],
+            task_manager=TaskManager(include_path=str(toy_group), include_defaults=False),
+            num_fewshot=2,
+            batch_size=8,
+            device="cpu",
+        )
+    assert result is not None
+    theirs = result["results"]
+
+    found = {(score.benchmark, score.metric): score for score in scores}
+    assert [(score.benchmark, score.metric) for score in scores if score.headline] == [
+        ("grouped", "acc"), ("toy_few", "acc"),
+    ]  # fmt: skip
+    for benchmark, name in (
+        ("grouped", "toy_group"), ("grouped/toy_few", "toy_few"), ("grouped/toy_inner", "toy_inner"),
+        ("grouped/toy_many", "toy_many"),
+    ):  # fmt: skip
+        score = found[benchmark, "acc"]
+        assert (score.value, score.stderr) == (theirs[name]["acc,none"], theirs[name]["acc_stderr,none"])
+    assert (found["grouped", "acc"].n, found["grouped/toy_many", "acc_norm"].n) == (38, 30)
+    assert (found["grouped", "acc"].task_version, found["grouped/toy_few", "acc"].task_version) == ("7", "2.0")
+    assert found["grouped", "acc"].higher_is_better
+
+
+@pytest.mark.parametrize(
+    ("fields", "files", "said"),
+    [
+        ({"task": "toy_group"}, True, "is a group; give its tasks as benchmarks with files"),
+        ({"task": "toy_loose"}, False, "a group without a score of its own.*toy_few"),
+        ({"task": "toy_group", "metric": "acc_norm"}, False, "is not reported by toy_group; allowed: acc$"),
+    ],
+)
+def test_mistakes_with_groups(
+    loaded: LoadedModel, toy_group: Path, piqa: Path, fields: dict[str, Any], files: bool, said: str
+) -> None:
+    tasks = suite(bench=TaskConfig(**{"group": "multiple_choice", "metric": "acc", **fields}))
+    with pytest.raises(UserError, match=said):
+        run_tasks(loaded, tasks, {"bench": {"test": piqa}} if files else {}, toy_group)
+
+
+def test_a_resample_of_one_answer_is_that_answer() -> None:
+    from rouge_score import rouge_scorer, scoring
+
+    from plw.evaluate.substitutes import held_still
+
+    rng = random.Random(5)
+    scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeLsum"])
+    pairs = [scorer.score(sentence(rng, 5), sentence(rng, 7)) for _ in range(4)]
+
+    def aggregated(scores: list[Any]) -> Any:
+        aggregator = scoring.BootstrapAggregator()
+        for score in scores:
+            aggregator.add_scores(score)
+        return aggregator.aggregate()
+
+    expected = [aggregated([pair]) for pair in pairs]
+    np.random.seed(0)
+    several = aggregated(pairs)
+    with held_still(lambda *_: None):
+        assert [aggregated([pair]) for pair in pairs] == expected
+        np.random.seed(0)
+        assert aggregated(pairs) == several
+    assert isinstance(scoring.BootstrapAggregator, type)

@@ -40,6 +40,8 @@ def fingerprints(cell: Cell) -> dict[str, str]:
     [
         "execution.threads=2", "execution.token_budget=64", "execution.workers=3", "execution.device=cpu",
         "registry.url=sqlite:///other.sqlite", "tracker=none", "suite.batch_size=2", "judge.concurrency=9",
+        "suite.backend=hf", "suite.dtype=float32", "model.parameters=5", "suite.tasks.arc.documents=3",
+        "execution.estimate.price=9",
         "dataset.name=other", "model.name=other", "recipe.name=other", "loss.prompt_weight=0.0", "stages=[train]",
     ],
 )  # fmt: skip
@@ -66,6 +68,8 @@ def test_what_changes_the_training_changes_every_stage(plan: Plan, override: str
         ("suite.tasks.arc.shots=3", {"harness"}),
         ("suite.decoding.max_new_tokens=9", {"generate", "judge"}),
         ("suite.diagnostics.loss_window=7", {"diagnose"}),
+        ("suite.dtype=bfloat16", {"diagnose", "harness", "generate", "judge"}),
+        ("suite.backend=vllm", {"harness", "generate", "judge"}),
         ("judge.max_tokens=7", {"judge"}),
         ("world.seed=1", {"harness", "generate", "judge"}),
     ],
