@@ -10,8 +10,7 @@ GONE = "offline.invalid"
 """A host that resolves nowhere: planning must not ask it."""
 
 
-@pytest.mark.parametrize(("study_name", "cells"), [("plw", 60), ("plw-ratio", 100)])
-@pytest.mark.parametrize("scale", ["paper", "smol"])
+@pytest.mark.parametrize(("study_name", "cells", "scale"), [("plw", 60, "paper"), ("plw-ratio", 100, "smol")])
 def test_every_cell_is_planned_without_the_hub(
     study: Study, monkeypatch: pytest.MonkeyPatch, study_name: str, cells: int, scale: str
 ) -> None:

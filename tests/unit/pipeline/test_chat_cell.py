@@ -18,6 +18,7 @@ from plw.data.encoding import COMPLETION
 from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import check_inputs, plan_cell
+from plw.pipeline.judges import JudgeShelf
 from plw.pipeline.run import run_cell
 from plw.pipeline.workbench import Workbench
 
@@ -85,7 +86,7 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
     assert plan_cell(config).fingerprint == cell.fingerprint
 
     # Every answer is learned, and nothing else.
-    with Workbench(cell, quiet) as bench:
+    with JudgeShelf() as judges, Workbench(cell, quiet, judges) as bench:
         example = bench.data.encoded[3]
         learned = tiny_tokenizer.decode(example.token_T[example.role_T == COMPLETION])
         assert learned == "It is 3.</s>So.</s>"
