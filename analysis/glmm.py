@@ -4,7 +4,7 @@ Maximum likelihood by the Laplace approximation, as glmmTMB fits it (PLW paper, 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.glmm_design import RAW, Array, Design, make_design
 from analysis.glmm_likelihood import DIAGONAL, FULL, NONE, Laplace
 from analysis.glmm_optimise import SINGULAR, Maximum, Problem, maximise
 from analysis.glmm_tests import Optimum, Test, chi_square, optimum, wald
+from analysis.glmm_words import NOT_CONVERGED, design_words, fallback_words, singular_words
 
 NAMES = ("intercept", "w", "w2")
 PYTHON = "python"
@@ -84,13 +85,13 @@ def fit_design(design: Design, warm: GlmmFit | None = None) -> GlmmFit:
     messages = []
     for slopes in FALLBACKS:
         problem = Problem(design, slopes=slopes)
-        start_P = None if warm is None or warm.random_part != slopes else at_fit(problem, warm)
+        start_P = None if warm is None or warm.random_part != slopes else _off_zero(problem, at_fit(problem, warm))
         best = maximise(problem, start_P)
         if best.converged:
             break
         messages.append(f"the model with {slopes} did not converge (largest gradient {best.gradient:.2g})")
     if best.converged and slopes != FULL:
-        messages.append(f"the paper's model did not converge; fallback taken: {slopes}")
+        messages.append(fallback_words(slopes))
     null_problem = Problem(design, slopes=problem.slopes, null=True)
     null, best = _nested(null_problem, problem, best, warm is not None)
     return _collect(problem, best, null, messages)
@@ -122,18 +123,19 @@ def at_fit(problem: Problem, fit: GlmmFit) -> Array:
     deviations = {name: float(np.sqrt(value or 0.0)) for name, value in variances.items()}
     covariance_22 = np.zeros((2, 2)) if fit.random["benchmark"] is None else np.asarray(fit.random["benchmark"])
     fixed_3 = np.array([fit.fixed[name] for name in NAMES])
-    psi_P = problem.parameters(fixed_3, fit.dispersion, covariance_22, deviations)
-    # At 0 the gradient by a standard deviation is 0 by symmetry, so a search that begins there stays there.
-    tail_T = psi_P[problem.terms + 1 :]
-    tail_T[np.abs(tail_T) < SINGULAR] = 0.05
-    return psi_P
+    return problem.parameters(fixed_3, fit.dispersion, covariance_22, deviations)
+
+
+def _off_zero(problem: Problem, psi_P: Array) -> Array:
+    """At 0 the gradient by a standard deviation is 0 by symmetry: a search that begins there would stay there."""
+    theta_T = psi_P[problem.terms + 1 :]
+    return np.concatenate([psi_P[: problem.terms + 1], np.where(np.abs(theta_T) < SINGULAR, 0.05, theta_T)])
 
 
 def _nested(null_problem: Problem, problem: Problem, best: Maximum, warm: bool) -> tuple[Maximum, Maximum]:
     """The model without both terms, and the full model again where the null one found a higher likelihood."""
     start_P = np.concatenate([best.psi_P[:1], best.psi_P[problem.terms :]])
-    start_P[2:][np.abs(start_P[2:]) < SINGULAR] = 0.05
-    null = maximise(null_problem, start_P if warm else None)
+    null = maximise(null_problem, _off_zero(null_problem, start_P) if warm else None)
     if null.log_likelihood > best.log_likelihood:
         start_P = np.concatenate([null.psi_P[:1], [0.0, 0.0], null.psi_P[1:]])
         again = maximise(problem, start_P)
@@ -149,7 +151,11 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
     raw_33 = design.basis_CC @ covariance_33 @ design.basis_CC.T
     top = optimum(design.basis_CC @ fixed_3, raw_33)
     ratio = 2 * (best.log_likelihood - null.log_likelihood) if best.converged and null.converged else None
-    messages = [*messages, *_singular_words(problem, best.psi_P), *_other_words(problem, best, null, top)]
+    if not best.converged:
+        messages.append(NOT_CONVERGED)
+    elif not null.converged:
+        messages.append("no likelihood-ratio test: the model without both terms did not converge")
+    messages = [*messages, *singular_words(problem, best.psi_P), *design_words(design), *filter(None, [top.remark])]
     variances = {name: deviations[name] ** 2 if name in deviations else None for name in ("model", "seed")}
     if design.seed_N is None:
         del variances["seed"]
@@ -191,45 +197,6 @@ def _fixed_covariance(problem: Problem, best: Maximum) -> Array:
         return np.full((terms, terms), np.nan)
     map_CC = problem.fixed_map()
     return np.asarray(map_CC @ np.linalg.inv(information_CC) @ map_CC.T)
-
-
-def _singular_words(problem: Problem, psi_P: Array) -> list[str]:
-    lines = []
-    if problem.slopes != NONE:
-        loading_22 = problem.triangle(psi_P)
-        spread = np.linalg.svd(loading_22, compute_uv=False)
-        deviation_2 = np.sqrt((loading_22**2).sum(axis=1))
-        if spread[0] < SINGULAR:
-            lines.append("the slopes' variance over benchmarks is 0, which leaves the model without random slopes")
-        elif spread[1] < SINGULAR:
-            gone = [name for name, value in zip(("w_p", "w_p²"), deviation_2, strict=True) if value < SINGULAR]
-            sign = "+1" if loading_22[1] @ loading_22[0] > 0 else "-1"
-            what = f"the variance of the slope of {gone[0]} is 0" if gone else f"the slopes' correlation is {sign}"
-            lines.append(f"{what}, which leaves slopes that vary along one direction only")
-    for name, deviation in problem.deviations(psi_P).items():
-        if deviation < SINGULAR:
-            lines.append(f"the variance over {name}s is 0, which leaves the model without that intercept")
-    return [f"singular: {line}; standard errors hold it fixed there" for line in lines]
-
-
-def _other_words(problem: Problem, best: Maximum, null: Maximum, top: Optimum) -> list[str]:
-    design, lines = problem.design, []
-    if not best.converged:
-        lines.append("not converged: its standard errors and tests cannot be relied on")
-    elif not null.converged:
-        lines.append("no likelihood-ratio test: the model without both terms did not converge")
-    if len(design.models) == 1:
-        lines.append(f"one base model only ({design.models[0]}): no random intercept of models")
-    if len(design.seeds) == 1:
-        lines.append(f"one seed only ({design.seeds[0]}): no random intercept of seeds")
-    if top.remark:
-        lines.append(top.remark)
-    return lines
-
-
-def with_messages(fit: GlmmFit, *lines: str) -> GlmmFit:
-    """The same fit with more to say."""
-    return replace(fit, messages=(*fit.messages, *lines))
 
 
 def as_json(fit: GlmmFit) -> dict[str, Any]:
