@@ -1,4 +1,4 @@
-"""The paper's beta mixed model of Table 3: score ~ w_p + w_p^2 with slopes that vary by benchmark, levels by base model.
+"""The beta mixed model of Table 3: score ~ w_p + w_p^2, with slopes that vary by benchmark and levels by base model.
 
 Maximum likelihood by the Laplace approximation, as glmmTMB fits it (PLW paper, section 5.2).
 """
@@ -12,7 +12,7 @@ import numpy as np
 from analysis.glmm_design import RAW, Array, Design, make_design
 from analysis.glmm_likelihood import DIAGONAL, FULL, NONE, Laplace
 from analysis.glmm_optimise import SINGULAR, Maximum, Problem, maximise
-from analysis.glmm_tests import Optimum, Test, chi_square, optimum, wald
+from analysis.glmm_tests import FTest, Optimum, Test, chi_square, f_test, optimum, wald
 from analysis.glmm_words import NOT_CONVERGED, design_words, fallback_words, singular_words
 
 NAMES = ("intercept", "w", "w2")
@@ -36,6 +36,8 @@ class GlmmFit:
     dispersion: float
     log_likelihood: float
     wald: Test
+    wald_f: FTest
+    """Wald's statistic by the degrees of freedom that the benchmarks allow."""
     lrt: Test
     optimum: Optimum
     converged: bool
@@ -65,7 +67,8 @@ def fit_glmm(
     """Fit the model to one dataset's scores.
 
     Args:
-        score_N: scores in [0, 1]. Where a 0 or a 1 occurs all of them are squeezed to (y (n - 1) + 0.5) / n; scores that
+        score_N: scores in [0, 1]. Where a 0 or a 1 occurs all of them are squeezed to (y (n - 1) + 0.5) / n; scores
+        that
             lie inside (0, 1) are taken as they are.
         plw_N: prompt weights in [0, 1]; the model's w_p is PLW ** 0.30103.
         benchmark_N: labels; the slopes of both terms vary by benchmark, with a correlation.
@@ -149,7 +152,8 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
     covariance_33 = _fixed_covariance(problem, best)
     deviations = problem.deviations(best.psi_P)
     raw_33 = design.basis_CC @ covariance_33 @ design.basis_CC.T
-    top = optimum(design.basis_CC @ fixed_3, raw_33)
+    top = optimum(design.basis_CC @ fixed_3, raw_33, len(design.benchmarks))
+    of_wald = wald(fixed_3, covariance_33) if best.converged else chi_square(None)
     ratio = 2 * (best.log_likelihood - null.log_likelihood) if best.converged and null.converged else None
     if not best.converged:
         messages.append(NOT_CONVERGED)
@@ -168,7 +172,8 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
         random={"benchmark": slopes, **variances},
         dispersion=float(np.exp(best.psi_P[problem.terms])),
         log_likelihood=best.log_likelihood,
-        wald=wald(fixed_3, covariance_33) if best.converged else chi_square(None),
+        wald=of_wald,
+        wald_f=f_test(of_wald, len(design.benchmarks)),
         lrt=chi_square(ratio),
         optimum=top,
         converged=best.converged,
@@ -184,8 +189,8 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
 def _fixed_covariance(problem: Problem, best: Maximum) -> Array:
     """Of the fixed effects, from the inverse of the whole Hessian.
 
-    A standard deviation at its bound 0 has no cross derivatives with the other parameters, by symmetry, so these errors hold it
-    fixed there; a direction of the random part without curvature is left out.
+    A standard deviation at its bound 0 has no cross derivatives with the other parameters, by symmetry, so these
+    errors hold it fixed there; a direction of the random part without curvature is left out.
     """
     terms = problem.terms
     hessian_PP = best.hessian_PP
@@ -209,6 +214,7 @@ def as_json(fit: GlmmFit) -> dict[str, Any]:
         "dispersion": fit.dispersion,
         "log_likelihood": fit.log_likelihood,
         "wald": vars(fit.wald),
+        "wald_f": vars(fit.wald_f),
         "lrt": vars(fit.lrt),
         "optimum": {"plw": fit.optimum.plw, "low": fit.optimum.low, "high": fit.optimum.high},
         "converged": fit.converged,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from scipy.special import expit
@@ -21,8 +20,8 @@ EDGE = 1e-9
 class Bootstrap:
     """The best weight in refits to scores drawn from the fit.
 
-    A refit counts with the weight between 0 and 1 at which its curve is highest, which is 0 or 1 where the curve has no top
-    inside; ``inside`` is the share that has one. ``low`` and ``high`` are the 2.5% and 97.5% quantiles.
+    A refit counts with the weight between 0 and 1 at which its curve is highest, which is 0 or 1 where the curve has
+    no top inside; ``inside`` is the share that has one. ``low`` and ``high`` are the 2.5% and 97.5% quantiles.
     """
 
     low: float | None
@@ -33,12 +32,15 @@ class Bootstrap:
     seed: int
 
 
-def simulate_scores(fit: GlmmFit, design: Design, generator: np.random.Generator, effects: Array | None = None) -> Array:
+def simulate_scores(
+    fit: GlmmFit, design: Design, generator: np.random.Generator, effects: Array | None = None
+) -> Array:
     """Scores of the design's rows under the fitted model.
 
     Args:
         fit: gives fixed effects, variances and dispersion. Its polynomial must be the design's.
-        design: gives the rows; its benchmarks, models and seeds may be others than the fit's, drawn from the same variances.
+        design: gives the rows; its benchmarks, models and seeds may be others than the fit's, drawn from the same
+        variances.
         generator: source of all randomness.
         effects: what the random effects add to each row's η; drawn anew where not given.
     """
@@ -94,11 +96,6 @@ def bootstrap(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = N
     ends = np.quantile(best, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if best else None
     low, high = (None, None) if ends is None else (weight_from_scale(end) for end in ends)
     return Bootstrap(low=low, high=high, inside=inside / max(len(best), 1), n=n, failed=failed, seed=seed)
-
-
-def bootstrap_json(made: Bootstrap) -> dict[str, Any]:
-    """The interval as plain numbers."""
-    return vars(made)
 
 
 def _root(covariance_22: Array) -> Array:

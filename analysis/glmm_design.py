@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ def make_design(
 
 def squeeze(score_N: Array) -> Array:
     """(y (n - 1) + 0.5) / n: brings 0 and 1 inside the open interval of a beta distribution (a choice of ours)."""
-    return cast(Array, (score_N * (len(score_N) - 1) + 0.5) / len(score_N))
+    return (score_N * (len(score_N) - 1) + 0.5) / len(score_N)
 
 
 def powers(w_N: Array) -> Array:
@@ -110,7 +110,7 @@ def powers(w_N: Array) -> Array:
 
 
 def orthogonal_basis(w_N: Array) -> Array:
-    """The basis of R's ``poly(w, 2)`` and an intercept: columns of unit length over the rows, positive leading terms."""
+    """The basis of R's ``poly(w, 2)`` with an intercept: columns of unit length, leading terms positive."""
     mean = w_N.mean()
     first_N = w_N - mean
     norm = float(first_N @ first_N)

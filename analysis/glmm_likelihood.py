@@ -2,7 +2,8 @@
 
 With random effects b = Λ u and u standard normal, the approximation is the joint density at its mode over u, times
 (2π)^(q/2) |H|^(-1/2) with H the observed second derivative there; it does not depend on whether b or u is integrated,
-so it is glmmTMB's (Brooks et al. 2017; Kristensen et al. 2016). Λ may have zeros, so a singular fit is an ordinary point.
+so it is glmmTMB's (Brooks et al. 2017; Kristensen et al. 2016). Λ may have zeros, so a singular fit is an ordinary
+point.
 """
 
 from dataclasses import dataclass

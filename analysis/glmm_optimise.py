@@ -31,8 +31,8 @@ class Maximum:
 class Problem:
     """The likelihood of one design and random part, in parameters that a search likes.
 
-    The fixed columns are orthogonal, the slopes' columns have root mean square 1, so every parameter of the random part is a
-    standard deviation on the logit scale.
+    The fixed columns are orthogonal, the slopes' columns have root mean square 1, so every parameter of the random
+    part is a standard deviation on the logit scale.
     """
 
     def __init__(self, design: Design, *, slopes: str = FULL, null: bool = False) -> None:
@@ -54,12 +54,12 @@ class Problem:
     @property
     def terms(self) -> int:
         """Number of fixed effects."""
-        return self.fixed_NC.shape[1]
+        return int(self.fixed_NC.shape[1])
 
     def fixed_map(self) -> Array:
         """Matrix that makes the fixed effects in the design's basis from the scaled ones."""
         if self.null:
-            return self._to_powers_CC
+            return np.asarray(self._to_powers_CC)
         return np.asarray(np.linalg.solve(self.design.basis_CC, self._to_powers_CC))
 
     def fixed(self, psi_P: Array) -> Array:
@@ -85,7 +85,9 @@ class Problem:
         theta_T = psi_P[self.terms + 1 + SLOPE_PARAMETERS[self.slopes] :]
         return {name: abs(float(value)) for name, value in zip(self.intercepts, theta_T, strict=True)}
 
-    def parameters(self, fixed_C: Array, dispersion: float, covariance_22: Array, deviations: dict[str, float]) -> Array:
+    def parameters(
+        self, fixed_C: Array, dispersion: float, covariance_22: Array, deviations: dict[str, float]
+    ) -> Array:
         """ψ of given fixed effects, dispersion, slopes' covariance and intercepts' standard deviations."""
         psi_C = np.linalg.solve(self.fixed_map(), fixed_C)
         theta: list[float] = []
@@ -122,7 +124,8 @@ def maximise(problem: Problem, warm_P: Array | None = None) -> Maximum:
 
     Args:
         problem: what to maximise.
-        warm_P: parameters to begin from, where something near the maximum is known; then nothing else is tried as long as
+        warm_P: parameters to begin from, where something near the maximum is known; then nothing else is tried as
+        long as
             the search from there ends well.
     """
     starts = [problem.start(deviation) for deviation in STARTS]

@@ -1,4 +1,4 @@
-"""The same beta mixed model by R's glmmTMB, where it is installed: the reference that the Python engine is held against."""
+"""The same beta mixed model by R's glmmTMB, where it is installed: what the Python engine is held against."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from analysis.glmm import NAMES, GlmmFit, at_fit
 from analysis.glmm_design import RAW, Array, Design, make_design
 from analysis.glmm_likelihood import FULL
 from analysis.glmm_optimise import Problem
-from analysis.glmm_tests import chi_square, optimum, wald
+from analysis.glmm_tests import chi_square, f_test, optimum, wald
 from analysis.glmm_words import NOT_CONVERGED, design_words, fallback_words, singular_words
 from plw.errors import UserError
 
@@ -99,7 +99,9 @@ def _from_r(design: Design, told: dict[str, Any], version: str) -> GlmmFit:
     fixed_3 = np.array([told["fixed"][name] for name in NAMES])
     covariance_33 = np.array(told["covariance"], dtype=np.float64)
     errors = np.sqrt(np.diag(covariance_33))
-    top = optimum(design.basis_CC @ fixed_3, design.basis_CC @ covariance_33 @ design.basis_CC.T)
+    raw_33 = design.basis_CC @ covariance_33 @ design.basis_CC.T
+    top = optimum(design.basis_CC @ fixed_3, raw_33, len(design.benchmarks))
+    of_wald = wald(fixed_3, covariance_33)
     given = told["variances"] or {}
     variances = {name: given.get(name) for name in ("model", "seed") if name == "model" or design.seed_N is not None}
     slopes = told["benchmark_covariance"]
@@ -110,7 +112,8 @@ def _from_r(design: Design, told: dict[str, Any], version: str) -> GlmmFit:
         random={"benchmark": None if slopes is None else np.array(slopes, dtype=np.float64), **variances},
         dispersion=told["dispersion"],
         log_likelihood=told["log_likelihood"],
-        wald=wald(fixed_3, covariance_33),
+        wald=of_wald,
+        wald_f=f_test(of_wald, len(design.benchmarks)),
         lrt=chi_square(told["lrt_chisq"]),
         optimum=top,
         converged=bool(told["converged"]),
@@ -132,7 +135,11 @@ def _words(fit: GlmmFit, told: Sequence[str]) -> list[str]:
     elif fit.random_part != FULL:
         lines.append(fallback_words(fit.random_part, "singular" if any("singular" in line for line in told) else ""))
     problem = Problem(fit.design, slopes=fit.random_part)
-    lines += [*singular_words(problem, at_fit(problem, fit)), *design_words(fit.design), *filter(None, [fit.optimum.remark])]
+    lines += [
+        *singular_words(problem, at_fit(problem, fit)),
+        *design_words(fit.design),
+        *filter(None, [fit.optimum.remark]),
+    ]
     for line in told:
         text = " ".join(str(line).split()).replace("Model convergence problem; ", "")
         lines.append("glmmTMB: " + text.removesuffix(" See vignette('troubleshooting')").removesuffix("."))
