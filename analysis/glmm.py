@@ -13,7 +13,7 @@ from analysis.glmm_design import RAW, Array, Design, make_design
 from analysis.glmm_likelihood import DIAGONAL, FULL, NONE, Laplace
 from analysis.glmm_optimise import SINGULAR, Maximum, Problem, maximise
 from analysis.glmm_tests import FTest, Optimum, Test, chi_square, f_test, optimum, wald
-from analysis.glmm_words import NOT_CONVERGED, design_words, fallback_words, singular_words
+from analysis.glmm_words import NOT_CONVERGED, UNBOUNDED, design_words, fallback_words, singular_words
 
 NAMES = ("intercept", "w", "w2")
 PYTHON = "python"
@@ -90,7 +90,7 @@ def fit_design(design: Design, warm: GlmmFit | None = None) -> GlmmFit:
         problem = Problem(design, slopes=slopes)
         start_P = None if warm is None or warm.random_part != slopes else _off_zero(problem, at_fit(problem, warm))
         best = maximise(problem, start_P)
-        if best.converged:
+        if best.converged or best.unbounded:
             break
         messages.append(f"the model with {slopes} did not converge (largest gradient {best.gradient:.2g})")
     if best.converged and slopes != FULL:
@@ -139,7 +139,7 @@ def _nested(null_problem: Problem, problem: Problem, best: Maximum, warm: bool) 
     """The model without both terms, and the full model again where the null one found a higher likelihood."""
     start_P = np.concatenate([best.psi_P[:1], best.psi_P[problem.terms :]])
     null = maximise(null_problem, _off_zero(null_problem, start_P) if warm else None)
-    if null.log_likelihood > best.log_likelihood:
+    if null.log_likelihood > best.log_likelihood and best.converged:
         start_P = np.concatenate([null.psi_P[:1], [0.0, 0.0], null.psi_P[1:]])
         again = maximise(problem, start_P)
         best = again if again.log_likelihood > best.log_likelihood else best
@@ -156,7 +156,7 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
     of_wald = wald(fixed_3, covariance_33) if best.converged else chi_square(None)
     ratio = 2 * (best.log_likelihood - null.log_likelihood) if best.converged and null.converged else None
     if not best.converged:
-        messages.append(NOT_CONVERGED)
+        messages.append(UNBOUNDED if best.unbounded else NOT_CONVERGED)
     elif not null.converged:
         messages.append("no likelihood-ratio test: the model without both terms did not converge")
     messages = [*messages, *singular_words(problem, best.psi_P), *design_words(design), *filter(None, [top.remark])]

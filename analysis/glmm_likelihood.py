@@ -16,6 +16,8 @@ from analysis.glmm_design import Array, Index
 
 FULL, DIAGONAL, NONE = "correlated slopes", "uncorrelated slopes", "no random slopes"
 SLOPE_PARAMETERS = {FULL: 3, DIAGONAL: 2, NONE: 0}
+LOG_PHI_LIMIT = 20.0
+"""Of log φ on both sides; scores that lie on the curve itself would drive it to infinity."""
 ETA_LIMIT = 30.0
 """On the logit scale; beyond it the mean is 0 or 1 in all but name."""
 
@@ -125,12 +127,15 @@ class Laplace:
     def __call__(self, psi_P: Array) -> tuple[float, Array]:
         """Value and gradient; infinity where there is no mode to be found."""
         beta_C, log_phi, theta_T = self._split(psi_P)
-        phi = float(np.exp(np.clip(log_phi, -30.0, 30.0)))
+        phi = float(np.exp(np.clip(log_phi, -LOG_PHI_LIMIT, LOG_PHI_LIMIT)))
         loading_NQ = self.loadings(theta_T)
         offset_N = self.fixed_NC @ beta_C
         if not np.isfinite(offset_N).all() or not self._find_mode(offset_N, loading_NQ, phi):
             return np.inf, np.zeros_like(psi_P)
-        return self._value_and_gradient(offset_N, loading_NQ, phi)
+        value, gradient_P = self._value_and_gradient(offset_N, loading_NQ, phi)
+        if abs(log_phi) >= LOG_PHI_LIMIT:
+            gradient_P[self.terms] = 0.0
+        return value, gradient_P
 
     def loadings(self, theta_T: Array) -> Array:
         """Z Λ: what each standard normal effect adds to each row's η."""

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import optimize
 
 from analysis.glmm_design import Array, Design, powers
-from analysis.glmm_likelihood import DIAGONAL, FULL, NONE, SLOPE_PARAMETERS, Laplace
+from analysis.glmm_likelihood import DIAGONAL, FULL, LOG_PHI_LIMIT, NONE, SLOPE_PARAMETERS, Laplace
 
 STARTS = (0.5, 0.1, 1.5)
 """Standard deviations of the random effects on the logit scale, from which the searches begin."""
@@ -26,6 +26,8 @@ class Maximum:
     hessian_PP: Array
     gradient: float
     converged: bool
+    unbounded: bool
+    """The dispersion grew beyond all bounds: the scores lie on the curves themselves."""
 
 
 class Problem:
@@ -130,7 +132,7 @@ def maximise(problem: Problem, warm_P: Array | None = None) -> Maximum:
     """
     starts = [problem.start(deviation) for deviation in STARTS]
     best = _climb(problem, starts[0] if warm_P is None else warm_P)
-    if best.converged and (warm_P is not None or not problem.is_singular(best.psi_P)):
+    if best.unbounded or (best.converged and (warm_P is not None or not problem.is_singular(best.psi_P))):
         return best
     for start_P in starts[warm_P is None :]:
         other = _climb(problem, start_P)
@@ -150,6 +152,12 @@ def _climb(problem: Problem, start_P: Array) -> Maximum:
             likelihood, psi_P, jac=True, method="BFGS",
             options={"gtol": 1e-4, "maxiter": 300, "hess_inv0": _guess(problem, psi_P)},
         )  # fmt: skip
+        unbounded = bool(abs(found.x[problem.terms]) > LOG_PHI_LIMIT - 1)
+        if unbounded:
+            return Maximum(
+                psi_P=_limited(found.x, problem.terms), log_likelihood=-float(found.fun), gradient=np.inf,
+                hessian_PP=np.full((len(psi_P), len(psi_P)), np.nan), converged=False, unbounded=True,
+            )  # fmt: skip
         psi_P, hessian_PP = _polish(likelihood, np.asarray(found.x))
         downhill_P = _escape(hessian_PP)
         if downhill_P is None:
@@ -157,8 +165,20 @@ def _climb(problem: Problem, start_P: Array) -> Maximum:
         psi_P = psi_P + 0.1 * downhill_P
     value, gradient_P = likelihood(psi_P)
     gradient = float(np.abs(gradient_P).max())
-    fine = bool(np.isfinite(value) and gradient < GRADIENT and downhill_P is None and abs(psi_P[problem.terms]) < 25)
-    return Maximum(psi_P=psi_P, log_likelihood=-value, hessian_PP=hessian_PP, gradient=gradient, converged=fine)
+    return Maximum(
+        psi_P=psi_P,
+        log_likelihood=-value,
+        hessian_PP=hessian_PP,
+        gradient=gradient,
+        converged=bool(np.isfinite(value) and gradient < GRADIENT and downhill_P is None),
+        unbounded=False,
+    )
+
+
+def _limited(psi_P: Array, terms: int) -> Array:
+    limited_P = psi_P.copy()
+    limited_P[terms] = np.clip(psi_P[terms], -LOG_PHI_LIMIT, LOG_PHI_LIMIT)
+    return limited_P
 
 
 def _guess(problem: Problem, psi_P: Array) -> Array:

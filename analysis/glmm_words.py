@@ -8,6 +8,10 @@ from analysis.glmm_optimise import SINGULAR, Problem
 
 NOT_CONVERGED = "not converged: its standard errors and tests cannot be relied on"
 
+UNBOUNDED = (
+    "not converged: the scores lie on the curves themselves, so the dispersion has no bound and there is no test"
+)
+
 
 def fallback_words(random_part: str, why: str = "") -> str:
     """That a simpler random part was taken."""

@@ -44,18 +44,24 @@ class Outcome:
     seconds: float
 
 
-def study(seed: int, *, benchmarks: int, models: int, curve: tuple[float, float]) -> Outcome:
-    """Simulate one study and fit it."""
-    generator = np.random.default_rng(seed)
+def simulate(
+    generator: np.random.Generator, *, benchmarks: int, models: int, curve: tuple[float, float]
+) -> tuple[np.ndarray, ...]:
+    """Scores of one study, with their weights, benchmarks and models."""
     weight, benchmark, model = (axis.ravel() for axis in np.meshgrid(WEIGHTS, np.arange(benchmarks), np.arange(models)))
     w = weight**EXPONENT
     covariance = np.diag(SLOPE_SD) @ [[1, SLOPE_CORRELATION], [SLOPE_CORRELATION, 1]] @ np.diag(SLOPE_SD)
     slope = generator.multivariate_normal(curve, covariance, size=benchmarks)[benchmark]
     level = INTERCEPT + generator.normal(0, MODEL_SD, size=models)[model]
     mean = expit(level + slope[:, 0] * w + slope[:, 1] * w**2)
-    score = generator.beta(mean * DISPERSION, (1 - mean) * DISPERSION)
+    return generator.beta(mean * DISPERSION, (1 - mean) * DISPERSION), weight, benchmark, model
+
+
+def study(seed: int, *, benchmarks: int, models: int, curve: tuple[float, float]) -> Outcome:
+    """Simulate one study and fit it."""
+    rows = simulate(np.random.default_rng(seed), benchmarks=benchmarks, models=models, curve=curve)
     begun = time.process_time()
-    fit = fit_glmm(score, weight, benchmark, model)
+    fit = fit_glmm(*rows)
     return Outcome(
         converged=fit.converged, singular=any("singular" in line for line in fit.messages), plw=fit.optimum.plw,
         low=fit.optimum.low, high=fit.optimum.high, wald_p=fit.wald.p, lrt_p=fit.lrt.p, f_p=fit.wald_f.p,
