@@ -98,6 +98,7 @@ class Laplace:
         benchmark_N: number of each row's benchmark.
         intercepts: for each random intercept the numbers of its rows' groups.
         slopes: ``FULL``, ``DIAGONAL`` or ``NONE``.
+        unit: of the intercepts' standard deviations, on the logit scale.
     """
 
     def __init__(
@@ -108,9 +109,10 @@ class Laplace:
         benchmark_N: Index,
         intercepts: tuple[Index, ...],
         slopes: str = FULL,
+        unit: float = 1.0,
     ) -> None:
         self.rows = BetaRows(score_N)
-        self.fixed_NC, self.slope_N2, self.slopes = fixed_NC, slope_N2, slopes
+        self.fixed_NC, self.slope_N2, self.slopes, self.unit = fixed_NC, slope_N2, slopes, unit
         self.row_N = np.arange(len(score_N))
         sizes = [0 if slopes == NONE else 2 * (int(benchmark_N.max()) + 1)]
         self.first_N = 2 * benchmark_N
@@ -146,7 +148,7 @@ class Laplace:
             loading_NQ[self.row_N, self.first_N + 1] = c * self.slope_N2[:, 1]
         deviations = theta_T[SLOPE_PARAMETERS[self.slopes] :]
         for column_N, deviation in zip(self.columns, deviations, strict=True):
-            loading_NQ[self.row_N, column_N] = deviation
+            loading_NQ[self.row_N, column_N] = deviation * self.unit
         return loading_NQ
 
     def _split(self, psi_P: Array) -> tuple[Array, float, Array]:
@@ -216,7 +218,7 @@ class Laplace:
             if self.slopes == FULL:
                 by_theta.append(float(one_N @ self.slope_N2[:, 1]))
             by_theta.append(float(two_N @ self.slope_N2[:, 1]))
-        by_theta += [float(by_loading(column_N).sum()) for column_N in self.columns]
+        by_theta += [float(by_loading(column_N).sum()) * self.unit for column_N in self.columns]
         by_phi = float(at.d1_phi_N @ pull_N - at.phi_N.sum() - 0.5 * leverage_N @ at.d2_phi_N)
         return float(value), np.concatenate([self.fixed_NC.T @ by_eta_N, [by_phi], by_theta])
 

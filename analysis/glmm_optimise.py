@@ -8,10 +8,10 @@ from scipy import optimize
 from analysis.glmm_design import Array, Design, powers
 from analysis.glmm_likelihood import DIAGONAL, FULL, LOG_PHI_LIMIT, NONE, SLOPE_PARAMETERS, Laplace
 
-STARTS = (0.5, 0.1, 1.5)
-"""Standard deviations of the random effects on the logit scale, from which the searches begin."""
+STARTS = (0.7, 0.15, 2.0)
+"""Standard deviations of the random effects from which the searches begin, in units of the scores' scatter."""
 SINGULAR = 1e-3
-"""A standard deviation on the logit scale, along some direction of the random effects, that counts as 0."""
+"""A standard deviation along some direction of the random effects that counts as 0, in the same units."""
 GRADIENT = 1e-3
 """Largest derivative at a maximum, by parameters that are scaled so that 1 is a large change."""
 HESSIAN_STEP = 1e-4
@@ -33,24 +33,26 @@ class Maximum:
 class Problem:
     """The likelihood of one design and random part, in parameters that a search likes.
 
-    The fixed columns are orthogonal, the slopes' columns have root mean square 1, so every parameter of the random
-    part is a standard deviation on the logit scale.
+    The fixed columns are orthogonal, the slopes' columns have root mean square 1, and the unit of η is ``scatter``, the
+    standard deviation of the scores about one curve on the logit scale. So 1 is a large change of every parameter,
+    whether the scores spread over all of 0 to 1 or over a thousandth of it.
     """
 
     def __init__(self, design: Design, *, slopes: str = FULL, null: bool = False) -> None:
         columns_NC = powers(design.w_N)[:, : 1 if null else 3]
         basis_NC, upper_CC = np.linalg.qr(columns_NC)
         self.design, self.slopes, self.null = design, slopes, null
-        self.fixed_NC = basis_NC * np.sqrt(design.n)
-        self._to_powers_CC = np.linalg.inv(upper_CC) * np.sqrt(design.n)
+        self.scatter = _scatter(design)
+        self.fixed_NC = basis_NC * np.sqrt(design.n) * self.scatter
+        self._to_powers_CC = np.linalg.inv(upper_CC) * np.sqrt(design.n) * self.scatter
         slope_N2 = design.columns_NC[:, 1:]
-        self.scale_2 = np.sqrt((slope_N2**2).mean(axis=0))
+        self.scale_2 = np.sqrt((slope_N2**2).mean(axis=0)) / self.scatter
         self.intercepts = {"model": design.model_N} if len(design.models) > 1 else {}
         if design.seed_N is not None and len(design.seeds) > 1:
             self.intercepts["seed"] = design.seed_N
         groups = tuple(self.intercepts.values())
         self.likelihood = Laplace(
-            design.score_N, self.fixed_NC, slope_N2 / self.scale_2, design.benchmark_N, groups, slopes
+            design.score_N, self.fixed_NC, slope_N2 / self.scale_2, design.benchmark_N, groups, slopes, self.scatter
         )
 
     @property
@@ -85,7 +87,7 @@ class Problem:
     def deviations(self, psi_P: Array) -> dict[str, float]:
         """Standard deviation of each random intercept."""
         theta_T = psi_P[self.terms + 1 + SLOPE_PARAMETERS[self.slopes] :]
-        return {name: abs(float(value)) for name, value in zip(self.intercepts, theta_T, strict=True)}
+        return {name: abs(float(value)) * self.scatter for name, value in zip(self.intercepts, theta_T, strict=True)}
 
     def parameters(
         self, fixed_C: Array, dispersion: float, covariance_22: Array, deviations: dict[str, float]
@@ -99,17 +101,17 @@ class Problem:
             b = scaled_22[0, 1] / a if a > 0 else 0.0
             c = np.sqrt(max(scaled_22[1, 1] - b**2, 0.0))
             theta = [a, b, c] if self.slopes == FULL else [a, c]
-        theta += [deviations.get(name, 0.0) for name in self.intercepts]
+        theta += [deviations.get(name, 0.0) / self.scatter for name in self.intercepts]
         return np.concatenate([psi_C, [np.log(dispersion)], theta])
 
     def start(self, deviation: float) -> Array:
         """Least squares on the logit scale, the dispersion that its residuals have, and one standard deviation."""
         score_N = self.design.score_N
         logit_N = np.log(score_N) - np.log1p(-score_N)
-        psi_C = self.fixed_NC.T @ logit_N / self.design.n
+        psi_C = self.fixed_NC.T @ logit_N / (self.design.n * self.scatter**2)
         mean_N = 1 / (1 + np.exp(-self.fixed_NC @ psi_C))
         spread = float(((score_N - mean_N) ** 2).mean())
-        phi = float(np.clip((mean_N * (1 - mean_N)).mean() / max(spread, 1e-12) - 1, 1.0, 1e4))
+        phi = float(np.clip((mean_N * (1 - mean_N)).mean() / max(spread, 1e-12) - 1, 1.0, 1e8))
         theta_T = np.full(SLOPE_PARAMETERS[self.slopes] + len(self.intercepts), deviation)
         if self.slopes == FULL:
             theta_T[1] = -0.5 * deviation
@@ -118,7 +120,16 @@ class Problem:
     def is_singular(self, psi_P: Array) -> bool:
         """Whether some direction of the random part has no variance."""
         spread = [*np.linalg.svd(self.triangle(psi_P), compute_uv=False)] if self.slopes != NONE else []
-        return min([*spread, *self.deviations(psi_P).values()], default=1.0) < SINGULAR
+        levels = [value / self.scatter for value in self.deviations(psi_P).values()]
+        return min([*spread, *levels], default=1.0) < SINGULAR
+
+
+def _scatter(design: Design) -> float:
+    """Standard deviation of the scores about their own parabola, on the logit scale."""
+    logit_N = np.log(design.score_N) - np.log1p(-design.score_N)
+    powers_NC = powers(design.w_N)
+    residual_N = logit_N - powers_NC @ np.linalg.lstsq(powers_NC, logit_N)[0]
+    return float(np.clip(np.sqrt((residual_N**2).mean()), 1e-8, 10.0))
 
 
 def maximise(problem: Problem, warm_P: Array | None = None) -> Maximum:
@@ -126,9 +137,8 @@ def maximise(problem: Problem, warm_P: Array | None = None) -> Maximum:
 
     Args:
         problem: what to maximise.
-        warm_P: parameters to begin from, where something near the maximum is known; then nothing else is tried as
-        long as
-            the search from there ends well.
+        warm_P: parameters to begin from, where something near the maximum is known; then nothing else is tried as long
+            as the search from there ends well.
     """
     starts = [problem.start(deviation) for deviation in STARTS]
     best = _climb(problem, starts[0] if warm_P is None else warm_P)
@@ -185,7 +195,7 @@ def _guess(problem: Problem, psi_P: Array) -> Array:
     """A diagonal inverse Hessian of the right orders of magnitude."""
     rows, terms = problem.design.n, problem.terms
     precision_P = np.full(len(psi_P), 10.0)
-    precision_P[:terms] = rows * 0.2 * min(np.exp(psi_P[terms]), 1e4)
+    precision_P[:terms] = rows * np.clip(0.2 * np.exp(psi_P[terms]) * problem.scatter**2, 0.1, 100.0)
     precision_P[terms] = rows / 2
     return np.diag(1 / precision_P)
 

@@ -43,6 +43,6 @@ def singular_words(problem: Problem, psi_P: Array) -> list[str]:
             what = f"the variance of the slope of {gone[0]} is 0" if gone else f"the slopes' correlation is {sign}"
             lines.append(f"{what}, which leaves slopes that vary along one direction only")
     for name, deviation in problem.deviations(psi_P).items():
-        if deviation < SINGULAR:
+        if deviation < SINGULAR * problem.scatter:
             lines.append(f"the variance over {name}s is 0, which leaves the model without that intercept")
     return [f"singular: {line}; standard errors hold it fixed there" for line in lines]

@@ -223,6 +223,18 @@ def test_seeds_are_a_random_intercept():
     assert fit.random["seed"] == pytest.approx(np.var([-0.6, -0.2, 0.2, 0.6]), rel=0.3)
 
 
+@pytest.mark.parametrize("spread", [0.3, 1e-2, 1e-4])
+def test_the_fit_does_not_depend_on_how_far_scores_spread(spread):
+    """Scores that all lie within a thousandth converge as well as those that fill 0 to 1."""
+    generator = np.random.default_rng(7)
+    _, plw, b, m = _study()
+    w = plw**0.30103
+    score = np.clip(0.5 + spread * (w - w**2 + 0.4 * generator.standard_normal(len(w))), 1e-3, 1 - 1e-3)
+    fit = fit_glmm(score, plw, b, m)
+    assert fit.converged
+    assert fit.optimum.plw == pytest.approx(0.1, rel=0.6)
+
+
 def test_scores_that_lie_on_a_curve_have_no_dispersion_to_estimate():
     _, plw, b, m = _study()
     w = plw**0.30103
