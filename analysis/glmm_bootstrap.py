@@ -10,6 +10,7 @@ from analysis.frame import weight_from_scale
 from analysis.glmm import NAMES, GlmmFit, fit_design
 from analysis.glmm_design import Array, Design
 from analysis.glmm_tests import LEVEL, best_w
+from plw.errors import UserError
 from plw.progress import Progress, silent
 
 EDGE = 1e-9
@@ -84,7 +85,12 @@ def bootstrap(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = N
         n: number of draws; some hundred for an interval.
         seed: of the draws.
         progress: told of each.
+
+    Raises:
+        UserError: the fit did not converge.
     """
+    if not fit.converged:
+        raise UserError("the fit did not converge, so there is no model to draw from")
     best, inside, failed = [], 0, 0
     for again in refits(fit, n, seed, progress or silent):
         if not again.converged:

@@ -223,7 +223,7 @@ def test_seeds_are_a_random_intercept():
     assert fit.random["seed"] == pytest.approx(np.var([-0.6, -0.2, 0.2, 0.6]), rel=0.3)
 
 
-@pytest.mark.parametrize("spread", [0.3, 1e-2, 1e-4])
+@pytest.mark.parametrize("spread", [0.3, 1e-2, 1e-3])
 def test_the_fit_does_not_depend_on_how_far_scores_spread(spread):
     """Scores that all lie within a thousandth converge as well as those that fill 0 to 1."""
     generator = np.random.default_rng(7)
@@ -232,7 +232,7 @@ def test_the_fit_does_not_depend_on_how_far_scores_spread(spread):
     score = np.clip(0.5 + spread * (w - w**2 + 0.4 * generator.standard_normal(len(w))), 1e-3, 1 - 1e-3)
     fit = fit_glmm(score, plw, b, m)
     assert fit.converged
-    assert fit.optimum.plw == pytest.approx(0.1, rel=0.6)
+    assert fit.optimum.plw == pytest.approx(0.1, rel=0.02)
 
 
 def test_scores_that_lie_on_a_curve_have_no_dispersion_to_estimate():
@@ -242,6 +242,8 @@ def test_scores_that_lie_on_a_curve_have_no_dispersion_to_estimate():
     assert not fit.converged
     assert fit.wald.p is None
     assert any("not converged" in message for message in fit.messages)
+    with pytest.raises(UserError, match="no model to draw from"):
+        bootstrap(fit, 3)
 
 
 def test_json_has_the_named_keys_and_no_nan():
