@@ -109,6 +109,7 @@ def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=500, help="simulated studies a setting")
+    parser.add_argument("--first-seed", type=int, default=0, help="studies have seeds from here on")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--size", nargs=2, type=int, action="append", metavar=("BENCHMARKS", "MODELS"))
     parser.add_argument("--json", type=Path, help="write the numbers here too")
@@ -117,7 +118,9 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes) as pool:
         for name, benchmarks, models, curve in settings(options.size or [(13, 2), (10, 2)]):
             one = partial(study, benchmarks=benchmarks, models=models, curve=curve)
-            outcomes = list(pool.map(one, range(options.studies), chunksize=10))
+            outcomes = list(
+                pool.map(one, range(options.first_seed, options.first_seed + options.studies), chunksize=10)
+            )
             told[name] = summary(outcomes, curve)
             print(name, json.dumps(told[name], indent=1))
     if options.json:
