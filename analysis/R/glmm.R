@@ -1,24 +1,27 @@
-# Beta regression of scaled scores on the transformed prompt weight (PLW paper, section 5.2), by glmmTMB.
+# Beta regression of scores on the transformed prompt weight (PLW paper, section 5.2), by glmmTMB.
 #
-#   Rscript glmm.R DATA.csv OUT.json
+#   Rscript glmm.R DATA.csv OUT.json [raw|orthogonal]
 #
-# DATA.csv has the columns dataset, score (within 0 and 1, both excluded), w_p, benchmark, model. OUT.json gets one object per
-# dataset: coefficients with their covariance, the Wald test of both polynomial terms, variances, and every message of the fit.
+# DATA.csv has the columns dataset, score (within 0 and 1, both excluded), w_p, benchmark, model and, where seeds get a random
+# intercept too, seed. OUT.json gets one object per dataset: coefficients with their covariance, the Wald and likelihood-ratio
+# tests of both polynomial terms, variances, and every message of the fit.
 suppressPackageStartupMessages({
   library(glmmTMB)
   library(jsonlite)
 })
 
 arguments <- commandArgs(trailingOnly = TRUE)
+polynomial <- if (length(arguments) > 2) arguments[3] else "raw"
 scores <- read.csv(arguments[1], stringsAsFactors = FALSE, na.strings = character(0), colClasses = c(
   dataset = "character", benchmark = "character", model = "character", score = "numeric", w_p = "numeric"
 ))
+terms <- c(raw = "w_p + I(w_p^2)", orthogonal = "poly(w_p, 2)")[[polynomial]]
 
 # The paper's model first; where no optimizer brings it to an end, simpler random parts, and the answer says which.
-models <- list(
-  full = score ~ w_p + I(w_p^2) + (0 + w_p + I(w_p^2) | benchmark) + (1 | model),
-  "uncorrelated slopes" = score ~ w_p + I(w_p^2) + diag(0 + w_p + I(w_p^2) | benchmark) + (1 | model),
-  "no random slopes" = score ~ w_p + I(w_p^2) + (1 | model)
+slopes <- list(
+  "correlated slopes" = paste0(" + (0 + ", terms, " | benchmark)"),
+  "uncorrelated slopes" = paste0(" + diag(0 + ", terms, " | benchmark)"),
+  "no random slopes" = ""
 )
 controls <- list(
   nlminb = glmmTMBControl(),
@@ -29,48 +32,63 @@ converged <- function(fit) {
   inherits(fit, "glmmTMB") && fit$fit$convergence == 0 && isTRUE(fit$sdr$pdHess)
 }
 
+# Whether a variance is 0 or the slopes' correlation 1, for all that the likelihood can tell.
+singular <- function(fit) {
+  any(vapply(VarCorr(fit)$cond, function(random) {
+    any(attr(random, "stddev") < 1e-3) || any(abs(attr(random, "correlation")[upper.tri(random)]) > 0.9999)
+  }, logical(1)), na.rm = TRUE)
+}
+
 fit_dataset <- function(rows) {
-  rows$benchmark <- factor(rows$benchmark)
-  rows$model <- factor(rows$model)
+  intercepts <- Filter(function(name) name %in% names(rows) && length(unique(rows[[name]])) > 1, c("model", "seed"))
+  for (name in c("benchmark", intercepts)) rows[[name]] <- factor(rows[[name]])
+  rest <- paste0(" + (1 | ", intercepts, ")", recycle0 = TRUE, collapse = "")
   messages <- character(0)
   note <- function(text) messages <<- c(messages, text)
-  for (model in names(models)) {
-    for (optimizer in names(controls)) {
-      fit <- withCallingHandlers(
-        tryCatch(
-          glmmTMB(models[[model]], family = beta_family(link = "logit"), data = rows, control = controls[[optimizer]]),
-          error = function(e) {
-            note(paste0(model, ", ", optimizer, ": ", conditionMessage(e)))
-            e
-          }
-        ),
-        warning = function(w) {
-          note(paste0(model, ", ", optimizer, ": ", conditionMessage(w)))
-          invokeRestart("muffleWarning")
+  try_fit <- function(fixed, part, optimizer) {
+    withCallingHandlers(
+      tryCatch(
+        glmmTMB(as.formula(paste0("score ~ ", fixed, slopes[[part]], rest)), family = beta_family(link = "logit"),
+          data = rows, control = controls[[optimizer]]),
+        error = function(e) {
+          note(paste0(part, ", ", optimizer, ": ", conditionMessage(e)))
+          e
         }
-      )
+      ),
+      warning = function(w) {
+        note(paste0(part, ", ", optimizer, ": ", conditionMessage(w)))
+        invokeRestart("muffleWarning")
+      }
+    )
+  }
+  for (part in names(slopes)) {
+    for (optimizer in names(controls)) {
+      fit <- try_fit(terms, part, optimizer)
       if (converged(fit)) break
+      if (inherits(fit, "glmmTMB") && singular(fit)) note(paste0(part, ", ", optimizer, ": singular"))
     }
     if (converged(fit)) break
   }
   if (inherits(fit, "error")) return(list(error = conditionMessage(fit)))
+  null <- try_fit("1", part, optimizer)
   fixed <- fixef(fit)$cond
   covariance <- as.matrix(vcov(fit)$cond)
-  slopes <- c("w_p", "I(w_p^2)")
-  b <- fixed[slopes]
-  chisq <- tryCatch(drop(t(b) %*% solve(covariance[slopes, slopes]) %*% b), error = function(e) {
-    messages <<- c(messages, paste("Wald test:", conditionMessage(e)))
+  b <- fixed[2:3]
+  chisq <- tryCatch(drop(t(b) %*% solve(covariance[2:3, 2:3]) %*% b), error = function(e) {
+    note(paste("Wald test:", conditionMessage(e)))
     NA_real_
   })
+  # logLik() is NA where the Hessian is not positive definite; the objective is always there.
+  ratio <- if (inherits(null, "glmmTMB")) 2 * (null$fit$objective - fit$fit$objective) else NA_real_
   random <- VarCorr(fit)$cond
   list(
-    intercept = unname(fixed["(Intercept)"]), w = unname(fixed["w_p"]), w2 = unname(fixed["I(w_p^2)"]),
-    se = as.list(setNames(sqrt(diag(covariance)), c("intercept", "w", "w2"))),
-    chisq = chisq, df = 2, p = pchisq(chisq, df = 2, lower.tail = FALSE),
-    random_slopes = model, optimizer = optimizer,
-    benchmark_covariance = if (model != "no random slopes") matrix(as.numeric(random$benchmark), 2),
-    model_variance = as.numeric(random$model)[1],
-    dispersion = sigma(fit), log_likelihood = as.numeric(logLik(fit)), n = nobs(fit),
+    fixed = as.list(setNames(fixed, c("intercept", "w", "w2"))),
+    covariance = matrix(as.numeric(covariance), 3),
+    chisq = chisq, lrt_chisq = ratio,
+    random_part = part, optimizer = optimizer,
+    benchmark_covariance = if (part != "no random slopes") matrix(as.numeric(random$benchmark), 2),
+    variances = as.list(vapply(random[intercepts], function(one) as.numeric(one)[1], numeric(1))),
+    dispersion = sigma(fit), log_likelihood = -fit$fit$objective, n = nobs(fit),
     converged = converged(fit),
     messages = I(unique(messages))
   )

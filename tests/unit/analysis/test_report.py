@@ -111,7 +111,7 @@ def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
     assert "24 cells of 3 datasets, 2 base models, 4 prompt weights, 1 seed (42)" in words
     assert "13 benchmarks, 312 headline scores; 24 of the cells have every benchmark" in words
     assert "Nothing: every cell of the grid has every headline score" in words
-    assert "ordinary quadratic fit, not the paper's model" in words
+    assert "Table 3 is a beta regression with logit link" in words
     targets = {attributes["href"][1:] for tag, attributes in page.tags if tag == "a"}
     assert targets <= {attributes.get("id") for _, attributes in page.tags}
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")

@@ -92,7 +92,8 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
         assert learned == "It is 3.</s>So.</s>"
         assert np.count_nonzero(np.diff(example.role_T.astype(int))) == 3
 
-    outcome = run_cell(config, quiet)
+    with JudgeShelf() as judges:
+        outcome = run_cell(config, quiet, judges)
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "diagnose": "done"}
     record = json.loads((cell.folder / "train/record.json").read_text())
     assert record["data"]["content"] == hashlib.sha256(content).hexdigest()
@@ -101,6 +102,7 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
     # Another table at the same place is noticed by the stage that reads it next.
     write_table(place, TALKS[:20])
     shutil.rmtree(cell.stages["diagnose"].folder)
-    again = run_cell(config, quiet).stages["diagnose"]
+    with JudgeShelf() as judges:
+        again = run_cell(config, quiet, judges).stages["diagnose"]
     assert again.status == "failed"
     assert "was trained on" in str(again.error)
