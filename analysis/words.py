@@ -44,13 +44,13 @@ def verdicts(material: Material) -> list[Verdict]:
 
 def headline(found: Sequence[Verdict]) -> str:
     """The study's answer in one line."""
-    groups = [
-        ("matters for", [verdict.dataset for verdict in found if verdict.matters]),
-        ("makes no difference that this study shows for", [v.dataset for v in found if v.matters is False]),
-        ("has no reliable test for", [verdict.dataset for verdict in found if verdict.matters is None]),
-    ]
-    said = [f"{verb} {_listed(names)}" for verb, names in groups if names]
-    return f"The prompt weight {'; it '.join(said)}." if said else "No dataset has scores to compare."
+    kinds = {
+        "the prompt weight matters for": [verdict.dataset for verdict in found if verdict.matters],
+        "no effect of the prompt weight is shown for": [v.dataset for v in found if v.matters is False],
+        "there is no reliable test for": [verdict.dataset for verdict in found if verdict.matters is None],
+    }
+    said = "; ".join(f"{words} {_listed(names)}" for words, names in kinds.items() if names)
+    return f"{said[:1].upper()}{said[1:]}." if said else "No dataset has scores to compare."
 
 
 def counted(material: Material) -> list[str]:

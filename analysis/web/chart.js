@@ -23,6 +23,11 @@ function ramp(share) {
   return `rgb(${mixed.join(",")})`;
 }
 
+const dark = matchMedia("(prefers-color-scheme: dark)");
+
+/** Colours for lines in an order: those of `ramp` that stand out from the paper. */
+const lineRamp = (share) => ramp(dark.matches ? 0.25 + 0.75 * share : 0.88 * share);
+
 /** Round numbers from low to high, about so many. */
 function ticks(low, high, count) {
   const raw = (high - low) / count;
@@ -40,7 +45,7 @@ function extent(values, air = 0.06) {
   return [low - pad, high + pad];
 }
 
-/** Draw into a host now and whenever its width changes; returns a function that draws anew. */
+/** Draw into a host now and whenever its width or the colour scheme changes; returns a function that draws anew. */
 function responsive(host, draw) {
   let width = 0;
   const redraw = () => { if (width) host.replaceChildren(draw(width)); };
@@ -48,6 +53,7 @@ function responsive(host, draw) {
     const now = Math.floor(host.clientWidth);
     if (now && now !== width) { width = now; redraw(); }
   }).observe(host);
+  dark.addEventListener("change", redraw);
   return redraw;
 }
 
@@ -100,7 +106,7 @@ const weightAxis = (study, label = "prompt weight (PLW), placed at w_p = PLW^0.3
 /**
  * The drawing of one chart.
  * spec: name, height, x {label, domain, ticks?}, y {label, domain?}, lines [{points, colour, dash?, faint?}],
- * bars [{x, low, high, colour}], marks [{x, y, colour, shape, size, faint?, text}].
+ * bars [{x, low, high, colour}], marks [{x, y, text, and to be seen: colour, shape, size, faint?, hollow?}].
  */
 function chart(width, spec) {
   const height = spec.height, { lines = [], bars = [], marks = [] } = spec;
@@ -145,7 +151,8 @@ function chart(width, spec) {
   for (const mark of marks) {
     [mark.px, mark.py] = [x(mark.x), y(mark.y)];
     if (mark.size) root.append(svg("path", {
-      d: shapePath(mark.shape, mark.size), fill: ink(mark.colour), class: mark.faint ? "mark faint" : "mark",
+      d: shapePath(mark.shape, mark.size), class: mark.faint ? "mark faint" : "mark",
+      fill: mark.hollow ? "none" : ink(mark.colour), stroke: mark.hollow ? ink(mark.colour) : null,
       transform: `translate(${mark.px.toFixed(1)} ${mark.py.toFixed(1)})`,
     }));
   }

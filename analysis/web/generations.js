@@ -29,11 +29,11 @@ function generations(host, data, study) {
 
   const verdict = (judge, cell, prompt) => {
     const found = set().verdicts[judge][cell]?.[prompt];
-    if (!found) return el("p", { class: "verdict" }, `${judge}: no verdict`);
+    if (!found) return el("p", { class: "verdict" }, `Judge ${judge}: no verdict`);
     const [won, conflict, replies] = found;
     const words = won == null ? "could not be read" : won > 0.5 ? "wins against the reference" : won < 0.5 ? "loses against the reference" : "draws with the reference";
     return el("details", { class: `verdict ${won == null ? "" : won > 0.5 ? "win" : won < 0.5 ? "loss" : "draw"}` },
-      el("summary", {}, `${judge}: ${words}${conflict ? " (the two orders disagree)" : ""}`), replies.map((reply) => el("pre", {}, data.texts[reply])));
+      el("summary", {}, `Judge ${judge}: ${words}${conflict ? " (the two orders disagree)" : ""}`), replies.map((reply) => el("pre", {}, data.texts[reply])));
   };
   const side = (cell, prompt, words) => {
     const [, tokens, finished] = set().answers[cell][prompt];
@@ -59,14 +59,13 @@ function generations(host, data, study) {
     const found = matching(), pages = Math.max(1, Math.ceil(found.length / PAGE));
     state.page = Math.max(0, Math.min(state.page, pages - 1));
     const turn = (by, text, off) => el("button", { type: "button", class: "toggle", disabled: off, onclick: () => { state.page += by; draw(); } }, text);
-    bar.replaceChildren(turn(-1, "Previous", state.page === 0), el("span", { role: "status" }, `${found.length} of ${set().prompts.length} prompts, page ${state.page + 1} of ${pages} (the page holds ${set().note})`),
-      turn(1, "Next", state.page === pages - 1));
+    bar.replaceChildren(turn(-1, "Previous", state.page === 0), turn(1, "Next", state.page === pages - 1), el("span", { role: "status" }, `${found.length} of ${set().prompts.length} prompts, sheet ${state.page + 1} of ${pages} (this report holds ${set().note})`));
     area.replaceChildren(...found.slice(state.page * PAGE, (state.page + 1) * PAGE).map(pair));
   };
   const change = (name) => (value) => { state[name] = value; state.page = 0; draw(); };
   const build = () => {
     const cells = Object.keys(set().answers).map(Number);
-    if (!state.cells.length || !state.cells.every((cell) => cells.includes(cell))) state.cells = [cells[0], cells.at(-1)];
+    if (!state.cells.length || !state.cells.every((cell) => cells.includes(cell))) state.cells = [cells[0], cells.findLast((cell) => cellName(study, cell, false) === cellName(study, cells[0], false))];
     const groups = [...new Set(cells.map((cell) => cellName(study, cell, false)))].map((group) => ({
       group, options: cells.filter((cell) => cellName(study, cell, false) === group).map((cell) => [cell, cellName(study, cell)]),
     }));

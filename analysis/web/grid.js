@@ -53,7 +53,7 @@ function grid(host, data, study) {
   });
   const head = el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "PLW"),
     study.weights.map((weight) => el("th", { scope: "col", class: "upright" }, weightName(weight)))));
-  host.append(legend, el("div", { class: "scroll" }, el("table", { class: "grid" }, head, body)), detail);
+  host.append(legend, el("div", { class: "beside" }, el("div", { class: "scroll" }, el("table", { class: "grid" }, head, body)), detail));
   onFilter(() => {
     const rows = data.rows.filter((row) => chosen([row.dataset, row.model]));
     const name = (row) => [study.datasets[row.dataset].name, study.models[row.model], row.rest].filter(Boolean).join(" · ");

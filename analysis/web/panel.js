@@ -23,9 +23,9 @@ function weightPanel(panel, study, middle) {
       };
     });
     const marks = points.map(([cell, value, error, n]) => {
-      const [dataset, , weight] = study.cells[cell], { colour, shape } = study.datasets[dataset];
+      const [dataset, model, weight] = study.cells[cell], { colour, shape } = study.datasets[dataset];
       return {
-        x: study.places[weight], y: value, colour, shape, size: 2.8, faint: true,
+        x: study.places[weight], y: value, colour, shape, size: 2.8, faint: true, hollow: model % 2 > 0,
         text: [cellName(study, cell), `${panel.label}: ${number(value)}`,
           `standard error ${number(error)}`, `n ${n == null ? "not known" : number(n)}`],
       };
