@@ -24,7 +24,7 @@ def _grid(material: Material) -> Iterator[Part]:
     if lines:
         yield Words(bullets=lines, warning=True)
     else:
-        yield Words(paragraphs=["Nothing is missing: every cell of the grid has every headline score, no stage failed."])
+        yield Words(paragraphs=["Nothing is missing: every cell of the grid has every headline score."])
 
 
 def _scores(material: Material) -> Iterator[Part]:
@@ -81,8 +81,8 @@ def _mechanism(material: Material) -> Iterator[Part]:
         title="Four measurements by weight",
         caption="Relative standard deviation of the training loss in windows of consecutive steps, mean over the run; "
         "distance of the trained weights from the base model's; corpus BLEU of answers to training prompts; mean "
-        "length of the answers to the AlpacaEval prompts. A dot is one cell, filled or hollow by base model; a line joins the "
-        "medians.",
+        "length of the answers to the AlpacaEval prompts. A dot is one cell, filled or hollow by base model; a "
+        "line joins the medians.",
         data=data,
     )
     figure = figure_2(material.study.scores, material.frame)
