@@ -21,7 +21,8 @@ PROMPTS = [(f"Question {i} {HOSTILE}", HOSTILE if i == 1 else "") for i in range
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 SURFACE = {
     "title": "all benchmarks", "weights": [0.0, 0.5, 1.0], "ratios": [0.5, 4.0, 8.0],
-    "values": [[0.1, 0.2, 0.3], [0.4, 0.555, 0.6], [0.7, None, 0.9]], "se": [[0.01] * 3, [0.01, 0.022, 0.01], [None] * 3],
+    "values": [[0.1, 0.2, 0.3], [0.4, 0.555, 0.6], [0.7, None, 0.9]],
+    "se": [[0.01] * 3, [0.01, 0.022, 0.01], [None] * 3],
 }  # fmt: skip
 WIDTHS = (390, 1400)
 
@@ -119,9 +120,9 @@ def test_everything_is_drawn_at_a_phones_and_a_desks_width(open_page, width, sch
     for widget in widgets.all():
         assert widget.locator("svg.chart, table, article").count() > 0
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.evaluate(
-        "[...document.querySelectorAll('svg.chart')].every((c) => c.getBoundingClientRect().right <= innerWidth)"
-    )
+    for chart in page.locator("svg.chart").all():
+        box = chart.bounding_box()
+        assert box["x"] + box["width"] <= width
     assert page.evaluate("document.querySelectorAll('script').length") == 2
 
 
