@@ -84,9 +84,8 @@ def missing(material: Material) -> list[str]:
     }
     for stage in study.stages:
         if stage.status == FAILED:
-            lines.append(
-                f"{labels[stage.cell]}: stage {stage.name} failed after {stage.attempts} attempts: {stage.error}"
-            )
+            attempts = count(stage.attempts, "attempt")
+            lines.append(f"{labels[stage.cell]}: stage {stage.name} failed after {attempts}: {stage.error}")
         elif stage.status == RUNNING:
             lines.append(f"{labels[stage.cell]}: stage {stage.name} was not finished when this was written")
     return lines + [f"Not read: {problem}" for problem in material.problems]

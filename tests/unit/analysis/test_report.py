@@ -163,7 +163,7 @@ def test_holes_and_failed_stages_are_named(make_study, tmp_path):
     text = _write(url, runs, tmp_path / "report").read_text()
     words = " ".join(Page(text).text)
     assert "short, deep, PLW 0.1, seed 42: pandalm" in words
-    assert f"stage judge failed after 1 attempts: the judge said {HOSTILE}" in words
+    assert f"stage judge failed after 1 attempt: the judge said {HOSTILE}" in words
     assert _scripts(text) == 2
     assert "16 of the cells have every benchmark" in words
 
