@@ -88,7 +88,8 @@ def open_page(browser, url):
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("request", lambda request: asked.append(request.url))
         page.goto(url)
-        page.wait_for_selector("[data-widget=generations] article")
+        # Charts are drawn once their width is known, a frame after the script has run.
+        page.wait_for_function("[...document.querySelectorAll('.plot')].every((area) => area.querySelector('svg'))")
         return page
 
     yield make
@@ -100,12 +101,16 @@ def open_page(browser, url):
     assert set(titles) == {"Study plw at scale mini"}
 
 
+def _bring(page, part):
+    """Scroll to a part and let the scrolling end: it hides the tip, and its event comes with the next frame."""
+    part.scroll_into_view_if_needed()
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+
+
 def _point(page, widget, number=0, chart=0):
     """Move the pointer onto a mark of a chart and read the tip."""
     mark = page.locator(f"[data-widget={widget}] svg.chart").nth(chart).locator(".mark").nth(number)
-    mark.scroll_into_view_if_needed()
-    # Scrolling hides the tip, and its event arrives a frame later.
-    page.wait_for_timeout(60)
+    _bring(page, mark)
     box = mark.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     return page.locator("#tip").inner_text()
@@ -145,6 +150,7 @@ def test_pointing_tells_value_standard_error_and_n(open_page):
 
 def test_the_keyboard_goes_through_a_chart_and_the_grid(open_page):
     page = open_page()
+    _bring(page, page.locator("[data-widget=scores] svg.chart"))
     page.locator("[data-widget=scores] svg.chart").focus()
     page.keyboard.press("ArrowRight")
     assert "PLW 0\n" in page.locator("#tip").inner_text()
@@ -165,6 +171,7 @@ def test_the_grid_tells_failures_and_holes(open_page):
     assert grid.locator("button.failed").count() == 1
     assert grid.locator("button.partial").count() == 2
     assert grid.locator("button.complete").count() == 13
+    _bring(page, grid.locator("button.failed"))
     grid.locator("button.failed").hover()
     assert "judge failed: the judge said <script>" in page.locator("#tip").inner_text()
     grid.locator("button.failed").click()
@@ -231,8 +238,7 @@ def test_curves_follow_the_cells_chosen_and_leave_out_what_is_not_known(open_pag
 def test_the_surface_tells_the_place_pointed_at(open_page):
     page = open_page()
     surface = page.locator("[data-widget=surface] svg.chart")
-    surface.scroll_into_view_if_needed()
-    page.wait_for_timeout(60)
+    _bring(page, surface)
     box = surface.bounding_box()
     page.mouse.move(box["x"] + (54 + box["width"] - 12) / 2, box["y"] + (40 + box["height"] - 42) / 2)
     tip = page.locator("#tip").inner_text()
