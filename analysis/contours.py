@@ -8,6 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from analysis.frame import EXPONENT
@@ -21,7 +22,7 @@ COLOURS = "cividis"
 """Even in lightness, so the same in colour blindness and in grey."""
 LEVELS = 12
 RIDGE, PALE = "#D62728", "#FFFFFF"
-WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.03, 0.1, 0.25, 0.5, 1.0)
+WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
 RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
 RATIOS = 121
 FIGURES = {
@@ -112,7 +113,7 @@ def _ridge(axis: Any, fit: GamFit, ratio_R: Array) -> None:
     for chosen_R, style, label in ((~starred_R, "-", "best weight"), (starred_R, ":", "best, hardly matters")):
         if chosen_R.any():
             x_R = np.where(chosen_R & ~jump_R, place_R, np.nan)
-            axis.plot(x_R, ratio_R, style, color=RIDGE, linewidth=1.6, label=label, zorder=3)
+            axis.plot(x_R, ratio_R, style, color=RIDGE, linewidth=1.8, label=label, clip_on=False, zorder=3)
 
 
 def _points(axis: Any, points: pd.DataFrame) -> None:
@@ -136,10 +137,11 @@ def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
     axis.grid(visible=False)
     axis.set_xlabel("prompt loss weight (PLW)")
     axis.set_ylabel(r"generation ratio $R_g$")
-    names = dataset_order(points["dataset"])
-    right = axis.secondary_yaxis("right")
     heights = points.groupby("dataset")["r_g"].mean()
-    right.set_yticks([heights[name] for name in names], names)
-    right.yaxis.set_minor_locator(NullLocator())
-    right.tick_params(labelsize=6, length=0, pad=2)
-    right.spines["right"].set_visible(False)
+    for name in dataset_order(points["dataset"]):
+        above = heights[name] < np.sqrt(low * high)
+        axis.annotate(
+            name, (last, heights[name]), (-8, 3.5 if above else -3.5), textcoords="offset points", ha="right",
+            va="bottom" if above else "top", fontsize=6, color=PALE, zorder=5,
+            path_effects=[withStroke(linewidth=1.4, foreground="#000000")],
+        )  # fmt: skip

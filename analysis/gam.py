@@ -149,7 +149,10 @@ def fit_gam(
         log_likelihood=-len(score) / 2 * (np.log(2 * np.pi * fit.deviance / len(score)) + 1),
         n=len(score),
         converged=best.converged,
-        messages=tuple(_messages(best.rho_2, fit, len(names), converged=best.converged)),
+        messages=(
+            *_messages(best.rho_2, fit, len(names), converged=best.converged),
+            *data_words(score, len(names)),
+        ),
         weight_range=(float(plw.min()), float(plw.max())),
         ratio_range=(float(ratio.min()), float(ratio.max())),
         score_range=float(np.ptp(score)),
@@ -252,6 +255,16 @@ def known_codes(benchmark_M: Sequence[Any], benchmarks: tuple[str, ...]) -> NDAr
             known = ", ".join(benchmarks)
             raise UserError(f"row {row + 1}: benchmark {str(label)!r} is not in the data; known: {known}")
     return np.array([places[str(label)] for label in benchmark_M], dtype=np.intp)
+
+
+def data_words(score_N: Array, benchmarks: int) -> list[str]:
+    """What to know of data that can be fitted all the same; the same for Python and R."""
+    lines = []
+    if benchmarks == 1:
+        lines.append("one benchmark only: the model has no benchmark factor")
+    if score_N.min() < 0 or score_N.max() > 1:
+        lines.append(f"scores lie between {score_N.min():g} and {score_N.max():g}; they are taken as they are")
+    return lines
 
 
 def _messages(rho_2: Array, fit: Solution, parametric: int, *, converged: bool) -> list[str]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.gam import check_data, known_codes
+from analysis.gam import check_data, data_words, known_codes
 from analysis.gam_basis import Array
 from plw.errors import UserError
 
@@ -60,7 +60,8 @@ def fit_gam_r(
         answer = _call_r(data, rows, method)
     except (subprocess.SubprocessError, OSError, ValueError) as error:
         raise UserError(f"R failed: {_last_line(error)}") from None
-    return answer | {"method": method, "benchmarks": list(benchmarks)}
+    words = [*answer["messages"], *data_words(score, len(benchmarks))]
+    return answer | {"method": method, "benchmarks": list(benchmarks), "messages": words}
 
 
 def _call_r(data: pd.DataFrame, grid: pd.DataFrame, method: str) -> dict[str, Any]:

@@ -4,7 +4,8 @@ import sys
 
 import typer
 
-from plw.commands import study
+from plw.commands import fit_gam, recommend, study
+from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
 
@@ -16,7 +17,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 study.add_to(app)
+recommend.add_to(app)
+fit_gam.add_to(fit_app)
 app.add_typer(registry_app, name="registry")
+app.add_typer(fit_app, name="fit")
 
 
 def main() -> None:
