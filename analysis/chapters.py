@@ -4,13 +4,42 @@ To add a part, write a maker (material -> parts) and name it in its chapter; a m
 a note in the part's place, and a chapter without parts is left out.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from analysis.generations import generations_data
 from analysis.parts import Chapter, Drawing, Material, Part, Widget, Words
-from analysis.payload import benchmarks_data, curves_data, grid_data, mechanism_data, scores_data
-from analysis.tables import results_table, stage_table, table_1, table_2, table_3
+from analysis.payload import benchmarks_data, curves_data, grid_data, mechanism_data, scores_data, surface_data
 from analysis.words import methods, missing
+
+CONTOURS = (
+    "figure3_ratio_contour",
+    "figure7_contour_all",
+    "figure8_contour_multiple_choice",
+    "figure9_contour_generation",
+)
+
+
+def _tables(*keys: str) -> Callable[[Material], Iterator[Part]]:
+    """Those of the study's tables that it has."""
+
+    def maker(material: Material) -> Iterator[Part]:
+        yield from (material.tables[key] for key in keys if key in material.tables)
+
+    return maker
+
+
+def _figures(*keys: str, folded: bool = True) -> Callable[[Material], Iterator[Part]]:
+    """Those of the study's figures that it has; folded where a widget beside them shows the same."""
+
+    def maker(material: Material) -> Iterator[Part]:
+        from analysis.paper import ALTS, TITLES
+
+        for key in keys:
+            if key in material.figures:
+                figure, caption = material.figures[key]
+                yield Drawing(key=key, title=TITLES[key], caption=caption, alt=ALTS[key], figure=figure, folded=folded)
+
+    return maker
 
 
 def _grid(material: Material) -> Iterator[Part]:
@@ -32,26 +61,9 @@ def _scores(material: Material) -> Iterator[Part]:
         key="scores",
         title="Aggregates against the prompt weight",
         caption="Means over the complete cells of the base models chosen. Lines are least-squares parabolas through "
-        "the points shown: a guide to the eye and not the regression of Table 3. Datasets stand slightly apart.",
-        data=scores_data(material.frame, material.study),
-    )
-    yield from _figure_1(material)
-    yield results_table(material.aggregates)
-
-
-def _figure_1(material: Material) -> Iterator[Part]:
-    from analysis.figures import figure_1
-
-    yield Drawing(
-        key="figure1_aggregates",
-        title="Figure 1. Aggregates against the prompt weight",
-        caption="Left the simple, right the relative aggregate; above the mean over base models and seeds with "
-        "standard errors over benchmarks and models, below each base model. Lines are least-squares parabolas "
-        "through the points shown, a guide to the eye and not the regression of Table 3. Above, the datasets' points "
-        "stand slightly apart.",
-        alt="Four panels of aggregate scores against the transformed prompt weight, one colour for each dataset.",
-        figure=figure_1(material.frame, material.aggregates),
-        folded=True,
+        "the points shown: a guide to the eye and not the regression of Table 3. Datasets stand slightly apart. "
+        "Over all base models and benchmarks the bars are 95% bootstrap intervals, elsewhere one standard error.",
+        data=scores_data(material.frame, material.study, material.intervals),
     )
 
 
@@ -65,13 +77,21 @@ def _benchmarks(material: Material) -> Iterator[Part]:
     )
 
 
-def _regression(material: Material) -> Iterator[Part]:
-    yield table_3(material.fits)
+def _surface(material: Material) -> Iterator[Part]:
+    data = surface_data(material.ratio)
+    if data:
+        yield Widget(
+            key="surface",
+            title="The ratio model",
+            caption="Predicted score by prompt weight (spaced as w_p) and generation ratio (spaced by its logarithm): "
+            "mean over the benchmarks of te(PLW, R_g, k=3) + benchmark. Between the observed ratios it is the model's.",
+            data=data,
+        )
+    else:
+        yield Words(bullets=[f"{fit.aggregate}: {fit.refusal}" for fit in material.ratio])
 
 
 def _mechanism(material: Material) -> Iterator[Part]:
-    from analysis.figures import figure_2
-
     data = mechanism_data(material.frame, material.study)
     if not data["panels"]:
         yield Words(paragraphs=["No diagnostic was measured."])
@@ -85,17 +105,6 @@ def _mechanism(material: Material) -> Iterator[Part]:
         "line joins the medians.",
         data=data,
     )
-    figure = figure_2(material.study.scores, material.frame)
-    if figure is not None:
-        yield Drawing(
-            key="figure2_mechanism",
-            title="Figure 2. The mechanism",
-            caption="The same four measurements. Boxes are over base models and seeds, whiskers end at the quantiles "
-            "0.09 and 0.91, dots are cells, thin lines join the medians.",
-            alt="Four panels of box plots by prompt weight, one colour for each dataset.",
-            figure=figure,
-            folded=True,
-        )
 
 
 def _curves(material: Material) -> Iterator[Part]:
@@ -125,29 +134,50 @@ def _generations(material: Material) -> Iterator[Part]:
         yield Words(bullets=[f"Not read: {problem}" for problem in problems], warning=True)
 
 
-def _data(material: Material) -> Iterator[Part]:
-    if len(material.statistics):
-        yield table_1(material.statistics)
-    yield table_2(material.frame, material.groups, material.info)
-
-
-def _time(material: Material) -> Iterator[Part]:
-    yield stage_table(material.study.stages)
-
-
 def _methods(material: Material) -> Iterator[Part]:
     yield Words(bullets=[*methods(material.fits), *material.frame.notes])
 
 
 CHAPTERS = (
     Chapter(key="grid", title="The grid", makers=[_grid]),
-    Chapter(key="scores", title="Scores by weight", makers=[_scores]),
-    Chapter(key="regression", title="Does the weight matter?", makers=[_regression]),
-    Chapter(key="benchmarks", title="Benchmarks", makers=[_benchmarks]),
-    Chapter(key="mechanism", title="Mechanism", makers=[_mechanism]),
+    Chapter(
+        key="scores",
+        title="Scores by weight",
+        makers=[_scores, _figures("figure1_aggregates"), _tables("results", "intervals")],
+    ),
+    Chapter(
+        key="regression",
+        title="Does the weight matter?",
+        makers=[
+            _tables("table3_regression", "sensitivity", "residuals"),
+            _figures("figure_residuals"),
+        ],
+    ),
+    Chapter(
+        key="choice",
+        title="Which weight, and what is choosing it worth?",
+        makers=[_figures("figure_gains", folded=False), _tables("gains", "selection", "seeds")],
+    ),
+    Chapter(
+        key="ratio",
+        title="Which weight for which generation ratio?",
+        makers=[_surface, _tables("table4_optima"), _figures(*CONTOURS)],
+    ),
+    Chapter(
+        key="benchmarks",
+        title="Benchmarks",
+        makers=[
+            _benchmarks,
+            _figures("figure4_multiple_choice", "figure5_short_generation", "figure6_long_generation"),
+            _tables("groups", "benchmarks"),
+        ],
+    ),
+    Chapter(key="mechanism", title="Mechanism", makers=[_mechanism, _figures("figure2_mechanism")]),
+    Chapter(key="ablation", title="The weight against other regularisers", makers=[_tables("ablation")]),
     Chapter(key="curves", title="Training", makers=[_curves]),
     Chapter(key="generations", title="Generations", makers=[_generations]),
-    Chapter(key="data", title="Datasets and benchmarks", makers=[_data]),
-    Chapter(key="time", title="Time", makers=[_time]),
+    Chapter(key="published", title="Beside the published numbers", makers=[_tables("differences")]),
+    Chapter(key="data", title="Datasets and benchmarks", makers=[_tables("table1_datasets", "table2_benchmarks")]),
+    Chapter(key="time", title="Time", makers=[_tables("stage_times")]),
     Chapter(key="methods", title="How each number was made", makers=[_methods]),
 )

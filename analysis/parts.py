@@ -15,6 +15,8 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from analysis.ratio_model import RatioFit
+
 
 @dataclass(frozen=True, kw_only=True)
 class Drawing:
@@ -63,12 +65,17 @@ class Material:
     aggregates: pd.DataFrame
     """From ``analysis.aggregates.aggregates``."""
     fits: Sequence[Regression]
-    statistics: pd.DataFrame
-    """Rows of Table 1."""
     problems: Sequence[str]
     """One line for each file that could not be read."""
     groups: Mapping[str, str]
-    info: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, Table]
+    """The study's tables by key: ``analysis.paper.paper_tables``."""
+    figures: Mapping[str, "tuple[Figure, str]"]
+    """Figures for print with their captions, by key: ``analysis.paper.paper_figures``."""
+    intervals: pd.DataFrame
+    """From ``analysis.bootstrap.bootstrap``."""
+    ratio: "Sequence[RatioFit]"
+    """From ``analysis.ratio_model.ratio_fits``."""
     generations: int | None
     """Prompts of each benchmark that the page shows at most; None is as many as fit."""
 

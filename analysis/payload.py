@@ -14,9 +14,11 @@ import numpy as np
 import pandas as pd
 
 from analysis.aggregates import KINDS, aggregates
+from analysis.contours import surface
 from analysis.figures import MECHANISMS
-from analysis.frame import AXES, VARIANT, TidyFrame, weight_scale
+from analysis.frame import AXES, EXPONENT, VARIANT, TidyFrame, weight_scale
 from analysis.parts import Material
+from analysis.ratio_model import RatioFit
 from analysis.study import Study
 from analysis.style import dataset_colours, dataset_order, markers
 from plw.registry.rows import CellRow
@@ -216,6 +218,31 @@ def curves_data(study: Study) -> CurvesData:
         means = rows[names].astype("float64").groupby(np.arange(len(rows)) // every).mean()
         made.append({"cell": places[str(cell)], "every": every} | {name: _numbers(means[name], 5) for name in names})
     return {"cells": sorted(made, key=lambda curve: curve["cell"])}
+
+
+SURFACE_POINTS = 41
+"""Weights and ratios of a surface on the page."""
+
+
+def surface_data(fits: Sequence[RatioFit]) -> list[Surface]:
+    """The ratio model of every aggregate that has one: weights evenly spaced in w_p, ratios in their logarithm."""
+    made: list[Surface] = []
+    for item in fits:
+        if item.fit is None:
+            continue
+        (first, last), (low, high) = item.fit.weight_range, item.fit.ratio_range
+        weight_M = np.linspace(first**EXPONENT, last**EXPONENT, SURFACE_POINTS) ** (1 / EXPONENT)
+        found = surface(item.fit, weight_M, np.geomspace(low, high, SURFACE_POINTS))
+        made.append(
+            {
+                "title": item.aggregate,
+                "weights": [float(weight) for weight in found.weight_M],
+                "ratios": [float(ratio) for ratio in found.ratio_R],
+                "values": [[_number(value) for value in row] for row in found.score_RM],
+                "se": [[_number(value) for value in row] for row in found.error_RM],
+            }
+        )
+    return made
 
 
 def script_json(value: Any) -> str:

@@ -1,19 +1,24 @@
-"""Writes a study's report: tables as CSV and Markdown, figures as PNG and PDF, and one HTML page to explore it all."""
+"""Writes a study's report: tables (CSV, Markdown, LaTeX), figures (PNG, PDF), and one HTML page to explore it all."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.ablation import ablation_table
 from analysis.aggregates import aggregates
 from analysis.chapters import CHAPTERS
-from analysis.frame import tidy_frame
+from analysis.frame import TidyFrame, tidy_frame
 from analysis.freshness import begin, finish, is_fresh, source_fingerprint
+from analysis.latex import latex
 from analysis.page import Page, page_html
+from analysis.paper import every_interval, paper_figures, paper_tables
 from analysis.parts import Drawing, Material, Section, make
 from analysis.payload import study_data
-from analysis.regression import r_available, regressions
+from analysis.ratio_model import ratio_fits
+from analysis.regression import Regression, regressions
 from analysis.render import table_csv, table_markdown
-from analysis.study import read_study
+from analysis.residuals import residual_checks
+from analysis.study import Study, read_study
 from analysis.style import picture
 from analysis.tables import Table, read_table_1
 from analysis.words import counted, headline, verdicts
@@ -21,7 +26,7 @@ from plw.errors import UserError
 from plw.files import write_bytes_atomic, write_text_atomic
 from plw.progress import Progress, silent
 
-TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": table_markdown}
+TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": table_markdown, "tex": latex}
 """Suffix -> how a table is written."""
 
 FIGURE_FORMATS = ("png", "pdf")
@@ -72,14 +77,12 @@ def write_report(
         "groups": dict(groups),
         "benchmarks": {k: dict(v) for k, v in benchmark_info.items()},
         "generations": generations,
-        "r": r_available(),
     }
     source = source_fingerprint(read, settings)
     if not force and is_fresh(out, source):
         tell(STEPS, STEPS, "nothing has changed")
         return page
     frame = tidy_frame(read.scores, groups, read.cells)
-    table = aggregates(frame)
     try:
         out.mkdir(parents=True, exist_ok=True)
         begin(out)
@@ -87,12 +90,8 @@ def write_report(
         raise UserError(f"{out}: cannot make the report's folder ({error.strerror})") from None
     tell(1, STEPS, "fitting the regression")
     fits = regressions(frame.rows)
-    tell(2, STEPS, "reading the records")
-    statistics, problems = read_table_1(runs, study, scale)
-    material = Material(
-        study=read, frame=frame, aggregates=table, fits=fits, statistics=statistics, problems=problems,
-        groups=groups, info=benchmark_info, generations=generations,
-    )  # fmt: skip
+    tell(2, STEPS, "making the tables and figures")
+    material = _material(read, frame, fits, groups=groups, info=benchmark_info, generations=generations)
     sections = []
     for number, chapter in enumerate(CHAPTERS):
         tell(3 + number, STEPS, chapter.title)
@@ -116,6 +115,40 @@ def write_report(
     finish(out, source)
     tell(STEPS, STEPS, str(page))
     return page
+
+
+def _material(
+    read: Study,
+    frame: TidyFrame,
+    fits: Sequence[Regression],
+    *,
+    groups: Mapping[str, str],
+    info: Mapping[str, Mapping[str, Any]],
+    generations: int | None,
+) -> Material:
+    """All that the chapters are made from."""
+    statistics, problems = read_table_1(read.runs, read.name, read.scale)
+    checks = {
+        # Random effects are kept: drawn anew, two base models leave the checks without power (docs/statistics.md).
+        fit.dataset: residual_checks(fit.fit, conditional=True)
+        for fit in fits
+        if fit.fit is not None and fit.converged
+    }
+    made: dict[str, Any] = {
+        "intervals": every_interval(frame), "ratio": ratio_fits(frame), "checks": checks,
+    }  # fmt: skip
+    tables = paper_tables(
+        frame=frame, fits=fits, statistics=statistics, stages=read.stages, groups=groups, benchmark_info=info,
+        scale=read.scale, **made,
+    )  # fmt: skip
+    if "recipe" in read.scores and read.scores.loc[read.scores["headline"].astype(bool), "recipe"].nunique() > 1:
+        tables.append(ablation_table(read.scores, groups))
+    return Material(
+        study=read, frame=frame, aggregates=aggregates(frame), fits=fits, problems=problems,
+        tables={table.key: table for table in tables},
+        figures=paper_figures(frame=frame, scores=read.scores, **made),
+        intervals=made["intervals"], ratio=made["ratio"], groups=groups, generations=generations,
+    )  # fmt: skip
 
 
 def _write_files(out: Path, sections: Sequence[Section]) -> tuple[dict[str, list[str]], dict[str, bytes]]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from analysis.aggregates import cell_aggregates
 from analysis.frame import PERCENT_METRICS, describe_holes
 from analysis.parts import Material
-from analysis.regression import GLMM, ORDINARY, Regression
+from analysis.regression import GLMM, Regression
 from analysis.style import dataset_colours, dataset_order
 from plw.registry.schema import FAILED, RUNNING
 
@@ -70,8 +70,7 @@ def counted(material: Material) -> list[str]:
     )
     if not material.fits:
         return [size]
-    engine = ORDINARY if any(fit.engine == ORDINARY for fit in material.fits) else GLMM
-    tested = f"Tested by: {engine}; an effect is p below {LEVEL:g}, each dataset by itself, without a correction for"
+    tested = f"Tested by: {GLMM}; an effect is p below {LEVEL:g} (F), each dataset by itself, without a correction for"
     return [size, f"{tested} several datasets. The best weights tried are not corrected for having been chosen."]
 
 
@@ -93,19 +92,14 @@ def missing(material: Material) -> list[str]:
 
 def methods(fits: Sequence[Regression]) -> list[str]:
     """How each number was made."""
+    version = next((fit.details["version"] for fit in fits if fit.details), None)
     model = (
         "Table 3 is a beta regression with logit link: fixed w_p and w_p², correlated random slopes of both by "
         "benchmark without random intercept, random intercept by base model; scores squeezed by (y (n - 1) + 0.5) / n, "
-        "n the dataset's scores; p from a Wald test of both terms. Where that did not converge, a simpler random part "
-        "was taken and the table says which. "
+        "n the dataset's scores; p from a Wald test of both terms, as in the paper, and from an F test, which holds "
+        "its level where benchmarks are few. Where the full model had no maximum, a simpler random part was taken and "
+        "the table says which. "
     )
-    version = next((fit.details["version"] for fit in fits if fit.details), None)
-    ordinary = (
-        "Table 3 is an ordinary quadratic fit, not the paper's model: least squares of the scaled scores on w_p and "
-        "w_p², p from an F test. It has no random effects, so its p-value takes the scores of one benchmark for "
-        "independent."
-    )
-    glmm = any(fit.engine.startswith(GLMM) for fit in fits)
     percent = ", ".join(sorted(PERCENT_METRICS))
     return [
         "A headline score is the one metric of a benchmark that the suite names. The simple aggregate is the mean of a "
@@ -115,7 +109,7 @@ def methods(fits: Sequence[Regression]) -> list[str]:
         "Cells that lack a benchmark count in no aggregate, but their scores count in the scaling and in Table 3. "
         "Missing scores are never filled in.",
         "w_p is PLW ** 0.30103. Standard errors of aggregates treat benchmarks, base models and seeds as independent.",
-        model + (f"Fitted by {version}." if version else "R gave no fit.") if glmm else ordinary,
+        model + (f"Fitted by {version}." if version else ""),
         "λ* is (-b1 / (2 b2)) ** (1 / 0.30103). The starred best weights are chosen on the same scores that they are "
         "shown with.",
     ]
@@ -127,12 +121,12 @@ def count(number: int, noun: str) -> str:
 
 
 def _test(fit: Regression | None) -> tuple[bool | None, str]:
-    if fit is None or fit.p is None or not fit.converged:
+    if fit is None or fit.p_f is None or not fit.converged:
         return None, "No reliable answer from the regression, see Table 3."
-    matters = fit.p < LEVEL
-    p = f"p {'< 0.001' if fit.p < 0.001 else f'= {fit.p:.3f}'}"
+    matters = fit.p_f < LEVEL
+    p = f"p {'< 0.001' if fit.p_f < 0.001 else f'= {fit.p_f:.3f}'}"
     top = "no optimum inside 0 to 1" if fit.optimum is None else f"curve highest at PLW {fit.optimum:.3g}"
-    simpler = "" if fit.engine in (GLMM, ORDINARY) else " (by a simpler model, see Table 3)"
+    simpler = "" if fit.engine == GLMM else " (by a simpler model, see Table 3)"
     return matters, f"{'Matters' if matters else 'No effect shown'}: {p}, {top}{simpler}."
 
 

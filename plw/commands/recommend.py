@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.choice import Overrides, chosen_cell
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from analysis.ratio_model import RatioFit
     from plw.config import CellConfig
 
-Data = Annotated[Path, typer.Argument(metavar="DATA", help="Your dataset: Alpaca form, or another dataset.format.")]
-Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
 Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
 
 
@@ -25,31 +23,34 @@ def add_to(app: typer.Typer) -> None:
     app.command()(recommend)
 
 
-def recommend(data: Data, tokenizer: Tokens, overrides: Overrides = None, out: Out = None) -> None:
+def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = None) -> None:
     """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
     from analysis.advice import advise
     from plw.console import console
     from plw.files import write_json_atomic
 
-    config = chosen_cell(overrides)
+    config = dataset_choice(data, fields or [])
     r_g = _generation_ratio(data, tokenizer, config)
     fits, no_model = _own_model(config)
     advice = advise(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
     _show(data, config, advice, console())
     if out is not None:
-        about: dict[str, Any] = {"data": str(data), "tokenizer": tokenizer, "study": config.runs_name}
+        about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
         try:
             write_json_atomic(out, about | advice.to_dict())
         except OSError as error:
             raise UserError(f"--json {out} cannot be written: {error.strerror}") from None
 
 
-def _generation_ratio(data: Path, tokenizer: str, config: "CellConfig") -> float:
-    from plw.data.records import load_records
+def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
+    from plw.console import console, step_bar
     from plw.data.statistics import generation_ratio
     from plw.data.tokenizer import load_tokenizer
 
-    ratio = generation_ratio(load_records(data, config.dataset.format), load_tokenizer(tokenizer))
+    loaded = load_tokenizer(tokenizer)
+    with step_bar(config.dataset.name, console()) as progress:
+        _, records = read_dataset(config, loaded, progress)
+    ratio = generation_ratio(records, loaded)
     if not ratio:
         kind = "prompt" if ratio is None else "completion"
         raise UserError(f"{data}: no record has a {kind} token, so it has no generation ratio to go by")
@@ -60,15 +61,15 @@ def _own_model(config: "CellConfig") -> "tuple[list[RatioFit], str]":
     """The ratio model of the study that the registry holds, or why there is none, in a line."""
     from analysis.frame import tidy_frame
     from analysis.ratio_model import ratio_fits
+    from plw.config.benchmarks import benchmark_groups
     from plw.registry import Registry
-    from plw.sweep.status import benchmark_groups
 
     study, scale = config.study.name, config.scale.name
     try:
         with Registry.open(config.registry.url, create=False) as registry:
             cells = registry.cells(study=study, scale=scale)
             scores = registry.scores_frame(study=study, scale=scale)
-        return ratio_fits(tidy_frame(scores, benchmark_groups(config), cells)), ""
+        return ratio_fits(tidy_frame(scores, benchmark_groups(config.suite), cells)), ""
     except UserError as error:
         return [], str(error)
 
@@ -77,7 +78,7 @@ def _is_world(config: "CellConfig") -> bool:
     return config.scale.name == "mini"
 
 
-def _show(data: Path, config: "CellConfig", advice: "Advice", screen: "Console") -> None:
+def _show(data: str, config: "CellConfig", advice: "Advice", screen: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
