@@ -2,7 +2,7 @@
 
     python scripts/coverage_gam.py --studies 500 --json coverage.json
 
-Each study has the paper's ten weights and five ratios, 13 benchmarks and 2 base models: 1,300 scores. The truths:
+Each study has the paper's ten weights and five ratios, 13 benchmarks (or ``--benchmarks``) and 2 base models. The truths:
 ``inside`` is a surface that the model can take on exactly, ``outside`` one that it cannot (a parabola in w_p whose top
 moves with the ratio; three knots in the untransformed weight cannot follow it), ``own curves`` is ``inside`` with a
 curve of its own for every benchmark, which the model takes for noise, and ``none`` has no effect of the weight.
@@ -24,7 +24,7 @@ from analysis.gam_optimum import LEVEL, Optimum, optima, weights
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 RATIOS = (0.042, 0.082, 1.0, 3.27, 7.83)
 AT = (0.5, 1.0, 2.0, 4.0, 7.0)
-BENCHMARKS, MODELS = 13, 2
+MODELS = 2
 NOISE, OWN_CURVES = 0.2, 0.3
 """Standard deviations: of a score, and of a benchmark's own slope in w_p (on scores scaled to 0 and 1)."""
 TRUTHS = ("inside", "outside", "own curves", "none")
@@ -35,9 +35,9 @@ def bump(w_N: np.ndarray, r_N: np.ndarray) -> np.ndarray:
     return -0.6 * (w_N**EXPONENT - (0.75 - 0.3 * r_N / 7.83)) ** 2
 
 
-def design() -> tuple[np.ndarray, ...]:
+def design(benchmarks: int) -> tuple[np.ndarray, ...]:
     """Weights, ratios, benchmarks and models of a study's scores."""
-    return tuple(axis.ravel() for axis in np.meshgrid(WEIGHTS, RATIOS, np.arange(BENCHMARKS), np.arange(MODELS)))
+    return tuple(axis.ravel() for axis in np.meshgrid(WEIGHTS, RATIOS, np.arange(benchmarks), np.arange(MODELS)))
 
 
 def nearest_surface(rows: tuple[np.ndarray, ...]) -> GamFit:
@@ -50,13 +50,14 @@ def nearest_surface(rows: tuple[np.ndarray, ...]) -> GamFit:
 def simulate(generator: np.random.Generator, truth: str, rows: tuple[np.ndarray, ...], near: GamFit) -> np.ndarray:
     """Scores of one study."""
     w_N, r_N, b_N, m_N = rows
-    score_N = generator.normal(0, 0.1, BENCHMARKS)[b_N] + generator.normal(0, NOISE, len(w_N)) + 0.05 * m_N
+    benchmarks = b_N.max() + 1
+    score_N = generator.normal(0, 0.1, benchmarks)[b_N] + generator.normal(0, NOISE, len(w_N)) + 0.05 * m_N
     if truth == "outside":
         score_N += bump(w_N, r_N)
     elif truth != "none":
         score_N += near.surface(w_N, r_N) @ near.surface_coefficient_C
     if truth == "own curves":
-        score_N += generator.normal(0, OWN_CURVES, BENCHMARKS)[b_N] * w_N**EXPONENT
+        score_N += generator.normal(0, OWN_CURVES, benchmarks)[b_N] * w_N**EXPONENT
     return score_N
 
 
@@ -70,9 +71,9 @@ def best_weights(truth: str, near: GamFit) -> list[float] | None:
     return [float(weight_M[np.argmax(bump(weight_M, np.full(len(weight_M), r)))]) for r in AT]
 
 
-def studies(truth: str, method: str, number: int, draws: int) -> Iterator[list[Optimum]]:
+def studies(truth: str, method: str, number: int, draws: int, benchmarks: int) -> Iterator[list[Optimum]]:
     """The optima of each simulated study; every method sees the same studies."""
-    rows = design()
+    rows = design(benchmarks)
     near = nearest_surface(rows)
     for seed in range(number):
         score_N = simulate(np.random.default_rng(seed), truth, rows, near)
@@ -80,10 +81,10 @@ def studies(truth: str, method: str, number: int, draws: int) -> Iterator[list[O
         yield optima(fit, AT, draws=draws, seed=seed)
 
 
-def measure(truth: str, method: str, number: int, draws: int) -> dict[str, object]:
+def measure(truth: str, method: str, number: int, draws: int, benchmarks: int) -> dict[str, object]:
     """Shares over all studies, ratio by ratio."""
-    best = best_weights(truth, nearest_surface(design()))
-    found = list(studies(truth, method, number, draws))
+    best = best_weights(truth, nearest_surface(design(benchmarks)))
+    found = list(studies(truth, method, number, draws, benchmarks))
     by_ratio = []
     for place, ratio in enumerate(AT):
         here = [study[place] for study in found]
@@ -97,8 +98,14 @@ def measure(truth: str, method: str, number: int, draws: int) -> dict[str, objec
             # Half a step of the grid of weights is no miss.
             room, true = 0.001, best[place] ** EXPONENT
             row["best"] = best[place]
-            row["median estimate"] = float(np.median([item.plw for item in here]))
-            row["covered"] = float(np.mean([i.low**EXPONENT - room <= true <= i.high**EXPONENT + room for i in here]))
+            row["median"] = float(np.median([item.plw for item in here]))
+            ends = {
+                "covered": [(item.low, item.high) for item in here],
+                "covered over scores": [(item.score_low, item.score_high) for item in here],
+            }
+            for name, pairs in ends.items():
+                held = [low**EXPONENT - room <= true <= high**EXPONENT + room for low, high in pairs]
+                row[name] = float(np.mean(held))
         by_ratio.append(row)
     return {"truth": truth, "method": method, "studies": number, "by_ratio": by_ratio}
 
@@ -108,6 +115,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=500)
     parser.add_argument("--draws", type=int, default=1000)
+    parser.add_argument("--benchmarks", type=int, default=13)
     parser.add_argument("--truths", nargs="*", default=TRUTHS, choices=TRUTHS)
     parser.add_argument("--methods", nargs="*", default=("gcv", "reml"), choices=("gcv", "reml", "ml"))
     parser.add_argument("--json", type=Path)
@@ -115,9 +123,11 @@ def main() -> None:
     begun, results = time.time(), []
     for truth in options.truths:
         for method in options.methods:
-            result = measure(truth, method, options.studies, options.draws)
+            result = measure(truth, method, options.studies, options.draws, options.benchmarks)
             results.append(result)
-            print(f"{truth}, {method}, {options.studies} studies, interval {LEVEL:.0%}")
+            print(
+                f"{truth}, {method}, {options.studies} studies, {options.benchmarks} benchmarks, interval {LEVEL:.0%}"
+            )
             for row in result["by_ratio"]:
                 print("  " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)
     seconds = time.time() - begun

@@ -1,4 +1,4 @@
-"""The ratio model against mgcv's stored fits, against R where it is installed, and against what must hold for any data."""
+"""The ratio model against mgcv's stored fits, against R where it is there, and against what must hold for any data."""
 
 import json
 

@@ -47,6 +47,22 @@ def test_where_the_weight_does_nothing_there_is_a_star_and_no_telling():
     assert any(best.undetermined for best in found)
 
 
+def test_benchmarks_with_curves_of_their_own_widen_the_interval():
+    w, r, b = (axis.ravel() for axis in np.meshgrid(WEIGHTS, RATIOS, np.arange(6)))
+    generator = np.random.default_rng(5)
+    score = w - w**2 + generator.normal(0, 0.3, 6)[b] * w + generator.normal(0, 0.01, len(w))
+    best = optima(fit_gam(score, w, r, b, method="reml"), [1.0])[0]
+    assert best.over == "benchmarks"
+    assert best.high - best.low > 2 * (best.score_high - best.score_low)
+
+
+def test_with_two_benchmarks_the_interval_is_over_scores():
+    w, r, b = (axis.ravel() for axis in np.meshgrid(WEIGHTS, RATIOS, np.arange(2)))
+    score = w - w**2 + np.random.default_rng(5).normal(0, 0.05, len(w))
+    best = optima(fit_gam(score, w, r, b), [1.0])[0]
+    assert (best.over, best.low, best.high) == ("scores", best.score_low, best.score_high)
+
+
 def test_draws_are_seeded():
     fit = fitted(lambda w, r: w - w**2)
     assert optima(fit, [1.0], seed=3) == optima(fit, [1.0], seed=3)

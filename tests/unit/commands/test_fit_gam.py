@@ -75,7 +75,7 @@ def test_r_gives_the_same_json(monkeypatch, capsys, table, tmp_path):
     file, made = table(task=['b, "x\'" #1', "ü;b", "Z"] * 20), {}
     for engine in ("python", "r"):
         out = tmp_path / f"{engine}.json"
-        code, screen, errors = run(monkeypatch, capsys, "fit", "gam", file, *COLUMNS, "--engine", engine, "--json", out)
+        code, _, errors = run(monkeypatch, capsys, "fit", "gam", file, *COLUMNS, "--engine", engine, "--json", out)
         assert (code, errors) == (0, "")
         made[engine] = json.loads(out.read_text())
     assert set(made["python"]) - {"optima"} <= set(made["r"])
