@@ -13,7 +13,7 @@ STAR = 0.05
 """The paper stars a ratio where the predicted range is under 5% of the score range: the weight hardly matters there."""
 PLACES = 501
 """Weights tried, evenly spaced in w_p, so that small weights are told apart."""
-DRAWS, SEED, LEVEL = 4000, 0, 0.95
+DRAWS, SEED, LEVEL = 2000, 0, 0.95
 FEWEST_BENCHMARKS = 3
 """With fewer, how benchmarks differ cannot be told."""
 WHOLE = 0.9

@@ -2,7 +2,7 @@
 
     python scripts/coverage_gam.py --studies 500 --json coverage.json
 
-Each study has the paper's ten weights and five ratios, 13 benchmarks (or ``--benchmarks``) and 2 base models. The truths:
+Each study has the paper's ten weights and five ratios, 13 benchmarks (or ``--benchmarks``) and 2 base models. Truths:
 ``inside`` is a surface that the model can take on exactly, ``outside`` one that it cannot (a parabola in w_p whose top
 moves with the ratio; three knots in the untransformed weight cannot follow it), ``own curves`` is ``inside`` with a
 curve of its own for every benchmark, which the model takes for noise, and ``none`` has no effect of the weight.
