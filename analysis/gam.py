@@ -31,6 +31,9 @@ class GamFit:
     coefficient_P: Array
     covariance_PP: Array
     """Bayesian posterior covariance (mgcv's ``Vp``), given the smoothing parameters."""
+    clustered_PP: Array
+    """Covariance that takes benchmarks, not scores, for independent: what benchmarks with curves of their own leave of
+    the certainty (a sandwich over G benchmarks, times G / (G - 1)). Of no use with one or two."""
     edf_P: Array
     """Effective degrees of freedom of each coefficient."""
     smoothing_2: Array
@@ -71,6 +74,12 @@ class GamFit:
         """Posterior covariance of ``surface_coefficient_C``."""
         start = len(self.benchmarks)
         return self.covariance_PP[start:, start:]
+
+    @property
+    def surface_clustered_CC(self) -> Array:
+        """``clustered_PP`` of ``surface_coefficient_C``."""
+        start = len(self.benchmarks)
+        return self.clustered_PP[start:, start:]
 
     def surface(self, plw_M: Array, ratio_M: Array) -> Array:
         """[M, C]: the surface's design matrix, whose product with its coefficients sums to 0 over the data."""
@@ -141,6 +150,7 @@ def fit_gam(
         tensor=tensor,
         coefficient_P=_with_mean(to_mgcv @ fit.coefficient_P, score),
         covariance_PP=scale * to_mgcv @ fit.inverse_PP @ to_mgcv.T,
+        clustered_PP=to_mgcv @ _clustered(design_NP, score - score.mean(), fit, codes_N) @ to_mgcv.T,
         edf_P=_edf(fit, curve, to_mgcv),
         smoothing_2=np.exp(best.rho_2),
         score=best.value,
@@ -220,6 +230,16 @@ def _with_mean(coefficient_P: Array, score_N: Array) -> Array:
     with_mean_P: Array = coefficient_P.copy()
     with_mean_P[0] += score_N.mean()
     return with_mean_P
+
+
+def _clustered(design_NP: Array, score_N: Array, fit: Solution, codes_N: NDArray[np.intp]) -> Array:
+    residual_N = score_N - design_NP @ fit.coefficient_P
+    groups = int(codes_N.max()) + 1
+    pull_GP = np.zeros((groups, design_NP.shape[1]))
+    np.add.at(pull_GP, codes_N, design_NP * residual_N[:, None])
+    half_GP = pull_GP @ fit.inverse_PP
+    covariance: Array = half_GP.T @ half_GP * groups / max(groups - 1, 1)
+    return covariance
 
 
 def _edf(fit: Solution, curve: Curve, to_mgcv: Array) -> Array:

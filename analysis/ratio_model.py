@@ -123,6 +123,9 @@ def _row(aggregate: str, ratio: float, found: Mapping[float, Optimum]) -> dict[s
         "optimum": ours.plw if ours else np.nan,
         "low": ours.low if ours else np.nan,
         "high": ours.high if ours else np.nan,
+        "interval_over": ours.over if ours else None,
+        "score_low": ours.score_low if ours else np.nan,
+        "score_high": ours.score_high if ours else np.nan,
         "predicted_range": ours.predicted_range if ours else np.nan,
         "starred": ours.starred if ours else None,
         "published": printed.get(ratio),
@@ -141,8 +144,9 @@ def _caption(fits: Sequence[RatioFit]) -> str:
     fitted = [item.fit for item in fits if item.fit is not None]
     sentences = [
         f"Weight at the top of score ~ te(PLW, R_g, k=3) + benchmark, with the {LEVEL:.0%} interval of its place "
-        f"({DRAWS:,} draws from the coefficients' posterior). A star: the predicted range over the weights is under "
-        f"{STAR:.0%} of the scores' range, so the weight hardly matters. A dash: outside of the data's ratios."
+        f"({DRAWS:,} draws of the coefficients, benchmarks taken for independent). A star: the predicted range over "
+        f"the weights is under {STAR:.0%} of the scores' range, so the weight hardly matters. A dash: outside of the "
+        "data's ratios."
     ]
     if fitted:
         low, high = fitted[0].ratio_range
