@@ -1,7 +1,7 @@
 """One study as the registry holds it, read in one go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -52,17 +52,19 @@ def read_study(registry_url: str, runs: Path, study: str, scale: str) -> Study:
         UserError: no registry there, or nothing of that study in it; the line names what it holds.
     """
     with Registry.open(registry_url, create=False) as registry:
-        cells = registry.cells(study=study, scale=scale)
+        # Cells from before recipes were named compare with each other, which NULL would not.
+        cells = [replace(cell, recipe=cell.recipe or "") for cell in registry.cells(study=study, scale=scale)]
         if not cells:
             names = sorted({f"{cell.study}-{cell.scale}" for cell in registry.cells()})
             found = f"it holds {', '.join(names)}" if names else "it is empty"
             raise UserError(f"the registry has nothing of study {study} at scale {scale}; {found}")
+        scores = registry.scores_frame(study=study, scale=scale)
         return Study(
             name=study,
             scale=scale,
             runs=runs,
             cells=cells,
             stages=registry.stage_rows(study=study, scale=scale),
-            scores=registry.scores_frame(study=study, scale=scale),
+            scores=scores.assign(recipe=scores["recipe"].fillna("")),
             curves=registry.curves_frame(study=study, scale=scale),
         )

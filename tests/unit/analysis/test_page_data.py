@@ -42,8 +42,8 @@ def read(make_study):
 
 def _grid(study, frame):
     return grid_data(Material(
-        study=study, frame=frame, aggregates=None, fits=[], statistics=None, problems=[], groups=GROUPS, info={},
-        generations=None,
+        study=study, frame=frame, aggregates=None, fits=[], problems=[], tables={}, figures={}, intervals=None,
+        ratio=[], groups=GROUPS, generations=None,
     ))  # fmt: skip
 
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 from simulated_study import GROUPS, simulate, write_answers
 
-import analysis.regression as regression
 import analysis.report as report
+import analysis.sensitivity as sensitivity
 from analysis.parts import Chapter, Widget
 from analysis.style import RC
 from plw.registry.owner import Owner
@@ -61,11 +61,10 @@ def url(tmp_path_factory):
         registry.fail(key, owner.token, f"the judge said {HOSTILE}", "Traceback", now=2.0)
     widget = Widget(key="surface", title="Surface", caption="", data=[SURFACE])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(regression, "r_available", lambda: False)
-        patch.setattr(report, "r_available", lambda: False)
+        patch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
         patch.setattr(report, "FIGURE_FORMATS", ("png",))
         patch.setitem(RC, "savefig.dpi", 40)
-        chapter = Chapter(key="ratio", title="Ratio", makers=[lambda material: [widget]])
+        chapter = Chapter(key="fitted", title="Ratio", makers=[lambda material: [widget]])
         patch.setattr(report, "CHAPTERS", (*report.CHAPTERS, chapter))
         info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in GROUPS}
         page = report.write_report(
@@ -143,7 +142,7 @@ def test_pointing_tells_value_standard_error_and_n(open_page):
     assert f"standard error {score[3]:g}" in tip
     assert f"n {score[4]}" in tip
     assert "relative aggregate" in _point(page, "scores")
-    assert "± 1 standard error" in page.locator("#tip").inner_text()
+    assert "95% bootstrap interval" in page.locator("#tip").inner_text()
     page.mouse.move(2, 2)
     assert page.locator("#tip").is_hidden()
 

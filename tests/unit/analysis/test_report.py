@@ -5,15 +5,18 @@ import csv
 import hashlib
 import json
 import re
+from functools import partial
 from html.parser import HTMLParser
 
 import pytest
 from simulated_study import GROUPS
 
-import analysis.regression as regression
 import analysis.report as report
+import analysis.sensitivity as sensitivity
+from analysis.paper import TITLES
 from analysis.parts import Chapter, Words
 from analysis.report import write_report
+from analysis.residuals import MINIMUM_DRAWS, residual_checks
 from analysis.style import RC
 from plw.errors import UserError
 from plw.registry.owner import Owner
@@ -22,11 +25,27 @@ from plw.registry.schema import scores
 from plw.registry.store import Registry
 
 FILES = {
-    *(f"{stem}.{kind}" for stem in ("figure1_aggregates", "figure2_mechanism") for kind in ("png", "pdf")),
+    *(f"{stem}.{kind}" for stem in TITLES for kind in ("png", "pdf")),
     *(
         f"{stem}.{kind}"
-        for stem in ("results", "table1_datasets", "table2_benchmarks", "table3_regression", "stage_times")
-        for kind in ("csv", "md")
+        for stem in (
+            "table1_datasets",
+            "table2_benchmarks",
+            "table3_regression",
+            "table4_optima",
+            "results",
+            "intervals",
+            "gains",
+            "selection",
+            "seeds",
+            "groups",
+            "benchmarks",
+            "differences",
+            "sensitivity",
+            "residuals",
+            "stage_times",
+        )
+        for kind in ("csv", "md", "tex")
     ),
     "index.html",
 }
@@ -35,11 +54,11 @@ HOSTILE = "<script>alert('x')</script>&\"'|*"
 
 @pytest.fixture(autouse=True)
 def quickly(monkeypatch):
-    """The page, not the fit or the print, is tested here: R takes seconds, and so do fine pictures."""
+    """The page, not the fits' checks or the print, is tested here: many draws take seconds, and so do fine pictures."""
     monkeypatch.setitem(RC, "savefig.dpi", 40)
     monkeypatch.setattr(report, "FIGURE_FORMATS", ("png",))
-    monkeypatch.setattr(report, "r_available", lambda: False)
-    monkeypatch.setattr(regression, "r_available", lambda: False)
+    monkeypatch.setattr(report, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
 
 
 def _write(url, runs, out, groups=GROUPS, **options):
@@ -119,7 +138,7 @@ def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
     assert "24 cells of 3 datasets, 2 base models, 4 prompt weights, 1 seed (42)" in words
     assert "13 benchmarks, 312 headline scores; 24 of the cells have every benchmark" in words
     assert "Nothing is missing: every cell of the grid has every headline score" in words
-    assert "ordinary quadratic fit, not the paper's model" in words
+    assert "Table 3 is a beta regression with logit link" in words
     targets = {a["href"][1:] for tag, a in page.tags if tag == "a" and a["href"].startswith("#")}
     assert targets <= {attributes.get("id") for _, attributes in page.tags}
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
