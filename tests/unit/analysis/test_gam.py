@@ -190,6 +190,14 @@ def test_predicting_an_unknown_benchmark_is_one_line():
         fit_gam(*simulated(9)).predict([0.1, 0.2], [1.0, 1.0], ["b0", "new"])
 
 
+def test_without_r_its_engine_says_what_it_needs(monkeypatch):
+    import analysis.gam_r as module
+
+    monkeypatch.setattr(module, "r_available", lambda: False)
+    with pytest.raises(UserError, match="engine r needs Rscript with the packages mgcv and jsonlite"):
+        module.fit_gam_r(*simulated(9), ([0.1], [1.0], ["b0"]))
+
+
 def _curve(data):
     """What the criteria see of data, caught on its way."""
     import analysis.gam as module
