@@ -66,7 +66,7 @@ def gam(
     from analysis.score_file import read_scores
     from plw.console import console
 
-    rows = read_scores(file, units=(plw,), numbers=(score, ratio), labels=(benchmark,))
+    rows = read_scores(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
     _refuse_negative(file, rows[ratio])
     at = rows
     if predict is not None:
