@@ -1,33 +1,34 @@
 """Whether a report still says what the registry says, so that writing it again can be left out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
+from analysis.study import Study
 from plw.files import folder_hash, read_json, write_json_atomic
 from plw.identity import fingerprint
-from plw.registry.rows import CellRow, StageRow
 
 SOURCE = "source.json"
-LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy")
+LIBRARIES = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
 
 
-def source_fingerprint(
-    cells: Sequence[CellRow], stages: Sequence[StageRow], scores: pd.DataFrame, settings: Mapping[str, Any]
-) -> str:
-    """Everything that a report is made from: the registry's rows, the settings, this package's code, its libraries."""
+def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
+    """Everything that a report is made from: the registry's rows, the settings, this package's code, its libraries.
+
+    Curves, answers and verdicts are not read for it: the fingerprints of the stages that wrote them stand for them.
+    """
     here = Path(__file__).parent
     return fingerprint(
         {
-            "cells": [asdict(row) for row in cells],
-            "stages": [[row.name, row.cell, row.fingerprint, row.status, row.seconds, row.error] for row in stages],
-            "scores": scores.to_csv(index=False),
+            "cells": [asdict(row) for row in study.cells],
+            "stages": [
+                [row.name, row.cell, row.fingerprint, row.status, row.seconds, row.error] for row in study.stages
+            ],
+            "scores": study.scores.to_csv(index=False),
             "settings": dict(settings),
-            "code": [folder_hash(here, ("*.py",)), folder_hash(here / "R", ("*.R",))],
+            "code": [folder_hash(here, ("*.py",)), folder_hash(here / "R", ("*.R",)), folder_hash(here / "web")],
             "libraries": [version(name) for name in LIBRARIES],
         }
     )

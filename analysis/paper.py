@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.benchmark_figures import FIGURES, figure_benchmarks, figure_gains
 from analysis.bootstrap import DRAWS, LEVEL, UNITS, bootstrap
+from analysis.contours import contour_figures
 from analysis.coverage import count, coverage, seed_words
 from analysis.curves import benchmark_curves
 from analysis.figures import figure_1, figure_2, of_variant
@@ -23,12 +24,22 @@ from analysis.further_tables import (
     seeds_table,
     selection_table,
 )
+from analysis.ratio_model import RatioFit, optima_by_ratio, table_4
 from analysis.regression import Regression
-from analysis.residual_figure import Residuals, figure_residuals
+from analysis.residual_figure import figure_residuals
+from analysis.residuals import ResidualChecks, residual_table
 from analysis.seeds import seed_components
 from analysis.selection import selection
+from analysis.sensitivity import sensitivity, sensitivity_table
 from analysis.tables import Table, results_table, stage_table, table_1, table_2, table_3
 from plw.registry.rows import StageRow
+
+CONTOURS = (
+    "figure3_ratio_contour",
+    "figure7_contour_all",
+    "figure8_contour_multiple_choice",
+    "figure9_contour_generation",
+)
 
 TITLES = {
     "figure1_aggregates": "Figure 1. Aggregates against the prompt weight",
@@ -36,6 +47,10 @@ TITLES = {
     "figure4_multiple_choice": "Figure 4. Multiple choice by prompt weight",
     "figure5_short_generation": "Figure 5. Short generation and translation by prompt weight",
     "figure6_long_generation": "Figure 6. Long generation by prompt weight",
+    "figure3_ratio_contour": "Figure 3. Score by prompt weight and generation ratio",
+    "figure7_contour_all": "Figure 7. The ratio model of all benchmarks",
+    "figure8_contour_multiple_choice": "Figure 8. The ratio model of multiple choice",
+    "figure9_contour_generation": "Figure 9. The ratio model of generation without translation",
     "figure_gains": "Gain over PLW 0",
     "figure_residuals": "Residual checks of the regression",
 }
@@ -47,6 +62,10 @@ ALTS = {
     "figure4_multiple_choice": "A panel for each multiple-choice benchmark: score by prompt weight.",
     "figure5_short_generation": "A panel for each short generation and translation: score by prompt weight.",
     "figure6_long_generation": "A panel for each long generation: win rate by prompt weight, a colour a dataset.",
+    **dict.fromkeys(
+        CONTOURS,
+        "A contour map of the predicted score: prompt weight across, generation ratio up, the best weight a line.",
+    ),
     "figure_gains": "A column of panels for each dataset: gain of each weight over PLW 0 with its interval.",
     "figure_residuals": "A row for each dataset: quantiles of the residuals, and residuals by fitted value.",
 }
@@ -62,24 +81,24 @@ def paper_tables(
     groups: Mapping[str, str],
     benchmark_info: Mapping[str, Mapping[str, Any]],
     scale: str,
-    more: Sequence[Table] = (),
-    optima: Mapping[str, Mapping[float, float | None]] | None = None,
+    intervals: pd.DataFrame,
+    ratio: Sequence[RatioFit] = (),
+    checks: Mapping[str, ResidualChecks] | None = None,
 ) -> list[Table]:
-    """Tables 1 to 3 and those beyond the paper.
+    """Tables 1 to 4 and those beyond the paper.
 
     Args:
         frame: the tidy frame.
+        intervals: from ``every_interval``.
+        ratio: from ``ratio_fits``; without datasets of three ratios there is no Table 4.
+        checks: dataset -> the residual checks of its regression.
         fits: from ``regressions``.
         statistics: from ``read_table_1``; may be empty, and then there is no Table 1.
         stages: of the study, for the table of times.
         groups: benchmark -> group.
         benchmark_info: benchmark -> ``task``, ``shots`` and ``metric``.
         scale: name of the study's scale.
-        more: tables made elsewhere (Table 4, power), which get the same ending of their captions.
-        optima: of Table 4, for the comparison with the published one: aggregate (``all``, ``multiple choice``,
-            ``generation``) -> R_g -> optimum, None where it is starred.
     """
-    intervals = pd.concat([bootstrap(frame, unit=unit) for unit in UNITS], ignore_index=True)
     of_cells = [
         results_table(aggregates(frame)),
         intervals_table(intervals),
@@ -89,10 +108,12 @@ def paper_tables(
     ]
     of_scores = [
         table_3(fits),
-        *more,
+        sensitivity_table(sensitivity(frame.rows)),
+        *([residual_table(checks)] if checks else []),
+        *([table_4(ratio)] if any(item.fit for item in ratio) else []),
         groups_table(grouped_aggregates(frame)),
         curves_table(benchmark_curves(frame)),
-        differences_table(statistics, fits, scale, optima),
+        differences_table(statistics, fits, scale, optima_by_ratio(ratio)),
         table_2(frame, groups, benchmark_info),
     ]
     whole, each = coverage(frame, whole_cells=True), coverage(frame)
@@ -105,17 +126,29 @@ def paper_tables(
     return [*made, stage_table(stages)]
 
 
+def every_interval(frame: TidyFrame) -> pd.DataFrame:
+    """``bootstrap`` by every unit."""
+    return pd.concat([bootstrap(frame, unit=unit) for unit in UNITS], ignore_index=True)
+
+
 def paper_figures(
-    *, frame: TidyFrame, scores: pd.DataFrame, residuals: Mapping[str, Residuals] | None = None
+    *,
+    frame: TidyFrame,
+    scores: pd.DataFrame,
+    intervals: pd.DataFrame,
+    ratio: Sequence[RatioFit] = (),
+    checks: Mapping[str, ResidualChecks] | None = None,
 ) -> dict[str, tuple[Figure, str]]:
-    """Figures 1, 2 and 4 to 6, the gains, and the residual checks where residuals are given: key -> figure and caption.
+    """Figures 1 to 9, the gains, and the residual checks where there are some: key -> figure and caption.
 
     Figures that have nothing to show are left out.
 
     Args:
         frame: the tidy frame.
         scores: every score of the study, for the mechanism.
-        residuals: dataset -> uniform quantile residuals and fitted values of its regression.
+        intervals: from ``every_interval``.
+        ratio: from ``ratio_fits``.
+        checks: dataset -> the residual checks of its regression.
     """
     curves, whole = benchmark_curves(frame), coverage(frame, whole_cells=True)
     drawn: dict[str, tuple[Figure | None, str]] = {
@@ -126,8 +159,10 @@ def paper_figures(
         part = frame.of_groups(GROUPINGS[grouping])
         figure = figure_benchmarks(curves, grouping)
         drawn[key] = (figure, f"{_BENCHMARKS} {coverage(part)}" if figure else "")
-    drawn["figure_gains"] = (figure_gains(bootstrap(frame)), f"{_GAINS} {whole}")
-    drawn["figure_residuals"] = (figure_residuals(residuals or {}), f"{_RESIDUALS} {coverage(frame)}")
+    drawn |= contour_figures(ratio)
+    drawn["figure_gains"] = (figure_gains(intervals[intervals["unit"] == UNITS[0]]), f"{_GAINS} {whole}")
+    residuals = {name: (found.residual_N, found.fitted_N) for name, found in (checks or {}).items()}
+    drawn["figure_residuals"] = (figure_residuals(residuals), f"{_RESIDUALS} {coverage(frame)}")
     return {key: (figure, caption) for key, (figure, caption) in drawn.items() if figure is not None}
 
 

@@ -12,11 +12,9 @@ from analysis.glmm_r import fit_designs_r, r_available
 from plw import __version__
 from plw.errors import UserError
 
-__all__ = ["GLMM", "ORDINARY", "Regression", "r_available", "regressions"]
+__all__ = ["GLMM", "Regression", "r_available", "regressions"]
 
 GLMM = "beta mixed model"
-ORDINARY = "ordinary quadratic fit, not the paper's model"
-"""What stood in for the mixed model where R was not installed; no fit bears it any more."""
 
 
 @dataclass(frozen=True, kw_only=True)

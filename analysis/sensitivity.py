@@ -10,6 +10,7 @@ from analysis.frame import tidy_frame
 from analysis.glmm import GlmmFit, fit_design
 from analysis.glmm_design import ORTHOGONAL, RAW, Array, squeeze
 from analysis.regression import dataset_design
+from analysis.style import dataset_order
 from analysis.tables import Table, p_value, significant
 from plw.errors import UserError
 from plw.registry.rows import CellRow
@@ -46,7 +47,8 @@ def sensitivity(rows: pd.DataFrame) -> pd.DataFrame:
         ``messages``. A dataset that cannot be fitted has one row with the reason.
     """
     told: list[dict[str, Any]] = []
-    for name, of_dataset in rows.groupby("dataset"):
+    for name in dataset_order(rows["dataset"]):
+        of_dataset = rows[rows["dataset"] == name]
         known = of_dataset.dropna(subset=["scaled"])
         found = [str(value) for value in known.get("normalizer", pd.Series(dtype=str)).unique() if value]
         common = {"dataset": str(name), "normalizer": found[0] if len(found) == 1 else None}

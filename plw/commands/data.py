@@ -6,25 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plw.commands.choice import chosen_cell
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
 from plw.errors import UserError
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
     from plw.config import CellConfig
     from plw.data.measure import Measurement
-    from plw.data.records import AlpacaRecord, Record
-    from plw.progress import Progress
-
-Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A file (JSON, JSONL, parquet), its https address, or a dataset's config.")
-]
-Fields = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the dataset and others, as `plw run` takes them."),
-]
-Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
+    from plw.data.records import AlpacaRecord
 
 data_app = typer.Typer(help="Datasets made from datasets.", no_args_is_help=True)
 
@@ -54,9 +42,9 @@ def stats(
     if picture is not None and picture.suffix not in (".png", ".pdf"):
         raise UserError(f"--picture {picture}: allowed are names that end in .png or .pdf")
     out, loaded = console(), load_tokenizer(tokenizer)
-    config = _config(data, [f"template={template}", *(fields or [])])
+    config = dataset_choice(data, [f"template={template}", *(fields or [])])
     with step_bar(config.dataset.name, out) as progress:
-        files, records = _read(config, loaded, progress)
+        files, records = read_dataset(config, loaded, progress)
         found = measure(records, config.template, loaded, max_length=max_length, progress=progress)
     _print(found, config, out)
     if json is not None:
@@ -93,13 +81,13 @@ def invert(
         raise UserError("plw data invert needs one of --short and --target-ratio")
     if out.suffix not in (".json", ".jsonl"):
         raise UserError(f"--out {out}: allowed are names that end in .json or .jsonl")
-    config = _config(data, fields or [])
+    config = dataset_choice(data, fields or [])
     if config.dataset.inversion != "none":
         raise UserError(f"{data} is inverted already (dataset.inversion={config.dataset.inversion})")
     kind = "short" if short else "ratio"
     wanted = dataclasses.replace(config.dataset, inversion=kind, target_ratio=target_ratio)
     loaded = load_tokenizer(tokenizer)
-    files, before = _read(config, loaded)
+    files, before = read_dataset(config, loaded)
     if out.exists() and any(out.samefile(file) for file in files):
         raise UserError(f"--out {out} is the file that is read; give another name")
     after = [record for record in inverted(before, wanted, loaded, seed) if isinstance(record, AlpacaRecord)]
@@ -108,43 +96,6 @@ def invert(
     for name, records in ((data, before), (out, after)):
         ratio = generation_ratio(records, loaded)
         words.print(f"{name}: {len(records):,} records, R_g {'-' if ratio is None else f'{ratio:.4g}'}", markup=False)
-
-
-def _config(data: str, overrides: list[str]) -> "CellConfig":
-    """The config of a cell whose dataset ``data`` is: a file, an address, or one of conf/dataset."""
-    from plw.inputs import ADDRESS
-    from plw.paths import conf_folder
-
-    given = Path(data).expanduser()
-    choices = sorted(path.stem for path in (conf_folder() / "dataset").glob("*.yaml"))
-    if not given.exists() and data in choices:
-        return chosen_cell([f"dataset={data}", *overrides])
-    if not given.exists() and not ADDRESS.match(data):
-        raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
-    # The path is put in afterwards, so that Hydra does not read its letters as grammar.
-    config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides])
-    path = data if ADDRESS.match(data) else str(given)
-    name = config.dataset.name if any(word.startswith("dataset.name=") for word in overrides) else Path(path).stem
-    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
-
-
-def _read(
-    config: "CellConfig", tokenizer: "PreTrainedTokenizerBase", progress: "Progress | None" = None
-) -> "tuple[list[Path], list[Record]]":
-    """The dataset's files and its records, sampled and inverted as its config says."""
-    from plw import world
-    from plw.data.prepare import load
-    from plw.data.sources import local_files
-    from plw.inputs import WORLD_PREFIX, Resolver
-    from plw.progress import silent
-
-    cache = Path(config.execution.cache).absolute()
-    resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="")
-    found = resolver.data(config.dataset)
-    if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
-        raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
-    files = local_files(config.dataset, found, cache, progress or silent)
-    return files, load(config.dataset, files, tokenizer, seed=config.seed)
 
 
 def _write(out: Path, records: "list[AlpacaRecord]") -> None:

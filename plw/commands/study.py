@@ -45,11 +45,15 @@ def report(
         Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
+    generations: Annotated[
+        int | None,
+        typer.Option(min=0, help="Prompts of each benchmark whose answers the page shows; by default what fits 3 MB."),
+    ] = None,
 ) -> None:
-    """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and index.html from the registry."""
+    """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and a page to explore them, index.html."""
     from analysis.report import write_report
+    from plw.config.benchmarks import benchmark_groups, benchmark_info
     from plw.console import console, step_bar
-    from plw.sweep.status import benchmark_groups, benchmark_info
 
     config, out_console = chosen_cell(overrides), console()
     runs = Path(config.execution.runs)
@@ -60,10 +64,11 @@ def report(
             out or runs / config.runs_name / "report",
             study=config.study.name,
             scale=config.scale.name,
-            groups=benchmark_groups(config),
-            benchmark_info=benchmark_info(config),
+            groups=benchmark_groups(config.suite),
+            benchmark_info=benchmark_info(config.suite),
             progress=progress,
             force=force,
+            generations=generations,
         )
     out_console.print(f"report: {page}")
 

@@ -1,4 +1,4 @@
-"""How far a study is, and what its suite says of its benchmarks."""
+"""How far a study is, from the registry."""
 
 import time
 from collections import Counter
@@ -45,21 +45,3 @@ def _print_rows(rows: list[StageRow], state: str, labels: dict[str, str], consol
         remark = silent if state == "running" else row.error or ""
         table.add_row(labels.get(row.cell, row.cell[:8]), row.kind, str(row.attempts), Text(remark))
     console.print(table)
-
-
-def benchmark_groups(config: CellConfig) -> dict[str, str]:
-    """Benchmark -> group, for the analysis."""
-    groups = {name: task.group for name, task in config.suite.tasks.items()}
-    return groups | dict.fromkeys(config.suite.prompts, "long_generation")
-
-
-def benchmark_info(config: CellConfig) -> dict[str, dict[str, str]]:
-    """Benchmark -> what Table 2 says of it: task, shots, headline metric."""
-    tasks = {
-        name: {"task": task.task, "shots": str(task.shots), "metric": task.metric}
-        for name, task in config.suite.tasks.items()
-    }
-    prompts = {
-        name: {"task": item.protocol, "shots": "–", "metric": "win_rate"} for name, item in config.suite.prompts.items()
-    }
-    return tasks | prompts

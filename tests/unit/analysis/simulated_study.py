@@ -1,6 +1,7 @@
 """A simulated study: its axes, its scores, and the writing of its stages through the registry itself."""
 
 import math
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,16 @@ GROUPS = (
 RATIOS = {"data": 3.2, "cleaned": 7.7, "short": 0.08}
 
 
-def write_stage(registry: Registry, runs: Path, cell: CellRow, name: str, scores: list[Score], **fields: Any) -> None:
+def write_stage(
+    registry: Registry, runs: Path, cell: CellRow, name: str, scores: list[Score], kind: str = "", **fields: Any
+) -> None:
     """Finish a stage as the sweep does: claim, record in its folder, rows in the registry."""
+    kind = kind or name
     owner = Owner.here()
     key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name=name)
-    registry.claim(key, kind=name, fingerprint=f"f-{name}", owner=owner, stale_s=60, now=1000.0)
+    registry.claim(key, kind=kind, fingerprint=f"f-{name}", owner=owner, stale_s=60, now=1000.0)
     record = {
-        "study": cell.study, "scale": cell.scale, "cell": cell.to_dict(), "stage": name, "kind": name,
+        "study": cell.study, "scale": cell.scale, "cell": cell.to_dict(), "stage": name, "kind": kind,
         "fingerprint": f"f-{name}", "payload": {}, "seconds": 2.5, "attempts": 1, "started": 1.0, "finished": 3.5,
         "scores": [score.to_dict() for score in scores], "curves": [], "versions": {}, **fields,
     }  # fmt: skip
@@ -57,3 +61,88 @@ def headline(benchmark: str, value: float, **fields: Any) -> Score:
     judge = "world" if metric == "win_rate" else None
     known = {"suite": "world", "stderr": 0.03, "n": 100, "headline": True, "higher_is_better": True, "judge": judge}
     return Score(**known | {"benchmark": benchmark, "metric": metric, "value": value} | fields)
+
+
+def simulated_curves(weight: float, steps: int = 12) -> list[dict[str, Any]]:
+    """Training losses that fall; at weight 0 the prompt loss is not known."""
+    return [
+        {"step": step, "epoch": 1.0, "loss": (1 + weight) / step, "completion_loss": 1 / step + 0.2,
+         "prompt_loss": 2 / step + 1 if weight else None, "tokens": 100}
+        for step in range(1, steps + 1)
+    ]  # fmt: skip
+
+
+def write_answers(
+    url: str,
+    runs: Path,
+    prompts: Sequence[tuple[str, str]],
+    answer: Callable[[CellRow, int], str],
+    points: Callable[[CellRow, int], float | None],
+) -> None:
+    """Give every cell answers to the prompts, and a judge's verdicts on them."""
+    with Registry.open(url) as registry:
+        for cell in registry.cells():
+            generate, judge = runs / cell.folder / "generate-world", runs / cell.folder / "judge-world-oracle"
+            rows = [
+                {"instruction": instruction, "input": given, "output": answer(cell, i), "tokens": 7, "finished": i > 0}
+                for i, (instruction, given) in enumerate(prompts)
+            ]
+            verdicts = [
+                {"points": points(cell, i), "conflict": False, "replies": [f"reply {i}"]} for i in range(len(prompts))
+            ]
+            write_json_atomic(generate / "pandalm.json", rows)
+            write_json_atomic(generate / "payload.json", {})
+            write_json_atomic(judge / "pandalm.json", verdicts)
+            write_json_atomic(judge / "payload.json", {"generate": "f-generate-world", "judge": {"name": "oracle"}})
+            write_stage(registry, runs, cell, "generate-world", [], kind="generate")
+            write_stage(registry, runs, cell, "judge-world-oracle", [], kind="judge")
+
+
+def simulate(
+    folder: Path,
+    *,
+    weights: tuple[float, ...] = WEIGHTS,
+    datasets: tuple[str, ...] = ("data", "cleaned", "short"),
+    models: tuple[str, ...] = ("wide", "deep"),
+    skip: Callable[[CellRow, str], bool] = lambda cell, benchmark: False,
+    value: Callable[[CellRow, str, float], float] = lambda cell, benchmark, simulated: simulated,
+    name: str = "study",
+) -> tuple[str, Path]:
+    """Write a whole study; returns the registry's address and the runs folder."""
+    url, runs = f"sqlite:///{folder}/{name}/registry.sqlite", folder / name / "runs"
+    generator = np.random.default_rng(7)
+    with Registry.open(url) as registry:
+        for dataset in datasets:
+            for model in models:
+                for weight in weights:
+                    r_g = RATIOS.get(dataset, 1.0)
+                    number = sum(1 for _ in registry.cells())
+                    cell = registry.ensure_cell(CellRow(
+                        study="plw", scale="mini", cell=f"{number:064x}", dataset=dataset, model=model,
+                        prompt_weight=weight, response_weight=1.0, normalizer="nonzero", scope="batch", seed=42,
+                        r_g=r_g, folder=f"plw-mini/d{datasets.index(dataset)}/m{models.index(model)}/p{weight:g}",
+                        payload="{}", created=1.0,
+                    ))  # fmt: skip
+                    w_p = weight**0.30103
+                    data = {
+                        "instruction_mean": 13.4, "instruction_sd": 4.97, "input_mean": 6.25, "input_sd": 14.38,
+                        "completion_mean": 64.51 * r_g, "completion_sd": 64.85, "total_tokens": 4376482, "r_g": r_g,
+                        "r_g_mean_of_ratios": r_g * 1.3, "examples": 400, "truncated": 3, "without_completion": 0,
+                    }  # fmt: skip
+                    write_stage(registry, runs, cell, "train", [], data=data, curves=simulated_curves(weight))
+                    simulated = simulated_scores(generator, dataset, w_p)
+                    write_stage(registry, runs, cell, "harness", [
+                        headline(benchmark, value(cell, benchmark, score))
+                        for benchmark, score in simulated.items() if not skip(cell, benchmark)
+                    ])  # fmt: skip
+                    short, noise = dataset == "short", generator.normal(1, 0.04, size=(4,))
+                    write_stage(registry, runs, cell, "diagnose", [
+                        Score(suite="world", benchmark=benchmark, metric=metric, value=float(number * factor))
+                        for (benchmark, metric, number), factor in zip((
+                            ("loss_rsd", "mean", 0.12 - 0.05 * w_p + 0.05 * short),
+                            ("weight_distance", "l2", 8.0 + 5 * w_p**2 - 1.2 * short),
+                            ("memorisation", "bleu", 50 - 24 * w_p - 10 * short),
+                            ("generation_length", "tokens", 44 - 38 * short * (1 - w_p)),
+                        ), noise, strict=True)
+                    ])  # fmt: skip
+    return url, runs

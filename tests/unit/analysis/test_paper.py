@@ -8,6 +8,7 @@ from matplotlib.colors import to_hex
 from simulated_study import GROUPS, WEIGHTS
 from study_frames import frame_of
 
+import analysis.sensitivity as sensitivity
 from analysis.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.benchmark_figures import FIGURES, figure_benchmarks
 from analysis.coverage import coverage
@@ -16,11 +17,13 @@ from analysis.drawing import weight_ticks
 from analysis.frame import tidy_frame, weight_from_scale
 from analysis.further_tables import differences_table
 from analysis.latex import latex
-from analysis.paper import ALTS, TITLES, paper_figures, paper_tables
+from analysis.paper import ALTS, CONTOURS, TITLES, every_interval, paper_figures, paper_tables
 from analysis.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
+from analysis.ratio_model import ratio_fits
 from analysis.regression import GLMM, Regression
-from analysis.report import read_study
 from analysis.residual_figure import figure_residuals
+from analysis.residuals import ResidualChecks
+from analysis.study import read_study
 from analysis.style import dataset_colours
 from analysis.tables import read_table_1
 
@@ -28,8 +31,22 @@ FIT = Regression(
     dataset="AlpacaDataShort", engine=GLMM, n=260, w=5.0, w2=-4.0, intercept=-1.0, w_se=0.5, p=0.0, optimum=0.21,
     converged=True,
 )  # fmt: skip
-BEYOND = {"intervals", "gains", "selection", "seeds", "groups", "benchmarks", "differences"}
+BEYOND = {"intervals", "gains", "selection", "seeds", "groups", "benchmarks", "differences", "sensitivity"}
+OF_FITS = {"residuals", "table4_optima"}
+CHECKS = ResidualChecks(
+    residual_N=np.linspace(0.01, 0.99, 99),
+    expected_N=np.linspace(0.01, 0.99, 99),
+    sorted_N=np.linspace(0.01, 0.99, 99),
+    band_N2=np.zeros((99, 2)), fitted_N=np.arange(99.0), w_N=np.zeros(99), conditional=True, draws=500, seed=0,
+    checks=pd.DataFrame({"check": ["uniformity"], "statistic": [0.1], "p": [0.5], "meaning": ["another distribution"]}),
+)  # fmt: skip
 PAPER = {"table1_datasets", "table2_benchmarks", "table3_regression", "results", "stage_times"}
+
+
+@pytest.fixture(autouse=True)
+def one_squeeze(monkeypatch):
+    """The table is tested here, not every fit in it."""
+    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
 
 
 @pytest.fixture
@@ -40,7 +57,7 @@ def study(make_study):
         datasets=("data", "cleaned", "short", "medium", "tiny"),
         skip=lambda cell, benchmark: benchmark == "arc" and (cell.dataset, cell.prompt_weight) == ("tiny", 0.0),
     )
-    read = read_study(url, "plw", "mini")
+    read = read_study(url, runs, "plw", "mini")
     return read, tidy_frame(read.scores, GROUPS, read.cells), runs
 
 
@@ -50,14 +67,14 @@ def _tables(study, scale="mini"):
     return {table.key: table for table in paper_tables(
         frame=frame, fits=[FIT],
         statistics=read_table_1(runs, "plw", "mini")[0], stages=read.stages, groups=GROUPS, benchmark_info=info,
-        scale=scale,
+        scale=scale, intervals=every_interval(frame), ratio=ratio_fits(frame), checks={"short": CHECKS},
     )}  # fmt: skip
 
 
 def test_every_table_is_there_and_says_what_it_rests_on(study):
     tables = _tables(study)
-    assert set(tables) == BEYOND | PAPER
-    for key in BEYOND | {"results", "table3_regression"}:
+    assert set(tables) == BEYOND | PAPER | OF_FITS
+    for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
         caption = tables[key].caption
         assert "n = 518 scores of 40 cells (5 datasets, 2 base models, 4 weights, 13 benchmarks); seed 42." in caption
         assert "Missing: 2 scores in 2 cells (arc)." in caption
@@ -72,10 +89,10 @@ def test_every_table_is_there_and_says_what_it_rests_on(study):
 
 def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
     read, frame, _ = study
-    checks = {"short": (np.linspace(0.01, 0.99, 99), np.arange(99.0))}
-    figures = paper_figures(frame=frame, scores=read.scores, residuals=checks)
+    given = {"frame": frame, "scores": read.scores, "intervals": every_interval(frame), "ratio": ratio_fits(frame)}
+    figures = paper_figures(**given, checks={"short": CHECKS})
     assert set(figures) == set(TITLES) == set(ALTS)
-    assert "figure_residuals" not in paper_figures(frame=frame, scores=read.scores)
+    assert set(CONTOURS) <= set(figures)
     assert "Missing: 2 scores in 2 cells (arc)." in figures["figure4_multiple_choice"][1]
     assert "Missing: nothing." in figures["figure6_long_generation"][1]
     wanted = set(dataset_colours(frame.rows["dataset"]).values())
@@ -88,11 +105,12 @@ def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
 
 def test_a_group_without_scores_and_a_study_without_plw_0_are_left_out():
     frame = frame_of(lambda *at: 0.2 + at[3] / 2 + 0.1 * (at[1] == "arc"), weights=(0.1, 0.5, 1.0))
-    figures = paper_figures(frame=frame, scores=frame.rows.assign(headline=True))
+    intervals = every_interval(frame)
+    figures = paper_figures(frame=frame, scores=frame.rows.assign(headline=True), intervals=intervals)
     assert set(figures) == {"figure1_aggregates", "figure4_multiple_choice"}
     tables = paper_tables(
         frame=frame, fits=[FIT], statistics=_nothing(), stages=[], groups=dict(frame.groups),
-        benchmark_info={}, scale="own",
+        benchmark_info={}, scale="own", intervals=intervals,
     )  # fmt: skip
     assert {table.key for table in tables} == (BEYOND | PAPER) - {"gains", "table1_datasets"}
 

@@ -1,0 +1,63 @@
+"""A dataset named on the command line: a file, its address, or one of conf/dataset."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from plw.commands.choice import chosen_cell
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from plw.config import CellConfig
+    from plw.data.records import Record
+    from plw.progress import Progress
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="A file (JSON, JSONL, parquet), its https address, or a dataset's config.")
+]
+Fields = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the dataset and others, as `plw run` takes them."),
+]
+Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
+
+
+def dataset_choice(data: str, overrides: list[str]) -> "CellConfig":
+    """The config of a cell whose dataset ``data`` is: a file, an address, or one of conf/dataset."""
+    from plw.inputs import ADDRESS
+    from plw.paths import conf_folder
+
+    given = Path(data).expanduser()
+    choices = sorted(path.stem for path in (conf_folder() / "dataset").glob("*.yaml"))
+    if not given.exists() and data in choices:
+        return chosen_cell([f"dataset={data}", *overrides])
+    if not given.exists() and not ADDRESS.match(data):
+        raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
+    # The path is put in afterwards, so that Hydra does not read its letters as grammar.
+    config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides])
+    path = data if ADDRESS.match(data) else str(given)
+    name = config.dataset.name if any(word.startswith("dataset.name=") for word in overrides) else Path(path).stem
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
+
+
+def read_dataset(
+    config: "CellConfig", tokenizer: "PreTrainedTokenizerBase", progress: "Progress | None" = None
+) -> "tuple[list[Path], list[Record]]":
+    """The dataset's files and its records, sampled and inverted as its config says."""
+    from plw import world
+    from plw.data.prepare import load
+    from plw.data.sources import local_files
+    from plw.inputs import WORLD_PREFIX, Resolver
+    from plw.progress import silent
+
+    cache = Path(config.execution.cache).absolute()
+    resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="")
+    found = resolver.data(config.dataset)
+    if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
+        raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
+    files = local_files(config.dataset, found, cache, progress or silent)
+    return files, load(config.dataset, files, tokenizer, seed=config.seed)

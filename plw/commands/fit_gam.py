@@ -1,0 +1,160 @@
+"""`plw fit gam`: the paper's ratio model, for any table of scores."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+
+    from analysis.gam_optimum import Optimum
+
+MOST_RATIOS = 12
+"""Ratios of the data whose best weight is shown; of more, as many evenly spread ones."""
+
+
+class Method(StrEnum):
+    """What chooses the smoothness."""
+
+    gcv = "gcv"
+    reml = "reml"
+    ml = "ml"
+
+
+class Engine(StrEnum):
+    """Who fits."""
+
+    python = "python"
+    r = "r"
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a header, one row a score.")]
+Score = Annotated[str, typer.Option(help="Column of the scores: any numbers, the model has Gaussian errors.")]
+Plw = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
+Ratio = Annotated[str, typer.Option(help="Column of the generation ratio R_g.")]
+Benchmark = Annotated[str, typer.Option(help="Column that names the benchmark.")]
+By = Annotated[Method, typer.Option(help="How smooth: gcv as mgcv's default, reml or ml.")]
+Who = Annotated[Engine, typer.Option(help="python, or r: mgcv where R is installed.")]
+Grid = Annotated[
+    Path | None, typer.Option(metavar="GRID.csv", help="Predict at these weights, ratios, benchmarks, not at FILE's.")
+]
+Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(gam)
+
+
+def gam(
+    file: File,
+    score: Score = "score",
+    plw: Plw = "plw",
+    ratio: Ratio = "ratio",
+    benchmark: Benchmark = "benchmark",
+    method: By = Method.gcv,
+    engine: Who = Engine.python,
+    predict: Grid = None,
+    out: Out = None,
+) -> None:
+    """Additive model of Table 4 and the contours: score ~ te(PLW, R_g, k=3) + benchmark."""
+    from analysis.score_file import read_scores
+    from plw.console import console
+
+    rows = read_scores(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
+    _refuse_negative(file, rows[ratio])
+    at = rows
+    if predict is not None:
+        at = read_scores(predict, units=(plw,), numbers=(ratio,), labels=(benchmark,))
+        _refuse_negative(predict, at[ratio])
+        _refuse_unknown(predict, at[benchmark], file, rows[benchmark])
+    columns, grid = ([list(table[name]) for name in (plw, ratio, benchmark)] for table in (rows, at))
+    numbers, found = _fitted(file, list(rows[score]), columns, grid, method, engine)
+    _show(numbers, found, console())
+    if out is not None:
+        _write(out, numbers)
+
+
+def _fitted(
+    file: Path, score: list[float], columns: list[list[Any]], grid: list[list[Any]], method: Method, engine: Engine
+) -> "tuple[dict[str, Any], list[Optimum]]":
+    """The numbers of the fit, and the best weight at the data's ratios where Python has fitted."""
+    import numpy as np
+
+    from analysis.gam import as_json, fit_gam
+    from analysis.gam_optimum import optima
+    from analysis.gam_r import fit_gam_r
+
+    plw, ratio, benchmark = columns
+    try:
+        if engine is Engine.r:
+            return fit_gam_r(score, plw, ratio, benchmark, (grid[0], grid[1], grid[2]), method=method.value), []
+        fit = fit_gam(score, plw, ratio, benchmark, method=method.value)
+    except UserError as error:
+        raise UserError(f"{file}: {error}") from None
+    ratios = np.unique(ratio)
+    if len(ratios) > MOST_RATIOS:
+        ratios = np.quantile(ratios, np.linspace(0, 1, MOST_RATIOS))
+    found = optima(fit, [float(value) for value in ratios])
+    numbers = as_json(fit, *fit.predict(grid[0], grid[1], grid[2]))
+    return numbers | {"optima": [vars(best) | {"starred": best.starred} for best in found]}, found
+
+
+def _refuse_negative(file: Path, ratio: "pd.Series[float]") -> None:
+    bad = [place for place, value in enumerate(ratio) if value < 0]
+    if bad:
+        value = ratio.iloc[bad[0]]
+        raise UserError(f"{file}: row {bad[0] + 2}: {ratio.name} is {value:g}; allowed is a ratio of 0 or more")
+
+
+def _refuse_unknown(grid: Path, asked: "pd.Series[str]", file: Path, known: "pd.Series[str]") -> None:
+    names = sorted(set(known))
+    for place, name in enumerate(asked):
+        if name not in names:
+            has = f"{file} does not have; it has {', '.join(names)}"
+            raise UserError(f"{grid}: row {place + 2}: {asked.name} is {name!r}, which {has}")
+
+
+def _show(numbers: "dict[str, Any]", found: "list[Optimum]", screen: "Console") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    smoothing = ", ".join(f"{value:.4g}" for value in numbers["smoothing"])
+    names = {"gcv": "GCV", "reml": "minus the restricted log-likelihood", "ml": "minus the marginal log-likelihood"}
+    lines = [
+        f"score ~ te(PLW, R_g, k=3) + benchmark: {numbers['n']} scores of {len(numbers['benchmarks'])} benchmarks, "
+        f"by {numbers['engine']}",
+        f"effective degrees of freedom {numbers['edf_total']:.3f}, of the surface {numbers['edf_surface']:.3f} of 8",
+        f"{names[numbers['method']]} {numbers['score']:.6g}, smoothing parameters {smoothing}",
+        f"residual variance {numbers['scale']:.4g}, log-likelihood {numbers['log_likelihood']:.3f}",
+    ]
+    for line in [*lines, *numbers["messages"]]:
+        screen.print(line, markup=False)
+    if not found:
+        return
+    table = Table(title="Best weight by ratio (* the weight hardly matters)", title_justify="left")
+    for name in ("R_g", "PLW", "95% interval", "predicted range"):
+        table.add_column(name, justify="right")
+    for best in found:
+        cells = (
+            f"{best.ratio:.3g}",
+            f"{best.plw:.3g}{'*' * best.starred}",
+            f"{best.low:.2g} to {best.high:.2g}",
+            f"{best.predicted_range:.1%}",
+        )
+        table.add_row(*map(Text, cells))
+    screen.print(table)
+
+
+def _write(out: Path, numbers: "dict[str, Any]") -> None:
+    from plw.files import write_json_atomic
+
+    try:
+        write_json_atomic(out, numbers)
+    except OSError as error:
+        raise UserError(f"--json {out} cannot be written: {error.strerror}") from None

@@ -1,0 +1,107 @@
+"""`plw recommend`: which prompt weight for a dataset, by its generation ratio."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.advice import Advice
+    from analysis.ratio_model import RatioFit
+    from plw.config import CellConfig
+
+Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register the command."""
+    app.command()(recommend)
+
+
+def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = None) -> None:
+    """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
+    from analysis.advice import advise
+    from plw.console import console
+    from plw.files import write_json_atomic
+
+    config = dataset_choice(data, fields or [])
+    r_g = _generation_ratio(data, tokenizer, config)
+    fits, no_model = _own_model(config)
+    advice = advise(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
+    _show(data, config, advice, console())
+    if out is not None:
+        about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
+        try:
+            write_json_atomic(out, about | advice.to_dict())
+        except OSError as error:
+            raise UserError(f"--json {out} cannot be written: {error.strerror}") from None
+
+
+def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
+    from plw.console import console, step_bar
+    from plw.data.statistics import generation_ratio
+    from plw.data.tokenizer import load_tokenizer
+
+    loaded = load_tokenizer(tokenizer)
+    with step_bar(config.dataset.name, console()) as progress:
+        _, records = read_dataset(config, loaded, progress)
+    ratio = generation_ratio(records, loaded)
+    if not ratio:
+        kind = "prompt" if ratio is None else "completion"
+        raise UserError(f"{data}: no record has a {kind} token, so it has no generation ratio to go by")
+    return ratio
+
+
+def _own_model(config: "CellConfig") -> "tuple[list[RatioFit], str]":
+    """The ratio model of the study that the registry holds, or why there is none, in a line."""
+    from analysis.frame import tidy_frame
+    from analysis.ratio_model import ratio_fits
+    from plw.config.benchmarks import benchmark_groups
+    from plw.registry import Registry
+
+    study, scale = config.study.name, config.scale.name
+    try:
+        with Registry.open(config.registry.url, create=False) as registry:
+            cells = registry.cells(study=study, scale=scale)
+            scores = registry.scores_frame(study=study, scale=scale)
+        return ratio_fits(tidy_frame(scores, benchmark_groups(config.suite), cells)), ""
+    except UserError as error:
+        return [], str(error)
+
+
+def _is_world(config: "CellConfig") -> bool:
+    return config.scale.name == "mini"
+
+
+def _show(data: str, config: "CellConfig", advice: "Advice", screen: "Console") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    screen.print(f"{data}: generation ratio R_g {advice.r_g:.4g}", markup=False)
+    own = {item.aggregate: item for item in advice.own}
+    columns = ["benchmarks", "paper's Table 4", *([f"model of {config.runs_name}"] if own else [])]
+    table = Table(*columns, title="Best prompt weight at this ratio (* it hardly matters)", title_justify="left")
+    for item in advice.published:
+        paper = "*" if item.plw is None else f"{item.plw:.3g}"
+        rows = " and ".join(f"{row:g}" for row in item.rows)
+        cells = [item.aggregate, f"{paper} (row{'s' * (len(item.rows) > 1)} {rows})"]
+        if own:
+            found = own[item.aggregate].optimum
+            cells.append(
+                "–" if found is None else f"{found.plw:.3g}{'*' * found.starred}, {found.low:.2g} to {found.high:.2g}"
+            )
+        table.add_row(*map(Text, cells))
+    screen.print(table)
+    for line in advice.remarks:
+        screen.print(line, markup=False)
+    if advice.no_model:
+        screen.print(f"No model of this registry: {advice.no_model}", markup=False)
+    for line in dict.fromkeys(f"No model of {i.aggregate}: {i.refusal}" for i in advice.own if i.refusal):
+        if not advice.no_model:
+            screen.print(line, markup=False)
+    screen.print(advice.sentence, markup=False)
