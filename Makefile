@@ -5,6 +5,7 @@ STUDY   ?= plw
 SCALE   ?= mini
 ARGS    ?=
 RUNS    ?= runs
+JOBS    ?= 2
 VENV    := .venv
 BIN     := $(VENV)/bin
 PLW     := $(BIN)/plw
@@ -50,8 +51,8 @@ report: $(STAMP) ## Tables, figures and index.html from the registry
 status: $(STAMP) ## How far the study is
 	$(PLW) status $(CHOICE)
 
-test: $(CHECKS) ## Run the tests
-	$(BIN)/python -m pytest $(ARGS)
+test: $(CHECKS) ## Run the tests, JOBS at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 lint: $(CHECKS) ## ruff and mypy
 	$(BIN)/ruff check .

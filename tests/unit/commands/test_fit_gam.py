@@ -84,19 +84,19 @@ def test_r_gives_the_same_json(monkeypatch, capsys, table, tmp_path):
         np.testing.assert_allclose(made["python"][key], made["r"][key], rtol=1e-5, atol=1e-7)
 
 
-def test_scores_of_any_unit_and_one_benchmark_are_fitted_and_told(monkeypatch, capsys, table):
-    file = table(scores().query("task == 'task 1'"), acc=lambda frame: 100 * frame["acc"])
+def test_one_benchmark_is_fitted_and_told(monkeypatch, capsys, table):
+    file = table(scores().query("task == 'task 1'"))
     code, screen, errors = run(monkeypatch, capsys, "fit", "gam", file, *COLUMNS)
     assert (code, errors) == (0, "")
     assert "one benchmark only" in screen
-    assert "they are taken as they are" in screen
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"r": None}, "column 'r' is missing"),
-        ({"acc": "good"}, "row 2: acc is 'good'; allowed is a finite number"),
+        ({"acc": "good"}, "row 2: acc is 'good'; allowed is a number from 0 to 1"),
+        ({"acc": 62.5}, "row 2: acc is '62.5'; allowed is a number from 0 to 1"),
         ({"acc": ""}, "row 2: acc is empty"),
         ({"w": 1.5}, "row 2: w is '1.5'; allowed is a number from 0 to 1"),
         ({"r": -1.0}, "row 2: r is -1; allowed is a ratio of 0 or more"),
