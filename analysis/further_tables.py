@@ -7,14 +7,12 @@ import pandas as pd
 from analysis.aggregates import KINDS
 from analysis.bootstrap import DRAWS, LEVEL, UNITS
 from analysis.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3, TABLE_4
-from analysis.regression import GLMM, Regression
+from analysis.regression import Regression
 from analysis.style import dataset_kind, dataset_order
 from analysis.tables import Table, number, significant, with_error
 
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
 """Scale -> why its numbers differ from the published ones, whatever they are."""
-
-NOT_THE_MODEL = "least squares on the score's own scale stands in for the paper's model"
 
 OPEN_CHOICES = "the paper leaves the loss's normaliser and the squeeze of 0 and 1 open"
 
@@ -162,9 +160,7 @@ def differences_table(
     raw = raw.reset_index(drop=True)
     raw.insert(5, "difference", (raw["ours"] - raw["published"]).where(raw["quantity"] != "p"))
     if scale in REASONS:
-        raw["reason"] = [
-            f"{REASONS[scale]}{'; ' + reason if reason == NOT_THE_MODEL else ''}" for reason in raw["reason"]
-        ]
+        raw["reason"] = REASONS[scale]
     shown = raw[["quantity", "dataset"]].assign(
         paper=[NAMES.get(dataset_kind(str(name)), "the ratio model") for name in raw["dataset"]],
         published=[
@@ -197,13 +193,12 @@ def _ratios(statistics: pd.DataFrame) -> Iterator[dict[str, object]]:
 
 def _coefficients(fit: Regression) -> Iterator[dict[str, object]]:
     kind = dataset_kind(fit.dataset)
-    reason = OPEN_CHOICES if fit.engine.startswith(GLMM) else NOT_THE_MODEL
     names = {"intercept": "intercept", "w": "w_p", "w2": "w_p²", "p": "p", "optimum": "λ*"}
     published = TABLE_3.get(kind, {}) | {"optimum": OPTIMUM.get(kind)}
     for name, label in names.items():
         pair = {"published": published.get(name), "ours": getattr(fit, name)}
         error = getattr(fit, f"{name}_se", None)
-        yield {"quantity": label, "dataset": fit.dataset, **pair, "ours_se": error, "reason": reason}
+        yield {"quantity": label, "dataset": fit.dataset, **pair, "ours_se": error, "reason": OPEN_CHOICES}
 
 
 def _optima(ours: Mapping[str, Mapping[float, float | None]]) -> Iterator[dict[str, object]]:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from plw.config import CellConfig
 from plw.errors import UserError
+
+_NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
 
 
 def register_schema() -> None:
@@ -73,6 +76,11 @@ def _first_words(error: BaseException) -> str:
     kind = getattr(cause, "object_type", None)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and dataclasses.is_dataclass(kind):
         return f"{field}: no such field; allowed: {', '.join(item.name for item in dataclasses.fields(kind))}"
+    if lacking := _NO_AXES.search(str(cause)):
+        return (
+            f"the study has no axes for scale={lacking[1]}; take a scale that stands under study.axes in its file in "
+            "conf/study, or study=own and name the axes"
+        )
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
     if text.endswith("is not in struct"):

@@ -59,6 +59,7 @@ def test_config(study: Study, override: str, words: list[str]) -> None:
 
 def test_a_whole_grid_is_checked_before_its_first_cell(study: Study) -> None:
     assert "loss.prompt_weight=2" in refuses(study, "-m", "loss.prompt_weight=0,0.5,2")
+    assert "no axes for scale=own" in refuses(study, "-m", "study=plw", "scale=own")
 
 
 def test_missing_dataset_file(study: Study, tiny_llama: Path, tmp_path: Path) -> None:
