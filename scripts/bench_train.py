@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--token-budget", type=int, default=2048, help="tokens of our micro-batches")
     parser.add_argument("--sft-micro-batch", type=int, default=4, help="examples of TRL's micro-batches")
+    parser.add_argument("--sft-padding-free", action="store_true", help="TRL's micro-batches as one row each")
     parser.add_argument("--peers", nargs="*", default=["trainer", "grouped", "sft"], help="whom to compare with")
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()
@@ -49,7 +50,10 @@ def main() -> None:
         except UserError as error:
             sys.exit(f"error: {error}")
         rivals = contenders(
-            token_budget=options.token_budget, sft_micro_batch=options.sft_micro_batch, peers=options.peers
+            token_budget=options.token_budget,
+            sft_micro_batch=options.sft_micro_batch,
+            sft_padding_free=options.sft_padding_free,
+            peers=options.peers,
         )
         # The peers print their logs; standard output is for the result.
         with contextlib.redirect_stdout(sys.stderr):

@@ -43,7 +43,9 @@ class Contender:
     """Trains in an empty folder."""
 
 
-def contenders(*, token_budget: int, sft_micro_batch: int, peers: Sequence[str]) -> list[Contender]:
+def contenders(
+    *, token_budget: int, sft_micro_batch: int, peers: Sequence[str], sft_padding_free: bool = False
+) -> list[Contender]:
     """Ours first, then the peers that are asked for: ``trainer``, ``grouped``, ``sft``."""
     known = {
         "trainer": Contender(
@@ -58,8 +60,11 @@ def contenders(*, token_budget: int, sft_micro_batch: int, peers: Sequence[str])
         ),
         "sft": Contender(
             name="sft",
-            what=f"(c) TRL's SFTTrainer, micro-batch {sft_micro_batch}, grouped by length, its own fused head",
-            run=lambda setting, case, folder: _sft(setting, case, folder, micro_batch=sft_micro_batch),
+            what=f"(c) TRL's SFTTrainer, micro-batch {sft_micro_batch}, "
+            f"{'padding-free' if sft_padding_free else 'grouped by length'}, its own fused head",
+            run=lambda setting, case, folder: _sft(
+                setting, case, folder, micro_batch=sft_micro_batch, padding_free=sft_padding_free
+            ),
         ),
     }
     ours = Contender(
@@ -109,16 +114,18 @@ def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Sp
     return _timed(trainer, setting.threads)
 
 
-def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int) -> Spent:
+def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int, padding_free: bool) -> Spent:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     arguments = SFTConfig(
         **_arguments(folder, micro_batch=micro_batch),
-        max_length=MAX_LENGTH,
+        # The examples are cut already, and padding-free TRL refuses to cut them.
+        max_length=None if padding_free else MAX_LENGTH,
         gradient_checkpointing=False,
         completion_only_loss=case.peer_masks_prompt,
-        train_sampling_strategy="group_by_length",
+        train_sampling_strategy="random" if padding_free else "group_by_length",
+        padding_free=padding_free,
     )
     rows = [
         {"input_ids": example.token_T.tolist(), "completion_mask": example.role_T.tolist()} for example in case.examples
