@@ -110,12 +110,28 @@ def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:
 
 
 def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
-    """The lm-eval benchmarks; leaves the harness's own ``results.json``."""
-    from plw.evaluate.harness import run_tasks
-
+    """The lm-eval benchmarks, over the cell's processes; leaves the harness's own ``results.json``."""
     files = {name: {split: item.path for split, item in of.items()} for name, of in bench.cell.files.items()}
-    result = run_tasks(bench.scored, bench.config.suite, files, task_folder(), bench.hears("harness", keep_going))
-    write_json_atomic(bench.cell.stages["harness"].folder / "results.json", result.raw)
+    suite, execution, folder = bench.config.suite, bench.config.execution, bench.cell.stages["harness"].folder
+    if execution.processes > 1 and suite.backend == "hf" and suite.tasks:
+        from plw.evaluate.harness_launch import HarnessJob, run_tasks_together
+
+        job = HarnessJob(
+            model=bench.model_folder(),
+            device=execution.device,
+            threads=execution.threads,
+            processes=execution.processes,
+            suite=suite,
+            files=files,
+            task_folder=task_folder(),
+        )
+        bench.put_away_model()
+        result = run_tasks_together(job, folder, progress=bench.hears("harness"), keep_going=keep_going)
+    else:
+        from plw.evaluate.harness import run_tasks
+
+        result = run_tasks(bench.scored, suite, files, task_folder(), bench.hears("harness", keep_going))
+    write_json_atomic(folder / "results.json", result.raw)
     return Product(scores=result.scores)
 
 

@@ -172,6 +172,17 @@ class Workbench:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return load(self.model_folder(), device, self.config.suite.dtype)
 
+    def put_away_model(self) -> None:
+        """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""
+        if self.__dict__.pop("loaded", None) is not None:
+            import gc
+
+            import torch
+
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
     @cached_property
     def vllm(self) -> "VllmModel":
         """The trained model in vLLM, which takes the memory that the other copy had."""

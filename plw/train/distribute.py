@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -37,15 +38,22 @@ class Group:
         dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
         return box[0]
 
+    def each_says(self, value: Any) -> list[Any]:
+        """Every process's value (plain types), by rank, in every process; of a group of processes on CPUs (gloo)."""
+        values = [value] * self.size
+        if self.size > 1:
+            dist.all_gather_object(values, value)
+        return values
+
 
 ALONE = Group()
 
 
 @contextmanager
-def joined(device: torch.device) -> Iterator[Group]:
-    """The group that torchrun started this process in."""
+def joined(device: torch.device, patience: timedelta | None = None) -> Iterator[Group]:
+    """The group that torchrun started this process in; ``patience``: how long one waits for another (None: torch's)."""
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend)
+    dist.init_process_group(backend, timeout=patience)
     try:
         yield Group(rank=dist.get_rank(), size=dist.get_world_size())
     finally:

@@ -4,6 +4,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,11 @@ def write_job(job: TrainingJob, folder: Path, *, owner: int) -> None:
     job.tokenizer.save_pretrained(folder / "tokenizer")
     plain = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in (*EXAMPLES, "tokenizer")}
     plain |= {"loss": asdict(job.loss), "recipe": asdict(job.recipe), "folder": str(job.folder.absolute())}
+    put_job(plain, folder, owner=owner)
+
+
+def put_job(plain: dict[str, Any], folder: Path, *, owner: int) -> None:
+    """Write a job's plain fields and who started it; this comes after all other files of the job."""
     write_json_atomic(folder / JOB, {"job": plain, "owner": {"pid": owner, "host": socket.gethostname()}})
 
 

@@ -1,31 +1,23 @@
-"""Several processes for one cell: torchrun is started, watched, and ended when the work must not go on.
+"""Several processes that train one cell: the job is handed to them as files, and their log is read from there.
 
-This process keeps the stage's claim and does no work of its own. The job goes to the others as files in the stage's
-folder; what they log is read from there. A worker ends when torchrun or this process ends, so none works on unseen.
+This process keeps the stage's claim and does no work of its own. A worker ends when torchrun or this process ends, so
+none works on unseen.
 """
 
 import os
 import shutil
-import signal
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plw.errors import StageError, UserError
 from plw.files import read_json
 from plw.train.job import LOG, TrainingJob, TrainingSummary
-from plw.train.jobfile import ENDED, write_job
+from plw.train.jobfile import write_job
 from plw.train.log import logged_steps
+from plw.train.torchrun import LAUNCH, torchrun, watch
 
-LAUNCH = "launch"
 SUMMARY = "summary.json"
-OUTPUT = "output.txt"
-POLL_S = 0.1
-ERRORS = {"UserError": UserError, "StageError": StageError}
+WORKER = "plw.train.worker"
 
 
 def launch(
@@ -39,28 +31,14 @@ def launch(
     folder = job.folder / LAUNCH
     shutil.rmtree(folder, ignore_errors=True)
     write_job(job, folder, owner=os.getpid())
-    output = (folder / OUTPUT).open("wb")
-    torchrun = subprocess.Popen(
-        torchrun_command(job, folder),
-        env={**os.environ, "OMP_NUM_THREADS": str(job.threads), "TOKENIZERS_PARALLELISM": "false"},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        told = _Told(job.folder / LOG, on_step)
-        while torchrun.poll() is None:
-            keep_going()
-            told.more()
-            time.sleep(POLL_S)
+    told = _Told(job.folder / LOG, on_step)
+
+    def turn() -> None:
         keep_going()
         told.more()
-        if torchrun.returncode != 0:
-            raise _failure(folder, torchrun.returncode)
-        summary = TrainingSummary(**read_json(folder / SUMMARY))
-    finally:
-        _end(torchrun, folder)
-        output.close()
+
+    watch(torchrun_command(job, folder), WORKER, folder, threads=job.threads, what="training", turn=turn)
+    summary = TrainingSummary(**read_json(folder / SUMMARY))
     shutil.rmtree(folder)
     return summary
 
@@ -70,11 +48,7 @@ def torchrun_command(job: TrainingJob, folder: Path) -> list[str]:
     meeting = ["--standalone"]
     if job.nodes > 1:
         meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={job.rendezvous}", f"--rdzv-id={job.folder.parent.name}"]
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={job.nodes}"),
-        *(f"--nproc-per-node={job.processes}", "--max-restarts=0", *meeting),
-        *("-m", "plw.train.worker", str(folder.absolute())),
-    ]
+    return torchrun(WORKER, folder, processes=job.processes, nodes=job.nodes, meeting=meeting)
 
 
 class _Told:
@@ -107,45 +81,3 @@ class _Told:
         except FileNotFoundError:
             return None
         return status.st_mtime_ns, status.st_size
-
-
-def _failure(folder: Path, code: int) -> Exception:
-    """The first worker's own words, or the last line that anyone printed."""
-    for path in sorted(folder.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns):
-        error = read_json(path)
-        if error["kind"] in ERRORS:
-            return ERRORS[error["kind"]](error["message"])
-        return StageError(
-            f"a training process failed: {error['kind']}: {error['message']}; {folder / OUTPUT} says more"
-        )
-    lines = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
-    return StageError(f"torchrun ended with code {code} and said last: {said}; {folder / OUTPUT} says more")
-
-
-def _end(torchrun: "subprocess.Popen[bytes]", folder: Path) -> None:
-    """Kill what still runs on this machine, and wait until it is gone: nothing is written after this."""
-    (folder / ENDED).touch()
-    if torchrun.poll() is None:
-        torchrun.kill()
-        torchrun.wait()
-    here, waiting = socket.gethostname(), []
-    for path in folder.glob("worker-*.json"):
-        worker = read_json(path)
-        # Another owner may have launched in this folder since: its workers are not ours to kill.
-        mine = worker["host"] == here and worker["owner"] == os.getpid()
-        if mine and _is_alive(worker["pid"]):
-            os.kill(worker["pid"], signal.SIGKILL)
-            waiting.append(worker["pid"])
-    while any(_is_alive(pid) for pid in waiting):
-        time.sleep(0.02)
-
-
-def _is_alive(pid: int) -> bool:
-    """Running, and a worker of ours: a number may have gone to another process since."""
-    try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return b"plw.train.worker" in command and state != "Z"
