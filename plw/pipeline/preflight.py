@@ -1,13 +1,16 @@
 """Mistakes in files and names, found before a grid's first hour of work and not after its last."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from plw.config import SuiteConfig
+from plw.config.training import HUB_PREFIX
 from plw.data.prepare import draw
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.sources import local_files
 from plw.errors import UserError
+from plw.evaluate.hub import go_offline_if_unreachable
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
@@ -26,6 +29,11 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
     """
     for cell in cells:
         _check_fetched(cell)
+    suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
+    offline = _needs_hub(cells, suites.values()) and go_offline_if_unreachable()
+    if offline:
+        for cell in cells:
+            _check_model_is_here(cell)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
@@ -34,12 +42,6 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         load_prompts(Path(path))
     for cell in cells:
         _check_judge(cell)
-    suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
-    offline = False
-    if any(_hub_tasks(suite) for suite in suites.values()):
-        from plw.evaluate.hub import go_offline_if_unreachable
-
-        offline = go_offline_if_unreachable()
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
         from plw.evaluate.vllm import check_installed
 
@@ -52,6 +54,31 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         from plw.evaluate.tasks import check_tasks
 
         check_tasks(suite, task_folder(), offline=offline)
+
+
+def _needs_hub(cells: list[Cell], suites: Iterable[SuiteConfig]) -> bool:
+    """Whether a model, a dataset or a benchmark lies on the hub."""
+    ours = any(_hub_model(cell) or cell.config.dataset.path.startswith(HUB_PREFIX) for cell in cells)
+    return ours or any(_hub_tasks(suite) for suite in suites)
+
+
+def _hub_model(cell: Cell) -> bool:
+    return "train" in cell.config.stages and cell.model.content.startswith(HUB_PREFIX)
+
+
+def _check_model_is_here(cell: Cell) -> None:
+    """Without the hub's server its model has to be in the hub's cache."""
+    if not _hub_model(cell):
+        return
+    from huggingface_hub import try_to_load_from_cache
+
+    name, revision = cell.config.model.path, cell.config.model.revision
+    if not isinstance(try_to_load_from_cache(name, "config.json", revision=revision), str):
+        at = f" --revision {revision}" if revision else ""
+        raise UserError(
+            f"model.path={name}: not in the hub's cache, and the hub cannot be reached; fetch it elsewhere "
+            f"(hf download {name}{at} --local-dir DIR) and give model.path=DIR"
+        )
 
 
 def _hub_tasks(suite: SuiteConfig) -> list[str]:

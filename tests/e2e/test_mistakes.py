@@ -125,3 +125,15 @@ def test_help_answers(study: Study, command: tuple[str, ...]) -> None:
     done = subprocess.run([study.command()[0], *command, "--help"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
     assert len(done.stdout.splitlines()) > 5
+
+
+def test_a_model_that_only_the_hub_has_is_missed_before_anything_is_run(
+    study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps(GOOD))
+    line = refuses(study, *own(Path("nobody/nothing"), path))
+    assert "model.path=nobody/nothing: not in the hub's cache" in line
+    assert "hf download nobody/nothing" in line
