@@ -6,17 +6,11 @@ a note in the part's place, and a chapter without parts is left out.
 
 from collections.abc import Callable, Iterator
 
+from analysis.contours import FIGURES as CONTOURS
 from analysis.generations import generations_data
 from analysis.parts import Chapter, Drawing, Material, Part, Widget, Words
 from analysis.payload import benchmarks_data, curves_data, grid_data, mechanism_data, scores_data, surface_data
 from analysis.words import methods, missing
-
-CONTOURS = (
-    "figure3_ratio_contour",
-    "figure7_contour_all",
-    "figure8_contour_multiple_choice",
-    "figure9_contour_generation",
-)
 
 
 def _tables(*keys: str) -> Callable[[Material], Iterator[Part]]:

@@ -68,8 +68,7 @@ def fit_glmm(
 
     Args:
         score_N: scores in [0, 1]. Where a 0 or a 1 occurs all of them are squeezed to (y (n - 1) + 0.5) / n; scores
-        that
-            lie inside (0, 1) are taken as they are.
+            that lie inside (0, 1) are taken as they are.
         plw_N: prompt weights in [0, 1]; the model's w_p is PLW ** 0.30103.
         benchmark_N: labels; the slopes of both terms vary by benchmark, with a correlation.
         model_N: labels of base models, each with a random intercept.

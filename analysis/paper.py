@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.benchmark_figures import FIGURES, figure_benchmarks, figure_gains
 from analysis.bootstrap import DRAWS, LEVEL, UNITS, bootstrap
+from analysis.contours import FIGURES as CONTOURS
 from analysis.contours import contour_figures
 from analysis.coverage import count, coverage, seed_words
 from analysis.curves import benchmark_curves
@@ -33,13 +34,6 @@ from analysis.selection import selection
 from analysis.sensitivity import sensitivity, sensitivity_table
 from analysis.tables import Table, results_table, stage_table, table_1, table_2, table_3
 from plw.registry.rows import StageRow
-
-CONTOURS = (
-    "figure3_ratio_contour",
-    "figure7_contour_all",
-    "figure8_contour_multiple_choice",
-    "figure9_contour_generation",
-)
 
 TITLES = {
     "figure1_aggregates": "Figure 1. Aggregates against the prompt weight",

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plw.commands.score_table import Benchmark, Engine, File, Out, Plw, Score, write_numbers
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -22,22 +24,10 @@ class Polynomial(StrEnum):
     orthogonal = "orthogonal"
 
 
-class Engine(StrEnum):
-    """Who fits."""
-
-    python = "python"
-    r = "r"
-
-
-File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a header, one row a score.")]
-Score = Annotated[str, typer.Option(help="Column of the scores, 0 to 1.")]
-Plw = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
-Benchmark = Annotated[str, typer.Option(help="Column that names the benchmark.")]
 Model = Annotated[str, typer.Option(help="Column that names the base model.")]
 SeedColumn = Annotated[str | None, typer.Option(help="Column of the training seed: seeds get a random intercept too.")]
 Poly = Annotated[Polynomial, typer.Option(help="Basis of the parabola.")]
 By = Annotated[Engine, typer.Option(help="python, or r: glmmTMB where R is installed.")]
-Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
 
 
 @fit_app.command()
@@ -58,7 +48,6 @@ def glmm(
     from analysis.glmm import as_json
     from analysis.glmm_bootstrap import bootstrap as draw
     from plw.console import console, step_bar
-    from plw.files import write_json_atomic
 
     fit = _fitted(file, score, plw, benchmark, model, seed, poly, engine)
     screen = console()
@@ -68,7 +57,7 @@ def glmm(
             drawn = draw(fit, bootstrap, bootstrap_seed, progress)
     _show(fit, drawn, screen)
     if out is not None:
-        write_json_atomic(out, as_json(fit) | ({} if drawn is None else {"bootstrap": vars(drawn)}))
+        write_numbers(out, as_json(fit) | ({} if drawn is None else {"bootstrap": vars(drawn)}))
 
 
 @fit_app.command()
@@ -89,7 +78,6 @@ def power(
     from analysis.power import power as simulate
     from analysis.power import power_table
     from plw.console import console, step_bar
-    from plw.files import write_json_atomic
 
     fit = _fitted(file, score, plw, benchmark, model, seed, Polynomial.raw, Engine.python)
     screen = console()
@@ -100,7 +88,7 @@ def power(
     _table(screen, table.title, [str(name) for name in table.shown], table.shown.to_numpy().tolist())
     screen.print(table.caption, markup=False)
     if out is not None:
-        write_json_atomic(out, {"power": frame.to_dict("records")})
+        write_numbers(out, {"power": frame.to_dict("records")})
 
 
 def _fitted(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from plw.commands.score_table import Benchmark, Engine, File, Out, Plw, Score, write_numbers
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,24 +27,12 @@ class Method(StrEnum):
     ml = "ml"
 
 
-class Engine(StrEnum):
-    """Who fits."""
-
-    python = "python"
-    r = "r"
-
-
-File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a header, one row a score.")]
-Score = Annotated[str, typer.Option(help="Column of the scores: any numbers, the model has Gaussian errors.")]
-Plw = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
 Ratio = Annotated[str, typer.Option(help="Column of the generation ratio R_g.")]
-Benchmark = Annotated[str, typer.Option(help="Column that names the benchmark.")]
 By = Annotated[Method, typer.Option(help="How smooth: gcv as mgcv's default, reml or ml.")]
 Who = Annotated[Engine, typer.Option(help="python, or r: mgcv where R is installed.")]
 Grid = Annotated[
     Path | None, typer.Option(metavar="GRID.csv", help="Predict at these weights, ratios, benchmarks, not at FILE's.")
 ]
-Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -77,7 +66,7 @@ def gam(
     numbers, found = _fitted(file, list(rows[score]), columns, grid, method, engine)
     _show(numbers, found, console())
     if out is not None:
-        _write(out, numbers)
+        write_numbers(out, numbers)
 
 
 def _fitted(
@@ -149,12 +138,3 @@ def _show(numbers: "dict[str, Any]", found: "list[Optimum]", screen: "Console") 
         )
         table.add_row(*map(Text, cells))
     screen.print(table)
-
-
-def _write(out: Path, numbers: "dict[str, Any]") -> None:
-    from plw.files import write_json_atomic
-
-    try:
-        write_json_atomic(out, numbers)
-    except OSError as error:
-        raise UserError(f"--json {out} cannot be written: {error.strerror}") from None

@@ -1,11 +1,11 @@
 """`plw recommend`: which prompt weight for a dataset, by its generation ratio."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
+from plw.commands.score_table import Out, write_numbers
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from analysis.advice import Advice
     from analysis.ratio_model import RatioFit
     from plw.config import CellConfig
-
-Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -27,7 +25,6 @@ def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = N
     """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
     from analysis.advice import advise
     from plw.console import console
-    from plw.files import write_json_atomic
 
     config = dataset_choice(data, fields or [])
     r_g = _generation_ratio(data, tokenizer, config)
@@ -36,10 +33,7 @@ def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = N
     _show(data, config, advice, console())
     if out is not None:
         about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
-        try:
-            write_json_atomic(out, about | advice.to_dict())
-        except OSError as error:
-            raise UserError(f"--json {out} cannot be written: {error.strerror}") from None
+        write_numbers(out, about | advice.to_dict())
 
 
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:

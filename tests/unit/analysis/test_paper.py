@@ -11,13 +11,14 @@ from study_frames import frame_of
 import analysis.sensitivity as sensitivity
 from analysis.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.benchmark_figures import FIGURES, figure_benchmarks
+from analysis.contours import FIGURES as CONTOURS
 from analysis.coverage import coverage
 from analysis.curves import Z, benchmark_curves
 from analysis.drawing import weight_ticks
 from analysis.frame import tidy_frame, weight_from_scale
 from analysis.further_tables import differences_table
 from analysis.latex import latex
-from analysis.paper import ALTS, CONTOURS, TITLES, every_interval, paper_figures, paper_tables
+from analysis.paper import ALTS, TITLES, every_interval, paper_figures, paper_tables
 from analysis.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
 from analysis.ratio_model import ratio_fits
 from analysis.regression import GLMM, Regression

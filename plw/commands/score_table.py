@@ -1,0 +1,37 @@
+"""What commands on a table of scores share: the options that name its columns, and the file of numbers they leave."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from plw.errors import UserError
+
+
+class Engine(StrEnum):
+    """Who fits."""
+
+    python = "python"
+    r = "r"
+
+
+File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a header, one row a score.")]
+Score = Annotated[str, typer.Option(help="Column of the scores, 0 to 1.")]
+Plw = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
+Benchmark = Annotated[str, typer.Option(help="Column that names the benchmark.")]
+Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
+
+
+def write_numbers(out: Path, numbers: dict[str, Any]) -> None:
+    """Write ``--json OUT``.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    from plw.files import write_json_atomic
+
+    try:
+        write_json_atomic(out, numbers)
+    except OSError as error:
+        raise UserError(f"--json {out} cannot be written: {error.strerror}") from None
