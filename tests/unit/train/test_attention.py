@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_models import SIZES
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
@@ -20,17 +21,6 @@ from plw.train.prepare import prepare_model
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SIZES = {
-    "vocab_size": 400,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "initializer_range": 0.5,
-    "pad_token_id": 2,
-}
 FAMILIES: dict[str, dict[str, Any]] = {
     "Llama": {},
     # Windows shorter than the examples.

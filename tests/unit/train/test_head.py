@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from small_models import SIZES
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
@@ -17,19 +18,6 @@ from plw.train.plan import plan_training
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SIZES = {
-    "vocab_size": 400,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "head_dim": 16,
-    "initializer_range": 0.5,
-    "pad_token_id": 2,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
 FAMILIES: dict[str, dict[str, Any]] = {
     "Gemma2": {"final_logit_softcapping": 3.0},
     "Cohere": {"logit_scale": 0.0625},
