@@ -25,7 +25,7 @@ class LossOutput:
     cross_entropy_N: Tensor
     """Cross-entropy of each computed row, in nats, without weight or smoothing; detached, fp32 (fp64 for fp64)."""
     computed_N: Tensor
-    """Indices into T of the computed rows (coefficient not 0), ascending, int64."""
+    """Which rows of the hidden states were computed, int64: those of coefficient not 0, ascending, or ``row_N``."""
 
 
 def weighted_linear_cross_entropy(
@@ -34,6 +34,7 @@ def weighted_linear_cross_entropy(
     target_T: Tensor,
     coefficient_T: Tensor,
     *,
+    row_N: Tensor | None = None,
     bias_V: Tensor | None = None,
     chunk: int | None = None,
     softcap: float | None = None,
@@ -52,6 +53,8 @@ def weighted_linear_cross_entropy(
         weight_VD: the head's weight [vocabulary, width].
         target_T: int64 token to predict per row; not read where the coefficient is 0.
         coefficient_T: c_t per row.
+        row_N: int64, the rows of the hidden states to compute, where the caller knows them; target and coefficient
+            then are theirs, [N]. A row may come several times with a target each, where examples that begin alike part.
         bias_V: the head's bias [vocabulary].
         chunk: rows projected at a time at most, chosen by ``chunk_rows`` if None; changes the result by rounding alone.
         softcap: cap(z) = softcap * tanh(z / softcap), the final soft-capping of Gemma 2 (arXiv 2408.00118, section 2).
@@ -59,13 +62,15 @@ def weighted_linear_cross_entropy(
         label_smoothing: share of the target's mass that is spread over the whole vocabulary, as
             ``torch.nn.functional.cross_entropy`` does.
     """
-    computed_N = coefficient_T.nonzero().squeeze(1)
+    if row_N is None:
+        row_N = coefficient_T.nonzero().squeeze(1)
+        target_T, coefficient_T = target_T[row_N], coefficient_T[row_N]
     loss, cross_entropy_N = _WeightedLinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden_TD.index_select(0, computed_N),
+        hidden_TD.index_select(0, row_N),
         weight_VD,
         bias_V,
-        target_T[computed_N],
-        coefficient_T[computed_N],
+        target_T,
+        coefficient_T,
         _Options(
             chunk=chunk or chunk_rows(weight_VD.shape[0], weight_VD.device.type),
             softcap=softcap,
@@ -75,7 +80,7 @@ def weighted_linear_cross_entropy(
             gradients=torch.is_grad_enabled(),
         ),
     )
-    return LossOutput(loss=loss, cross_entropy_N=cross_entropy_N, computed_N=computed_N)
+    return LossOutput(loss=loss, cross_entropy_N=cross_entropy_N, computed_N=row_N)
 
 
 def chunk_rows(vocabulary: int, device: str) -> int:

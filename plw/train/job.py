@@ -39,7 +39,7 @@ class TrainingJob:
     token_budget: int = 2048
     """Tokens of a micro-batch, padding included; changes the result by rounding alone."""
     layout: str = "auto"
-    """``padded``, ``packed``, or ``auto``: packed where torch's variable-length attention runs, else padded."""
+    """``padded``, ``packed``, ``shared``, or ``auto``, which knows what is fastest (``prepare.preferred_layout``)."""
     gradient_checkpointing: bool = False
     compile: bool = False
     evaluate_every: int | None = None
@@ -71,7 +71,7 @@ class TrainingSummary:
     empty_units: int
     """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
     layout: str = "padded"
-    """``padded`` or ``packed``."""
+    """``padded``, ``packed`` or ``shared``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for a record."""

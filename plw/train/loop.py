@@ -17,11 +17,12 @@ from plw.train.distribute import ALONE, Group, whole
 from plw.train.gradient import accumulate_gradients, held_out_losses
 from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
 from plw.train.launch import launch
+from plw.train.layout import PADDED
 from plw.train.log import TrainingLog, logged_steps
 from plw.train.model import save_model
 from plw.train.optimizer import make_optimizer
 from plw.train.plan import Step, TrainingPlan, plan_training
-from plw.train.prepare import prefers_packed, prepare_model
+from plw.train.prepare import preferred_layout, prepare_model
 from plw.train.regularise import MinkowskiPenalty
 from plw.train.schedule import learning_rate
 from plw.train.speed import Speed
@@ -40,9 +41,10 @@ def train(
     Interrupted anywhere and called again, it ends with the same weights, bit by bit on a CPU, and the same log but
     for the seconds. The log has per step, from 1: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss`` and
     ``completion_loss`` (unweighted mean cross-entropy of the computed tokens of that role, None where none was
-    computed), ``penalty`` (Minkowski, None without), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens``,
-    ``seconds``, ``tokens_per_second``, ``mfu`` and ``peak_memory_gib`` (None but on a GPU), ``held_out_prompt_loss``
-    and ``held_out_completion_loss`` (None at steps without a measurement).
+    computed), ``penalty`` (Minkowski, None without), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens`` (of
+    its examples), ``seconds``, ``computed_tokens`` (through the model, what examples share counted once),
+    ``tokens_per_second``, ``mfu`` and ``peak_memory_gib`` (None but on a GPU), ``held_out_prompt_loss`` and
+    ``held_out_completion_loss`` (None at steps without a measurement).
 
     Several processes are started by torchrun; then this one only watches them.
 
@@ -57,7 +59,7 @@ def train(
         StageError: the loss or the gradient is no longer finite.
     """
     if job.processes * job.nodes > 1:
-        _plan(job, packed=False, size=job.processes * job.nodes)
+        _plan(job, PADDED, size=job.processes * job.nodes)
         return launch(job, on_step=on_step, keep_going=keep_going or _always)
     return carry_out(job, device_of(job.device), on_step=on_step, keep_going=keep_going or _always)
 
@@ -72,12 +74,12 @@ def carry_out(
 ) -> TrainingSummary:
     """``train`` in this process, which is alone or one of a group."""
     tf32 = job.recipe.precision == "bf16-mixed"
-    plan = _plan(job, packed=prefers_packed(job, device), size=group.size)
+    plan = _plan(job, preferred_layout(job, device), size=group.size)
     with deterministic(seed=job.seed, threads=job.threads, device=device, tf32=tf32):
         return _Run(job, plan, device, group, on_step, keep_going).carry_out()
 
 
-def _plan(job: TrainingJob, *, packed: bool, size: int) -> TrainingPlan:
+def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
     return plan_training(
         job.examples,
         job.loss,
@@ -85,7 +87,7 @@ def _plan(job: TrainingJob, *, packed: bool, size: int) -> TrainingPlan:
         seed=job.seed,
         token_budget=job.token_budget,
         processes=size,
-        packed=packed,
+        layout=layout,
     )
 
 
@@ -104,8 +106,8 @@ class _Run:
         self.job, self.plan, self.device, self.group = job, plan, device, group
         self.on_step, self.keep_going = on_step, keep_going
         self.prepared = prepare_model(job, device, group)
-        if prefers_packed(job, device) and not self.prepared.weighted.packed:
-            self.plan = _plan(job, packed=False, size=group.size)
+        if (layout := self.prepared.weighted.layout) != preferred_layout(job, device):
+            self.plan = _plan(job, layout, size=group.size)
         self.model = self.prepared.loaded.model
         self.optimizer = make_optimizer(self.model, job.recipe)
         self.penalty = None
@@ -159,7 +161,7 @@ class _Run:
             seconds=seconds,
             resumed_from=done,
             empty_units=self.plan.empty_units,
-            layout="packed" if self.prepared.weighted.packed else "padded",
+            layout=self.prepared.weighted.layout,
         )
 
     def _resume(self) -> tuple[int, float, list[dict[str, Any]]]:
@@ -206,7 +208,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         prepared, where = self.prepared, {"device": self.device, "group": self.group}
-        losses = accumulate_gradients(
+        losses, work = accumulate_gradients(
             prepared.weighted,
             self.job.examples,
             step,
@@ -231,7 +233,7 @@ class _Run:
             "learning_rate": rate,
             "tokens": step.tokens,
             "seconds": round(seconds, 4),
-            **self.speed.row(step, self.job.examples, seconds),
+            **self.speed.row(step.tokens, work, seconds),
             **self._held_out(number),
         }
 

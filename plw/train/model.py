@@ -36,6 +36,8 @@ class LoadedModel:
     """A copy of the caller's, with a padding token."""
     head_options: dict[str, Any] = field(default_factory=dict)
     """What the head does beside one matrix product, in the words of the fused loss."""
+    dropout_fields: list[str] = field(default_factory=list)
+    """The config's dropout rates above 0."""
     own_fields: dict[str, Any] = field(default_factory=dict)
     """Fields of the model's config that training changed, as they were: put back in the saved model."""
     adapter: Any = None
@@ -110,6 +112,7 @@ def load_model(
         head=model.get_output_embeddings(),
         tokenizer=tokenizer,
         head_options=head_options(model.config.get_text_config()),
+        dropout_fields=[name for name, rate in _dropouts(model.config.get_text_config()).items() if rate],
         own_fields=own_fields,
     )
 
@@ -139,11 +142,7 @@ def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:
     """Set every dropout rate of a config; the values before."""
     if rate is None:
         return {}
-    before = {
-        name: value
-        for name, value in sorted(config.to_dict().items())
-        if "drop" in name and isinstance(value, int | float) and not any(word in name for word in NO_DROPOUT)
-    }
+    before = _dropouts(config)
     if not before:
         raise UserError(
             f"recipe.dropout={rate:g}: {path} is a {config.model_type} model, whose config has no dropout field; "
@@ -152,6 +151,15 @@ def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:
     for name in before:
         setattr(config, name, rate)
     return before
+
+
+def _dropouts(config: Any) -> dict[str, Any]:
+    """A config's dropout rates by field."""
+    return {
+        name: value
+        for name, value in sorted(config.to_dict().items())
+        if "drop" in name and isinstance(value, int | float) and not any(word in name for word in NO_DROPOUT)
+    }
 
 
 def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:

@@ -12,7 +12,7 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import predicted_counts, role_coefficients
-from plw.train.balance import lay_out
+from plw.train.layout import PADDED, Layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +52,13 @@ def plan_training(
     seed: int,
     token_budget: int,
     processes: int = 1,
-    packed: bool = False,
+    layout: str = PADDED,
 ) -> TrainingPlan:
     """Plan a run from lengths, roles and seed.
 
     Each epoch has its own order, shuffled from (seed, epoch), cut into steps of ``recipe.batch_size`` examples. The
     last step of an epoch takes what is left over, as in the Hugging Face Trainer. Warm-up lasts
-    ceil(warmup_ratio * steps). ``token_budget``, ``processes`` and ``packed`` decide the layout alone.
+    ceil(warmup_ratio * steps). ``token_budget``, ``processes`` and ``layout`` decide the micro-batches alone.
 
     Raises:
         UserError: no examples, no token with weight in the dataset or in a step (the line names the rows from 1), an
@@ -73,6 +73,7 @@ def plan_training(
     digest = hashlib.sha256()
     for example in examples:
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
+    laid_out = Layout(layout, token_budget=token_budget, processes=processes, examples=examples)
     steps, empty_units = [], 0
     for epoch in range(1, recipe.epochs + 1):
         order_E = np.random.default_rng([seed, epoch]).permutation(len(examples))
@@ -80,15 +81,13 @@ def plan_training(
             example_E = order_E[first : first + recipe.batch_size]
             c = role_coefficients(count_ER[example_E], loss, rows=[int(i) + 1 for i in example_E])
             weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
-            layout = lay_out(
-                length_E[example_E[weighted_N]], processes=processes, token_budget=token_budget, packed=packed
-            )
+            parts_P = laid_out.micro_batches(example_E[weighted_N])
             steps.append(
                 Step(
                     epoch=epoch,
                     example_E=example_E,
                     coefficient_ER=c.coefficient_ER,
-                    micro_batches=[[weighted_N[part] for part in parts] for parts in layout],
+                    micro_batches=[[weighted_N[part] for part in parts] for parts in parts_P],
                     tokens=int(length_E[example_E].sum()),
                 )
             )

@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from plw.errors import UserError
-from plw.train.attention import PACKED, has_varlen_kernel, register
+from plw.train.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
+from plw.train.batch import place_tokens
 from plw.train.distribute import ALONE, Group, layers, wrap
-from plw.train.gradient import WeightedModel
+from plw.train.gradient import WeightedModel, hidden_states
+from plw.train.head import TOLERANCE
 from plw.train.job import TrainingJob
+from plw.train.layout import PACKED, PADDED, SHARED
 from plw.train.lora import add_lora
 from plw.train.model import LoadedModel, load_model
+from plw.train.row import make_row
 
 PACKED_TOKENS = 192
 """Mean tokens of an example from which packed rows are known to be the faster ones on a CPU (docs/benchmarks.md)."""
@@ -49,13 +54,13 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
                 f"recipe.lora_rank={recipe.lora_rank} with several processes needs execution.sharding=ddp, found fsdp"
             )
         loaded = add_lora(loaded, recipe)
-    packed = prefers_packed(job, device) and _pack(loaded, job)
+    layout = _set_layout(loaded, job, preferred_layout(job, device))
     if job.gradient_checkpointing:
         loaded.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if job.compile:
         for layer in layers(loaded.decoder):
             layer.compile(dynamic=True)
-    weighted = WeightedModel(loaded, precision=recipe.precision, packed=packed, label_smoothing=recipe.label_smoothing)
+    weighted = WeightedModel(loaded, precision=recipe.precision, layout=layout, label_smoothing=recipe.label_smoothing)
     wrapper: nn.Module = weighted
     if group.size > 1:
         mixed = recipe.precision == "bf16-mixed"
@@ -68,59 +73,87 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     )
 
 
-def prefers_packed(job: TrainingJob, device: torch.device) -> bool:
-    """Packed where it is asked for; by itself where torch's own variable-length attention runs, or examples are long.
+def preferred_layout(job: TrainingJob, device: torch.device) -> str:
+    """What is asked for; by itself shared where torch's own variable-length attention runs, or examples are long.
 
     Without that kernel attention goes example by example, which long examples do not notice.
     """
     if job.layout != "auto":
-        return job.layout == "packed"
+        return job.layout
     if job.recipe.dropout or not job.examples:
-        return False
+        return PADDED
     product = torch.float32 if job.recipe.precision == "fp32" else torch.bfloat16
     tokens = sum(len(example.token_T) for example in job.examples)
     long = device.type == "cpu" and tokens >= PACKED_TOKENS * len(job.examples)
-    return has_varlen_kernel(device, product) or long
+    return SHARED if has_varlen_kernel(device, product) or long else PADDED
 
 
-def _pack(loaded: LoadedModel, job: TrainingJob) -> bool:
-    """Give the model the attention of packed rows; False if its tokens would see other examples all the same.
+def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
+    """Give the model the attention of the wanted layout, or of the next best that its gradients are right in.
 
     Raises:
-        UserError: they would, and packed rows are what was asked for.
+        UserError: there they would not be right, and it is what was asked for.
     """
+    if wanted == PADDED:
+        return PADDED
+    what = f"execution.layout={job.layout}: "
+    kind = loaded.model.config.model_type
+    if not _packs(loaded):
+        if job.layout == "auto":
+            return PADDED
+        raise UserError(f"{what}the tokens of a {kind} model would see other examples; allowed here: padded, auto")
+    if wanted == PACKED:
+        return PACKED
+    if loaded.dropout_fields:
+        rates = ", ".join(loaded.dropout_fields)
+        problem = f"the {kind} model drops out ({rates}), and what examples share would be dropped for all of them"
+    elif not _shares(loaded):
+        problem = f"the tokens of a {kind} model would not be what they are in each example alone"
+    else:
+        return SHARED
+    if job.layout == "auto":
+        return PACKED
+    raise UserError(f"{what}{problem}; allowed here: padded, packed, auto")
+
+
+def _packs(loaded: LoadedModel) -> bool:
+    """Set the attention of packed rows; False, and the old one, if examples would see each other all the same."""
     register()
     before = loaded.model.config._attn_implementation
-    if loaded.model.is_backend_compatible():
-        loaded.model.set_attn_implementation(PACKED)
-        if not _leaks(loaded):
-            return True
-        loaded.model.set_attn_implementation(before)
-    if job.layout == "auto":
+    if not loaded.model.is_backend_compatible():
         return False
-    raise UserError(
-        f"execution.layout=packed: the tokens of a {loaded.model.config.model_type} model would see other examples; "
-        "allowed here: padded, auto"
-    )
+    loaded.model.set_attn_implementation(ROW_ATTENTION)
+    try:
+        # Whether the second of two packed examples changes with the first.
+        states = [_probe(loaded, [[first] * 3, [3, 4, 5, 6]], PACKED)[1] for first in (1, 2)]
+    except RowUnknownError:
+        states = []
+    if states and torch.equal(*states):
+        return True
+    loaded.model.set_attn_implementation(before)
+    return False
+
+
+def _shares(loaded: LoadedModel) -> bool:
+    """Whether examples that begin alike have the hidden states in one row that each has alone."""
+    examples = [[1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7]]
+    together = _probe(loaded, examples, SHARED)
+    alone = [_probe(loaded, [example], PACKED)[0] for example in examples]
+    tolerance = TOLERANCE[alone[0].dtype]
+    return all((one - other).norm() <= tolerance * other.norm() for one, other in zip(together, alone, strict=True))
 
 
 @torch.no_grad()
-def _leaks(loaded: LoadedModel) -> bool:
-    """Whether the second of two packed examples changes with the first."""
-    rows, ids = [], loaded.model.get_input_embeddings().num_embeddings
+def _probe(loaded: LoadedModel, examples: list[list[int]], layout: str) -> list[Tensor]:
+    """Hidden states of each example's tokens, in one row."""
+    ids = loaded.model.get_input_embeddings().num_embeddings
+    places = place_tokens([np.array(example, dtype=np.int32) % ids for example in examples], layout)
     loaded.model.eval()
-    for first in (1, 2):
-        token_BT = torch.tensor([[first % ids, first % ids, first % ids, 3 % ids, 4 % ids, 5 % ids, 6 % ids]])
-        bound_E = torch.tensor([0, 3, 7], dtype=torch.int32)
-        rows.append(
-            loaded.decoder(
-                input_ids=token_BT,
-                position_ids=torch.tensor([[0, 1, 2, 0, 1, 2, 3]]),
-                cu_seq_lens_q=bound_E,
-                cu_seq_lens_k=bound_E,
-                max_length_q=4,
-                max_length_k=4,
-                use_cache=False,
-            ).last_hidden_state[0, 3:]
-        )
-    return not torch.equal(*rows)
+    device = loaded.head_weight_VD.device
+    hidden_1TD = hidden_states(
+        loaded.decoder,
+        torch.from_numpy(places.token_F).to(device)[None],
+        torch.from_numpy(places.position_F).to(device)[None],
+        make_row(places.paths, places.owned, device),
+    )
+    return [hidden_1TD[0, path] for path in places.paths]

@@ -1,12 +1,11 @@
 """How fast a step was: tokens a second, and on a GPU the share of its peak and the memory it took."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import torch
 
-from plw.data.encoding import EncodedExample
 from plw.train.model import LoadedModel
-from plw.train.plan import Step
 
 PEAK_FLOPS = {
     "H100 PCIe": 756e12,
@@ -25,12 +24,31 @@ PEAK_FLOPS = {
 GIB = 2**30
 
 
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What a step computed, padding excluded."""
+
+    tokens: int = 0
+    """Tokens that went through the decoder."""
+    predictions: int = 0
+    """Predictions that went through the head."""
+    pairs: int = 0
+    """Pairs of a token and one that it sees."""
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(
+            tokens=self.tokens + other.tokens,
+            predictions=self.predictions + other.predictions,
+            pairs=self.pairs + other.pairs,
+        )
+
+
 class Speed:
     """Numbers for the log, about a model on a device shared by ``processes``.
 
     FLOPs are the model's own, as the PaLM paper counts them (appendix B): 6 a matrix parameter and token, and
-    12 * layers * width * length for attention, halved because it is causal; recomputation and padding do not count.
-    The head counts for tokens whose loss is computed, the input embedding for none.
+    12 * layers * width for each pair of a token and one that it sees; recomputation and padding do not count, nor does
+    what examples share count more than once. The head counts for predictions, the input embedding for none.
     """
 
     def __init__(self, loaded: LoadedModel, device: torch.device, processes: int) -> None:
@@ -40,30 +58,22 @@ class Speed:
         tables = {id(loaded.head_weight_VD), id(loaded.model.get_input_embeddings().weight)}
         self._body = sum(p.numel() for p in loaded.model.parameters() if p.ndim > 1 and id(p) not in tables)
         self._head = loaded.head_weight_VD.numel()
-        self._attention = 6 * config.num_hidden_layers * config.hidden_size
+        self._attention = 12 * config.num_hidden_layers * config.hidden_size
 
-    def row(self, step: Step, examples: Sequence[EncodedExample], seconds: float) -> dict[str, float | None]:
-        """The step's part of the log row."""
+    def row(self, tokens: int, work: Work, seconds: float) -> dict[str, float | None]:
+        """The part of the log row about a step on ``tokens`` tokens of examples."""
         row: dict[str, float | None] = {
-            "tokens_per_second": round(step.tokens / seconds, 1),
+            "computed_tokens": work.tokens,
+            "tokens_per_second": round(tokens / seconds, 1),
             "mfu": None,
             "peak_memory_gib": None,
         }
         if self._cuda is not None:
             if self._peak:
-                row["mfu"] = round(self._flops(step, examples) / seconds / self._peak, 4)
+                flops = 6 * (self._body * work.tokens + self._head * work.predictions) + self._attention * work.pairs
+                row["mfu"] = round(flops / seconds / self._peak, 4)
             row["peak_memory_gib"] = round(torch.cuda.max_memory_allocated(self._cuda) / GIB, 3)
         return row
-
-    def _flops(self, step: Step, examples: Sequence[EncodedExample]) -> float:
-        flops = 0.0
-        for parts in step.micro_batches:
-            for part in parts:
-                for place in part.tolist():
-                    role_T = examples[step.example_E[place]].role_T
-                    computed = int((step.coefficient_ER[place][role_T[1:]] != 0).sum())
-                    flops += (6 * self._body + self._attention * len(role_T)) * len(role_T) + 6 * self._head * computed
-        return flops
 
 
 def _peak_flops(device: torch.device) -> float:

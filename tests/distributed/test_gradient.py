@@ -15,6 +15,8 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp": ("plain", {"sharding": "fsdp"}),
     "fsdp-packed-tied": ("tied", {"sharding": "fsdp", "layout": "packed"}),
     "ddp-packed-tied": ("tied", {"sharding": "ddp", "layout": "packed"}),
+    "fsdp-shared-tied": ("tied", {"sharding": "fsdp", "layout": "shared", "alike": True}),
+    "ddp-shared-checkpointing": ("plain", {"layout": "shared", "alike": True, "gradient_checkpointing": True}),
     "fsdp-checkpointing-tied": ("tied", {"sharding": "fsdp", "gradient_checkpointing": True}),
     "ddp-checkpointing": ("plain", {"sharding": "ddp", "gradient_checkpointing": True}),
     # The second example has no token with weight, so one of the two processes has nothing to learn from.

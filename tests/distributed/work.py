@@ -30,6 +30,17 @@ def make_examples() -> list[EncodedExample]:
     return made
 
 
+def begin_alike(examples: list[EncodedExample]) -> list[EncodedExample]:
+    """The same with one beginning for all, as long as the shortest has tokens."""
+    beginning_T = min((example.token_T for example in examples), key=len)
+    return [
+        EncodedExample(
+            token_T=np.concatenate([beginning_T, example.token_T[len(beginning_T) :]]), role_T=example.role_T
+        )
+        for example in examples
+    ]
+
+
 def make_job(
     model: Path | str, folder: Path | str = ".", recipe: dict[str, Any] | None = None, **fields: Any
 ) -> TrainingJob:
@@ -53,7 +64,7 @@ def gradients(group: Group, *, folder: str, cases: dict[str, dict[str, Any]]) ->
 
 
 def gradient(
-    group: Group, *, file: str, rows: list[int] | None = None, weight: float = 0.1, **fields: Any
+    group: Group, *, file: str, rows: list[int] | None = None, weight: float = 0.1, alike: bool = False, **fields: Any
 ) -> dict[str, Any]:
     """The gradient, with a penalty's, of one step over the given rows, all if None."""
     from safetensors.torch import save_file
@@ -61,7 +72,8 @@ def gradient(
     torch.manual_seed(0)
     job = make_job(**fields)
     prepared = prepare_model(job, CPU, group)
-    examples = job.examples if rows is None else [job.examples[row] for row in rows]
+    examples = begin_alike(job.examples) if alike else job.examples
+    examples = examples if rows is None else [examples[row] for row in rows]
     (step,) = plan_training(
         examples,
         LossConfig(prompt_weight=weight),
@@ -69,7 +81,7 @@ def gradient(
         seed=0,
         token_budget=64,
         processes=group.size,
-        packed=prepared.weighted.packed,
+        layout=prepared.weighted.layout,
     ).steps
     model = prepared.loaded.model
     penalty = MinkowskiPenalty(model, p=1.5, factor=0.01)
@@ -77,7 +89,7 @@ def gradient(
         # Somewhere off the base weights, the same in every layout.
         parameter.data.mul_(1.01)
     spread = {"device": CPU, "group": group, "wrapper": prepared.wrapper}
-    losses = accumulate_gradients(prepared.weighted, examples, step, **spread)  # type: ignore[arg-type]
+    losses, _ = accumulate_gradients(prepared.weighted, examples, step, **spread)  # type: ignore[arg-type]
     held_out = held_out_losses(prepared.weighted, job.examples, token_budget=64, **spread)  # type: ignore[arg-type]
     pulled = penalty.add_gradient(group, sharded=prepared.sharded)
     trained = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}

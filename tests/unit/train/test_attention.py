@@ -1,9 +1,9 @@
-"""Packed rows: no example sees another, and each has the hidden states that it has alone."""
+"""Rows of several examples: none sees another, and each has the hidden states that it has alone."""
 
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -13,14 +13,20 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from plw.config.training import LossConfig, RecipeConfig
+from plw.data.encoding import EncodedExample
 from plw.errors import UserError
-from plw.train.attention import HALVED_TOKENS, PACKED, packed_attention, register
+from plw.train.attention import HALVED_TOKENS, ROW_ATTENTION, has_varlen_kernel, register, row_attention, varlen_agrees
+from plw.train.batch import place_tokens
+from plw.train.gradient import hidden_states
 from plw.train.job import TrainingJob
+from plw.train.layout import PACKED, SHARED
 from plw.train.prepare import prepare_model
+from plw.train.row import make_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+CPU = torch.device("cpu")
 FAMILIES: dict[str, dict[str, Any]] = {
     "Llama": {},
     # Windows shorter than the examples.
@@ -30,7 +36,10 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "Qwen3": {},
     "GPTNeoX": {},
 }
-LENGTHS = (5, 9, 1, 7)
+APART = [[7, 8, 9, 10, 11], [12, 13, 14, 15, 16, 17, 18, 19, 20], [21], [22, 23, 24, 25, 26, 27, 28]]
+"""Examples that begin differently."""
+ALIKE = [[5, 6], [5, 6, 7, 8, 9, 10, 11], [5, 6, 7, 8, 30, 31], [5, 6, 7, 8, 30, 31], [5, 6, 40, 41, 42], [50, 51, 52]]
+"""Examples that begin alike, end in others, are twice the same, or stand alone."""
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
@@ -43,81 +52,74 @@ def model(request: pytest.FixtureRequest) -> Any:
     return getattr(transformers, f"{request.param}ForCausalLM")(config).eval().get_decoder()
 
 
-def packed_states(model: Any, token_T: Tensor) -> list[Tensor]:
+def states(model: Any, examples: list[list[int]], layout: str) -> list[Tensor]:
+    """Each example's hidden states in one row."""
     register()
-    model.set_attn_implementation(PACKED)
-    bound_E = torch.tensor([0, *LENGTHS], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    model.set_attn_implementation(ROW_ATTENTION)
+    placed = place_tokens([np.array(example, dtype=np.int32) for example in examples], layout)
+    row = make_row(placed.paths, placed.owned, CPU)
     with torch.no_grad():
-        states = model(
-            input_ids=token_T[None],
-            position_ids=torch.cat([torch.arange(length) for length in LENGTHS])[None],
-            cu_seq_lens_q=bound_E,
-            cu_seq_lens_k=bound_E,
-            max_length_q=max(LENGTHS),
-            max_length_k=max(LENGTHS),
-            use_cache=False,
-        ).last_hidden_state[0]
-    return list(states.split(LENGTHS))
+        hidden_1TD = hidden_states(
+            model, torch.from_numpy(placed.token_F)[None], torch.from_numpy(placed.position_F)[None], row
+        )
+    return [hidden_1TD[0, path] for path in placed.paths]
 
 
-def test_an_example_has_the_states_that_it_has_alone(model: Any) -> None:
-    token_T = torch.randint(3, 400, (sum(LENGTHS),), generator=torch.Generator().manual_seed(0))
-    packed = packed_states(model, token_T)
+@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (PACKED, ALIKE), (SHARED, ALIKE)])
+def test_an_example_has_the_states_that_it_has_alone(model: Any, layout: str, examples: list[list[int]]) -> None:
+    found = states(model, examples, layout)
     model.set_attn_implementation("eager")
-    for tokens, state in zip(token_T.split(LENGTHS), packed, strict=True):
+    for tokens, state in zip(examples, found, strict=True):
         with torch.no_grad():
-            alone = model(input_ids=tokens[None], use_cache=False).last_hidden_state[0]
+            alone = model(input_ids=torch.tensor([tokens]), use_cache=False).last_hidden_state[0]
         torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-5)
 
 
-def test_changing_one_example_changes_no_other(model: Any) -> None:
-    token_T = torch.randint(3, 400, (sum(LENGTHS),), generator=torch.Generator().manual_seed(0))
-    before = packed_states(model, token_T)
-    for changed in range(len(LENGTHS)):
-        rows = list(token_T.clone().split(LENGTHS))
-        rows[changed] = rows[changed] % 397 + 3
-        after = packed_states(model, torch.cat(rows))
-        for row in range(len(LENGTHS)):
+@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (SHARED, ALIKE)])
+def test_changing_one_example_changes_no_other(model: Any, layout: str, examples: list[list[int]]) -> None:
+    """Its end is changed, which no other example has, so that the rest of the row stays where it is."""
+    before = states(model, examples, layout)
+    for changed, tokens in enumerate(examples):
+        if layout == SHARED and any(other[: len(tokens)] == tokens for i, other in enumerate(examples) if i != changed):
+            continue
+        others = [list(other) for other in examples]
+        others[changed][-1] += 300
+        after = states(model, others, layout)
+        for row in range(len(examples)):
             assert torch.equal(before[row], after[row]) == (row != changed)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
-    lengths=st.lists(st.integers(1, 9), min_size=1, max_size=5),
+    # Of two tokens alone, so that many begin alike.
+    examples=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9), min_size=1, max_size=6),
+    layout=st.sampled_from([PACKED, SHARED]),
     groups=st.sampled_from([1, 2]),
     window=st.sampled_from([None, 1, 3, 20]),
     softcap=st.sampled_from([None, 1.5]),
 )
 def test_attention_is_the_masked_formula(
-    lengths: list[int], groups: int, window: int | None, softcap: float | None
+    examples: list[list[int]], layout: str, groups: int, window: int | None, softcap: float | None
 ) -> None:
-    dice = torch.Generator().manual_seed(sum(lengths))
-    tokens = sum(lengths)
+    placed = place_tokens([np.array(example, dtype=np.int32) for example in examples], layout)
+    tokens = len(placed.token_F)
+    dice = torch.Generator().manual_seed(tokens)
     query = torch.randn(1, 4, tokens, 8, generator=dice, dtype=torch.float64, requires_grad=True)
     key = torch.randn(1, 4 // groups, tokens, 8, generator=dice, dtype=torch.float64, requires_grad=True)
     value = torch.randn(1, 4 // groups, tokens, 8, generator=dice, dtype=torch.float64, requires_grad=True)
-    example_T = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
-    distance_TT = torch.arange(tokens)[:, None] - torch.arange(tokens)[None]
-    seen_TT = (example_T[:, None] == example_T[None]) & (distance_TT >= 0)
-    if window is not None:
-        seen_TT &= distance_TT < window
+    seen_TT = torch.zeros(tokens, tokens, dtype=torch.bool)
+    for path in placed.paths:
+        for place, of_query in enumerate(path):
+            first = 0 if window is None else max(0, place + 1 - window)
+            seen_TT[of_query, path[first : place + 1]] = True
     product = query @ key.repeat_interleave(groups, 1).transpose(2, 3) * 0.3
     if softcap is not None:
         product = softcap * torch.tanh(product / softcap)
     weight = product.masked_fill(~seen_TT, -torch.inf).softmax(-1)
     expected = (weight @ value.repeat_interleave(groups, 1)).transpose(1, 2)
-    ours, _ = packed_attention(
-        torch.nn.Identity(),
-        query,
-        key,
-        value,
-        None,
-        scaling=0.3,
-        sliding_window=window,
-        softcap=softcap,
-        cu_seq_lens_q=torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32),
-        max_length_q=max(lengths),
-    )
+    row = make_row(placed.paths, placed.owned, CPU)
+    how: dict[str, Any] = {"scaling": 0.3, "sliding_window": window, "softcap": softcap}
+    ours, _ = row_attention(torch.nn.Identity(), query, key, value, None, packed_row=row, **how)
     tolerance = {"rtol": 1e-6, "atol": 1e-6}
     torch.testing.assert_close(ours, expected, **tolerance)
     slope = torch.randn(ours.shape, generator=dice, dtype=torch.float64)
@@ -129,6 +131,11 @@ def test_attention_is_the_masked_formula(
         torch.testing.assert_close(one, other, **tolerance)
 
 
+def layout_job(model: Path, tokenizer: "PreTrainedTokenizerBase", layout: str, **fields: Any) -> TrainingJob:
+    defaults: dict[str, Any] = {"examples": [], "recipe": RecipeConfig(name="r"), "loss": LossConfig(), "seed": 0}
+    return TrainingJob(model=str(model), tokenizer=tokenizer, folder=model, layout=layout, **{**defaults, **fields})
+
+
 def test_a_model_that_reads_across_examples_is_not_packed(
     tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
 ) -> None:
@@ -137,38 +144,88 @@ def test_a_model_that_reads_across_examples_is_not_packed(
 
     sizes = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     MambaForCausalLM(MambaConfig(**sizes, use_mambapy=False)).save_pretrained(tmp_path)
-    job = TrainingJob(
-        model=str(tmp_path),
-        tokenizer=tiny_tokenizer,
-        examples=[],
-        loss=LossConfig(),
-        recipe=RecipeConfig(name="r"),
-        seed=0,
-        folder=tmp_path,
-        layout="packed",
+    for layout in (PACKED, SHARED):
+        with pytest.raises(UserError, match=f"execution.layout={layout}: the tokens of a mamba model would see other"):
+            prepare_model(layout_job(tmp_path, tiny_tokenizer, layout), CPU)
+
+
+def test_what_drops_out_is_not_shared(tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
+    """What examples share would be dropped for all of them at once."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    sizes = {"vocab_size": 400, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512, "pad_token_id": 2}
+    GPT2LMHeadModel(GPT2Config(**sizes, resid_pdrop=0.1)).save_pretrained(tmp_path)
+    with pytest.raises(
+        UserError, match=r"layout=shared: the gpt2 model drops out \(.*resid_pdrop\).* allowed here: padded"
+    ):
+        prepare_model(layout_job(tmp_path, tiny_tokenizer, SHARED), CPU)
+    long = EncodedExample(token_T=np.arange(3, 303, dtype=np.int32), role_T=np.ones(300, dtype=np.uint8))
+    assert prepare_model(layout_job(tmp_path, tiny_tokenizer, "auto", examples=[long]), CPU).weighted.layout == PACKED
+    still = layout_job(tmp_path, tiny_tokenizer, SHARED, recipe=RecipeConfig(name="r", dropout=0.0))
+    assert prepare_model(still, CPU).weighted.layout == SHARED
+
+
+def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a convolution that starts afresh at each example's bound: where a beginning is shared, it is not beside it."""
+    from transformers.models.llama.modeling_llama import LlamaDecoderLayer
+
+    forward = LlamaDecoderLayer.forward
+
+    def after_a_convolution(self: Any, hidden_BTD: Tensor, **layout: Any) -> Tensor:
+        before_BTD = hidden_BTD.roll(1, dims=1)
+        before_BTD[:, layout.get("cu_seq_lens_q", torch.zeros(2, dtype=torch.int32))[:-1]] = 0
+        return forward(self, hidden_BTD + before_BTD, **layout)
+
+    monkeypatch.setattr(LlamaDecoderLayer, "forward", after_a_convolution)
+    assert prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU).weighted.layout == PACKED
+    with pytest.raises(
+        UserError, match="layout=shared: the tokens of a llama model would not be what they are in each"
+    ):
+        prepare_model(layout_job(tiny_llama, tiny_tokenizer, SHARED), CPU)
+
+
+def test_a_model_that_keeps_the_row_from_its_attention_is_not_packed(
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.models.llama.modeling_llama import LlamaAttention
+
+    forward = LlamaAttention.forward
+    monkeypatch.setattr(
+        LlamaAttention,
+        "forward",
+        lambda self, **all_: forward(self, **{k: v for k, v in all_.items() if k != "packed_row"}),
     )
-    with pytest.raises(UserError, match=r"execution.layout=packed: the tokens of a mamba model would see other"):
-        prepare_model(job, torch.device("cpu"))
+    with pytest.raises(UserError, match="layout=packed: the tokens of a llama model would see other examples"):
+        prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU)
+
+
+def test_a_kernel_is_asked_before_it_is_used() -> None:
+    """There is none on a CPU; what CUDA's says is only known there."""
+    assert not varlen_agrees(CPU, torch.bfloat16)
+    assert not has_varlen_kernel(CPU, torch.bfloat16)
 
 
 @pytest.mark.parametrize("groups", [1, 2])
 def test_long_examples_are_cut_in_halves_and_stay_causal(groups: int) -> None:
     """Queries are halved from `HALVED_TOKENS` on: the same output and gradients as torch's causal attention at once."""
     torch.manual_seed(0)
-    lengths = (HALVED_TOKENS + 31, 3, HALVED_TOKENS)
-    bound_E = torch.tensor([0, *lengths], dtype=torch.int32).cumsum(0, dtype=torch.int32)
+    beginning, rest = [1] * 20, [2, 3, 4] * HALVED_TOKENS
+    examples = [[*beginning, *rest[: HALVED_TOKENS + 31]], [*beginning, 7, 8], [*beginning, 9, *rest[:HALVED_TOKENS]]]
+    placed = place_tokens([np.array(example, dtype=np.int32) for example in examples], SHARED)
+    assert placed.owned == [len(examples[0]), 2, HALVED_TOKENS + 1]
     query, key, value = (
-        torch.randn(1, 2 * groups if part == 0 else 2, sum(lengths), 8, dtype=torch.float64, requires_grad=True)
+        torch.randn(1, 2 * groups if part == 0 else 2, len(placed.token_F), 8, dtype=torch.float64, requires_grad=True)
         for part in range(3)
     )
-    found, _ = packed_attention(
-        torch.nn.Module(), query, key, value, None, cu_seq_lens_q=bound_E, max_length_q=max(lengths)
-    )
+    row = make_row(placed.paths, placed.owned, CPU)
+    found, _ = row_attention(torch.nn.Module(), query, key, value, None, packed_row=row)
     alone = [
         scaled_dot_product_attention(
-            query[:, :, a:b], key[:, :, a:b], value[:, :, a:b], is_causal=True, enable_gqa=groups > 1
-        )
-        for a, b in pairwise(bound_E.tolist())
+            query[:, :, path], key[:, :, path], value[:, :, path], is_causal=True, enable_gqa=groups > 1
+        )[:, :, -own:]
+        for path, own in zip(placed.paths, placed.owned, strict=True)
     ]
     wanted = torch.cat(alone, dim=2).transpose(1, 2)
     torch.testing.assert_close(found, wanted)

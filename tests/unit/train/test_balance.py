@@ -1,11 +1,14 @@
 """The layout of a step: budgets kept, processes evenly filled, nobody with a turn less than the others."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.train.balance import EVEN, lay_out, micro_batches, share_evenly
+from plw.train.balance import EVEN, SEEN_AT_MOST, lay_out, micro_batches, share_evenly
+from plw.train.beginnings import alike
 
 
 def lengths(values: list[int]) -> np.ndarray:
@@ -63,3 +66,51 @@ def test_swaps_find_what_the_longest_first_rule_misses() -> None:
 
 def test_one_process_keeps_the_order() -> None:
     assert share_evenly(lengths([3, 9, 1]), 1)[0].tolist() == [0, 1, 2]
+
+
+beginnings = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=14), min_size=1, max_size=24).map(sorted)
+
+
+def distinct(examples: list[list[int]]) -> int:
+    """Tokens that are left where examples share what they begin with alike."""
+    return len({tuple(example[:end]) for example in examples for end in range(1, len(example) + 1)})
+
+
+@given(examples=beginnings, processes=st.integers(1, 4), budget=st.integers(14, 60))
+def test_shared_tokens_count_once_in_a_micro_batch(examples: list[list[int]], processes: int, budget: int) -> None:
+    alike_E = alike([np.array(example, dtype=np.int32) for example in examples])
+    layout = lay_out(
+        lengths([len(example) for example in examples]),
+        processes=processes,
+        token_budget=budget,
+        packed=True,
+        alike_E=alike_E,
+    )
+    assert sorted(place for parts in layout for part in parts for place in part) == list(range(len(examples)))
+    assert len({len(parts) for parts in layout}) == 1
+    for parts in layout:
+        chosen = [[examples[place] for place in part] for part in parts]
+        assert all(distinct(part) <= budget for part in chosen)
+        assert all(sum(map(len, part)) <= SEEN_AT_MOST * budget for part in chosen)
+        if processes == 1:
+            # The next example would not have gone in.
+            for part, after in pairwise(chosen):
+                more = [*part, after[0]]
+                assert distinct(more) > budget or sum(map(len, more)) > SEEN_AT_MOST * budget
+
+
+@pytest.mark.parametrize("processes", [2, 4, 8])
+def test_steps_that_share_a_preamble_are_even_in_what_is_computed(processes: int) -> None:
+    """Alpaca's two preambles, of 33 and 49 tokens, before 128 examples."""
+    dice = np.random.default_rng(0)
+    for _ in range(20):
+        rest_E = np.clip(np.exp(dice.normal(4.6, 0.8, 128)).astype(np.int64), 4, 460)
+        kind_E = np.sort(dice.integers(0, 2, 128))
+        length_E = rest_E + np.array([33, 49])[kind_E]
+        alike_E = np.array([0, *np.where(np.diff(kind_E) == 0, np.array([33, 49])[kind_E[1:]], 12)])
+        layout = lay_out(length_E, processes=processes, token_budget=2048, packed=True, alike_E=alike_E)
+        computed = []
+        for parts in layout:
+            firsts = sum(int(alike_E[part[0]]) if len(part) else 0 for part in parts)
+            computed.append(sum(int((length_E - alike_E)[part].sum()) for part in parts) + firsts)
+        assert max(computed) - min(computed) <= EVEN * max(computed)

@@ -77,10 +77,11 @@ def test_the_curve(tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", 
         assert found == pytest.approx(expected, rel=ELSEWHERE)
 
 
+@pytest.mark.parametrize("layout", ["packed", "shared"])
 def test_another_layout_stays_far_within_the_tolerance(
-    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, layout: str
 ) -> None:
-    found = losses(tiny_llama, tiny_tokenizer, tmp_path, layout="packed", token_budget=300)
+    found = losses(tiny_llama, tiny_tokenizer, tmp_path, layout=layout, token_budget=300)
     assert found == pytest.approx(read_curve()[1], rel=ELSEWHERE / 10 if read_curve()[0] == hardware() else ELSEWHERE)
 
 

@@ -1,5 +1,6 @@
 """The gradient of a step: transformers' own at weights 0 and 1, and the same in every layout."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from plw.config.training import NORMALIZERS, SCOPES, LossConfig, RecipeConfig
 from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
-from plw.train.attention import PACKED, register
+from plw.train.attention import ROW_ATTENTION, register
 from plw.train.gradient import StepLosses, WeightedModel, accumulate_gradients
+from plw.train.layout import PACKED, PADDED, SHARED
 from plw.train.model import LoadedModel, load_model
 from plw.train.plan import Step, plan_training
 
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CPU = torch.device("cpu")
+LAYOUTS = (PADDED, PACKED, SHARED)
 
 
 @pytest.fixture(scope="module")
@@ -38,19 +41,42 @@ def examples() -> list[EncodedExample]:
     return made
 
 
-def plan_step(examples: list[EncodedExample], loss: LossConfig, budget: int, packed: bool = False) -> Step:
+@pytest.fixture(scope="module")
+def alike_examples() -> list[EncodedExample]:
+    """Examples that begin alike and part in every way: at a token, in their roles, by ending, not at all."""
+    dice = np.random.default_rng(1)
+    preamble, instruction, other = (dice.integers(3, 400, length).tolist() for length in (6, 4, 5))
+    made = [
+        ([*preamble, 10, 11, 12, 13], 8),
+        ([*preamble, *instruction, 20, 21, 22], 10),
+        # The same tokens: what is a prompt in the one is a completion in the other.
+        ([*preamble, *instruction, 20, 21, 22], 7),
+        ([*preamble, *instruction, 20, 30], 10),
+        # Ends where others go on.
+        ([*preamble, *instruction], 5),
+        (preamble, 3),
+        ([*preamble[:3], *other, 40, 41], 8),
+        (dice.integers(3, 400, 9).tolist(), 2),
+    ]
+    return [
+        EncodedExample(token_T=np.array(tokens, dtype=np.int32), role_T=(np.arange(len(tokens)) >= prompt).astype("u1"))
+        for tokens, prompt in made
+    ]
+
+
+def plan_step(examples: list[EncodedExample], loss: LossConfig, budget: int, layout: str = PADDED) -> Step:
     recipe = RecipeConfig(name="r", epochs=1, batch_size=len(examples))
-    (step,) = plan_training(examples, loss, recipe, seed=0, token_budget=budget, packed=packed).steps
+    (step,) = plan_training(examples, loss, recipe, seed=0, token_budget=budget, layout=layout).steps
     return step
 
 
 def gradients(
-    loaded: LoadedModel, examples: list[EncodedExample], step: Step, precision: str = "fp32", packed: bool = False
+    loaded: LoadedModel, examples: list[EncodedExample], step: Step, precision: str = "fp32", layout: str = PADDED
 ) -> tuple[StepLosses, Tensor]:
     loaded.model.zero_grad()
-    loaded.model.set_attn_implementation(PACKED if packed else "sdpa")
-    weighted = WeightedModel(loaded, precision=precision, packed=packed)
-    losses = accumulate_gradients(weighted, examples, step, device=CPU)
+    loaded.model.set_attn_implementation("sdpa" if layout == PADDED else ROW_ATTENTION)
+    weighted = WeightedModel(loaded, precision=precision, layout=layout)
+    losses, _ = accumulate_gradients(weighted, examples, step, device=CPU)
     return losses, flat_gradient(loaded.model)
 
 
@@ -90,25 +116,25 @@ def theirs(loaded: LoadedModel, batches: list[list[EncodedExample]], masked: boo
     ("prompt_weight", "normalizer"),
     [(0.0, "nonzero"), (0.0, "weights"), (0.0, "completion"), (1.0, "nonzero"), (1.0, "weights")],
 )
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_weights_0_and_1_are_transformers_masked_and_unmasked_loss(
-    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, normalizer: str, packed: bool
+    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, normalizer: str, layout: str
 ) -> None:
-    step = plan_step(examples, LossConfig(prompt_weight=prompt_weight, normalizer=normalizer), 64, packed)
-    losses, ours = gradients(loaded, examples, step, packed=packed)
+    step = plan_step(examples, LossConfig(prompt_weight=prompt_weight, normalizer=normalizer), 64, layout)
+    losses, ours = gradients(loaded, examples, step, layout=layout)
     loss, expected = theirs(loaded, [examples], masked=prompt_weight == 0)
     assert losses.loss == pytest.approx(loss, rel=1e-6)
     assert distance(ours, expected) < 2e-6
 
 
-@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("prompt_weight", [0.0, 1.0])
 def test_scope_micro_is_the_average_over_micro_batches(
-    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, packed: bool
+    loaded: LoadedModel, examples: list[EncodedExample], prompt_weight: float, layout: str
 ) -> None:
     loss_config = LossConfig(prompt_weight=prompt_weight, scope="micro", virtual_micro_batch=4)
-    step = plan_step(examples, loss_config, 64, packed)
-    losses, ours = gradients(loaded, examples, step, packed=packed)
+    step = plan_step(examples, loss_config, 64, layout)
+    losses, ours = gradients(loaded, examples, step, layout=layout)
     shuffled = [examples[i] for i in step.example_E]
     loss, expected = theirs(loaded, [shuffled[:4], shuffled[4:]], masked=prompt_weight == 0)
     assert losses.loss == pytest.approx(loss, rel=1e-6)
@@ -131,14 +157,68 @@ def test_the_layout_does_not_enter_the_gradient(
         micro_batches=[[part[::-1].copy() for part in plan_step(examples, loss, 60).micro_batches[0][::-1]]],
         tokens=whole.tokens,
     )
-    layouts = [(plan_step(examples, loss, budget), False) for budget in (40, 60)] + [(backwards, False)]
-    layouts += [(plan_step(examples, loss, budget, packed=True), True) for budget in (40, 60, 100)]
-    for step, packed in layouts:
+    layouts = [(plan_step(examples, loss, budget), PADDED) for budget in (40, 60)] + [(backwards, PADDED)]
+    layouts += [
+        (plan_step(examples, loss, budget, layout), layout) for budget in (40, 60, 100) for layout in (PACKED, SHARED)
+    ]
+    for step, layout in layouts:
         assert len(step.micro_batches[0]) > 1
-        other_losses, other = gradients(loaded, examples, step, packed=packed)
-        assert distance(other, expected) < 2e-6
-        for field in ("loss", "prompt_loss", "completion_loss"):
-            assert getattr(other_losses, field) == pytest.approx(getattr(losses, field), rel=1e-6)
+        assert_same(gradients(loaded, examples, step, layout=layout), (losses, expected))
+
+
+def assert_same(found: tuple[StepLosses, Tensor], expected: tuple[StepLosses, Tensor]) -> None:
+    assert distance(found[1], expected[1]) < 2e-6
+    for one, other in zip(dataclasses.astuple(found[0]), dataclasses.astuple(expected[0]), strict=True):
+        assert one == (other if other is None else pytest.approx(other, rel=1e-6))
+
+
+@pytest.mark.parametrize("prompt_weight", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("budget", [13, 30, 1000])
+def test_shared_beginnings_do_not_enter_the_gradient(
+    loaded: LoadedModel, alike_examples: list[EncodedExample], prompt_weight: float, scope: str, budget: int
+) -> None:
+    loss = LossConfig(prompt_weight=prompt_weight, scope=scope, virtual_micro_batch=3)
+    expected = gradients(loaded, alike_examples, plan_step(alike_examples, loss, 1000))
+    step = plan_step(alike_examples, loss, budget, SHARED)
+    assert_same(gradients(loaded, alike_examples, step, layout=SHARED), expected)
+    # In any order: only neighbours share then, and less.
+    turned = dataclasses.replace(step, micro_batches=[[part[::-1] for part in step.micro_batches[0]]])
+    assert_same(gradients(loaded, alike_examples, turned, layout=SHARED), expected)
+
+
+@pytest.mark.parametrize("head", [{"label_smoothing": 0.2}, {"softcap": 2.0}], ids=str)
+def test_shared_beginnings_under_what_a_head_does_beside(
+    loaded: LoadedModel, alike_examples: list[EncodedExample], head: dict[str, float]
+) -> None:
+    loss = LossConfig(prompt_weight=0.1)
+    changed = dataclasses.replace(loaded, head_options=head)
+    expected = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000))
+    found = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000, SHARED), layout=SHARED)
+    assert_same(found, expected)
+
+
+def test_a_shared_token_is_computed_once(loaded: LoadedModel, alike_examples: list[EncodedExample]) -> None:
+    step = plan_step(alike_examples, LossConfig(prompt_weight=0.1), 1000, SHARED)
+    loaded.model.set_attn_implementation(ROW_ATTENTION)
+    work = accumulate_gradients(WeightedModel(loaded, layout=SHARED), alike_examples, step, device=CPU)[1]
+    beginnings = {
+        tuple(example.token_T[:end]) for example in alike_examples for end in range(1, len(example.token_T) + 1)
+    }
+    assert work.tokens == len(beginnings)
+    # All but the first tokens of an example are predicted: those of two beginnings here.
+    assert work.predictions == len(beginnings) - 2
+    assert work.pairs == sum(map(len, beginnings))
+
+
+def test_the_work_of_a_step_leaves_padding_out(loaded: LoadedModel, examples: list[EncodedExample]) -> None:
+    lengths = [len(example.token_T) for example in examples]
+    for layout in LAYOUTS:
+        step = plan_step(examples, LossConfig(prompt_weight=0.1), 64, layout)
+        loaded.model.set_attn_implementation("sdpa" if layout == PADDED else ROW_ATTENTION)
+        work = accumulate_gradients(WeightedModel(loaded, layout=layout), examples, step, device=CPU)[1]
+        assert (work.tokens, work.predictions) == (sum(lengths), sum(lengths) - len(lengths))
+        assert work.pairs == sum(length * (length + 1) // 2 for length in lengths)
 
 
 def test_logged_losses_are_unweighted_means(loaded: LoadedModel, examples: list[EncodedExample]) -> None:

@@ -10,6 +10,7 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import expand, step_coefficients
+from plw.train.layout import PACKED, PADDED, SHARED
 from plw.train.plan import plan_training
 
 
@@ -75,10 +76,10 @@ def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes
     examples = [*make_examples([7, 30, 12, 5, 22, 9, 16, 40, 11]), *make_examples([20], prompt=20)]
     plans = [
         plan_training(
-            examples, LossConfig(), recipe(batch_size=10), seed=1, token_budget=44, processes=n, packed=packed
+            examples, LossConfig(), recipe(batch_size=10), seed=1, token_budget=44, processes=n, layout=layout
         )
         for n in (1, 2, 3, 7)
-        for packed in (False, True)
+        for layout in (PADDED, PACKED, SHARED)
     ]
     assert len({plan.digest for plan in plans}) == 1
     for plan in plans:
