@@ -20,17 +20,34 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="an Alpaca file")
     parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer of at most 32,000 tokens")
     parser.add_argument("--examples", type=int, default=128, help="examples of each case")
+    parser.add_argument("--max-length", type=int, default=512, help="tokens of an example at most")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where all of them train")
+    parser.add_argument("--precision", choices=("fp32", "bf16-mixed"), default="fp32", help="of all of them")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
-    parser.add_argument("--token-budget", type=int, default=2048, help="tokens of our micro-batches")
+    parser.add_argument("--hidden", type=int, default=256, help="width of the model")
+    parser.add_argument("--layers", type=int, default=6, help="its layers")
+    parser.add_argument("--heads", type=int, default=4, help="its attention heads")
+    parser.add_argument("--token-budget", type=int, default=4096, help="tokens of our micro-batches")
     parser.add_argument("--sft-micro-batch", type=int, default=4, help="examples of TRL's micro-batches")
-    parser.add_argument("--sft-padding-free", action="store_true", help="TRL's micro-batches as one row each")
-    parser.add_argument("--peers", nargs="*", default=["trainer", "grouped", "sft"], help="whom to compare with")
+    parser.add_argument(
+        "--sft-batching",
+        choices=("grouped", "padding-free", "packed"),
+        default="padding-free",
+        help="TRL's micro-batches",
+    )
+    parser.add_argument("--sft-liger", action="store_true", help="TRL with Liger's kernels")
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        default=["trainer", "grouped", "sft"],
+        help="whom to compare with: trainer, grouped, sft, or a layout of ours: padded, packed, shared",
+    )
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()
-    from bench.contenders import contenders
+    from bench.contenders import SftOptions, contenders
     from bench.rounds import compare
-    from bench.setting import make_setting
+    from bench.setting import Machine, Size, make_setting
 
     from plw.errors import UserError
     from plw.files import write_json_atomic
@@ -45,14 +62,15 @@ def main() -> None:
                 data=options.data,
                 tokenizer=options.tokenizer,
                 examples=options.examples,
-                threads=options.threads,
+                max_length=options.max_length,
+                size=Size(hidden=options.hidden, layers=options.layers, heads=options.heads),
+                machine=Machine(device=options.device, precision=options.precision, threads=options.threads),
             )
         except UserError as error:
             sys.exit(f"error: {error}")
         rivals = contenders(
             token_budget=options.token_budget,
-            sft_micro_batch=options.sft_micro_batch,
-            sft_padding_free=options.sft_padding_free,
+            sft=SftOptions(micro_batch=options.sft_micro_batch, batching=options.sft_batching, liger=options.sft_liger),
             peers=options.peers,
         )
         # The peers print their logs; standard output is for the result.

@@ -116,7 +116,8 @@ class ExecutionConfig:
     """Tokens, padding included, of one micro-batch of training in one process."""
     layout: str = "auto"
     """`padded` (rows of like length), `packed` (one row, no padding), `shared` (packed, and what examples begin with
-    alike is computed once), `auto` (shared on CUDA in bf16 and for long examples on a CPU, else padded)."""
+    alike is computed once), `auto` (shared where the model allows it; padded with dropout, in fp32 on a GPU and where
+    examples are very short)."""
     gradient_checkpointing: bool = False
     """Keep a layer's input alone and compute the layer again in the backward pass: less memory, more time."""
     compile: bool = False

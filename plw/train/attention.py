@@ -32,19 +32,18 @@ def register() -> None:
     AttentionInterface.register(ROW_ATTENTION, row_attention)
 
 
-@functools.cache
+@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator]
 def has_varlen_kernel(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether torch's own variable-length attention runs there (CUDA, in 16 bits) and does what a shared row needs.
-
-    How it counts where queries are fewer than keys is not in its documentation, so it is asked once.
-    """
-    if device.type != "cuda" or dtype not in (torch.bfloat16, torch.float16):
-        return False
-    return varlen_agrees(device, dtype)
+    """Whether torch's own variable-length attention runs there (CUDA, in 16 bits) and does what a shared row needs."""
+    return device.type == "cuda" and dtype in (torch.bfloat16, torch.float16) and varlen_agrees(device, dtype)
 
 
+@functools.cache
 def varlen_agrees(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether the kernel has the plain formula's output for examples that share tokens, and windows."""
+    """Whether the kernel has the plain formula's output for examples that share tokens, and windows.
+
+    How it counts where queries are fewer than keys is not in its documentation, so it is asked, once in a process.
+    """
     row = make_row([np.arange(5), np.array([0, 1, 2, 5, 6, 7]), np.array([8, 9])], [5, 3, 2], device)
     dice = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(1, heads, 10, 64, generator=dice).to(device, dtype) for heads in (4, 2, 2))

@@ -18,8 +18,8 @@ from plw.train.lora import add_lora
 from plw.train.model import LoadedModel, load_model
 from plw.train.row import make_row
 
-PACKED_TOKENS = 192
-"""Mean tokens of an example from which packed rows are known to be the faster ones on a CPU (docs/benchmarks.md)."""
+ROW_TOKENS = 48
+"""Mean tokens of an example from which one row is known to be faster than padded ones on a CPU (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +74,9 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
 
 
 def preferred_layout(job: TrainingJob, device: torch.device) -> str:
-    """What is asked for; by itself shared where torch's own variable-length attention runs, or examples are long.
+    """What is asked for; by itself shared where torch's own variable-length attention runs, and on a CPU.
 
-    Without that kernel attention goes example by example, which long examples do not notice.
+    Without that kernel attention goes example by example: on a CPU only short examples notice, on a GPU all do.
     """
     if job.layout != "auto":
         return job.layout
@@ -84,8 +84,8 @@ def preferred_layout(job: TrainingJob, device: torch.device) -> str:
         return PADDED
     product = torch.float32 if job.recipe.precision == "fp32" else torch.bfloat16
     tokens = sum(len(example.token_T) for example in job.examples)
-    long = device.type == "cpu" and tokens >= PACKED_TOKENS * len(job.examples)
-    return SHARED if has_varlen_kernel(device, product) or long else PADDED
+    enough = device.type == "cpu" and tokens >= ROW_TOKENS * len(job.examples)
+    return SHARED if has_varlen_kernel(device, product) or enough else PADDED
 
 
 def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:

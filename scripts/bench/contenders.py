@@ -4,14 +4,15 @@ What is timed is the training itself, optimizer steps included; loading the mode
 """
 
 import shutil
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.setting import BATCH, LEARNING_RATE, MAX_LENGTH, Case, Setting
+from bench.setting import BATCH, LEARNING_RATE, Case, Machine, Setting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label that transformers leaves out of the loss."""
+LAYOUTS = ("padded", "packed", "shared")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,8 @@ class Spent:
     """By the clock."""
     cpu_seconds: float
     """Of all threads together: what holds where other work shares the cores, if threads wait asleep."""
+    mfu: float | None = None
+    """On a GPU, of our own runs: the median step's share of the device's peak."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,11 +47,30 @@ class Contender:
     """Trains in an empty folder."""
 
 
-def contenders(
-    *, token_budget: int, sft_micro_batch: int, peers: Sequence[str], sft_padding_free: bool = False
-) -> list[Contender]:
-    """Ours first, then the peers that are asked for: ``trainer``, ``grouped``, ``sft``."""
+@dataclass(frozen=True, kw_only=True)
+class SftOptions:
+    """What TRL may be told to be faster."""
+
+    micro_batch: int = 4
+    batching: str = "padding-free"
+    """``grouped`` (by length), ``padding-free`` (a micro-batch is one row), ``packed`` (rows of several examples up to
+    the maximum length, which changes the examples of a step)."""
+    liger: bool = False
+    """With Liger's kernels."""
+
+
+def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
+    """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, or a layout of ours by its name."""
+
+    def ours(name: str, layout: str) -> Contender:
+        return Contender(
+            name=name,
+            what=f"this engine, layout {layout}, token budget {token_budget}",
+            run=lambda setting, case, folder: _plw(setting, case, folder, layout=layout, token_budget=token_budget),
+        )
+
     known = {
+        **{layout: ours(layout, layout) for layout in LAYOUTS},
         "trainer": Contender(
             name="trainer",
             what="(a) Hugging Face Trainer, Stanford Alpaca's recipe: micro-batch 4, padded to longest, full logits",
@@ -60,27 +83,25 @@ def contenders(
         ),
         "sft": Contender(
             name="sft",
-            what=f"(c) TRL's SFTTrainer, micro-batch {sft_micro_batch}, "
-            f"{'padding-free' if sft_padding_free else 'grouped by length'}, its own fused head",
-            run=lambda setting, case, folder: _sft(
-                setting, case, folder, micro_batch=sft_micro_batch, padding_free=sft_padding_free
-            ),
+            what=f"(c) TRL's SFTTrainer, micro-batch {sft.micro_batch}, {sft.batching}, "
+            f"{'Liger kernels' if sft.liger else 'its own fused head'}",
+            run=lambda setting, case, folder: _sft(setting, case, folder, sft),
         ),
     }
-    ours = Contender(
-        name="plw",
-        what=f"this engine, token budget {token_budget}",
-        run=lambda setting, case, folder: _plw(setting, case, folder, token_budget=token_budget),
-    )
-    return [ours, *(known[name] for name in peers)]
+    return [ours("plw", "auto"), *(known[name] for name in peers)]
 
 
-def _plw(setting: Setting, case: Case, folder: Path, *, token_budget: int) -> Spent:
+def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budget: int) -> Spent:
     from plw.config.training import LossConfig, RecipeConfig
     from plw.train.loop import TrainingJob, train
 
     recipe = RecipeConfig(
-        name="alpaca", epochs=1, batch_size=BATCH, learning_rate=LEARNING_RATE, max_length=MAX_LENGTH, precision="fp32"
+        name="alpaca",
+        epochs=1,
+        batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        max_length=setting.max_length,
+        precision=setting.machine.precision,
     )
     job = TrainingJob(
         model=str(setting.model),
@@ -90,20 +111,29 @@ def _plw(setting: Setting, case: Case, folder: Path, *, token_budget: int) -> Sp
         recipe=recipe,
         seed=42,
         folder=folder,
-        threads=setting.threads,
+        device=setting.machine.device,
+        threads=setting.machine.threads,
+        layout=layout,
         token_budget=token_budget,
     )
     marks: list[tuple[float, float]] = []
     # Called first when the model stands ready and last before it is saved.
-    train(job, keep_going=lambda: marks.append(_now()))
-    return _between(marks[0], marks[-1])
+    shares: list[float] = []
+    train(
+        job,
+        keep_going=lambda: marks.append(_now()),
+        on_step=lambda row: shares.append(row["mfu"]) if row["mfu"] is not None else None,
+    )
+    return replace(_between(marks[0], marks[-1]), mfu=statistics.median(shares) if shares else None)
 
 
 def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Spent:
     from datasets import Dataset
     from transformers import Trainer, TrainingArguments
 
-    arguments = TrainingArguments(**_arguments(folder, micro_batch=4), train_sampling_strategy=sampling)
+    arguments = TrainingArguments(
+        **_arguments(folder, setting.machine, micro_batch=4), train_sampling_strategy=sampling
+    )
     rows = [{"input_ids": example.token_T.tolist(), "labels": _labels(example, case)} for example in case.examples]
     trainer = Trainer(
         model=_model(setting),
@@ -111,21 +141,23 @@ def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Sp
         train_dataset=Dataset.from_list(rows),
         data_collator=_Padded(setting.tokenizer.pad_token_id),
     )
-    return _timed(trainer, setting.threads)
+    return _timed(trainer, setting.machine.threads)
 
 
-def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int, padding_free: bool) -> Spent:
+def _sft(setting: Setting, case: Case, folder: Path, options: SftOptions) -> Spent:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
     arguments = SFTConfig(
-        **_arguments(folder, micro_batch=micro_batch),
+        **_arguments(folder, setting.machine, micro_batch=options.micro_batch),
         # The examples are cut already, and padding-free TRL refuses to cut them.
-        max_length=None if padding_free else MAX_LENGTH,
+        max_length=None if options.batching == "padding-free" else setting.max_length,
         gradient_checkpointing=False,
         completion_only_loss=case.peer_masks_prompt,
-        train_sampling_strategy="random" if padding_free else "group_by_length",
-        padding_free=padding_free,
+        train_sampling_strategy="group_by_length" if options.batching == "grouped" else "random",
+        padding_free=options.batching == "padding-free",
+        packing=options.batching == "packed",
+        use_liger_kernel=options.liger,
     )
     rows = [
         {"input_ids": example.token_T.tolist(), "completion_mask": example.role_T.tolist()} for example in case.examples
@@ -136,15 +168,15 @@ def _sft(setting: Setting, case: Case, folder: Path, *, micro_batch: int, paddin
         train_dataset=Dataset.from_list(rows),
         processing_class=setting.tokenizer,
     )
-    return _timed(trainer, setting.threads)
+    return _timed(trainer, setting.machine.threads)
 
 
-def _arguments(folder: Path, *, micro_batch: int) -> dict[str, Any]:
-    """Stanford Alpaca's recipe in the words of transformers, on a CPU in fp32."""
+def _arguments(folder: Path, machine: Machine, *, micro_batch: int) -> dict[str, Any]:
+    """Stanford Alpaca's recipe in the words of transformers."""
     return {
         "output_dir": str(folder),
-        "use_cpu": True,
-        "bf16": False,
+        "use_cpu": machine.device == "cpu",
+        "bf16": machine.precision == "bf16-mixed",
         "num_train_epochs": 1,
         "per_device_train_batch_size": micro_batch,
         "gradient_accumulation_steps": BATCH // micro_batch,

@@ -4,12 +4,13 @@ import os
 import platform
 import statistics
 import sys
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from bench.contenders import Contender, Spent, emptied
-from bench.setting import Case, Setting
+from bench.setting import Case, Machine, Setting
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "trl")
 
@@ -31,7 +32,7 @@ def compare(setting: Setting, contenders: list[Contender], folder: Path, *, roun
         "contenders": {contender.name: contender.what for contender in contenders},
         "rounds": rounds,
         "load_average": loads,
-        **environment(setting.threads),
+        **environment(setting.machine),
     }
 
 
@@ -59,20 +60,28 @@ def _result(tokens: int, spent: list[Spent], ours: list[Spent]) -> dict[str, Any
         "median_seconds": round(median, 3),
         "median_cpu_seconds": round(statistics.median(one.cpu_seconds for one in spent), 3),
         "tokens_per_second": round(tokens / median),
+        "mfu": [one.mfu for one in spent] if spent[0].mfu is not None else None,
         "times_ours": round(statistics.median(one.seconds / our.seconds for one, our in pairs), 3),
         "times_our_cpu": round(statistics.median(one.cpu_seconds / our.cpu_seconds for one, our in pairs), 3),
     }
 
 
-def environment(threads: int) -> dict[str, Any]:
+def environment(machine: Machine) -> dict[str, Any]:
     """Versions and machine, as far as they bear on the numbers."""
     return {
-        "threads": threads,
+        **asdict(machine),
+        "gpu": _gpu() if machine.device == "cuda" else None,
         "python": platform.python_version(),
         "libraries": {name: _version(name) for name in LIBRARIES},
         "cpu": _cpu(),
         "cores": os.cpu_count(),
     }
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name()
 
 
 def _version(name: str) -> str | None:

@@ -1,6 +1,6 @@
 """The setting of the training benchmark: one model and two datasets, the same bytes for every contender."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,9 +9,7 @@ if TYPE_CHECKING:
 
     from plw.data.encoding import EncodedExample
 
-HIDDEN, LAYERS, HEADS, VOCABULARY = 256, 6, 4, 32_000
-"""Llama; the feed-forward is 688 wide."""
-MAX_LENGTH = 512
+VOCABULARY = 32_000
 BATCH = 32
 LEARNING_RATE = 2e-5
 
@@ -37,24 +35,50 @@ class Case:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how precisely all contenders compute."""
+
+    device: str
+    """``cpu`` or ``cuda``."""
+    precision: str
+    """``fp32`` or ``bf16-mixed``: fp32 weights, bf16 autocast."""
+    threads: int
+    """Of torch."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """Of the Llama that is trained; its feed-forward is 8/3 as wide."""
+
+    hidden: int
+    layers: int
+    heads: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Setting:
     """What all contenders share."""
 
     model: Path
     tokenizer: "PreTrainedTokenizerBase"
     cases: list[Case]
-    threads: int
+    max_length: int
+    machine: Machine
 
 
-def make_setting(folder: Path, *, data: Path, tokenizer: Path, examples: int, threads: int) -> Setting:
+def make_setting(
+    folder: Path, *, data: Path, tokenizer: Path, size: Size, examples: int, max_length: int, machine: Machine
+) -> Setting:
     """Make the random model in ``folder`` and encode the data as it is and inverted.
 
     Args:
         folder: gets the model.
         data: an Alpaca file.
         tokenizer: a tokenizer of at most 32,000 tokens.
+        size: of the model.
         examples: of each case, the first of the file; of the inverted ones the first that keep a completion.
-        threads: of torch.
+        max_length: tokens of an example, the rest is cut off.
+        machine: where it is trained.
     """
     from plw.data.tokenizer import load_tokenizer
     from plw.train.random_model import make_random_llama
@@ -63,15 +87,17 @@ def make_setting(folder: Path, *, data: Path, tokenizer: Path, examples: int, th
     if loaded.pad_token is None:
         # A new [PAD] would make the vocabulary 32,001.
         loaded.pad_token = loaded.unk_token
-    model = make_random_llama(folder, loaded, hidden=HIDDEN, layers=LAYERS, heads=HEADS, vocabulary=VOCABULARY)
+    model = make_random_llama(folder, loaded, vocabulary=VOCABULARY, **asdict(size))
     cases = [
-        Case(name="as it is", examples=_encoded(data, "none", loaded)[:examples], prompt_weight=0.1),
-        Case(name="inverted", examples=_encoded(data, "short", loaded)[:examples], prompt_weight=0.0),
+        Case(name="as it is", examples=_encoded(data, "none", loaded, max_length)[:examples], prompt_weight=0.1),
+        Case(name="inverted", examples=_encoded(data, "short", loaded, max_length)[:examples], prompt_weight=0.0),
     ]
-    return Setting(model=model, tokenizer=loaded, cases=cases, threads=threads)
+    return Setting(model=model, tokenizer=loaded, cases=cases, max_length=max_length, machine=machine)
 
 
-def _encoded(data: Path, inversion: str, tokenizer: "PreTrainedTokenizerBase") -> "list[EncodedExample]":
+def _encoded(
+    data: Path, inversion: str, tokenizer: "PreTrainedTokenizerBase", max_length: int
+) -> "list[EncodedExample]":
     """Examples that have a completion."""
     import yaml
 
@@ -86,7 +112,7 @@ def _encoded(data: Path, inversion: str, tokenizer: "PreTrainedTokenizerBase") -
         data,
         TemplateConfig(**template),
         tokenizer,
-        max_length=MAX_LENGTH,
+        max_length=max_length,
         seed=0,
     )
     return [example for example in prepared.encoded if (example.role_T == COMPLETION).any()]

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -15,14 +17,19 @@ def run(*arguments: str) -> dict[str, object]:
     return result
 
 
-def test_memory_of_a_small_step() -> None:
-    sizes = ["--tokens", "2048", "--hidden", "512", "--vocab", "16384", "--threads", "1"]
-    result = run("scripts/bench_memory.py", *sizes)
+def test_the_head_of_a_small_step() -> None:
+    sizes = ["--tokens", "2048", "--hidden", "512", "--vocab", "16384", "--threads", "1", "--repeats", "1"]
+    result = run("scripts/bench_head.py", *sizes, "--checked", "64", "--ways", "fused", "full", "torch", "liger")
     assert result["logits_mib"] == 128
-    fused, full = result["fused"], result["full"]
-    assert isinstance(fused, dict)
-    assert isinstance(full, dict)
-    assert abs(fused["loss"] - full["loss"]) < 1e-4 * full["loss"]
+    ways = result["ways"]
+    assert isinstance(ways, dict)
+    # Triton's kernels do not run on a CPU.
+    assert "CUDA" in ways.pop("liger")["missing"]
+    fused, full = ways["fused"], ways["full"]
+    for way in ways.values():
+        assert abs(way["loss"] - full["loss"]) < 1e-4 * full["loss"]
+        assert max(way["hidden_error"], way["weight_error"]) < 1e-4
+        assert way["times_first"] == pytest.approx(way["seconds"] / fused["seconds"], rel=1e-2)
     # A chunk of 64 MiB and the weight's gradient of 32, against several tensors of 128 and the same gradient.
     assert 32 + 64 < fused["peak_mib"] < 200 < 300 < full["peak_mib"]
 
@@ -30,7 +37,7 @@ def test_memory_of_a_small_step() -> None:
 def test_contenders_train_on_the_same_examples(shared_data: Path, tmp_path: Path) -> None:
     files = ["--data", str(shared_data / "alpaca/alpaca_cleaned_999.json")]
     files += ["--tokenizer", str(shared_data / "llama_tokenizer.model"), "--json", str(tmp_path / "out.json")]
-    few = ["--examples", "2", "--rounds", "1", "--threads", "1", "--peers", "trainer"]
+    few = ["--examples", "2", "--rounds", "1", "--threads", "1", "--peers", "trainer", "padded"]
     result = run("scripts/bench_train.py", *files, *few)
     assert json.loads((tmp_path / "out.json").read_text()) == result
     cases = result["cases"]
@@ -41,6 +48,6 @@ def test_contenders_train_on_the_same_examples(shared_data: Path, tmp_path: Path
     ]
     for case in cases:
         assert case["examples"] == 2
-        assert set(case["results"]) == {"plw", "trainer"}
+        assert set(case["results"]) == {"plw", "trainer", "padded"}
         assert case["results"]["plw"]["times_ours"] == 1
         assert all(entry["median_seconds"] > 0 for entry in case["results"].values())

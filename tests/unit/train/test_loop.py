@@ -261,11 +261,12 @@ def test_failures_are_one_line(tiny_llama: Path, tiny_tokenizer: "PreTrainedToke
 
 @pytest.mark.filterwarnings("ignore")  # torch warns of itself from inside its compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+@pytest.mark.parametrize("layout", ["padded", "shared"])
 def test_a_compiled_model_trains_alike(
-    undisturbed: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+    undisturbed: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, layout: str
 ) -> None:
     """To rounding: compiled kernels sum in another order."""
-    train(make_job(tiny_llama, tiny_tokenizer, tmp_path, compile=True, checkpoint_seconds=300.0))
+    train(make_job(tiny_llama, tiny_tokenizer, tmp_path, compile=True, layout=layout, checkpoint_seconds=300.0))
     plain, compiled = outcome(undisturbed)[1], outcome(tmp_path)[1]
     for name in ("loss", "grad_norm"):
         assert [row[name] for row in compiled] == pytest.approx([row[name] for row in plain], rel=1e-4)
