@@ -65,7 +65,7 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
 
     def on_step(row: dict[str, Any]) -> None:
         bench.tracker.step({key: value for key, value in row.items() if key != "steps"})
-        said(row["step"], row["steps"], _live_line(row))
+        said(row["step"], row["steps"], live_line(row))
 
     summary = train(job, on_step=on_step, keep_going=keep_going)
     curves = [{name: row[name] for name in CURVE_FIELDS} for row in read_jsonl(folder / LOG)]
@@ -76,13 +76,17 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
     )
 
 
-def _live_line(row: dict[str, Any]) -> str:
-    """Where training stands, in a few words."""
-    words = [f"loss {row['loss']:.3f}", f"{row['tokens_per_second']:,.0f} tok/s"]
+def live_line(row: dict[str, Any]) -> str:
+    """Where training stands, in a few words: the weighted loss, and the two that weights do not change."""
+    parts = {role: row[f"{role}_loss"] for role in ("prompt", "completion")}
+    unweighted = ", ".join(f"{role} {loss:.3f}" for role, loss in parts.items() if loss is not None)
+    words = [f"loss {row['loss']:.3f} ({unweighted})", f"{row['tokens_per_second']:,.0f} tok/s"]
     if row["held_out_completion_loss"] is not None:
         words.append(f"held-out {row['held_out_completion_loss']:.3f}")
     if row["mfu"] is not None:
         words.append(f"MFU {row['mfu']:.0%}")
+    if row["peak_memory_gib"] is not None:
+        words.append(f"{row['peak_memory_gib']:.1f} GiB")
     return ", ".join(words)
 
 
