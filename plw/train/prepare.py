@@ -135,12 +135,10 @@ def _packs(loaded: LoadedModel) -> bool:
 
 
 def _shares(loaded: LoadedModel) -> bool:
-    """Whether examples that begin alike have the hidden states in one row that each has alone."""
+    """Whether examples that begin alike have the hidden states that each has where they stand apart."""
     examples = [[1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7]]
-    together = _probe(loaded, examples, SHARED)
-    alone = [_probe(loaded, [example], PACKED)[0] for example in examples]
-    tolerance = TOLERANCE[alone[0].dtype]
-    return all((one - other).norm() <= tolerance * other.norm() for one, other in zip(together, alone, strict=True))
+    together, apart = (torch.cat(_probe(loaded, examples, layout)) for layout in (SHARED, PACKED))
+    return bool((together - apart).norm() <= TOLERANCE[apart.dtype] * apart.norm())
 
 
 @torch.no_grad()
