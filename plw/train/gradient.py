@@ -64,9 +64,9 @@ class WeightedModel(nn.Module):
 
 
 def hidden_states(
-    decoder: nn.Module, token_BT: Tensor, position_BT: Tensor | None = None, row: PackedRow | None = None
+    decoder: nn.Module, input_BT: Tensor, position_BT: Tensor | None = None, row: PackedRow | None = None
 ) -> Tensor:
-    """The decoder's output [rows, tokens, width] for padded rows, or for one packed row."""
+    """The decoder's output [rows, tokens, width], given tokens or embedded ones, in padded rows or one packed row."""
     layout: dict[str, Any] = {}
     if row is not None:
         layout = {
@@ -78,7 +78,8 @@ def hidden_states(
             "max_length_q": row.longest_query,
             "max_length_k": row.longest_key,
         }
-    states: Tensor = decoder(input_ids=token_BT, use_cache=False, **layout).last_hidden_state
+    layout["inputs_embeds" if input_BT.is_floating_point() else "input_ids"] = input_BT
+    states: Tensor = decoder(use_cache=False, **layout).last_hidden_state
     return states
 
 

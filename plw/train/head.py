@@ -41,7 +41,10 @@ def check_head(path: str, model: Any) -> None:
     token_BT = torch.arange(min(PROBE_TOKENS, head.weight.shape[0]), device=head.weight.device)[None]
     with torch.no_grad():
         expected_BTV = model(input_ids=token_BT, use_cache=False).logits
-        logit_BTV = head(decoder(input_ids=token_BT, use_cache=False).last_hidden_state)
+        output = decoder(input_ids=token_BT, use_cache=False)
+        if not hasattr(output, "last_hidden_state"):
+            raise UserError(f"{path}: transformers names no decoder of {type(model).__name__}; it is not supported")
+        logit_BTV = head(output.last_hidden_state)
         logit_BTV = logit_BTV * options.get("logit_scale", 1.0)
         if "softcap" in options:
             logit_BTV = options["softcap"] * torch.tanh(logit_BTV / options["softcap"])

@@ -1,5 +1,6 @@
 """From a job to a model that can be stepped: loaded, regularised, laid out, wrapped for its processes."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from plw.errors import UserError
 from plw.train.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
-from plw.train.batch import place_tokens
+from plw.train.batch import PlacedTokens, place_tokens
 from plw.train.distribute import ALONE, Group, layers, wrap
 from plw.train.gradient import WeightedModel, hidden_states
 from plw.train.head import TOLERANCE
@@ -20,6 +21,9 @@ from plw.train.row import make_row
 
 ROW_TOKENS = 48
 """Mean tokens of an example from which one row is known to be faster than padded ones on a CPU (docs/benchmarks.md)."""
+
+PROBE = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7], [8, 9, 10, 11, 12])
+"""Examples by which a layout is tried out: some begin alike, and none ends alike."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,69 +93,87 @@ def preferred_layout(job: TrainingJob, device: torch.device) -> str:
 
 
 def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
-    """Give the model the attention of the wanted layout, or of the next best that its gradients are right in.
+    """Give the model the attention of the wanted layout, or of the next best in which its hidden states are right.
 
     Raises:
-        UserError: there they would not be right, and it is what was asked for.
+        UserError: they are not in the layout that was asked for.
     """
     if wanted == PADDED:
         return PADDED
-    what = f"execution.layout={job.layout}: "
     kind = loaded.model.config.model_type
     if not _packs(loaded):
-        if job.layout == "auto":
-            return PADDED
-        raise UserError(f"{what}the tokens of a {kind} model would see other examples; allowed here: padded, auto")
-    if wanted == PACKED:
+        found, problem = (
+            PADDED,
+            f"in one row the tokens of a {kind} model would not be what they are in each example alone",
+        )
+    elif wanted == PACKED:
         return PACKED
-    if loaded.dropout_fields:
+    elif loaded.dropout_fields:
         rates = ", ".join(loaded.dropout_fields)
         problem = f"the {kind} model drops out ({rates}), and what examples share would be dropped for all of them"
-    elif not _shares(loaded):
-        problem = f"the tokens of a {kind} model would not be what they are in each example alone"
+        found = PACKED
+    elif not _near(_probe(loaded, SHARED), _probe(loaded, PACKED)):
+        found, problem = PACKED, f"a {kind} model's examples that begin alike would not have the states of each alone"
     else:
         return SHARED
     if job.layout == "auto":
-        return PACKED
-    raise UserError(f"{what}{problem}; allowed here: padded, packed, auto")
+        return found
+    allowed = ", ".join([PADDED, *([PACKED] if found == PACKED else []), "auto"])
+    raise UserError(f"execution.layout={job.layout}: {problem}; allowed here: {allowed}")
 
 
 def _packs(loaded: LoadedModel) -> bool:
-    """Set the attention of packed rows; False, and the old one, if examples would see each other all the same."""
+    """Set the attention of packed rows; False, and the old one, if examples then have other states than alone.
+
+    They do where something beside attention reads across the row, and where attention is more than ours knows of.
+    """
     register()
     before = loaded.model.config._attn_implementation
     if not loaded.model.is_backend_compatible():
         return False
+    alone = _probe(loaded, PADDED)
     loaded.model.set_attn_implementation(ROW_ATTENTION)
-    try:
-        # Whether the second of two packed examples changes with the first.
-        states = [_probe(loaded, [[first] * 3, [3, 4, 5, 6]], PACKED)[1] for first in (1, 2)]
-    except RowUnknownError:
-        states = []
-    if states and torch.equal(*states):
-        return True
+    with suppress(RowUnknownError):
+        if _near(_probe(loaded, PACKED), alone) and not _leaks(loaded):
+            return True
     loaded.model.set_attn_implementation(before)
     return False
 
 
-def _shares(loaded: LoadedModel) -> bool:
-    """Whether examples that begin alike have the hidden states that each has where they stand apart."""
-    examples = [[1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7]]
-    together, apart = (torch.cat(_probe(loaded, examples, layout)) for layout in (SHARED, PACKED))
-    return bool((together - apart).norm() <= TOLERANCE[apart.dtype] * apart.norm())
+def _leaks(loaded: LoadedModel) -> bool:
+    """Whether the last example's states have a gradient by another's tokens, however small."""
+    placed = _place_probe(loaded)
+    token_1T, position_1T = (torch.from_numpy(part)[None] for part in (placed.token_F, placed.position_F))
+    embedded_1TD = loaded.model.get_input_embeddings()(token_1T).detach().requires_grad_()
+    row = make_row(placed.paths, placed.owned, embedded_1TD.device)
+    states_TD = hidden_states(loaded.decoder, embedded_1TD, position_1T, row)[0, placed.paths[-1]].float()
+    # Weighted, because a norm makes the plain sum a constant.
+    weight_D = torch.arange(states_TD.shape[1], dtype=torch.float32).cos()
+    (slope_1TD,) = torch.autograd.grad((states_TD @ weight_D).sum(), embedded_1TD)
+    return bool(slope_1TD[0, : placed.paths[-1][0]].any())
+
+
+def _near(states_TD: Tensor, expected_TD: Tensor) -> bool:
+    """Equal to rounding."""
+    return bool((states_TD - expected_TD).norm() <= TOLERANCE[expected_TD.dtype] * expected_TD.norm())
 
 
 @torch.no_grad()
-def _probe(loaded: LoadedModel, examples: list[list[int]], layout: str) -> list[Tensor]:
-    """Hidden states of each example's tokens, in one row."""
-    ids = loaded.model.get_input_embeddings().num_embeddings
-    places = place_tokens([np.array(example, dtype=np.int32) % ids for example in examples], layout)
+def _probe(loaded: LoadedModel, layout: str) -> Tensor:
+    """Hidden states of the probe's tokens, one example after the other."""
+    placed = _place_probe(loaded, layout)
     loaded.model.eval()
-    device = loaded.head_weight_VD.device
-    hidden_1TD = hidden_states(
+    row = None if layout == PADDED else make_row(placed.paths, placed.owned, torch.device("cpu"))
+    hidden_FD = hidden_states(
         loaded.decoder,
-        torch.from_numpy(places.token_F).to(device)[None],
-        torch.from_numpy(places.position_F).to(device)[None],
-        make_row(places.paths, places.owned, device),
-    )
-    return [hidden_1TD[0, path] for path in places.paths]
+        torch.from_numpy(placed.token_F.reshape(placed.shape)),
+        torch.from_numpy(placed.position_F.reshape(placed.shape)),
+        row,
+    ).flatten(0, 1)
+    return torch.cat([hidden_FD[path] for path in placed.paths])
+
+
+def _place_probe(loaded: LoadedModel, layout: str = PACKED) -> PlacedTokens:
+    """The probe's examples, in tokens that the model knows. The model is where it was loaded: on the CPU."""
+    ids = loaded.model.get_input_embeddings().num_embeddings
+    return place_tokens([np.array(example, dtype=np.int32) % ids for example in PROBE], layout)

@@ -145,8 +145,44 @@ def test_a_model_that_reads_across_examples_is_not_packed(
     sizes = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     MambaForCausalLM(MambaConfig(**sizes, use_mambapy=False)).save_pretrained(tmp_path)
     for layout in (PACKED, SHARED):
-        with pytest.raises(UserError, match=f"execution.layout={layout}: the tokens of a mamba model would see other"):
+        with pytest.raises(
+            UserError, match=f"layout={layout}: in one row the tokens of a mamba model would not be what"
+        ):
             prepare_model(layout_job(tmp_path, tiny_tokenizer, layout), CPU)
+
+
+def test_the_smallest_leak_is_found(
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that rounding would hide: each token sees a millionth of the one before it in the row."""
+    from transformers.models.llama.modeling_llama import LlamaMLP
+
+    forward = LlamaMLP.forward
+    monkeypatch.setattr(LlamaMLP, "forward", lambda self, x_BTD: forward(self, x_BTD + 1e-6 * x_BTD.roll(1, dims=1)))
+    with pytest.raises(
+        UserError, match="layout=packed: in one row the tokens of a llama model would not be what they are"
+    ):
+        prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU)
+
+
+def test_attention_that_is_more_than_ours_is_not_packed(
+    tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+) -> None:
+    """gpt-oss has sinks: logits of no token, which take part in every softmax."""
+    from transformers import GptOssConfig, GptOssForCausalLM
+
+    GptOssForCausalLM(GptOssConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="in one row the tokens of a gpt_oss model would not be what they are"):
+        prepare_model(layout_job(tmp_path, tiny_tokenizer, PACKED), CPU)
+
+
+def test_a_mixture_of_experts_is_shared(tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
+    """Its tokens meet others in an expert's product, so that in another row they are equal to rounding alone."""
+    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+
+    config = Qwen3MoeConfig(**SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24)
+    Qwen3MoeForCausalLM(config).save_pretrained(tmp_path)
+    assert prepare_model(layout_job(tmp_path, tiny_tokenizer, SHARED), CPU).weighted.layout == SHARED
 
 
 def test_what_drops_out_is_not_shared(tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
@@ -180,9 +216,7 @@ def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
 
     monkeypatch.setattr(LlamaDecoderLayer, "forward", after_a_convolution)
     assert prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU).weighted.layout == PACKED
-    with pytest.raises(
-        UserError, match="layout=shared: the tokens of a llama model would not be what they are in each"
-    ):
+    with pytest.raises(UserError, match="layout=shared: a llama model's examples that begin alike would not have"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, SHARED), CPU)
 
 
@@ -197,7 +231,7 @@ def test_a_model_that_keeps_the_row_from_its_attention_is_not_packed(
         "forward",
         lambda self, **all_: forward(self, **{k: v for k, v in all_.items() if k != "packed_row"}),
     )
-    with pytest.raises(UserError, match="layout=packed: the tokens of a llama model would see other examples"):
+    with pytest.raises(UserError, match="layout=packed: in one row the tokens of a llama model"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU)
 
 

@@ -83,3 +83,15 @@ def test_a_field_that_means_something_else_there_is_refused(
     with pytest.raises(UserError, match=rf"the logits of {family}ForCausalLM are not its head's output"):
         load_model(save_model_of(family, tmp_path / "scaled", **{field: 0.5}), tiny_tokenizer)
     load_model(save_model_of(family, tmp_path / "plain", **{field: 1.0}), tiny_tokenizer)
+
+
+def test_a_model_whose_decoder_is_not_named_is_refused(
+    tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+) -> None:
+    """What transformers calls its decoder has logits for output."""
+    from transformers import Llama4ForCausalLM, Llama4TextConfig
+
+    torch.manual_seed(0)
+    Llama4ForCausalLM(Llama4TextConfig(**SIZES, num_local_experts=2)).save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="transformers names no decoder of Llama4ForCausalLM; it is not supported"):
+        load_model(str(tmp_path), tiny_tokenizer)
