@@ -14,7 +14,7 @@ from plw.loss.coefficients import expand
 from plw.train.beginnings import alike
 from plw.train.layout import PADDED, SHARED
 from plw.train.plan import Step
-from plw.train.row import PackedRow, Path, make_row
+from plw.train.row import PackedRow, TokenPath, make_row
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class PlacedTokens:
 
     shape: tuple[int, int]
     """Rows, and places of each."""
-    paths: list[Path]
+    paths: list[TokenPath]
     """Each example's places."""
     owned: list[int]
     """How many of them, its last ones, are not an earlier example's as well."""
@@ -125,9 +125,9 @@ def place_tokens(tokens: Sequence[NDArray[np.int32]], layout: str, pad_id: int =
     )
 
 
-def _paths(shares: list[int], owned: list[int]) -> list[Path]:
+def _paths(shares: list[int], owned: list[int]) -> list[TokenPath]:
     """One example after the other; each begins at the places of the one before it, as far as the two are alike."""
-    paths: list[Path] = []
+    paths: list[TokenPath] = []
     end = 0
     for share, own in zip(shares, owned, strict=True):
         start = paths[-1][:share] if paths else np.zeros(0, dtype=np.int64)

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Path = NDArray[np.int64]
+TokenPath = NDArray[np.int64]
 """[tokens of an example] -> their places in the row."""
 
 
@@ -37,7 +37,7 @@ class PackedRow:
     """The stretches that make up each example's keys."""
 
 
-def make_row(paths: Sequence[Path], owned: Sequence[int], device: torch.device) -> PackedRow:
+def make_row(paths: Sequence[TokenPath], owned: Sequence[int], device: torch.device) -> PackedRow:
     """The row whose examples stand at ``paths``, of which the last ``owned`` tokens are their own.
 
     Args:

@@ -21,7 +21,7 @@ from plw.train.gradient import hidden_states
 from plw.train.job import TrainingJob
 from plw.train.layout import PACKED, SHARED
 from plw.train.prepare import prepare_model
-from plw.train.row import make_row
+from plw.train.row import PackedRow, make_row
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -239,6 +239,30 @@ def test_a_kernel_is_asked_before_it_is_used() -> None:
     """There is none on a CPU; what CUDA's says is only known there."""
     assert not varlen_agrees(CPU, torch.bfloat16)
     assert not has_varlen_kernel(CPU, torch.bfloat16)
+
+
+@pytest.mark.parametrize("counted_from", ["end", "start"])
+def test_a_kernel_that_counts_from_the_start_is_not_used(counted_from: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels differ in which key the first query is beside, where queries are fewer than keys."""
+
+    def kernel(query: Tensor, key: Tensor, value: Tensor, row: PackedRow, scaling: None, window: int | None) -> Tensor:
+        outputs = []
+        for example in range(len(row.queries_E)):
+            of_query = slice(*row.query_bound_E[example : example + 2].tolist())
+            places = row.key_K[slice(*row.key_bound_E[example : example + 2].tolist())]  # type: ignore[index]
+            queries, keys = row.queries_E[example], len(places)
+            first = keys - queries if counted_from == "end" else 0
+            distance_QK = first + torch.arange(queries)[:, None] - torch.arange(keys)[None]
+            seen_QK = (distance_QK >= 0) & (distance_QK < (window or keys))
+            outputs.append(
+                scaled_dot_product_attention(
+                    query[:, :, of_query], key[:, :, places], value[:, :, places], attn_mask=seen_QK, enable_gqa=True
+                )
+            )
+        return torch.cat(outputs, dim=2).transpose(1, 2)
+
+    monkeypatch.setattr("plw.train.attention._varlen", kernel)
+    assert varlen_agrees.__wrapped__(CPU, torch.bfloat16) == (counted_from == "end")
 
 
 @pytest.mark.parametrize("groups", [1, 2])
