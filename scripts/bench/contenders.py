@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 IGNORED = -100
 """The label that transformers leaves out of the loss."""
-LAYOUTS = ("padded", "packed", "shared")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +60,7 @@ class SftOptions:
 
 def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
     """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, or a layout of ours by its name."""
+    from plw.train.layout import PACKED, PADDED, SHARED
 
     def ours(name: str, layout: str) -> Contender:
         return Contender(
@@ -70,7 +70,7 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
         )
 
     known = {
-        **{layout: ours(layout, layout) for layout in LAYOUTS},
+        **{layout: ours(layout, layout) for layout in (PADDED, PACKED, SHARED)},
         "trainer": Contender(
             name="trainer",
             what="(a) Hugging Face Trainer, Stanford Alpaca's recipe: micro-batch 4, padded to longest, full logits",
