@@ -172,14 +172,17 @@ def _one_example(
     """Attention of an example's last tokens to all of its tokens."""
     queries, keys = query.shape[2], key.shape[2]
     groups = query.shape[1] // key.shape[1]
-    all_seen = softcap is None and (window is None or window >= keys)
-    if all_seen and query.device.type == "cpu" and queries >= HALVED_TOKENS and dropout == 0:
-        return _causal_halves(query, key, value, scaling=scaling, gqa=groups > 1)
-    if all_seen and queries == keys:
-        return F.scaled_dot_product_attention(
-            query, key, value, dropout_p=dropout, scale=scaling, is_causal=True, enable_gqa=groups > 1
-        )
-    seen_QK = torch.ones(queries, keys, dtype=torch.bool, device=query.device).tril(keys - queries)
+    if softcap is None and (window is None or window >= keys):
+        causal = functools.partial(_causal, dropout=dropout, scaling=scaling, gqa=groups > 1)
+        if query.device.type == "cpu" and queries >= HALVED_TOKENS and dropout == 0:
+            # torch's CPU kernel computes what a causal mask then hides. Where the first half of the queries never meets
+            # the keys of the second, a quarter of the work is left out.
+            middle = queries // 2
+            seen = keys - queries + middle
+            first = causal(query[:, :, :middle], key[:, :, :seen], value[:, :, :seen])
+            return torch.cat([first, causal(query[:, :, middle:], key, value)], dim=2)
+        return causal(query, key, value)
+    seen_QK = _seen(queries, keys, query.device)
     if window is not None:
         seen_QK = seen_QK.triu(keys - queries + 1 - window)
     if softcap is None:
@@ -193,24 +196,21 @@ def _one_example(
     return weight @ value
 
 
-def _causal_halves(query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, gqa: bool) -> Tensor:
-    """Causal attention in two halves of the queries: torch's CPU kernel computes what a causal mask then hides.
-
-    The first half never meets the keys of the second, which leaves a quarter of the work out.
-    """
+def _causal(query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, dropout: float, gqa: bool) -> Tensor:
+    """Causal attention of the last tokens to all; torch's own causal mask serves where all tokens are queries."""
     queries, keys = query.shape[2], key.shape[2]
-    halves = []
-    for first, last in ((0, queries // 2), (queries // 2, queries)):
-        seen = keys - queries + last
-        seen_QK = torch.ones(last - first, seen, dtype=torch.bool).tril(seen - (last - first))
-        halves.append(
-            F.scaled_dot_product_attention(
-                query[:, :, first:last],
-                key[:, :, :seen],
-                value[:, :, :seen],
-                attn_mask=seen_QK,
-                scale=scaling,
-                enable_gqa=gqa,
-            )
-        )
-    return torch.cat(halves, dim=2)
+    return F.scaled_dot_product_attention(
+        query,
+        key,
+        value,
+        attn_mask=None if queries == keys else _seen(queries, keys, query.device),
+        dropout_p=dropout,
+        is_causal=queries == keys,
+        scale=scaling,
+        enable_gqa=gqa,
+    )
+
+
+def _seen(queries: int, keys: int, device: torch.device) -> Tensor:
+    """Which keys each of the last ``queries`` tokens sees: itself and those before it."""
+    return torch.ones(queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
