@@ -12,7 +12,7 @@ from plw.data.encoding import EncodedExample
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.batch import Batch, collate
 from plw.train.distribute import ALONE, Group, put_back, synchronised
-from plw.train.layout import Layout
+from plw.train.layout import PADDED, Layout
 from plw.train.model import LoadedModel
 from plw.train.plan import Step
 from plw.train.row import PackedRow
@@ -35,7 +35,7 @@ class WeightedModel(nn.Module):
     """Decoder and fused loss in one forward, so that what wraps it (DDP, FSDP) sees all of a micro-batch's work."""
 
     def __init__(
-        self, loaded: LoadedModel, *, precision: str = "fp32", layout: str = "padded", label_smoothing: float = 0.0
+        self, loaded: LoadedModel, *, precision: str = "fp32", layout: str = PADDED, label_smoothing: float = 0.0
     ) -> None:
         super().__init__()
         self.model = loaded.model

@@ -101,19 +101,19 @@ def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
     if wanted == PADDED:
         return PADDED
     kind = loaded.model.config.model_type
-    if not _packs(loaded):
-        found, problem = (
-            PADDED,
-            f"in one row the tokens of a {kind} model would not be what they are in each example alone",
-        )
+    packed_TD = _pack(loaded)
+    if packed_TD is None:
+        problem = f"in one row the tokens of a {kind} model would not be what they are in each example alone"
+        found = PADDED
     elif wanted == PACKED:
         return PACKED
     elif loaded.dropout_fields:
         rates = ", ".join(loaded.dropout_fields)
         problem = f"the {kind} model drops out ({rates}), and what examples share would be dropped for all of them"
         found = PACKED
-    elif not _near(_probe(loaded, SHARED), _probe(loaded, PACKED)):
-        found, problem = PACKED, f"a {kind} model's examples that begin alike would not have the states of each alone"
+    elif not _near(_probe(loaded, SHARED), packed_TD):
+        problem = f"a {kind} model's examples that begin alike would not have the states of each alone"
+        found = PACKED
     else:
         return SHARED
     if job.layout == "auto":
@@ -122,22 +122,24 @@ def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
     raise UserError(f"execution.layout={job.layout}: {problem}; allowed here: {allowed}")
 
 
-def _packs(loaded: LoadedModel) -> bool:
-    """Set the attention of packed rows; False, and the old one, if examples then have other states than alone.
+def _pack(loaded: LoadedModel) -> Tensor | None:
+    """Set the attention of packed rows; the probe's states in one.
 
-    They do where something beside attention reads across the row, and where attention is more than ours knows of.
+    None, with the old attention, where they are not those of each example alone: something beside attention reads
+    across the row, or attention is more than ours knows of.
     """
     register()
     before = loaded.model.config._attn_implementation
     if not loaded.model.is_backend_compatible():
-        return False
-    alone = _probe(loaded, PADDED)
+        return None
+    alone_TD = _probe(loaded, PADDED)
     loaded.model.set_attn_implementation(ROW_ATTENTION)
     with suppress(RowUnknownError):
-        if _near(_probe(loaded, PACKED), alone) and not _leaks(loaded):
-            return True
+        packed_TD = _probe(loaded, PACKED)
+        if _near(packed_TD, alone_TD) and not _leaks(loaded):
+            return packed_TD
     loaded.model.set_attn_implementation(before)
-    return False
+    return None
 
 
 def _leaks(loaded: LoadedModel) -> bool:
