@@ -40,8 +40,9 @@ def main() -> None:
     parser.add_argument(
         "--peers",
         nargs="*",
+        choices=("trainer", "grouped", "sft", "padded", "packed", "shared"),
         default=["trainer", "grouped", "sft"],
-        help="whom to compare with: trainer, grouped, sft, or a layout of ours: padded, packed, shared",
+        help="whom to compare with; the last three are layouts of ours",
     )
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()

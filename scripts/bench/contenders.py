@@ -117,10 +117,10 @@ def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budge
         token_budget=token_budget,
     )
     marks: list[tuple[float, float]] = []
-    # Called first when the model stands ready and last before it is saved.
     shares: list[float] = []
     train(
         job,
+        # Called first when the model stands ready and last before it is saved.
         keep_going=lambda: marks.append(_now()),
         on_step=lambda row: shares.append(row["mfu"]) if row["mfu"] is not None else None,
     )

@@ -143,7 +143,7 @@ def _child(way: str, step: HeadStep) -> dict[str, float]:
     def run() -> float:
         hidden_TD.grad = weight_VD.grad = None
         value = loss(hidden_TD, weight_VD, target_T)
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         return value.item()
 
     if step.device == "cuda":
@@ -161,7 +161,7 @@ def _child(way: str, step: HeadStep) -> dict[str, float]:
         "peak_mib": round(peak, 1),
         "loss": value,
     }
-    return {**result, **_errors(loss, hidden_TD, weight_VD, target_T, step.checked)}  # type: ignore[dict-item]
+    return {**result, **_errors(loss, hidden_TD, weight_VD, target_T, step.checked)}
 
 
 def _peak_mib(device: str) -> float:
