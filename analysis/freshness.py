@@ -11,6 +11,10 @@ from plw.files import folder_hash, read_json, write_json_atomic
 from plw.identity import fingerprint
 
 SOURCE = "source.json"
+ANALYSIS = Path(__file__).parent
+CODE = ("**/*.py", "**/*.R", "**/*.js", "**/*.css", "**/*.html")
+"""Files of the analysis that a report depends on, at any depth."""
+
 LIBRARIES = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
 
 
@@ -19,7 +23,6 @@ def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
 
     Curves, answers and verdicts are not read for it: the fingerprints of the stages that wrote them stand for them.
     """
-    here = Path(__file__).parent
     return fingerprint(
         {
             "cells": [asdict(row) for row in study.cells],
@@ -28,7 +31,7 @@ def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
             ],
             "scores": study.scores.to_csv(index=False),
             "settings": dict(settings),
-            "code": [folder_hash(here, ("*.py",)), folder_hash(here / "R", ("*.R",)), folder_hash(here / "web")],
+            "code": folder_hash(ANALYSIS, CODE),
             "libraries": [version(name) for name in LIBRARIES],
         }
     )

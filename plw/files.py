@@ -83,10 +83,16 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 
 def folder_hash(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:
-    """SHA-256 over names and contents of the files directly in a folder that match a pattern, in hex."""
+    """SHA-256 over names and contents of the files in a folder that match a pattern, in hex.
+
+    Args:
+        folder: its files are named by their path inside it.
+        patterns: as ``Path.glob`` takes them: ``*.py`` is directly in the folder, ``**/*.py`` at any depth.
+    """
     digest = hashlib.sha256()
     for path in sorted({path for pattern in patterns for path in folder.glob(pattern) if path.is_file()}):
-        digest.update(f"{path.name}:{_hash_once(path.absolute(), *_state(path))}\n".encode())
+        name = path.relative_to(folder).as_posix()
+        digest.update(f"{name}:{_hash_once(path.absolute(), *_state(path))}\n".encode())
     return digest.hexdigest()
 
 
