@@ -18,8 +18,8 @@ from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
-from plw.compose import typed
 from plw.config import CellConfig
+from plw.config.compose import typed
 from plw.console import console
 from plw.errors import UserError
 from plw.sweep.plan import print_plan

@@ -12,8 +12,8 @@ import time
 
 import numpy as np
 
-from analysis.gam import fit_gam
-from analysis.gam_r import fit_gam_r, r_available
+from analysis.gam.fit import fit_gam
+from analysis.gam.mgcv import fit_gam_r, r_available
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 RATIOS = (0.042, 0.082, 1.0, 3.27, 7.83)

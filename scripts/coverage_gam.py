@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.frame import EXPONENT
-from analysis.gam import GamFit, fit_gam
-from analysis.gam_optimum import LEVEL, Optimum, optima, weights
+from analysis.gam.fit import GamFit, fit_gam
+from analysis.gam.optimum import LEVEL, Optimum, optima, weights
+from analysis.scores.frame import EXPONENT
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 RATIOS = (0.042, 0.082, 1.0, 3.27, 7.83)

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit
 
-from analysis.frame import EXPONENT
-from analysis.glmm import fit_glmm
-from analysis.glmm_tests import LEVEL
+from analysis.glmm.fit import fit_glmm
+from analysis.glmm.inference import LEVEL
+from analysis.scores.frame import EXPONENT
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 INTERCEPT, SHORT, NULL = -1.043, (5.590, -4.284), (0.0, 0.0)

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from analysis.glmm import fit_design
-from analysis.glmm_design import make_design
-from analysis.glmm_r import r_available
+from analysis.glmm.design import make_design
+from analysis.glmm.fit import fit_design
+from analysis.glmm.glmmtmb import r_available
 
 R_CODE = """
 suppressPackageStartupMessages(library(glmmTMB))

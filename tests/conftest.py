@@ -65,6 +65,6 @@ def make_tiny_tokenizer() -> "PreTrainedTokenizerBase":
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: "PreTrainedTokenizerBase") -> Path:
     """A folder with a LlamaForCausalLM of random weights (2 layers, 32 wide) and `tiny_tokenizer`."""
-    from plw.train.random_model import make_random_llama
+    from plw.testing.tiny_llama import make_random_llama
 
     return make_random_llama(tmp_path_factory.mktemp("models") / "tiny_llama", tiny_tokenizer, hidden=32, heads=2)

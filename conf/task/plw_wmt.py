@@ -16,7 +16,7 @@ def validation_and_test(*, root: str, pair: str, data_files: Mapping[str, str] |
     """
     import datasets
 
-    from plw.evaluate.tasks import read_splits
+    from plw.evaluate.lm_eval.tasks import read_splits
 
     if data_files:
         splits = read_splits(data_files)

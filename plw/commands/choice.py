@@ -16,7 +16,7 @@ def chosen_cell(overrides: list[str] | None) -> "CellConfig":
     """The config of one cell of the study that the overrides name."""
     from hydra import compose, initialize_config_dir
 
-    from plw.compose import one_line_errors, register_schema, typed
+    from plw.config.compose import one_line_errors, register_schema, typed
     from plw.paths import conf_folder
 
     register_schema()

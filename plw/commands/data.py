@@ -52,8 +52,8 @@ def stats(
         write_json_atomic(json, {**about, "template": template, **found.to_dict()})
         out.print(f"numbers: {json}")
     if picture is not None:
-        from analysis.lengths import length_figure
-        from analysis.style import picture as drawn
+        from analysis.figures.lengths import length_figure
+        from analysis.figures.theme import picture as drawn
 
         figure = length_figure(found.fields.prompt_E, found.fields.completion_E, found.example_E, max_length)
         write_bytes_atomic(picture, drawn(figure, picture.suffix[1:]))

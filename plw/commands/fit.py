@@ -11,8 +11,8 @@ from plw.commands.score_table import Benchmark, Engine, File, Out, Plw, Score, w
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis.glmm import GlmmFit
-    from analysis.glmm_bootstrap import Bootstrap
+    from analysis.glmm.bootstrap import Bootstrap
+    from analysis.glmm.fit import GlmmFit
 
 fit_app = typer.Typer(help="Fit the paper's models to a CSV table of scores.", no_args_is_help=True)
 
@@ -45,8 +45,8 @@ def glmm(
     out: Out = None,
 ) -> None:
     """Beta mixed model of Table 3: score ~ w_p + w_p², slopes by benchmark, intercepts by base model."""
-    from analysis.glmm import as_json
-    from analysis.glmm_bootstrap import bootstrap as draw
+    from analysis.glmm.bootstrap import bootstrap as draw
+    from analysis.glmm.fit import as_json
     from plw.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, poly, engine)
@@ -75,8 +75,8 @@ def power(
     out: Out = None,
 ) -> None:
     """How often studies of other sizes would find an effect as large as this table's, by simulation from its fit."""
-    from analysis.power import power as simulate
-    from analysis.power import power_table
+    from analysis.inference.power import power as simulate
+    from analysis.inference.power import power_table
     from plw.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, Polynomial.raw, Engine.python)
@@ -94,9 +94,9 @@ def power(
 def _fitted(
     file: Path, score: str, plw: str, benchmark: str, model: str, seed: str | None, poly: Polynomial, engine: Engine
 ) -> "GlmmFit":
-    from analysis.glmm import fit_glmm
-    from analysis.glmm_r import fit_glmm_r
-    from analysis.score_file import read_scores
+    from analysis.glmm.fit import fit_glmm
+    from analysis.glmm.glmmtmb import fit_glmm_r
+    from analysis.scores.csv_table import read_scores
     from plw.errors import UserError
 
     rows = read_scores(file, units=(score, plw), labels=(benchmark, model, *([seed] if seed else [])))

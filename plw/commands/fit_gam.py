@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from analysis.gam_optimum import Optimum
+    from analysis.gam.optimum import Optimum
 
 MOST_RATIOS = 12
 """Ratios of the data whose best weight is shown; of more, as many evenly spread ones."""
@@ -52,7 +52,7 @@ def gam(
     out: Out = None,
 ) -> None:
     """Additive model of Table 4 and the contours: score ~ te(PLW, R_g, k=3) + benchmark."""
-    from analysis.score_file import read_scores
+    from analysis.scores.csv_table import read_scores
     from plw.console import console
 
     rows = read_scores(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
@@ -75,9 +75,9 @@ def _fitted(
     """The numbers of the fit, and the best weight at the data's ratios where Python has fitted."""
     import numpy as np
 
-    from analysis.gam import as_json, fit_gam
-    from analysis.gam_optimum import optima
-    from analysis.gam_r import fit_gam_r
+    from analysis.gam.fit import as_json, fit_gam
+    from analysis.gam.mgcv import fit_gam_r
+    from analysis.gam.optimum import optima
 
     plw, ratio, benchmark = columns
     try:

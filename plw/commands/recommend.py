@@ -11,8 +11,8 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from analysis.advice import Advice
-    from analysis.ratio_model import RatioFit
+    from analysis.inference.ratio_model import RatioFit
+    from analysis.inference.recommend import Advice
     from plw.config import CellConfig
 
 
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = None) -> None:
     """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
-    from analysis.advice import advise
+    from analysis.inference.recommend import advise
     from plw.console import console
 
     config = dataset_choice(data, fields or [])
@@ -53,8 +53,8 @@ def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
 
 def _own_model(config: "CellConfig") -> "tuple[list[RatioFit], str]":
     """The ratio model of the study that the registry holds, or why there is none, in a line."""
-    from analysis.frame import tidy_frame
-    from analysis.ratio_model import ratio_fits
+    from analysis.inference.ratio_model import ratio_fits
+    from analysis.scores.frame import tidy_frame
     from plw.config.benchmarks import benchmark_groups
     from plw.registry import Registry
 

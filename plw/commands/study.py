@@ -51,7 +51,7 @@ def report(
     ] = None,
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and a page to explore them, index.html."""
-    from analysis.report import write_report
+    from analysis.report.write import write_report
     from plw.config.benchmarks import benchmark_groups, benchmark_info
     from plw.console import console, step_bar
 
@@ -84,7 +84,7 @@ def _hydra(arguments: list[str]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    from plw.compose import one_line_errors, register_schema, typed
+    from plw.config.compose import one_line_errors, register_schema, typed
     from plw.paths import conf_folder
     from plw.sweep.summary import run_and_summarise
 

@@ -11,13 +11,13 @@ from typing import Any
 from plw import world
 from plw.config import CellConfig, identity_fields
 from plw.errors import UserError
-from plw.evaluators import evaluator_folder, evaluator_hash
+from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
 from plw.identity import canonical_json, fingerprint
 from plw.inputs import WORLD_PREFIX, Input, Resolver
 from plw.paths import judge_prompt_folder, task_folder
+from plw.pipeline.stage import Stage
 from plw.registry import CellRow, StageKey
-from plw.stage import Stage
 
 SOURCE = ("name", "path", "revision", "file", "sha256")
 """Fields of a dataset that say where it lies; what lies there is in its content."""

@@ -14,7 +14,7 @@ from plw.evaluate.hub import go_offline_if_unreachable
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
-from plw.pipeline.judges import missing_endpoint
+from plw.pipeline.judge_cache import missing_endpoint
 from plw.progress import Progress, silent
 
 
@@ -43,7 +43,7 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
     for cell in cells:
         _check_judge(cell)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
-        from plw.evaluate.vllm import check_installed
+        from plw.evaluate.models.vllm import check_installed
 
         check_installed()
     for suite in suites.values():
@@ -51,7 +51,7 @@ def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
         if ours and not (offline and _hub_tasks(suite)):
             continue
         # lm-eval's own tasks take seconds to scan, so only where a suite uses them.
-        from plw.evaluate.tasks import check_tasks
+        from plw.evaluate.lm_eval.tasks import check_tasks
 
         check_tasks(suite, task_folder(), offline=offline)
 

@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 from plw.config import CellConfig
 from plw.errors import ClaimLostError
 from plw.pipeline.cell import Cell, plan_cell
-from plw.pipeline.judges import JudgeShelf
-from plw.pipeline.work import do_stage
-from plw.pipeline.workbench import Workbench
+from plw.pipeline.context import Workbench
+from plw.pipeline.judge_cache import JudgeShelf
+from plw.pipeline.stage import RECORD, Outcome, Patience, Stage, run_stage
+from plw.pipeline.stage_functions import do_stage
 from plw.registry import AlreadyDone, Busy, Owner, Registry
-from plw.stage import RECORD, Outcome, Patience, Stage, run_stage
 
 Report = Callable[[str, str, int, int, str], None]
 """Called with the cell's label, the stage, the units done and in all, and a note; no stage means that one ended."""

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
-from plw.sweep.estimate import Work, judge_calls, stage_work
+from plw.sweep.cost import Work, judge_calls, stage_work
 
 BYTES_A_PARAMETER = 2
 """Base models are published in 16 bits."""

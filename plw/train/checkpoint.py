@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from plw.train.distribute import ALONE, Group
+from plw.train.model.parallel import ALONE, Group
 
 POSITION = "state.json"
 

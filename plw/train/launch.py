@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from plw.files import read_json
+from plw.launch.torchrun import LAUNCH, torchrun, watch
 from plw.train.job import LOG, TrainingJob, TrainingSummary
 from plw.train.jobfile import write_job
 from plw.train.log import logged_steps
-from plw.train.torchrun import LAUNCH, torchrun, watch
 
 SUMMARY = "summary.json"
 WORKER = "plw.train.worker"

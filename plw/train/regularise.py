@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from plw.train.distribute import ALONE, Group, own_part
+from plw.train.model.parallel import ALONE, Group, own_part
 
 
 class MinkowskiPenalty:

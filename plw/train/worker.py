@@ -5,14 +5,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plw.train.serve import serve, tell
+from plw.launch.worker_main import serve, tell
 
 
 def train_with_others(folder: Path) -> None:
     """Carry the job out; the first process leaves the summary and the step that this attempt begins with."""
-    from plw.train.distribute import joined, own_device
     from plw.train.jobfile import read_job
-    from plw.train.loop import carry_out, device_of
+    from plw.train.model.parallel import joined, own_device
+    from plw.train.trainer import carry_out, device_of
 
     job = read_job(folder)
     device = own_device(device_of(job.device).type)

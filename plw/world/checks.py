@@ -26,7 +26,7 @@ Choice = tuple[str, list[str]]
 
 def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]:
     """Check -> accuracy of the model saved in `folder`: choosing a fact, two hops, a tool, a truth, and translating."""
-    from plw.evaluate.model import load
+    from plw.evaluate.models.load import load
 
     loaded = load(folder)
     model, tokenizer = loaded.model, loaded.tokenizer

@@ -60,7 +60,7 @@ class SftOptions:
 
 def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
     """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, or a layout of ours by its name."""
-    from plw.train.layout import PACKED, PADDED, SHARED
+    from plw.train.batching.layout import PACKED, PADDED, SHARED
 
     def ours(name: str, layout: str) -> Contender:
         return Contender(
@@ -93,7 +93,7 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
 
 def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budget: int) -> Spent:
     from plw.config.training import LossConfig, RecipeConfig
-    from plw.train.loop import TrainingJob, train
+    from plw.train.trainer import TrainingJob, train
 
     recipe = RecipeConfig(
         name="alpaca",

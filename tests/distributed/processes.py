@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from plw.train.distribute import joined
+from plw.train.model.parallel import joined
 
 torch.set_num_threads(1)
 module, function, arguments, out = sys.argv[1:]

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from plw.train.distribute import ALONE
+from plw.train.model.parallel import ALONE
 from tests.distributed.processes import run_processes
 from tests.distributed.work import gradients
 

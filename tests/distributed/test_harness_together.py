@@ -11,11 +11,11 @@ import torch
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import ClaimLostError, UserError
-from plw.evaluate.harness import HarnessResult, run_tasks
-from plw.evaluate.harness_launch import HarnessJob, read_harness_job, run_tasks_together, write_harness_job
-from plw.evaluate.model import load
-from plw.evaluate.sharing import shared_out
-from plw.train.distribute import Group
+from plw.evaluate.lm_eval.data_parallel import shared_out
+from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
+from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_together, write_harness_job
+from plw.evaluate.models.load import load
+from plw.train.model.parallel import Group
 
 WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
 COMMON = """

@@ -18,7 +18,7 @@ from plw.errors import ClaimLostError, StageError, UserError
 from plw.train.job import TrainingJob
 from plw.train.jobfile import Owner, read_job, read_owner, write_job
 from plw.train.launch import torchrun_command
-from plw.train.loop import train
+from plw.train.trainer import train
 from tests.distributed.work import make_job
 
 MANY = {"epochs": 12}

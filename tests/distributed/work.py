@@ -9,11 +9,11 @@ import torch
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
-from plw.train.distribute import Group, whole
-from plw.train.gradient import accumulate_gradients, held_out_losses
+from plw.train.batching.plan import plan_training
 from plw.train.job import TrainingJob
-from plw.train.plan import plan_training
-from plw.train.prepare import prepare_model
+from plw.train.model.build import prepare_model
+from plw.train.model.parallel import Group, whole
+from plw.train.model.weighted import accumulate_gradients, held_out_losses
 from plw.train.regularise import MinkowskiPenalty
 
 CPU = torch.device("cpu")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 
-from plw.compose import register_schema, typed
+from plw.config.compose import register_schema, typed
 from plw.paths import conf_folder
 from plw.registry import Registry
 from plw.sweep.summary import run_and_summarise

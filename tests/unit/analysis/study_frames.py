@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from analysis.frame import TidyFrame, tidy_frame
+from analysis.scores.frame import TidyFrame, tidy_frame
 
 Rule = Callable[[str, str, str, float, int], float | None]
 

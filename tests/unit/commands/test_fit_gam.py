@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.gam import fit_gam
-from analysis.gam_r import r_available
+from analysis.gam.fit import fit_gam
+from analysis.gam.mgcv import r_available
 from plw import cli
 
 KEYS = {"edf", "edf_total", "smoothing", "score", "scale", "log_likelihood", "predictions", "predictions_se"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plw.config.evaluation import JudgeConfig
-from plw.evaluate.model import LoadedModel, load
+from plw.evaluate.models.load import LoadedModel, load
 
 ROOT = Path(__file__).parents[3]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hydra import compose, initialize_config_dir
 
-from plw.compose import register_schema, typed
+from plw.config.compose import register_schema, typed
 from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import Cell, plan_cell

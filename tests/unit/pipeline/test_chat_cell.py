@@ -12,15 +12,15 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from plw.compose import register_schema, typed
 from plw.config import CellConfig
+from plw.config.compose import register_schema, typed
 from plw.data.encoding import COMPLETION
 from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import check_inputs, plan_cell
-from plw.pipeline.judges import JudgeShelf
+from plw.pipeline.context import Workbench
+from plw.pipeline.judge_cache import JudgeShelf
 from plw.pipeline.run import run_cell
-from plw.pipeline.workbench import Workbench
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

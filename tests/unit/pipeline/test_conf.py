@@ -8,8 +8,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from plw.compose import one_line_errors, register_schema, typed
 from plw.config import CellConfig
+from plw.config.compose import one_line_errors, register_schema, typed
 from plw.errors import UserError
 from plw.paths import conf_folder
 

@@ -8,8 +8,8 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 
-from plw.compose import register_schema, typed
 from plw.config import CellConfig
+from plw.config.compose import register_schema, typed
 from plw.paths import conf_folder
 from plw.pipeline import plan_cell
 from plw.sweep.grid import plan_grid

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from plw.compose import register_schema, typed
 from plw.config import CellConfig
+from plw.config.compose import register_schema, typed
 from plw.errors import UserError
-from plw.evaluate.weights_judge import WeightsJudge
+from plw.evaluate.judging.local_judge import WeightsJudge
 from plw.paths import conf_folder
 from plw.pipeline import Cell, JudgeShelf, check_inputs, plan_cell
 from plw.sweep.grid import plan_grid

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from plw.pipeline.work import live_line
+from plw.pipeline.stage_functions import live_line
 
 ROW: dict[str, Any] = {
     "loss": 0.5,

@@ -22,7 +22,7 @@ from plw.data.template import record_segments
 from plw.paths import conf_folder
 from plw.train.job import TrainingJob
 from plw.train.log import logged_steps
-from plw.train.loop import train
+from plw.train.trainer import train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -17,7 +17,7 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.train.job import TrainingJob
 from plw.train.log import logged_steps
-from plw.train.loop import train
+from plw.train.trainer import train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -87,7 +87,7 @@ def test_another_layout_stays_far_within_the_tolerance(
 
 def write_curve() -> None:
     """Write the curve of this machine."""
-    from plw.train.random_model import make_random_llama
+    from plw.testing.tiny_llama import make_random_llama
     from tests.conftest import make_tiny_tokenizer
 
     tokenizer = make_tiny_tokenizer()

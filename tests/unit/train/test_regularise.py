@@ -11,9 +11,9 @@ from torch import nn
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.errors import UserError
-from plw.train.loop import train
-from plw.train.model import load_model
+from plw.train.model.load import load_model
 from plw.train.regularise import MinkowskiPenalty
+from plw.train.trainer import train
 from tests.distributed.work import make_job
 
 if TYPE_CHECKING:

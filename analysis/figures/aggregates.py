@@ -1,0 +1,167 @@
+"""Figures 1 and 2 of the paper: the aggregates against the weight, and the four measurements of the mechanism."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from analysis.figures.axes import dashes, dataset_legend, weight_axis_above, weight_categories
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, dataset_order, markers
+from analysis.scores.aggregates import KINDS, cell_aggregates
+from analysis.scores.frame import VARIANT, TidyFrame
+
+WHISKERS = (0.09, 0.91)
+"""Quantiles at the ends of the whiskers, as in the paper's figure 2."""
+
+MECHANISMS = (
+    ("loss_rsd", "mean", "Instability of the training loss", "relative standard deviation"),
+    ("weight_distance", "l2", "Distance from the base model", "Euclidean distance of weights"),
+    ("memorisation", "bleu", "Memorisation of training completions", "corpus BLEU (0–100)"),
+    ("generation_length", "tokens", "Length of generated answers", "tokens per answer"),
+)
+"""Benchmark, metric, panel title and axis of each panel of figure 2."""
+
+
+def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
+    """Simple and relative aggregates against w_p: above as means over base models, below for each base model.
+
+    Args:
+        frame: the tidy frame.
+        table: from ``aggregates``.
+    """
+    datasets = dataset_order(table["dataset"])
+    cells = cell_aggregates(frame)
+    models = sorted(set(cells["model"]))
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(PAGE_INCHES, 5.4), layout="constrained")
+        axes = figure.subplots(2, 2, sharex=True)
+        for column, kind in enumerate(KINDS):
+            upper, lower = axes[0, column], axes[1, column]
+            _means(upper, table, kind, datasets)
+            _by_model(lower, cells, kind, datasets, models)
+            upper.set_title(f"{'ab'[column]}  Mean over base models")
+            lower.set_title(f"{'cd'[column]}  Each base model")
+            lower.set_xlabel(r"transformed prompt weight $w_p$ = PLW$^{\,0.301}$")
+            for axis in (upper, lower):
+                axis.set_ylabel(f"{kind} aggregate (0–1)")
+            weight_axis_above(upper, sorted(set(table["prompt_weight"])))
+        figure.align_ylabels()
+        dataset_legend(figure, datasets, models)
+    return figure
+
+
+def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
+    """The mechanism: four measurements by weight, a box per dataset and weight over base models and seeds.
+
+    Whiskers end at the quantiles 0.09 and 0.91; every cell stands as a dot as well, since a box may hold few.
+
+    Args:
+        scores: every score of the study, not only the headline ones.
+        frame: the tidy frame, whose variant of the loss is shown.
+
+    Returns:
+        None where none of the four was measured.
+    """
+    shown = of_variant(scores, frame)
+    panels = [
+        shown[(shown["benchmark"] == benchmark) & (shown["metric"] == metric)] for benchmark, metric, *_ in MECHANISMS
+    ]
+    if all(panel.empty for panel in panels):
+        return None
+    datasets = dataset_order(shown["dataset"])
+    weights = sorted(set(shown["prompt_weight"]))
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(PAGE_INCHES, 4.9), layout="constrained")
+        axes = figure.subplots(2, 2, sharex=True).flat
+        for letter, axis, rows, (_, _, title, label) in zip("abcd", axes, panels, MECHANISMS, strict=True):
+            axis.set_title(f"{letter}  {title}")
+            axis.set_ylabel(label)
+            _boxes(axis, rows, datasets, weights)
+        for axis in figure.axes[2:]:
+            axis.set_xlabel("prompt loss weight (PLW)")
+        figure.align_ylabels()
+        dataset_legend(figure, datasets, squares=True)
+    return figure
+
+
+def of_variant(scores: pd.DataFrame, frame: TidyFrame) -> pd.DataFrame:
+    """The scores of the frame's variant of the loss (response weight, normalizer, scope), headline or not."""
+    names = [name for name in VARIANT if name in scores]
+    return scores[np.logical_and.reduce([scores[name] == frame.rows[name].iloc[0] for name in names])]
+
+
+def quadratic(
+    x_N: NDArray[np.float64], y_N: NDArray[np.float64], at_M: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """The least-squares parabola through points, read at other places; None where fewer than four points are known."""
+    known_N = np.isfinite(y_N)
+    if len(np.unique(x_N[known_N])) < 4:
+        return None
+    return np.polynomial.Polynomial.fit(x_N[known_N], y_N[known_N], 2)(at_M)
+
+
+def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str]) -> None:
+    colours, shapes = dataset_colours(datasets), markers(datasets)
+    shift = 0.01
+    for index, dataset in enumerate(datasets):
+        rows = table[table["dataset"] == dataset]
+        x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
+        offset = shift * (index - (len(datasets) - 1) / 2)
+        axis.errorbar(
+            x_N + offset, y_N, rows[f"{kind}_se"].to_numpy(dtype=float), fmt=shapes[dataset], color=colours[dataset],
+            markersize=3.8, markeredgewidth=0, elinewidth=0.7, capsize=1.6, capthick=0.7, zorder=3,
+        )  # fmt: skip
+        _curve(axis, x_N, y_N, color=colours[dataset])
+
+
+def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str], models: Sequence[str]) -> None:
+    colours, shapes = dataset_colours(datasets), markers(datasets)
+    for dataset in datasets:
+        for index, model in enumerate(models):
+            rows = cells[(cells["dataset"] == dataset) & (cells["model"] == model)]
+            x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
+            face = colours[dataset] if index % 2 == 0 else "white"
+            axis.plot(
+                x_N, y_N, linestyle="none", marker=shapes[dataset], color=colours[dataset], markerfacecolor=face,
+                markeredgewidth=0.8, zorder=3,
+            )  # fmt: skip
+            _curve(axis, x_N, y_N, color=colours[dataset], linestyle=dashes(index))
+
+
+def _curve(axis: Any, x_N: NDArray[np.float64], y_N: NDArray[np.float64], **line: Any) -> None:
+    if len(x_N) == 0:
+        return
+    at_M = np.linspace(x_N.min(), x_N.max(), 101)
+    curve_M = quadratic(x_N, y_N, at_M)
+    if curve_M is not None:
+        axis.plot(at_M, curve_M, alpha=0.85, **line)
+
+
+def _boxes(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], weights: Sequence[float]) -> None:
+    colours = dataset_colours(datasets)
+    room = 0.8 / len(datasets)
+    for index, dataset in enumerate(datasets):
+        of_dataset = rows[rows["dataset"] == dataset]
+        middle: list[tuple[float, float]] = []
+        for place, weight in enumerate(weights):
+            value_N = of_dataset.loc[of_dataset["prompt_weight"] == weight, "value"].to_numpy(dtype=float)
+            if len(value_N) == 0:
+                continue
+            x = place + room * (index - (len(datasets) - 1) / 2)
+            low, *box, high = np.quantile(value_N, [WHISKERS[0], 0.25, 0.5, 0.75, WHISKERS[1]])
+            drawn = {"whislo": low, "q1": box[0], "med": box[1], "q3": box[2], "whishi": high, "fliers": []}
+            line = {"color": colours[dataset], "linewidth": 0.8}
+            axis.bxp(
+                [drawn], positions=[x], widths=room * 0.78, patch_artist=True, showfliers=False, manage_ticks=False,
+                boxprops={"facecolor": colours[dataset] + "40", "edgecolor": colours[dataset], "linewidth": 0.8},
+                medianprops=line | {"linewidth": 1.4}, whiskerprops=line, capprops=line,
+            )  # fmt: skip
+            axis.plot(np.full(len(value_N), x), value_N, ".", color=colours[dataset], markersize=2.2, zorder=4)
+            middle.append((x, box[1]))
+        if middle:
+            axis.plot(*zip(*middle, strict=True), color=colours[dataset], linewidth=0.7, alpha=0.45, zorder=1)
+    weight_categories(axis, weights)

@@ -1,0 +1,120 @@
+"""Figures 4 to 6 of the paper, each benchmark's score by weight, and the gain over PLW 0 with its intervals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis.figures.axes import dataset_legend, weight_ticks
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, dataset_order, markers
+from analysis.scores.aggregates import GROUPINGS, KINDS
+from analysis.scores.frame import weight_scale
+
+FIGURES = {
+    "figure4_multiple_choice": "multiple choice",
+    "figure5_short_generation": "short generation and translation",
+    "figure6_long_generation": "long generation",
+}
+"""Figure -> the grouping of benchmarks that it shows."""
+
+PANEL_INCHES = 1.75
+FEW = 4
+"""Up to so many benchmarks stand in two columns, more in three."""
+SHIFT = 0.011
+"""Between the datasets' points of one weight, on the w_p axis."""
+
+
+def figure_benchmarks(curves: pd.DataFrame, grouping: str) -> Figure | None:
+    """A panel a benchmark: mean score by weight over base models and seeds, a line a dataset, with its intervals.
+
+    Args:
+        curves: from ``benchmark_curves``.
+        grouping: one of ``analysis.scores.aggregates.GROUPINGS``.
+
+    Returns:
+        None where the grouping has no score.
+    """
+    groups = list(GROUPINGS[grouping])
+    rows = curves[curves["group"].isin(groups)]
+    if rows.empty:
+        return None
+    names = rows[["group", "benchmark"]].drop_duplicates()
+    benchmarks = sorted(names.itertuples(index=False, name=None), key=lambda pair: (groups.index(pair[0]), pair[1]))
+    datasets = dataset_order(curves["dataset"])
+    across = min(len(benchmarks), 2 if len(benchmarks) <= FEW else 3)
+    down = -(-len(benchmarks) // across)
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(PAGE_INCHES, down * PANEL_INCHES + 0.7), layout="constrained")
+        axes = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
+        for axis, (_, benchmark) in zip(axes, benchmarks, strict=False):
+            _bars(axis, rows[rows["benchmark"] == benchmark], datasets)
+            axis.set_title(benchmark, fontsize=7.5)
+        _share_axes(list(axes), len(benchmarks), across, sorted(set(rows["prompt_weight"])))
+        dataset_legend(figure, datasets)
+    return figure
+
+
+def figure_gains(intervals: pd.DataFrame) -> Figure | None:
+    """What each weight gains over PLW 0, with its bootstrap interval: a column a dataset, a row an aggregate.
+
+    Args:
+        intervals: from ``bootstrap``.
+
+    Returns:
+        None where there is no PLW 0 to compare with.
+    """
+    rows = intervals[intervals["quantity"] == "gain over PLW 0"]
+    rows = rows.assign(w_p=weight_scale(rows["prompt_weight"]))
+    if rows.empty:
+        return None
+    datasets = dataset_order(rows["dataset"])
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
+        axes = figure.subplots(len(KINDS), len(datasets), sharex=True, sharey="row", squeeze=False)
+        for line, kind in zip(axes, KINDS, strict=True):
+            for axis, dataset in zip(line, datasets, strict=True):
+                chosen = rows[(rows["kind"] == kind) & (rows["dataset"] == dataset)]
+                axis.axhline(0, color="#444444", linewidth=0.7)
+                _band(axis, chosen, dataset, datasets)
+                weight_ticks(axis, [0.0, *sorted(set(rows["prompt_weight"]))])
+                axis.tick_params(axis="x", rotation=90, labelsize=6)
+            line[0].set_ylabel(f"{kind} aggregate,\ngain over PLW 0")
+        for axis, dataset in zip(axes[0], datasets, strict=True):
+            axis.set_title(dataset, fontsize=7.5)
+        figure.supxlabel("prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$", fontsize=7.5)
+    return figure
+
+
+def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str]) -> None:
+    """A line of points a dataset; their intervals are bars, the datasets' slightly apart so that none hides another."""
+    colours, shapes = dataset_colours(datasets), markers(datasets)
+    for index, dataset in enumerate(datasets):
+        line = rows[rows["dataset"] == dataset].sort_values("w_p")
+        place = line["w_p"] + SHIFT * (index - (len(datasets) - 1) / 2)
+        axis.vlines(place, line["low"], line["high"], color=colours[dataset], alpha=0.45, linewidth=0.7)
+        axis.plot(
+            place, line["mean"], color=colours[dataset], marker=shapes[dataset], markersize=3, markeredgewidth=0,
+            linewidth=0.8,
+        )  # fmt: skip
+
+
+def _band(axis: Any, rows: pd.DataFrame, dataset: str, among: Sequence[str]) -> None:
+    colour, shape = dataset_colours(among)[dataset], markers(among)[dataset]
+    line = rows.sort_values("w_p")
+    axis.fill_between(line["w_p"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
+    axis.plot(line["w_p"], line["estimate"], color=colour, marker=shape, markersize=2.8, markeredgewidth=0)
+
+
+def _share_axes(axes: list[Any], used: int, across: int, weights: Sequence[float]) -> None:
+    """Weights below the lowest panel of each column, scores beside the first; places without a panel stay empty."""
+    for index, axis in enumerate(axes):
+        weight_ticks(axis, weights)
+        lowest = index + across >= used
+        axis.tick_params(axis="x", rotation=90, labelsize=6.5, labelbottom=lowest)
+        if lowest:
+            axis.set_xlabel("prompt loss weight (PLW)")
+        if index % across == 0:
+            axis.set_ylabel("score (0–1)")
+        axis.set_visible(index < used)

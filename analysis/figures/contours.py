@@ -1,0 +1,147 @@
+"""Figures 3 and 7 to 9 of the paper: the predicted score over prompt weight and generation ratio."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.ticker import NullLocator
+
+from analysis.figures.theme import COLUMN_INCHES, RC, dataset_order
+from analysis.gam.basis import Array
+from analysis.gam.fit import GamFit
+from analysis.gam.optimum import STAR, optima, weights
+from analysis.inference.ratio_model import RatioFit
+from analysis.scores.frame import EXPONENT
+
+COLOURS = "cividis"
+"""Even in lightness, so the same in colour blindness and in grey."""
+LEVELS = 12
+RIDGE, PALE = "#D62728", "#FFFFFF"
+WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
+RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
+RATIOS = 121
+FIGURES = {
+    "figure3_ratio_contour": "all",
+    "figure7_contour_all": "all",
+    "figure8_contour_multiple_choice": "multiple choice",
+    "figure9_contour_generation": "generation",
+}
+"""Stem of the files -> aggregate. The paper shows the contour of all twice: in the text, and beside the other two."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface:
+    """Predicted mean over benchmarks on a grid, and its standard error."""
+
+    weight_M: Array
+    ratio_R: Array
+    score_RM: Array
+    error_RM: Array
+
+
+def surface(fit: GamFit, weight_M: Array | None = None, ratio_R: Array | None = None) -> Surface:
+    """The surface over the data's weights (evenly spaced in w_p) and ratios (evenly spaced in their logarithm)."""
+    weight_M = weights(fit)[::5] if weight_M is None else weight_M
+    low, high = fit.ratio_range
+    ratio_R = np.geomspace(low, high, RATIOS) if ratio_R is None else ratio_R
+    ratio_N, weight_N = (axis.ravel() for axis in np.meshgrid(ratio_R, weight_M, indexing="ij"))
+    mean_N, error_N = fit.predict_average(weight_N, ratio_N)
+    shape = len(ratio_R), len(weight_M)
+    return Surface(weight_M=weight_M, ratio_R=ratio_R, score_RM=mean_N.reshape(shape), error_RM=error_N.reshape(shape))
+
+
+def contour_figure(item: RatioFit) -> Figure:
+    """The contour of one aggregate, which has a fit: where scores were observed, and the ridge of best weights.
+
+    The ridge is dotted where the weight hardly matters (the paper's star).
+    """
+    assert item.fit is not None
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(COLUMN_INCHES, 2.75), layout="constrained")
+        axis = figure.subplots()
+        drawn = surface(item.fit)
+        place_M, height_R = drawn.weight_M**EXPONENT, drawn.ratio_R
+        filled = axis.contourf(place_M, height_R, drawn.score_RM, levels=LEVELS, cmap=COLOURS)
+        axis.contour(place_M, height_R, drawn.score_RM, levels=filled.levels, colors=PALE, linewidths=0.25, alpha=0.6)
+        _ridge(axis, item.fit, drawn.ratio_R)
+        _points(axis, item.points)
+        _axes(axis, item.fit, item.points)
+        bar = figure.colorbar(filled, ax=axis, pad=0.02, fraction=0.05)
+        bar.outline.set_linewidth(0.5)
+        bar.ax.tick_params(labelsize=6.5, length=2, width=0.5)
+        bar.set_label("predicted relative score (0–1)", fontsize=7)
+        figure.legend(loc="outside lower center", ncols=3, handlelength=1.8, columnspacing=1.2, fontsize=6.5)
+    return figure
+
+
+def contour_figures(fits: Sequence[RatioFit]) -> dict[str, tuple[Figure, str]]:
+    """Stem of the files -> figure and caption, for every aggregate that has a fit."""
+    by_name = {item.aggregate: item for item in fits if item.fit is not None}
+    return {
+        key: (contour_figure(by_name[aggregate]), caption(by_name[aggregate]))
+        for key, aggregate in FIGURES.items()
+        if aggregate in by_name
+    }
+
+
+def caption(item: RatioFit) -> str:
+    """What the contour of an aggregate shows and what it rests on."""
+    fit = item.fit
+    assert fit is not None
+    low, high = fit.ratio_range
+    return (
+        f"Predicted score by prompt weight and generation ratio, {item.aggregate}: mean over {len(fit.benchmarks)} "
+        f"benchmarks of te(PLW, R_g, k=3) + benchmark, {fit.n} scores at {len(item.points)} observed points, R_g "
+        f"{low:.3g} to {high:.3g}; {fit.edf_surface:.1f} of 8 degrees of freedom by {fit.method.upper()}. Scores are "
+        "scaled to 0 and 1 within dataset and benchmark. The line is the best weight at each ratio, dotted where the "
+        f"predicted range over the weights is under {STAR:.0%} of the scores' range. Between the observed ratios the "
+        "surface is the model's."
+    )
+
+
+def _ridge(axis: Any, fit: GamFit, ratio_R: Array) -> None:
+    found = optima(fit, [float(ratio) for ratio in ratio_R], draws=1)
+    place_R = np.array([best.plw for best in found]) ** EXPONENT
+    starred_R = np.array([best.starred for best in found])
+    # A jump from one top to another is no part of the ridge.
+    jump_R = np.append(np.abs(np.diff(place_R)) > 0.1, False)
+    for chosen_R, style, label in ((~starred_R, "-", "best weight"), (starred_R, ":", "best, hardly matters")):
+        if chosen_R.any():
+            x_R = np.where(chosen_R & ~jump_R, place_R, np.nan)
+            axis.plot(x_R, ratio_R, style, color=RIDGE, linewidth=1.8, label=label, clip_on=False, zorder=3)
+
+
+def _points(axis: Any, points: pd.DataFrame) -> None:
+    axis.plot(
+        points["prompt_weight"] ** EXPONENT, points["r_g"], linestyle="none", marker="o", markersize=2.6,
+        markerfacecolor=PALE, markeredgecolor="#000000", markeredgewidth=0.5, label="observed", clip_on=False, zorder=4,
+    )  # fmt: skip
+
+
+def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
+    low, high = fit.ratio_range
+    axis.set_yscale("log")
+    axis.set_ylim(low, high)
+    ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
+    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    axis.yaxis.set_minor_locator(NullLocator())
+    first, last = (end**EXPONENT for end in fit.weight_range)
+    axis.set_xlim(first, last)
+    inside = [tick for tick in WEIGHT_TICKS if first <= tick**EXPONENT <= last]
+    axis.set_xticks([tick**EXPONENT for tick in inside], [f"{tick:g}".replace("0.", ".") for tick in inside])
+    axis.grid(visible=False)
+    axis.set_xlabel("prompt loss weight (PLW)")
+    axis.set_ylabel(r"generation ratio $R_g$")
+    heights = points.groupby("dataset")["r_g"].mean()
+    for name in dataset_order(points["dataset"]):
+        above = heights[name] < np.sqrt(low * high)
+        axis.annotate(
+            name, (last, heights[name]), (-8, 3.5 if above else -3.5), textcoords="offset points", ha="right",
+            va="bottom" if above else "top", fontsize=6, color=PALE, zorder=5,
+            path_effects=[withStroke(linewidth=1.4, foreground="#000000")],
+        )  # fmt: skip

@@ -1,0 +1,1 @@
+"""The ratio model: a generalised additive model, as mgcv fits it."""

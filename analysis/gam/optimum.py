@@ -1,0 +1,113 @@
+"""The weight at which the surface is highest for a generation ratio: Table 4's optimum, its star and its interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.gam.basis import Array
+from analysis.gam.fit import GamFit
+from analysis.scores.frame import EXPONENT
+
+STAR = 0.05
+"""The paper stars a ratio where the predicted range is under 5% of the score range: the weight hardly matters there."""
+PLACES = 501
+"""Weights tried, evenly spaced in w_p, so that small weights are told apart."""
+DRAWS, SEED, LEVEL = 2000, 0, 0.95
+FEWEST_BENCHMARKS = 3
+"""With fewer, how benchmarks differ cannot be told."""
+WHOLE = 0.9
+"""An interval over this share of the w_p axis or more says nothing about the weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimum:
+    """The best weight at one generation ratio."""
+
+    ratio: float
+    plw: float
+    low: float
+    high: float
+    """95% interval: of ``over``."""
+    over: str
+    """``benchmarks``: takes whole benchmarks for independent; ``scores``: there are too few, so single scores."""
+    score_low: float
+    score_high: float
+    """95% interval that takes single scores for independent, as the model does; too narrow where benchmarks bend."""
+    predicted_range: float
+    """Highest less lowest predicted score over the weights, as a share of the observed scores' range."""
+
+    @property
+    def starred(self) -> bool:
+        """Whether the weight hardly matters at this ratio."""
+        return self.predicted_range < STAR
+
+    @property
+    def undetermined(self) -> bool:
+        """Whether the interval covers (nearly) all weights."""
+        return bool(self.high**EXPONENT - self.low**EXPONENT >= WHOLE)
+
+
+def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = DRAWS, seed: int = SEED) -> list[Optimum]:
+    """The best weight within the data's weights at each ratio.
+
+    The interval is that of the place of the maximum, not of the score there: coefficients are drawn around their
+    estimates and every draw's best weight is taken, ends included; its quantiles are the interval. Over scores the
+    draws are normal with the posterior covariance. Over benchmarks they are Student's t with G - 1 degrees of freedom
+    and the covariance clustered by the G benchmarks, since each has a curve of its own that the model does not know
+    of. Both are given the smoothing parameters, and have no correction for looking at several ratios.
+
+    Args:
+        fit: the ratio model.
+        ratios: generation ratios; outside of the data's range the surface is continued straight.
+        draws: of the coefficients; the same for every ratio.
+        seed: of the draws.
+    """
+    weight_M, mean_C = weights(fit), fit.surface_coefficient_C
+    generator, groups = np.random.default_rng(seed), len(fit.benchmarks)
+    normal_DC = generator.standard_normal((draws, len(mean_C)))
+    drawn = {"scores": mean_C + normal_DC @ _root(fit.surface_covariance_CC)}
+    if groups >= FEWEST_BENCHMARKS:
+        tail_D1 = np.sqrt((groups - 1) / generator.chisquare(groups - 1, (draws, 1)))
+        drawn["benchmarks"] = mean_C + normal_DC @ _root(fit.surface_clustered_CC) * tail_D1
+    over = "benchmarks" if "benchmarks" in drawn else "scores"
+    found = []
+    for ratio in ratios:
+        surface_MC = fit.surface(weight_M, np.full(len(weight_M), float(ratio)))
+        curve_M = surface_MC @ mean_C
+        ends = {name: _ends(surface_MC @ drawn_DC.T, weight_M) for name, drawn_DC in drawn.items()}
+        found.append(
+            Optimum(
+                ratio=float(ratio),
+                plw=float(weight_M[np.argmax(curve_M)]),
+                low=ends[over][0],
+                high=ends[over][1],
+                over=over,
+                score_low=ends["scores"][0],
+                score_high=ends["scores"][1],
+                predicted_range=float(np.ptp(curve_M) / fit.score_range),
+            )
+        )
+    return found
+
+
+def _root(covariance_CC: Array) -> Array:
+    """A matrix whose product with standard normal rows has this covariance, which may be singular."""
+    value_C, vector_CC = np.linalg.eigh(covariance_CC)
+    root_CC: Array = np.sqrt(np.maximum(value_C, 0))[:, None] * vector_CC.T
+    return root_CC
+
+
+def _ends(curve_MD: Array, weight_M: Array) -> tuple[float, float]:
+    best_D = weight_M[np.argmax(curve_MD, axis=0)]
+    low, high = np.quantile(best_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    return float(low), float(high)
+
+
+def weights(fit: GamFit) -> Array:
+    """Weights from the smallest to the largest of the data, evenly spaced in w_p."""
+    low, high = (end**EXPONENT for end in fit.weight_range)
+    weight_M: Array = np.linspace(low, high, PLACES) ** (1 / EXPONENT)
+    # The ends without rounding, so that an optimum at 0 or 1 is told as such.
+    weight_M[[0, -1]] = fit.weight_range
+    return weight_M

@@ -1,0 +1,1 @@
+"""The beta mixed model, as glmmTMB fits it."""

@@ -1,0 +1,1 @@
+"""What a study concludes from its scores: regressions, intervals, selection, advice."""

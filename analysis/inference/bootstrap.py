@@ -1,0 +1,124 @@
+"""Bootstrap intervals of the aggregates, and of what a weight gains over another on the same benchmarks.
+
+Scores of one benchmark, or of one base model, go together: a hard benchmark is hard at every weight. So whole
+benchmarks and whole base models are drawn with replacement, independently of each other, and a score counts as
+often as its benchmark and its model were drawn together (Owen 2007, "The pigeonhole bootstrap", Annals of Applied
+Statistics 1(2); rather too wide than too narrow). Seeds are drawn in the same way. All weights of a draw share its
+benchmarks, models and seeds, so that gains are paired.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.scores.aggregates import KINDS, cell_aggregates
+from analysis.scores.frame import AXES, TidyFrame
+
+DRAWS = 2000
+LEVEL = 0.95
+UNITS = ("benchmarks x models", "benchmarks")
+"""What is drawn. With ``benchmarks`` the base models and seeds at hand are taken as the only ones of interest."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cube:
+    """One dataset's scores of one kind over its complete cells."""
+
+    weight_W: NDArray[np.float64]
+    score_WBMS: NDArray[np.float64]
+    """weight x benchmark x base model x seed; NaN where there is none."""
+
+
+def score_cube(frame: TidyFrame, dataset: str, kind: str) -> Cube:
+    """The scores behind one aggregate of one dataset: those of the cells that have every benchmark."""
+    cells = cell_aggregates(frame)
+    rows = frame.rows[frame.rows["dataset"] == dataset].merge(cells[AXES], on=AXES)
+    axes = [rows[name].astype("category") for name in ("prompt_weight", "benchmark", "model", "seed")]
+    score_WBMS = np.full([len(axis.cat.categories) for axis in axes], np.nan)
+    score_WBMS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[KINDS[kind]].to_numpy(dtype=float)
+    return Cube(weight_W=axes[0].cat.categories.to_numpy(dtype=float), score_WBMS=score_WBMS)
+
+
+def bootstrap(
+    frame: TidyFrame,
+    *,
+    references: Sequence[float] = (0.0, 1.0),
+    unit: str = UNITS[0],
+    draws: int = DRAWS,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Percentile intervals of both aggregates at every weight, and of their gains over the reference weights.
+
+    The relative scale stays the one of all scores; it is not scaled anew in each draw.
+
+    Args:
+        frame: the tidy frame.
+        references: prompt weights that the others are compared with.
+        unit: one of ``UNITS``.
+        draws: bootstrap samples; the same seed gives the same ones.
+        level: of the intervals.
+        seed: of the draws.
+
+    Returns:
+        One row per dataset, weight, kind and quantity: ``dataset``, ``prompt_weight``, ``kind`` (``simple``,
+        ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``unit``, ``estimate``, ``low``,
+        ``high``. Bounds are NaN where there are fewer than two benchmarks.
+    """
+    rows = []
+    tails = ((1 - level) / 2, (1 + level) / 2)
+    for dataset in sorted(set(frame.rows["dataset"])):
+        for kind in KINDS:
+            cube = score_cube(frame, dataset, kind)
+            counts = _counts(cube.score_WBMS.shape[1:], unit, draws, np.random.default_rng(seed))
+            for name, score_WBMS in _quantities(cube, references).items():
+                known_W = np.isfinite(score_WBMS).any(axis=(1, 2, 3))
+                for place in np.flatnonzero(known_W):
+                    estimate = float(np.nanmean(score_WBMS[place]))
+                    low, high = _interval(score_WBMS[place], counts, tails)
+                    rows.append((dataset, float(cube.weight_W[place]), kind, name, unit, estimate, low, high))
+    columns = ["dataset", "prompt_weight", "kind", "quantity", "unit", "estimate", "low", "high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _quantities(cube: Cube, references: Sequence[float]) -> dict[str, NDArray[np.float64]]:
+    """Name -> scores, or their differences from the same benchmark, model and seed at a reference weight."""
+    found = {"aggregate": cube.score_WBMS}
+    for reference in references:
+        at = np.flatnonzero(cube.weight_W == reference)
+        if len(at):
+            gain_WBMS = cube.score_WBMS - cube.score_WBMS[at[0]]
+            gain_WBMS[at[0]] = np.nan
+            found[f"gain over PLW {reference:g}"] = gain_WBMS
+    return found
+
+
+def _counts(
+    sizes: tuple[int, ...], unit: str, draws: int, generator: np.random.Generator
+) -> tuple[NDArray[np.int64], ...]:
+    """How often each benchmark, model and seed stands in each draw: arrays [draws, size]."""
+    if unit not in UNITS:
+        raise ValueError(f"unit must be one of {UNITS}, found {unit!r}")
+    drawn = (True, unit == UNITS[0], unit == UNITS[0])
+    return tuple(
+        generator.multinomial(size, np.full(size, 1 / size), size=draws) if draw else np.ones((draws, size), dtype=int)
+        for size, draw in zip(sizes, drawn, strict=True)
+    )
+
+
+def _interval(
+    score_BMS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...], tails: tuple[float, float]
+) -> tuple[float, float]:
+    if np.isfinite(score_BMS).any(axis=(1, 2)).sum() < 2:
+        return float("nan"), float("nan")
+    known_BMS = np.isfinite(score_BMS)
+    sums_R, sizes_R = (
+        np.einsum("rb,rm,rs,bms->r", *counts, values, optimize=True)
+        for values in (np.where(known_BMS, score_BMS, 0.0), known_BMS.astype(float))
+    )
+    mean_R = sums_R[sizes_R > 0] / sizes_R[sizes_R > 0]
+    low, high = np.quantile(mean_R, tails)
+    return float(low), float(high)

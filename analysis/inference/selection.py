@@ -1,0 +1,99 @@
+"""What is left of the best weight's lead once it is chosen on other benchmarks than those it is scored on.
+
+The best of ten weights is partly the luckiest: its own scores chose it. Here each benchmark is left out in turn,
+the weight is chosen by the aggregate of the others and scored on the one left out. The mean of those scores is what
+a reader who chooses a weight in this way may expect on a further benchmark of the kind; the difference is the
+optimism. It is a noisy number: where benchmarks want different weights, one of them left out can turn the choice
+against itself.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from analysis.inference.bootstrap import Cube, score_cube
+from analysis.scores.aggregates import KINDS
+from analysis.scores.frame import TidyFrame
+
+BASELINES = (0.0, 1.0)
+
+
+def leave_one_out(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Choose for each unit by the mean over the other units; the first of equals.
+
+    Args:
+        score_UC: score of unit u (benchmark, base model, ...) under choice c (weight); all known, at least two units.
+
+    Returns:
+        For each unit the choice, and the unit's own score under it.
+
+    Raises:
+        ValueError: fewer than two units, or a score that is not a number.
+    """
+    if len(score_UC) < 2 or not np.isfinite(score_UC).all():
+        raise ValueError("leaving one unit out needs two units and all their scores")
+    others_UC = (score_UC.sum(axis=0) - score_UC) / (len(score_UC) - 1)
+    # Sums of the same numbers in another order differ in the last digits, which must not decide between equals.
+    choice_U = np.argmax(np.round(others_UC, 12), axis=1)
+    return choice_U, score_UC[np.arange(len(score_UC)), choice_U]
+
+
+def selection(frame: TidyFrame) -> pd.DataFrame:
+    """Best-of-weights and leave-one-benchmark-out choice for every dataset and both aggregates.
+
+    Weights that lack a cell which another weight has are left out of the choice (``left_out``), because their aggregate
+    is of another thing.
+
+    Returns:
+        One row per dataset and kind: ``dataset``, ``kind``, ``benchmarks``, ``weights``, ``best_weight`` and ``best``
+        (by all benchmarks), ``chosen`` (weight -> how often, as text), ``held_out`` (mean of the scores of the left-out
+        benchmarks), ``optimism`` (``best`` - ``held_out``), ``held_out_gain_0`` and ``_1`` over PLW 0 and PLW 1 with
+        their standard errors over benchmarks, ``best_gain_0`` and ``_1``. NaN where there are fewer than two benchmarks
+        or weights, or no such baseline.
+    """
+    rows = []
+    for dataset in sorted(set(frame.rows["dataset"])):
+        for kind in KINDS:
+            cube = score_cube(frame, dataset, kind)
+            score_BC, weight_C = _complete(cube)
+            row = {"dataset": dataset, "kind": kind, "benchmarks": len(score_BC), "weights": len(weight_C)}
+            rows.append(row | {"left_out": len(cube.weight_W) - len(weight_C)} | _choice(score_BC, weight_C))
+    return pd.DataFrame(rows)
+
+
+def _complete(cube: Cube) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean score of benchmark b at weight c over models and seeds, for weights with as many cells as the fullest."""
+    known_BWMS = np.isfinite(cube.score_WBMS).swapaxes(0, 1)
+    score_BWMS = cube.score_WBMS.swapaxes(0, 1)[known_BWMS.any(axis=(1, 2, 3))]
+    if score_BWMS.size == 0:
+        return np.empty((0, 0)), np.empty(0)
+    cells_W = np.isfinite(score_BWMS).all(axis=0).sum(axis=(1, 2))
+    full_W = cells_W == cells_W.max()
+    return np.nanmean(score_BWMS[:, full_W], axis=(2, 3)), cube.weight_W[full_W]
+
+
+def _choice(score_BC: NDArray[np.float64], weight_C: NDArray[np.float64]) -> dict[str, Any]:
+    if len(score_BC) < 2 or len(weight_C) < 2:
+        return {}
+    mean_C = score_BC.mean(axis=0)
+    best = int(np.argmax(np.round(mean_C, 12)))
+    choice_B, held_out_B = leave_one_out(score_BC)
+    often = Counter(float(weight) for weight in weight_C[choice_B])
+    row: dict[str, Any] = {
+        "best_weight": float(weight_C[best]),
+        "best": float(mean_C[best]),
+        "chosen": ", ".join(f"{weight:g} ({number}x)" for weight, number in sorted(often.items())),
+        "held_out": float(held_out_B.mean()),
+        "optimism": float(mean_C[best] - held_out_B.mean()),
+    }
+    for baseline in BASELINES:
+        at = np.flatnonzero(weight_C == baseline)
+        if len(at):
+            gain_B = held_out_B - score_BC[:, at[0]]
+            row[f"best_gain_{baseline:g}"] = float(mean_C[best] - mean_C[at[0]])
+            row[f"held_out_gain_{baseline:g}"] = float(gain_B.mean())
+            row[f"held_out_gain_{baseline:g}_se"] = float(gain_B.std(ddof=1) / np.sqrt(len(gain_B)))
+    return row

@@ -1,0 +1,183 @@
+"""Answers and verdicts of a study, read from the stages' files, as the page lays two cells side by side.
+
+All of it is text that a model wrote: data to show, never markup.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from analysis.scores.study import Study
+from plw.errors import UserError
+from plw.files import read_json
+from plw.registry.rows import CellRow, StageRow
+from plw.registry.schema import DONE
+
+ROOM = 3_000_000
+"""Characters of answers and replies that the page takes unless told otherwise."""
+
+Prompts = tuple[tuple[str, str], ...]
+"""Instruction and input of each prompt."""
+
+
+class GenerationsData(TypedDict):
+    """Prompts once, and every cell's answers to them."""
+
+    texts: list[str]
+    """Every different answer and reply; the lists below hold places in it."""
+    sets: list[dict[str, Any]]
+    """``benchmark``, ``suite``, ``note`` (which prompts were picked), ``prompts`` (instruction, input), ``answers``:
+    cell -> per prompt (text, tokens, finished), and ``verdicts``: judge -> cell -> per prompt (points, conflict,
+    replies) or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Answers:
+    """One file of answers."""
+
+    cell: int
+    prompts: Prompts
+    rows: Sequence[Mapping[str, Any]]
+    verdicts: Mapping[str, Sequence[Mapping[str, Any]]]
+    """Judge -> verdict on each answer."""
+
+
+def generations_data(study: Study, most: int | None = None) -> tuple[GenerationsData, list[str]]:
+    """Read every cell's answers and verdicts.
+
+    Args:
+        study: the study.
+        most: prompts of each benchmark at most; None takes as many as fit into ``ROOM``. They are spread evenly over
+            the benchmark's file, and are the same for all cells.
+
+    Returns:
+        The data, and one line for each file that could not be read or has other prompts than the first cell's.
+    """
+    problems: list[str] = []
+    found: dict[tuple[str, str], list[_Answers]] = {}
+    for index, cell in enumerate(study.cells):
+        for stage in study.stages_of(cell):
+            if stage.kind == "generate" and stage.status == DONE:
+                for benchmark, answers in _read_cell(study, index, cell, stage, problems):
+                    found.setdefault((benchmark, stage.name.partition("-")[2]), []).append(answers)
+    alike = {key: _alike(key[0], sets, study, problems) for key, sets in sorted(found.items())}
+    most = _fitting(alike) if most is None else most
+    table: dict[str, int] = {}
+    sets = [_set(key, answers, most, table) for key, answers in alike.items()] if most else []
+    return {"texts": list(table), "sets": sets}, problems
+
+
+def _read_cell(
+    study: Study, index: int, cell: CellRow, stage: StageRow, problems: list[str]
+) -> Iterator[tuple[str, _Answers]]:
+    folder = study.runs / cell.folder / stage.name
+    for path in _results(folder):
+        try:
+            rows = _rows(path, ("instruction", "output"))
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+            continue
+        prompts = tuple((str(row["instruction"]), str(row.get("input") or "")) for row in rows)
+        verdicts = {
+            judge: read for judge, read in _verdicts(study, cell, stage, path.stem, problems) if len(read) == len(rows)
+        }
+        yield path.stem, _Answers(cell=index, prompts=prompts, rows=rows, verdicts=verdicts)
+
+
+def _verdicts(
+    study: Study, cell: CellRow, generate: StageRow, benchmark: str, problems: list[str]
+) -> Iterator[tuple[str, Sequence[Mapping[str, Any]]]]:
+    """Judge and its verdicts on one file, from the judge stages that read this very stage's answers."""
+    for stage in study.stages_of(cell):
+        folder = study.runs / cell.folder / stage.name
+        if stage.kind != "judge" or stage.status != DONE or not (folder / f"{benchmark}.json").is_file():
+            continue
+        try:
+            payload = read_json(folder / "payload.json")
+            if payload["generate"] == generate.fingerprint:
+                yield str(payload["judge"]["name"]), _rows(folder / f"{benchmark}.json", ("points",))
+        except (UserError, OSError) as error:
+            problems.append(str(error))
+        except (KeyError, TypeError):
+            problems.append(f"{folder / 'payload.json'}: not the payload of a judge stage")
+
+
+def _results(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.json")) if path.name not in ("payload.json", "record.json")]
+
+
+def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
+    rows = read_json(path)
+    if not isinstance(rows, list):
+        raise UserError(f"{path}: found {type(rows).__name__}, not a list")
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row, dict) or any(field not in row for field in fields):
+            raise UserError(f"{path}: row {number} has no {' and '.join(fields)}")
+    return rows
+
+
+def _alike(benchmark: str, sets: list[_Answers], study: Study, problems: list[str]) -> list[_Answers]:
+    """The cells that answered the same prompts as the first one."""
+    problems += [
+        f"{study.cells[other.cell].folder}: answers to other prompts of {benchmark} are not shown"
+        for other in sets
+        if other.prompts != sets[0].prompts
+    ]
+    return [answers for answers in sets if answers.prompts == sets[0].prompts]
+
+
+def _fitting(alike: Mapping[Any, Sequence[_Answers]]) -> int:
+    """Prompts of each benchmark that fit into ``ROOM``, by their mean length."""
+    total, longest = 0, 1
+    for sets in alike.values():
+        longest = max(longest, len(sets[0].prompts))
+        different = {text for answers in sets for text in _texts(answers)}
+        total += sum(map(len, different)) + sum(14 * len(answers.rows) for answers in sets)
+    return longest if total <= ROOM else max(1, longest * ROOM // total)
+
+
+def _texts(answers: _Answers) -> Iterator[str]:
+    yield from (str(row["output"]) for row in answers.rows)
+    for verdicts in answers.verdicts.values():
+        for verdict in verdicts:
+            yield from map(str, verdict.get("replies") or ())
+
+
+def _set(key: tuple[str, str], sets: Sequence[_Answers], most: int, table: dict[str, int]) -> dict[str, Any]:
+    benchmark, suite = key
+    prompts = sets[0].prompts
+    picked = _spread(len(prompts), most)
+    short = f"{len(picked)} of {len(prompts)} prompts, spread evenly over the file"
+    verdicts: dict[str, dict[str, Any]] = {}
+    for answers in sets:
+        for judge, rows in answers.verdicts.items():
+            verdicts.setdefault(judge, {})[str(answers.cell)] = [_verdict(rows[i], table) for i in picked]
+    return {
+        "benchmark": benchmark,
+        "suite": suite,
+        "note": short if len(picked) < len(prompts) else f"all {len(prompts)} prompts",
+        "prompts": [list(prompts[i]) for i in picked],
+        "answers": {str(answers.cell): [_answer(answers.rows[i], table) for i in picked] for answers in sets},
+        "verdicts": verdicts,
+    }
+
+
+def _answer(row: Mapping[str, Any], table: dict[str, int]) -> list[Any]:
+    return [_place(row["output"], table), row.get("tokens"), row.get("finished")]
+
+
+def _verdict(row: Mapping[str, Any], table: dict[str, int]) -> list[Any]:
+    replies = [_place(reply, table) for reply in row.get("replies") or ()]
+    return [row.get("points"), bool(row.get("conflict")), replies]
+
+
+def _place(text: Any, table: dict[str, int]) -> int:
+    return table.setdefault(str(text), len(table))
+
+
+def _spread(total: int, most: int) -> list[int]:
+    """Places of at most so many prompts, evenly from the first to the last."""
+    if most >= total:
+        return list(range(total))
+    return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})

@@ -1,0 +1,1 @@
+"""Scores of a study: the only part of the analysis that reads the registry."""

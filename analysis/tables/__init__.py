@@ -1,0 +1,1 @@
+"""Tables of a study, and how they are written: CSV, Markdown, LaTeX."""

@@ -1,0 +1,253 @@
+"""Tables beyond the paper's four: intervals, the corrected choice of a weight, seeds, benchmarks, differences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from analysis.figures.theme import dataset_kind, dataset_order
+from analysis.inference.bootstrap import DRAWS, LEVEL, UNITS
+from analysis.inference.regression import Regression
+from analysis.scores.aggregates import KINDS
+from analysis.scores.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3, TABLE_4
+from analysis.tables.paper import Table, number, significant, with_error
+
+REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
+"""Scale -> why its numbers differ from the published ones, whatever they are."""
+
+OPEN_CHOICES = "the paper leaves the loss's normaliser and the squeeze of 0 and 1 open"
+
+
+def intervals_table(intervals: pd.DataFrame) -> Table:
+    """Bootstrap intervals of both aggregates by weight and dataset; ``intervals`` is from ``bootstrap``."""
+    raw = intervals[intervals["quantity"] == "aggregate"]
+    shown = _by_weight(raw)
+    caption = (
+        f"Aggregate [{LEVEL:.0%} percentile bootstrap interval, {DRAWS} draws of {UNITS[0]}]. The intervals are of "
+        "each number by itself: they hold how far benchmarks and base models lie apart, which a comparison of two "
+        "weights on the same benchmarks does not; for that see the gains."
+    )
+    return Table(key="intervals", title="Aggregates with intervals", raw=raw, shown=shown, caption=caption)
+
+
+def gains_table(intervals: pd.DataFrame) -> Table | None:
+    """What each weight gains over PLW 0, paired by benchmark, base model and seed; None where there is no PLW 0."""
+    gains = intervals[intervals["quantity"] != "aggregate"]
+    over_zero = gains[gains["quantity"] == "gain over PLW 0"]
+    if over_zero.empty:
+        return None
+    caption = (
+        f"Mean difference from PLW 0 on the same benchmark, base model and seed [{LEVEL:.0%} percentile bootstrap "
+        f"interval, {DRAWS} draws of {UNITS[0]}]. * the interval excludes 0, before any correction for looking at "
+        "several weights. The CSV has the gains over PLW 1 too, and intervals that take the base models as given."
+    )
+    return Table(
+        key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
+    )
+
+
+def selection_table(chosen: pd.DataFrame) -> Table:
+    """The best weight before and after correction for choosing it; ``chosen`` is from ``selection``."""
+    table = chosen.reindex(columns=[*chosen.columns.union(["best", "held_out", "optimism", "chosen"], sort=False)])
+    rows = []
+    for row in _ordered(table).to_dict("records"):
+        shown = {
+            "dataset": row["dataset"],
+            "aggregate": row["kind"],
+            "best PLW": significant(row.get("best_weight")),
+            "its score": number(row["best"], 3),
+            "left-out score": number(row["held_out"], 3),
+            "optimism": number(row["optimism"], 3),
+        }
+        for baseline in ("0", "1"):
+            shown[f"gain over PLW {baseline}"] = number(row.get(f"best_gain_{baseline}"), 3)
+            gain, error = (row.get(f"held_out_gain_{baseline}{end}") for end in ("", "_se"))
+            shown[f"left-out gain over PLW {baseline}"] = with_error(gain, error)
+        rows.append(shown | {"chosen": row["chosen"] if isinstance(row["chosen"], str) else "–"})
+    caption = (
+        "The best weight by all benchmarks, and what its lead is worth: each benchmark is left out in turn, the "
+        "weight is chosen by the aggregate of the others and scored on the one left out (left-out score, its mean). "
+        "Optimism is the difference. Gains: (standard error over benchmarks). Chosen: weights and how often each was."
+    )
+    return Table(
+        key="selection",
+        title="The best weight, corrected for choosing it",
+        raw=table,
+        shown=pd.DataFrame(rows),
+        caption=caption,
+    )
+
+
+def seeds_table(components: pd.DataFrame) -> Table:
+    """How much of an aggregate is the seed; ``components`` is from ``seed_components``."""
+    ordered = _ordered(components)
+    shown = pd.DataFrame({"dataset": ordered["dataset"], "aggregate": ordered["kind"]}, dtype=str)
+    shown["seeds"] = [str(value) for value in ordered["seeds"]]
+    shown["SD of seeds"] = [
+        f"{row['seed_sd']:.4f} [{row['seed_sd_low']:.4f}, {row['seed_sd_high']:.4f}]" if row["df"] else "–"
+        for row in ordered.to_dict("records")
+    ]
+    shown["SD paired"] = [number(value, 4) for value in ordered["paired_sd"]]
+    shown["SD of weights"] = [number(value, 4) for value in ordered["weights_sd"]]
+    known = bool((ordered["df"] > 0).any())
+    caption = (
+        "Standard deviation of a cell's aggregate over seeds, all else equal [95% interval]; the same after what a "
+        "seed does at every weight alike is taken off, which is what a comparison of weights sees; and the standard "
+        "deviation between weights."
+        if known
+        else "Each cell was run with one seed, so its spread over seeds is unknown; run more with seed=1,2,3."
+    )
+    return Table(key="seeds", title="Spread over seeds", raw=components, shown=shown, caption=caption)
+
+
+def groups_table(grouped: pd.DataFrame) -> Table:
+    """Aggregates of the paper's groupings of benchmarks; ``grouped`` is from ``grouped_aggregates``."""
+    rows = []
+    for (grouping, benchmarks), part in grouped.groupby(["grouping", "benchmarks"], sort=False):
+        for dataset in dataset_order(part["dataset"]):
+            of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")
+            row = {"benchmarks": f"{grouping} ({benchmarks})", "dataset": dataset}
+            for kind in KINDS:
+                row |= _ends_and_best(of_dataset[kind], kind)
+            rows.append(row)
+    caption = (
+        "Aggregates of the paper's groupings of benchmarks (their number): at PLW 0, at the best weight (which one), "
+        "and at PLW 1. The CSV has every weight."
+    )
+    return Table(
+        key="groups", title="Aggregates by type of benchmark", raw=grouped, shown=pd.DataFrame(rows), caption=caption
+    )
+
+
+def curves_table(curves: pd.DataFrame) -> Table:
+    """Every benchmark at PLW 0, at its best weight and at PLW 1; ``curves`` is from ``benchmark_curves``."""
+    rows = []
+    for benchmark, part in curves.groupby("benchmark", sort=False):
+        row = {"benchmark": str(benchmark)}
+        for dataset in dataset_order(curves["dataset"]):
+            of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")["mean"]
+            row[dataset] = " / ".join(_ends_and_best(of_dataset, "").values()) if len(of_dataset) else "–"
+        rows.append(row)
+    caption = (
+        "Mean score over base models and seeds at PLW 0 / at its best weight (which one) / at PLW 1. The CSV has every "
+        "weight with a 95% interval from the benchmark's standard errors over documents."
+    )
+    return Table(key="benchmarks", title="Score by benchmark", raw=curves, shown=pd.DataFrame(rows), caption=caption)
+
+
+def differences_table(
+    statistics: pd.DataFrame,
+    fits: Sequence[Regression],
+    scale: str,
+    optima: Mapping[str, Mapping[float, float | None]] | None = None,
+) -> Table:
+    """Our numbers beside the paper's: R_g, the coefficients of Table 3 and the optimum, with what makes them differ.
+
+    Args:
+        statistics: the rows of Table 1; may be empty.
+        fits: the regressions of Table 3.
+        scale: name of the study's scale.
+        optima: of our Table 4, where there is one: aggregate, as ``published.TABLE_4`` names it -> R_g -> optimum, None
+            where it is starred.
+    """
+    rows = [*_ratios(statistics), *(row for fit in fits for row in _coefficients(fit)), *_optima(optima or {})]
+    columns = ["quantity", "dataset", "published", "ours", "ours_se", "reason"]
+    raw = pd.DataFrame(rows, columns=columns).astype(dict.fromkeys(columns[2:5], float))
+    kinds = raw["dataset"].map(lambda name: dataset_kind(str(name)))
+    printed_small = (raw["quantity"] == "p") & (kinds == SMALL_P)
+    raw = raw[raw["published"].notna() | printed_small]
+    order = dataset_order(raw["dataset"])
+    raw = raw.iloc[sorted(range(len(raw)), key=lambda place: order.index(raw["dataset"].iloc[place]))]
+    raw = raw.reset_index(drop=True)
+    raw.insert(5, "difference", (raw["ours"] - raw["published"]).where(raw["quantity"] != "p"))
+    if scale in REASONS:
+        raw["reason"] = REASONS[scale]
+    shown = raw[["quantity", "dataset"]].assign(
+        paper=[NAMES.get(dataset_kind(str(name)), "the ratio model") for name in raw["dataset"]],
+        published=[
+            "<0.001" if name == "p" and pd.isna(value) else significant(value)
+            for name, value in zip(raw["quantity"], raw["published"], strict=True)
+        ],
+        ours=[
+            significant(ours) + ("" if pd.isna(error) else f" ({error:.3g})")
+            for ours, error in zip(raw["ours"], raw["ours_se"], strict=True)
+        ],
+        difference=[significant(value) for value in raw["difference"]],
+        reason=raw["reason"],
+    )
+    caption = (
+        f"Numbers of this study beside the published ones ({SOURCE}), where the paper gives one; ours (standard "
+        "error). A dash: there is none here. p-values are not subtracted."
+    )
+    shown = shown.rename(columns={"paper": "in the paper"})
+    return Table(
+        key="differences", title="What differs from the published numbers", raw=raw, shown=shown, caption=caption
+    )
+
+
+def _ratios(statistics: pd.DataFrame) -> Iterator[dict[str, object]]:
+    for item in statistics.to_dict("records"):
+        published = TABLE_1.get(dataset_kind(str(item["dataset"])), {}).get("r_g")
+        pair = {"published": published, "ours": item["r_g"]}
+        yield {"quantity": "R_g", "dataset": item["dataset"], **pair, "reason": ""}
+
+
+def _coefficients(fit: Regression) -> Iterator[dict[str, object]]:
+    kind = dataset_kind(fit.dataset)
+    names = {"intercept": "intercept", "w": "w_p", "w2": "w_p²", "p": "p", "optimum": "λ*"}
+    published = TABLE_3.get(kind, {}) | {"optimum": OPTIMUM.get(kind)}
+    for name, label in names.items():
+        pair = {"published": published.get(name), "ours": getattr(fit, name)}
+        error = getattr(fit, f"{name}_se", None)
+        yield {"quantity": label, "dataset": fit.dataset, **pair, "ours_se": error, "reason": OPEN_CHOICES}
+
+
+def _optima(ours: Mapping[str, Mapping[float, float | None]]) -> Iterator[dict[str, object]]:
+    for aggregate, by_ratio in ours.items():
+        for ratio, published in TABLE_4.get(aggregate, {}).items():
+            pair = {"published": published, "ours": by_ratio.get(ratio)}
+            yield {"quantity": f"λ* at R_g {ratio:g}", "dataset": f"Table 4, {aggregate}", **pair, "reason": ""}
+
+
+def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
+    """Rows by aggregate and weight, a column a dataset; of the bootstrap over benchmarks and models."""
+    intervals = intervals[intervals["unit"] == UNITS[0]]
+    texts = {
+        (row["kind"], row["prompt_weight"], row["dataset"]): _with_interval(
+            row["estimate"], row["low"], row["high"], star=star
+        )
+        for row in intervals.to_dict("records")
+    }
+    datasets, weights = dataset_order(intervals["dataset"]), sorted(set(intervals["prompt_weight"]))
+    return pd.DataFrame(
+        [
+            {"aggregate": kind, "PLW": f"{weight:g}"}
+            | {name: texts.get((kind, weight, name), "–") for name in datasets}
+            for kind in KINDS
+            for weight in weights
+        ]
+    )
+
+
+def _with_interval(value: float, low: float, high: float, *, star: bool) -> str:
+    if pd.isna(low):
+        return number(value, 3)
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and (low > 0 or high < 0))
+
+
+def _ends_and_best(values: "pd.Series[float]", kind: str) -> dict[str, str]:
+    """The score at PLW 0, the best one with its weight, and that at PLW 1; a dash where there is none."""
+    lead = f"{kind}, " if kind else ""
+    known = values.dropna()
+    best = f"{known.max():.3f} ({known.idxmax():g})" if len(known) else "–"
+    return {
+        f"{lead}PLW 0": number(values.get(0.0), 3),
+        f"{lead}best": best,
+        f"{lead}PLW 1": number(values.get(1.0), 3),
+    }
+
+
+def _ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Datasets in the paper's order, the simple aggregate first."""
+    order = dataset_order(table["dataset"])
+    places = table["dataset"].map(order.index), table["kind"].map(list(KINDS).index)
+    return table.assign(_first=places[0], _second=places[1]).sort_values(["_first", "_second"], ignore_index=True)

@@ -1,0 +1,214 @@
+"""The study's tables: raw numbers for CSV, and the same as a person reads them for Markdown and HTML."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.theme import dataset_order
+from analysis.inference.regression import Regression
+from analysis.scores.aggregates import KINDS
+from analysis.scores.frame import TidyFrame
+from plw.errors import UserError
+from plw.files import read_json
+from plw.registry.rows import StageRow
+from plw.registry.schema import DONE, FAILED, RUNNING
+
+GROUP_NAMES = {
+    "multiple_choice": "multiple choice",
+    "short_generation": "short generation",
+    "translation": "translation",
+    "long_generation": "long generation",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table: ``raw`` has full numbers, ``shown`` the same rows or a layout of them as text."""
+
+    key: str
+    """Stem of its files."""
+    title: str
+    raw: pd.DataFrame
+    shown: pd.DataFrame
+    caption: str
+
+
+def read_table_1(runs: Path, study: str, scale: str) -> tuple[pd.DataFrame, list[str]]:
+    """Dataset statistics from the records of the train stages: one row per dataset, and tokenizer where they differ.
+
+    Returns:
+        The rows, and one line for each record that could not be read.
+    """
+    found: dict[tuple[Any, ...], list[str]] = {}
+    problems = []
+    for path in sorted((runs / f"{study}-{scale}").glob("*/*/*/*/record.json")):
+        try:
+            record = read_json(path)
+            if record.get("kind") != "train":
+                continue
+            payload = record.get("payload")
+            data = record.get("data") or (payload or {}).get("data")
+            cell = record["cell"]
+            if data:
+                models = found.setdefault((cell["dataset"], *sorted(data.items())), [])
+                models += [cell["model"]] if cell["model"] not in models else []
+        except (UserError, OSError, AttributeError, KeyError, TypeError) as error:
+            problems.append(str(error) if isinstance(error, UserError) else f"{path}: not a record of a train stage")
+    rows = [{"dataset": key[0], "models": ", ".join(models)} | dict(key[1:]) for key, models in found.items()]
+    rows.sort(key=lambda row: dataset_order(key[0] for key in found).index(row["dataset"]))
+    return pd.DataFrame(rows), problems
+
+
+def table_1(statistics: pd.DataFrame) -> Table:
+    """Table 1: lengths of the datasets' fields in tokens, and the generation ratio R_g."""
+    columns = ["dataset"]
+    if statistics["dataset"].duplicated().any():
+        columns.append("models")
+    shown = statistics[columns].copy()
+    for name in ("instruction", "input", "completion"):
+        pairs = statistics[[f"{name}_mean", f"{name}_sd"]].itertuples(index=False)
+        shown[name] = [f"{number(mean, 2)} ({number(deviation, 2)})" for mean, deviation in pairs]
+    for name, label in (("examples", "examples"), ("total_tokens", "total tokens")):
+        shown[label] = [number(value, 0) for value in statistics[name]]
+    shown["R_g"] = [significant(value) for value in statistics["r_g"]]
+    shown["mean of ratios"] = [significant(value) for value in statistics["r_g_mean_of_ratios"]]
+    for name, label in (("truncated", "truncated"), ("without_completion", "without completion")):
+        shown[label] = [number(value, 0) for value in statistics[name]]
+    caption = (
+        "Mean (standard deviation) of tokens per example, template excluded. R_g is the mean completion divided by the "
+        "mean of instruction and input together. Truncated examples lost their end, some of them the whole completion."
+    )
+    return Table(key="table1_datasets", title="Table 1. Datasets", raw=statistics, shown=shown, caption=caption)
+
+
+def table_2(frame: TidyFrame, groups: Mapping[str, str], info: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Table 2: the benchmarks with task, shots, type, headline metric and number of documents."""
+    measured = frame.rows.groupby("benchmark").agg(metric=("metric", "first"), low=("n", "min"), high=("n", "max"))
+    rows = []
+    order = [*GROUP_NAMES, *sorted(set(groups.values()) - set(GROUP_NAMES))]
+    for benchmark in sorted(groups, key=lambda name: (order.index(groups[name]), name)):
+        about = info.get(benchmark, {})
+        row = {
+            "benchmark": benchmark,
+            "task": about.get("task"),
+            "shots": about.get("shots"),
+            "group": groups[benchmark],
+        }
+        seen = measured.loc[benchmark] if benchmark in measured.index else None
+        low, high = (None, None) if seen is None else (seen["low"], seen["high"])
+        n = None if pd.isna(low) else str(low) if low == high else f"{low} to {high}"
+        rows.append(row | {"metric": about.get("metric") if seen is None else seen["metric"], "n": n})
+    raw = pd.DataFrame(rows)
+    shown = raw.assign(group=[GROUP_NAMES.get(name, name) for name in raw["group"]]).rename(
+        columns={"group": "type", "metric": "headline metric"}
+    )
+    caption = "n is the number of documents or judged answers behind each score."
+    return Table(key="table2_benchmarks", title="Table 2. Benchmarks", raw=raw, shown=_text(shown), caption=caption)
+
+
+def table_3(fits: Sequence[Regression]) -> Table:
+    """Table 3: the regression of the relative scores on the weight, one row per dataset."""
+    names = [item.name for item in fields(Regression) if item.name not in ("messages", "details", "fit")]
+    raw = pd.DataFrame(
+        [{name: getattr(fit, name) for name in names} | {"messages": "; ".join(fit.messages)} for fit in fits]
+    )
+    order = dataset_order(fit.dataset for fit in fits)
+    rows = [
+        {
+            "dataset": fit.dataset,
+            "p": p_value(fit.p),
+            "p (F)": p_value(fit.p_f),
+            "w_p": with_error(fit.w, fit.w_se),
+            "w_p²": with_error(fit.w2, fit.w2_se),
+            "intercept": with_error(fit.intercept, fit.intercept_se),
+            "λ*": _optimum(fit),
+            "n": str(fit.n),
+            "fit": fit.engine,
+            "remarks": fit.messages[0] if fit.messages else "",
+        }
+        for fit in sorted(fits, key=lambda fit: order.index(fit.dataset))
+    ]
+    caption = (
+        "score ~ w_p + w_p², w_p = PLW ** 0.30103, scores min-max scaled within dataset and benchmark; coefficient "
+        "(standard error). p is of Wald's test that both terms are 0, as in the paper; p (F) holds the same "
+        "statistic against F, which keeps its level where benchmarks are few. λ* is the weight at the top of the curve "
+        "[its 95% interval], given where it has one within 0 and 1. All messages of the fits stand in the CSV."
+    )
+    return Table(
+        key="table3_regression", title="Table 3. Regression", raw=raw, shown=pd.DataFrame(rows), caption=caption
+    )
+
+
+def _optimum(fit: Regression) -> str:
+    low, high = (getattr(fit, f"optimum_{end}", None) for end in ("low", "high"))
+    interval = "" if low is None or high is None else f" [{significant(low)}, {significant(high)}]"
+    return significant(fit.optimum) + interval
+
+
+def results_table(table: pd.DataFrame) -> Table:
+    """Both aggregates by weight and dataset, the best weight of each starred; ``table`` is from ``aggregates``."""
+    shown = pd.DataFrame({"PLW": [f"{weight:g}" for weight in sorted(set(table["prompt_weight"]))]})
+    for dataset in dataset_order(table["dataset"]):
+        texts = {f"{row.prompt_weight:g}": row for row in table[table["dataset"] == dataset].itertuples()}
+        for kind in KINDS:
+            column = [
+                with_error(getattr(texts[w], kind), getattr(texts[w], f"{kind}_se"))
+                + "*" * getattr(texts[w], f"best_{kind}")
+                if w in texts
+                else "–"
+                for w in shown["PLW"]
+            ]
+            shown[f"{dataset}, {kind}"] = column
+    caption = (
+        "Aggregate (standard error over benchmarks, models and seeds); * the best weight of the column. Simple: mean "
+        "of the headline scores on 0 to 1. Relative: mean of the scores min-max scaled within dataset and benchmark."
+    )
+    return Table(key="results", title="Aggregates by weight and dataset", raw=table, shown=shown, caption=caption)
+
+
+def stage_table(stages: Sequence[StageRow]) -> Table:
+    """Where the time went: seconds by kind of stage."""
+    rows = []
+    total = sum(stage.seconds or 0.0 for stage in stages if stage.status == DONE)
+    for kind in sorted({stage.kind for stage in stages}):
+        of_kind = [stage for stage in stages if stage.kind == kind]
+        seconds = [stage.seconds for stage in of_kind if stage.status == DONE and stage.seconds is not None]
+        counts = {state: sum(stage.status == state for stage in of_kind) for state in (DONE, FAILED, RUNNING)}
+        spent = {"seconds": sum(seconds), "mean_seconds": sum(seconds) / len(seconds) if seconds else None}
+        rows.append({"stage": kind, **counts, **spent, "share": sum(seconds) / total if total else None})
+    raw = pd.DataFrame(rows, columns=["stage", DONE, FAILED, RUNNING, "seconds", "mean_seconds", "share"])
+    shown = _text(raw[["stage", DONE, FAILED, RUNNING]])
+    shown["seconds"] = [number(value, 1) for value in raw["seconds"]]
+    shown["mean seconds"] = [number(value, 2) for value in raw["mean_seconds"]]
+    shown["share"] = ["–" if pd.isna(value) else f"{value:.1%}" for value in raw["share"]]
+    caption = "Seconds of finished stages, added over workers; a stage that was tried again counts its last attempt."
+    return Table(key="stage_times", title="Time by stage", raw=raw, shown=shown, caption=caption)
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with thousands separated, or a dash."""
+    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits, or a dash."""
+    return "–" if value is None or pd.isna(value) else f"{value:.3g}"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """``0.512 (0.034)``, without the brackets where no error is known."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if error is None or pd.isna(error) else f"{value:.3f} ({error:.3f})"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, or ``<0.001``."""
+    return "–" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _text(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({name: ["–" if pd.isna(value) else str(value) for value in frame[name]] for name in frame})

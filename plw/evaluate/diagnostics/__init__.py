@@ -1,0 +1,1 @@
+"""Measurements on a trained model that explain its scores."""

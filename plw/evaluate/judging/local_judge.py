@@ -1,0 +1,123 @@
+"""A PandaLM judge from its own weights: beam search in this process, batched, every reply logged batch by batch.
+
+Beams (4) and repetition penalty (1.2) are those of the judge's maintainers; both are config. The batches are the same
+however often the work was cut and continued, so that a continued stage ends with the same verdicts.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from plw.config.evaluation import JudgeConfig
+from plw.errors import UserError
+from plw.evaluate.judging.pairwise import Pair, PairwiseResult
+from plw.evaluate.judging.pandalm import judge_both_orders
+from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.models.hf import generate
+from plw.evaluate.models.load import LoadedModel, load
+from plw.paths import judge_prompt_folder
+from plw.progress import Progress, silent
+
+FILES = ["*.safetensors", "*.bin", "*.json", "*.model", "*.txt"]
+"""What a judge on the hub is made of. Older weights are pickles; they are read by torch's restricted reader only."""
+
+
+class WeightsJudge:
+    """A judge in memory; made once, asked for as many cells as there are."""
+
+    def __init__(self, judge: JudgeConfig, loaded: LoadedModel) -> None:
+        self._judge = judge
+        self._loaded = loaded
+
+    @classmethod
+    def load(cls, judge: JudgeConfig, location: str, device: str) -> "WeightsJudge":
+        """Load a local folder, or a hub name's files.
+
+        Raises:
+            UserError: it is not there, cannot be fetched, or cannot be loaded.
+        """
+        folder = Path(location)
+        if not folder.is_dir():
+            folder = _fetch(location, judge)
+        return cls(judge, load(folder, device, judge.dtype, safetensors_only=False))
+
+    def compare(
+        self,
+        protocol: str,
+        pairs: Sequence[Pair],
+        *,
+        replies: ReplyLog,
+        work: Path,  # noqa: ARG002 - an evaluator is written there; this judge has none
+        progress: Progress = silent,
+    ) -> PairwiseResult:
+        """Win rate of the answers against the references; what stands in ``replies`` is not judged again.
+
+        Raises:
+            UserError: another protocol than PandaLM's, a prompt template is missing, or verdicts of that length leave
+                no room for a prompt.
+            UnreadableError: too many verdicts cannot be read.
+        """
+        import transformers
+
+        if protocol != "pandalm":
+            raise UserError(f"judge {self._judge.name}: weights are asked by the protocol pandalm, not {protocol}")
+
+        def answers(texts: Sequence[str], progress: Progress) -> list[str]:
+            return self._answers(texts, replies, progress)
+
+        return judge_both_orders(
+            pairs,
+            self._judge,
+            answers,
+            prompts=judge_prompt_folder() / "pandalm",
+            library_version=f"transformers {transformers.__version__}",
+            cut=self._cut,
+            progress=progress,
+        )
+
+    def _answers(self, texts: Sequence[str], replies: ReplyLog, progress: Progress) -> list[str]:
+        size = self._judge.batch_size
+        # The longest first: what does not fit the memory fails at once and not after hours.
+        order = sorted(dict.fromkeys(texts), key=lambda text: (-len(text), text))
+        for start in range(0, len(order), size):
+            batch = order[start : start + size]
+            if any(replies.recall(text) is None for text in batch):
+                for text, reply in zip(batch, self._generate(batch), strict=True):
+                    replies.keep(text, reply)
+            progress(min(start + size, len(order)), len(order), f"{self._judge.name} on PandaLM")
+        return [replies.recall(text) or "" for text in texts]
+
+    def _generate(self, batch: list[str]) -> list[str]:
+        judge = self._judge
+        made = generate(
+            self._loaded,
+            [self._plain(text) for text in batch],
+            max_new_tokens=judge.max_tokens,
+            beams=judge.beams,
+            repetition_penalty=judge.repetition_penalty,
+            batch_size=len(batch),
+        )
+        return [answer.text for answer in made]
+
+    def _cut(self, texts: Sequence[str]) -> int:
+        room = self._loaded.context_length - self._judge.max_tokens
+        return sum(len(self._loaded.tokenizer(self._plain(text))["input_ids"]) > room for text in texts)
+
+    def _plain(self, text: str) -> str:
+        """Without the names of special tokens, which an answer could end the judge's prompt with; PandaLM does so."""
+        for token in self._loaded.tokenizer.all_special_tokens:
+            text = text.replace(str(token), "")
+        return text
+
+
+def _fetch(name: str, judge: JudgeConfig) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, revision=judge.revision, allow_patterns=FILES))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"judge.path={name} cannot be fetched ({reason}); fetch https://huggingface.co/{name} elsewhere "
+            "and give its folder as judge.path"
+        ) from None

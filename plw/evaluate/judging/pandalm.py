@@ -1,0 +1,189 @@
+"""The PandaLM protocol: each pair judged in both orders, by the prompt that PandaLM-7B was trained on.
+
+The first line of a reply is ``1``, ``2`` or ``tie``; anything else is no verdict (the maintainers count it as a tie).
+Two replies become one verdict by the maintainers' rule: tie where both say tie, tie where both name the same position
+(a conflict), and otherwise the reply of the first order. In the first order the evaluated model's answer is response 1,
+the reference response 2 (our choice; the paper does not say).
+
+:func:`settle` and :func:`parse` are pure, so that stored verdicts of any judge can be fed through the same rule.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plw.config.evaluation import JudgeConfig
+from plw.errors import StageError, UserError
+from plw.evaluate.judging.client import open_client
+from plw.evaluate.judging.escaping import neutralise
+from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, tally
+from plw.evaluate.judging.response_cache import ReplyLog
+from plw.progress import Progress, silent
+
+if TYPE_CHECKING:
+    import openai
+
+TIE = 0
+"""The label of a tie, as PandaLM's own files write it; 1 and 2 name the better response."""
+
+_LABELS = {"1": 1, "2": 2, "tie": TIE}
+_POINTS = {1: WIN, TIE: DRAW, 2: LOSS}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PandaPrompt:
+    """PandaLM's two prompt templates."""
+
+    with_input: str
+    without_input: str
+
+    @classmethod
+    def load(cls, folder: Path) -> "PandaPrompt":
+        """Read ``with_input.txt`` and ``without_input.txt``.
+
+        Raises:
+            UserError: one of them is missing.
+        """
+        texts = {}
+        for name in ("with_input", "without_input"):
+            path = folder / f"{name}.txt"
+            if not path.is_file():
+                raise UserError(f"{path}: no such file; it holds a prompt of the PandaLM judge")
+            texts[name] = path.read_text(encoding="utf-8")
+        return cls(**texts)
+
+    def build(self, pair: Pair, *, swapped: bool) -> str:
+        """The judge's prompt; ``swapped`` shows the reference first."""
+        template = self.with_input if pair.input else self.without_input
+        first, second = (pair.reference, pair.answer) if swapped else (pair.answer, pair.reference)
+        fields = {
+            "instruction": pair.instruction,
+            "input": pair.input,
+            "response_1": first.strip(),
+            "response_2": second.strip(),
+        }
+        # No template slot survives in a field, so the order of the replacements does not matter.
+        for name, text in fields.items():
+            template = template.replace(f"{{{name}}}", neutralise(text, self.with_input))
+        return template
+
+
+def parse(reply: str) -> int | None:
+    """The label in a reply's first line: 1, 2 or ``TIE``; ``None`` for anything else."""
+    first = reply.strip().split("\n", 1)[0].strip().lower()
+    return _LABELS.get(first)
+
+
+def settle(first: int | None, swapped: int | None) -> tuple[int | None, bool]:
+    """One label from the two orders, in terms of the first order, and whether they were in conflict.
+
+    A pair with an unreadable reply in either order has no label.
+    """
+    if first is None or swapped is None:
+        return None, False
+    if first == swapped:
+        return TIE, first != TIE
+    return first, False
+
+
+def verdict(first_reply: str, swapped_reply: str) -> Verdict:
+    """The verdict on one pair from the judge's two replies."""
+    label, conflict = settle(parse(first_reply), parse(swapped_reply))
+    return Verdict(
+        points=None if label is None else _POINTS[label], replies=(first_reply, swapped_reply), conflict=conflict
+    )
+
+
+Answers = Callable[[Sequence[str], Progress], list[str]]
+"""A judge's replies to prompts, in their order."""
+
+
+def judge_pandalm(
+    pairs: Sequence[Pair],
+    judge: JudgeConfig,
+    base_url: str,
+    *,
+    prompts: Path,
+    replies: ReplyLog | None = None,
+    progress: Progress = silent,
+) -> PairwiseResult:
+    """Win rate of the answers against the references by the judge of a server; see :func:`judge_both_orders`.
+
+    Args:
+        pairs: What is compared.
+        judge: Model name, token limit, concurrency, and the share of unreadable verdicts that is allowed.
+        base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
+        prompts: Folder of the two prompt templates.
+        replies: Log of what the judge has said before; nothing in it is asked again.
+        progress: Hears the requests done.
+
+    Raises:
+        UserError: a prompt template is missing.
+        StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
+    """
+    import openai
+
+    def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
+        answers: list[str] = []
+        pool = ThreadPoolExecutor(judge.concurrency)
+        try:
+            for answer in pool.map(lambda text: _ask(client, judge, text), texts):
+                answers.append(answer)
+                progress(len(answers), len(texts), f"{judge.name} on PandaLM")
+        except openai.OpenAIError as error:
+            raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
+        finally:
+            # After an error, also one raised by who listens to the progress, nothing more is asked.
+            pool.shutdown(cancel_futures=True)
+        return answers
+
+    library = f"openai {openai.__version__}"
+    with open_client(judge, base_url, replies) as (client, _):
+        return judge_both_orders(pairs, judge, ask_all, prompts=prompts, library_version=library, progress=progress)
+
+
+def judge_both_orders(
+    pairs: Sequence[Pair],
+    judge: JudgeConfig,
+    answers: Answers,
+    *,
+    prompts: Path,
+    library_version: str,
+    cut: Callable[[Sequence[str]], int] | None = None,
+    progress: Progress = silent,
+) -> PairwiseResult:
+    """Win rate of the answers against the references, ties as half, each pair seen in both orders.
+
+    Args:
+        pairs: What is compared.
+        judge: The share of unreadable verdicts that is allowed.
+        answers: Who replies to the prompts.
+        prompts: Folder of the two prompt templates.
+        library_version: For the scores.
+        cut: How many of the prompts do not fit the judge's context; ``None`` where that is not known.
+        progress: Hears the requests done.
+
+    Raises:
+        UserError: a prompt template is missing.
+        UnreadableError: too many verdicts cannot be read.
+    """
+    template = PandaPrompt.load(prompts)
+    texts = [template.build(pair, swapped=swapped) for pair in pairs for swapped in (False, True)]
+    replies = answers(texts, progress)
+    verdicts = [verdict(first, swapped) for first, swapped in zip(replies[::2], replies[1::2], strict=True)]
+    return tally(
+        verdicts,
+        judge,
+        both_orders=True,
+        cut=None if cut is None else cut(texts),
+        library_version=library_version,
+    )
+
+
+def _ask(client: "openai.OpenAI", judge: JudgeConfig, text: str) -> str:
+    answer = client.chat.completions.create(
+        model=judge.model, messages=[{"role": "user", "content": text}], max_tokens=judge.max_tokens, temperature=0
+    )
+    return (answer.choices[0].message.content or "") if answer.choices else ""

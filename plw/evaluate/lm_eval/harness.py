@@ -1,0 +1,141 @@
+"""lm-evaluation-harness in process, on a model that is already loaded; every metric that it reports becomes a score."""
+
+import random
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plw.config.evaluation import SuiteConfig, TaskConfig
+from plw.errors import UserError
+from plw.evaluate.lm_eval.patches import held_still
+from plw.evaluate.lm_eval.scores import plain_result, task_scores
+from plw.evaluate.lm_eval.tasks import LoadedTask, load_task, task_manager
+from plw.progress import Progress, silent
+from plw.score import Score
+
+if TYPE_CHECKING:
+    from plw.evaluate.models.protocol import HarnessModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarnessResult:
+    """Scores, and the harness's own result as plain JSON types."""
+
+    scores: list[Score] = field(default_factory=list)
+    raw: dict[str, Any] = field(default_factory=dict)
+
+
+def run_tasks(
+    model: "HarnessModel",
+    suite: SuiteConfig,
+    files: Mapping[str, Mapping[str, Path]],
+    task_folder: Path,
+    progress: Progress = silent,
+) -> HarnessResult:
+    """Evaluate every task of a suite.
+
+    Metrics keep the harness's names; a filter other than ``none`` follows after a comma
+    (``exact_match,flexible-extract``). A benchmark may be a group of the harness's tasks: its headline is the group's
+    aggregate, and each of its tasks and inner groups has rows of its own, under ``<benchmark>/<name>``. Few-shot
+    sampling and resampling are seeded by ``suite.bootstrap_seed``.
+
+    Args:
+        model: The model; its tokenizer's padding side is left as it was.
+        suite: Benchmarks, their shots and headline metrics, documents a task, batch size.
+        files: Benchmark -> split -> local file, for tasks that do not read the hub.
+        task_folder: lm-eval task files of our own; they come before lm-eval's of the same name.
+        progress: Hears the requests done of each kind of request.
+
+    Raises:
+        UserError: an unknown task, a headline metric that the task does not report, or data that it cannot read.
+        StageError: a headline metric came out as NaN or infinite.
+    """
+    if not suite.tasks:
+        return HarnessResult()
+    loaded = _load_tasks(suite, files, task_folder)
+    with held_still(progress):
+        _seed(suite.bootstrap_seed)
+        lm = model.for_harness(suite.batch_size)
+        results = {
+            benchmarks: _evaluate(
+                model.context_length,
+                lm=lm,
+                task_dict=work,
+                limit=suite.limit,
+                bootstrap_iters=suite.bootstrap_iterations,
+                log_samples=False,
+            )
+            for benchmarks, work in _calls(loaded)
+        }
+    of = {name: result for benchmarks, result in results.items() for name in benchmarks}
+    scores = [
+        score
+        for name, config in suite.tasks.items()
+        for score in task_scores(suite.name, name, config, loaded[name].name_in_result, of[name])
+    ]
+    return HarnessResult(scores=scores, raw=plain_result(results.values()))
+
+
+def _calls(loaded: Mapping[str, LoadedTask]) -> Iterable[tuple[tuple[str, ...], dict[str, Any]]]:
+    """(Benchmarks, what lm-eval evaluates in one call): single tasks together, each group alone.
+
+    A group's aggregate finds its tasks by their own names, which a benchmark beside it may bear too.
+    """
+    single = {name: task for name, task in loaded.items() if not task.groups}
+    if single:
+        yield tuple(single), {"tasks": {name: task.tasks[name] for name, task in single.items()}, "groups": {}}
+    for name, task in loaded.items():
+        if task.groups:
+            yield (name,), {"tasks": task.tasks, "groups": task.groups}
+
+
+def _load_tasks(
+    suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
+) -> dict[str, LoadedTask]:
+    with held_still(silent):
+        manager = task_manager(task_folder, suite.builtin_tasks)
+        loaded = {
+            name: load_task(manager, name, config, files.get(name, {}), suite.bootstrap_seed)
+            for name, config in suite.tasks.items()
+        }
+    for name, config in suite.tasks.items():
+        _check_metric(name, config, loaded[name])
+    return loaded
+
+
+def _check_metric(benchmark: str, config: TaskConfig, loaded: LoadedTask) -> None:
+    reported = loaded.metrics
+    if config.metric.split(",")[0] not in reported:
+        raise UserError(
+            f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
+            f"allowed: {', '.join(reported)}"
+        )
+
+
+def _evaluate(context_length: int, **arguments: Any) -> dict[str, Any]:
+    """Call the harness; documents that do not fit the task or the model are the user's mistake, told in a line."""
+    from jinja2 import TemplateError
+    from lm_eval import evaluate
+
+    try:
+        result: dict[str, Any] = evaluate(**arguments)
+    except (TemplateError, TypeError, KeyError, IndexError) as error:
+        said = f"{type(error).__name__}: {error}"
+        raise UserError(f"suite.tasks: a document does not fit the task that reads it ({said})") from error
+    except AssertionError as error:
+        # lm-eval asserts, mostly without a word, that an answer fits into the context.
+        said = f" ({error})" if str(error) else ""
+        raise UserError(
+            f"suite.tasks: an answer is longer than the model's context of {context_length} tokens{said}"
+        ) from error
+    return result
+
+
+def _seed(seed: int) -> None:
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

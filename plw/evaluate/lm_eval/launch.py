@@ -1,0 +1,94 @@
+"""The harness in several processes, each with its own copy of the model on its own device, sharing out the batches.
+
+This process keeps the stage's claim and does no work of its own; the job goes to the others as files, and how far they
+are and what they found is read from there.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from plw.config.evaluation import SuiteConfig, TaskConfig
+from plw.evaluate.lm_eval.harness import HarnessResult
+from plw.files import read_json
+from plw.launch.torchrun import LAUNCH, torchrun, watch
+from plw.progress import Progress
+from plw.score import Score
+from plw.train.jobfile import JOB, put_job
+
+WORKER = "plw.evaluate.lm_eval.worker"
+RESULT = "result.json"
+PROGRESS = "progress.json"
+NOT_HARNESS = ("prompts", "decoding", "diagnostics")
+"""Parts of a suite that other stages read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HarnessJob:
+    """What each process of one harness stage is told."""
+
+    model: Path
+    """The trained model's folder."""
+    device: str
+    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``."""
+    threads: int
+    processes: int
+    suite: SuiteConfig
+    files: Mapping[str, Mapping[str, Path]]
+    """Benchmark -> split -> local file."""
+    task_folder: Path
+
+
+def run_tasks_together(
+    job: HarnessJob, folder: Path, *, progress: Progress, keep_going: Callable[[], None]
+) -> HarnessResult:
+    """:func:`plw.evaluate.lm_eval.harness.run_tasks` in ``job.processes`` processes on this machine, to equal results.
+
+    Args:
+        job: What to evaluate, and where.
+        folder: The stage's; what the processes print stays in its ``launch`` when one fails.
+        progress: Hears the requests done, as the first process's share says.
+        keep_going: Called several times a second; stops the work at once by raising.
+
+    Raises:
+        UserError, StageError: what the first process to fail says, in its own words.
+    """
+    launch = folder / LAUNCH
+    shutil.rmtree(launch, ignore_errors=True)
+    write_harness_job(job, launch, owner=os.getpid())
+    heard: list[object] = [None]
+
+    def turn() -> None:
+        keep_going()
+        if (launch / PROGRESS).exists():
+            done, total, note = said = read_json(launch / PROGRESS)
+            if said != heard[0]:
+                heard[0] = said
+                progress(done, total, note)
+
+    command = torchrun(WORKER, launch, processes=job.processes)
+    watch(command, WORKER, launch, threads=job.threads, what="harness", turn=turn)
+    result = read_json(launch / RESULT)
+    shutil.rmtree(launch)
+    return HarnessResult(scores=[Score(**score) for score in result["scores"]], raw=result["raw"])
+
+
+def write_harness_job(job: HarnessJob, folder: Path, *, owner: int) -> None:
+    """Write the job to ``folder``, which is made."""
+    suite = {name: value for name, value in asdict(job.suite).items() if name not in NOT_HARNESS}
+    files = {name: {split: str(path.absolute()) for split, path in of.items()} for name, of in job.files.items()}
+    plain = {"device": job.device, "threads": job.threads, "processes": job.processes, "suite": suite, "files": files}
+    plain |= {"model": str(job.model.absolute()), "task_folder": str(job.task_folder.absolute())}
+    put_job(plain, folder, owner=owner)
+
+
+def read_harness_job(folder: Path) -> HarnessJob:
+    """The job as it was written; of the suite, what the harness reads."""
+    plain = read_json(folder / JOB)["job"]
+    tasks = {name: TaskConfig(**task) for name, task in plain["suite"].pop("tasks").items()}
+    plain |= {"suite": SuiteConfig(**plain["suite"], tasks=tasks)}
+    plain |= {"model": Path(plain["model"]), "task_folder": Path(plain["task_folder"])}
+    plain |= {"files": {name: {split: Path(path) for split, path in of.items()} for name, of in plain["files"].items()}}
+    return HarnessJob(**plain)

@@ -1,0 +1,1 @@
+"""The evaluated model: what generates and scores text."""

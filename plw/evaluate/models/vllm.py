@@ -1,0 +1,114 @@
+"""A trained model carried by vLLM, for the harness and for long answers.
+
+Written against vLLM's documentation and lm-eval's use of it; it has not been
+run, for want of a machine with vLLM on it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from plw.errors import UserError
+from plw.evaluate.models.hf import Generation
+from plw.evaluate.quiet import quiet
+from plw.progress import Progress, silent
+
+
+@dataclass(frozen=True, kw_only=True)
+class VllmModel:
+    """lm-eval's wrapper of a vLLM engine, which also writes the long answers."""
+
+    lm: Any
+    """``lm_eval.models.vllm_causallms.VLLM``."""
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the engine takes, prompt and answer together."""
+        return int(self.lm.max_length)
+
+    def for_harness(self, batch_size: int) -> Any:  # noqa: ARG002 - vLLM makes its own batches
+        """The wrapper itself."""
+        return self.lm
+
+    def answer(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+        batch_size: int = 32,  # noqa: ARG002
+        progress: Progress = silent,
+    ) -> list[Generation]:
+        """Answer each prompt; as :func:`plw.evaluate.models.hf.generate`, but sampling has vLLM's own random streams.
+
+        Raises:
+            UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
+        """
+        from vllm import SamplingParams
+
+        room = self.context_length - max_new_tokens
+        if room < 1:
+            raise UserError(
+                f"max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
+                f"{self.context_length} tokens"
+            )
+        encoded = [self.lm.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        sampling = SamplingParams(max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+        with quiet("vllm"):
+            outputs = self.lm.model.generate(
+                [{"prompt_token_ids": tokens[-room:]} for tokens in encoded], sampling, use_tqdm=False
+            )
+        progress(len(prompts), len(prompts), "answers")
+        return [
+            _generation(output.outputs[0], self.lm.tokenizer.eos_token_id, cut=max(0, len(tokens) - room))
+            for tokens, output in zip(encoded, outputs, strict=True)
+        ]
+
+
+def _generation(output: Any, end: int | None, *, cut: int) -> Generation:
+    ended = bool(output.token_ids) and output.token_ids[-1] == end
+    return Generation(
+        text=output.text.strip(),
+        tokens=len(output.token_ids) - ended,
+        finished=output.finish_reason == "stop",
+        prompt_tokens_cut=cut,
+    )
+
+
+def load_vllm(folder: Path, *, dtype: str, seed: int) -> VllmModel:
+    """Start an engine on this process's GPUs, the model split over all of them.
+
+    Raises:
+        UserError: vLLM is not installed.
+    """
+    check_installed()
+    import torch
+    from lm_eval.models.vllm_causallms import VLLM
+
+    with quiet("vllm", "lm_eval"):
+        return VllmModel(
+            lm=VLLM(
+                pretrained=str(folder),
+                dtype=dtype,
+                seed=seed,
+                batch_size="auto",
+                tensor_parallel_size=max(1, torch.cuda.device_count()),
+            )
+        )
+
+
+def check_installed() -> None:
+    """Check that vLLM is there.
+
+    Raises:
+        UserError: it is not; the line says how to get it.
+    """
+    if find_spec("vllm") is None:
+        raise UserError(
+            "suite.backend=vllm needs the package vllm, which is not installed: pip install 'plw[vllm]' on a machine "
+            "with a GPU, or take suite.backend=hf"
+        )

@@ -1,0 +1,1 @@
+"""Processes of one job: torchrun, process groups, devices, job folders."""

@@ -1,0 +1,222 @@
+"""What the stages of one cell share, made when first asked for: data, models, the judge's server, the tracker."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from plw import world
+from plw.data.prompts import PromptRecord, load_answers, load_prompts, reference_answers
+from plw.errors import UserError
+from plw.files import read_json
+from plw.pipeline.cell import Cell
+from plw.pipeline.judge_cache import JudgeShelf
+from plw.pipeline.tracking import Tracker, open_tracker
+from plw.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from plw.data.prepare import PreparedData
+    from plw.evaluate.judging.judge import Judge
+    from plw.evaluate.models.load import LoadedModel
+    from plw.evaluate.models.vllm import VllmModel
+
+KeepGoing = Callable[[], None]
+
+
+class Workbench:
+    """One cell's inputs and tools; a context manager, because it opens a tracker and perhaps a server."""
+
+    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None], judges: JudgeShelf) -> None:
+        self.cell = cell
+        self.judges = judges
+        self.config = cell.config
+        self._progress = progress
+        self._open = ExitStack()
+
+    def __enter__(self) -> "Workbench":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._open.close()
+
+    @property
+    def world_folder(self) -> Path:
+        """Where the embedded world lies, built or not."""
+        return world.folder(self.config.world, self._cache)
+
+    def build_world(self) -> None:
+        """Build the embedded world where the cell needs it and it is not there yet."""
+        if self.cell.needs_world():
+            world.build(self.config.world, self._cache)
+
+    @property
+    def _cache(self) -> Path:
+        return Path(self.config.execution.cache).absolute()
+
+    def hears(self, stage: str, keep_going: KeepGoing | None = None) -> Progress:
+        """Passes progress on, and stops the work there once the claim is lost."""
+
+        def progress(done: int, total: int, note: str = "") -> None:
+            if keep_going is not None:
+                keep_going()
+            self._progress(stage, done, total, note)
+
+        return progress
+
+    def trained_record(self) -> dict[str, Any]:
+        """The record of the finished training.
+
+        Raises:
+            UserError: there is none; a later stage was asked for without it.
+        """
+        record = self.cell.stages["train"].finished_record()
+        if record is None:
+            raise UserError(f"{self.cell.label}: not trained yet; add train to stages")
+        return record
+
+    def model_folder(self) -> Path:
+        """The trained model."""
+        self.trained_record()
+        return self.cell.stages["train"].folder / "model"
+
+    def base_folder(self) -> Path:
+        """The base model's weights on this machine."""
+        if self.cell.model.path.is_dir():
+            return self.cell.model.path
+        from huggingface_hub import snapshot_download
+
+        patterns = ["*.safetensors", "*.json"]
+        return Path(
+            snapshot_download(self.cell.model.location, revision=self.config.model.revision, allow_patterns=patterns)
+        )
+
+    def prompts(self, benchmark: str) -> list[PromptRecord]:
+        """The prompts of a long-generation benchmark, as many as the suite asks for."""
+        return load_prompts(self.cell.prompts[benchmark].path)[: self.config.suite.prompts[benchmark].limit]
+
+    def references(self, benchmark: str) -> list[str]:
+        """The answers that a benchmark's are compared with: the opponent's, or those of the prompts' own file."""
+        prompts, opponent = self.prompts(benchmark), self.cell.opponents.get(benchmark)
+        if opponent is not None:
+            return load_answers(opponent.path, prompts)
+        return reference_answers(prompts, self.cell.prompts[benchmark].path, f"judge.opponents.{benchmark}")
+
+    def answers_file(self, benchmark: str) -> Path:
+        """The answers to a benchmark's prompts."""
+        return self.cell.stages["generate"].folder / f"{benchmark}.json"
+
+    def answers(self, benchmark: str) -> list[dict[str, Any]]:
+        """The finished answers to a benchmark's prompts, in their order.
+
+        Raises:
+            UserError: there are none yet; the judge was asked for without them.
+        """
+        if self.cell.stages["generate"].finished_record() is None:
+            raise UserError(f"{self.cell.label}: no answers to judge yet; add generate to stages")
+        answers: list[dict[str, Any]] = read_json(self.answers_file(benchmark))
+        return answers
+
+    @cached_property
+    def tokenizer(self) -> "PreTrainedTokenizerBase":
+        """The base model's tokenizer."""
+        from plw.data.tokenizer import load_tokenizer
+
+        model = self.config.model
+        return load_tokenizer(
+            self.cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+
+    @cached_property
+    def data(self) -> "PreparedData":
+        """The training data, encoded and measured.
+
+        Raises:
+            UserError: it cannot be had, or it is no longer what the cell was trained on.
+        """
+        from plw.data.prepare import prepare
+        from plw.data.sources import local_files
+
+        data = prepare(
+            self.config.dataset,
+            local_files(self.config.dataset, self.cell.dataset, self._cache),
+            self.config.template,
+            self.tokenizer,
+            max_length=self.config.recipe.max_length,
+            seed=self.config.seed,
+        )
+        record = self.cell.stages["train"].finished_record() or {}
+        trained_on = record.get("data", {}).get("content", data.content)
+        if trained_on != data.content:
+            raise UserError(
+                f"dataset.path={self.config.dataset.path}: what lies there now has SHA-256 {data.content}, but "
+                f"{self.cell.label} was trained on {trained_on}; pin the file with dataset.sha256 or dataset.revision"
+            )
+        return data
+
+    @cached_property
+    def loaded(self) -> "LoadedModel":
+        """The trained model in memory."""
+        import torch
+
+        from plw.evaluate.models.load import load
+
+        torch.set_num_threads(self.config.execution.threads)
+        device = self.config.execution.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        return load(self.model_folder(), device, self.config.suite.dtype)
+
+    def put_away_model(self) -> None:
+        """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""
+        if self.__dict__.pop("loaded", None) is not None:
+            import gc
+
+            import torch
+
+            gc.collect()
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+
+    @cached_property
+    def vllm(self) -> "VllmModel":
+        """The trained model in vLLM, which takes the memory that the other copy had."""
+        from plw.evaluate.models.vllm import load_vllm
+
+        self.__dict__.pop("loaded", None)
+        return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
+
+    @property
+    def scored(self) -> "LoadedModel | VllmModel":
+        """The trained model in what the suite asks for."""
+        return self.vllm if self.config.suite.backend == "vllm" else self.loaded
+
+    @property
+    def judge(self) -> "Judge":
+        """The cell's judge, which the worker may hold from the cell before.
+
+        A judge from weights gets the memory that the trained model would take.
+        """
+        if self.cell.judge_weights is not None:
+            self.__dict__.pop("loaded", None)
+        return self.judges.judge(self.cell, self.world_folder / "facts.json")
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """The cell's run on the tracker."""
+        config, cell = self.config, self.cell
+        tracker = open_tracker(
+            config.tracker,
+            folder=cell.folder,
+            run_id=cell.fingerprint[:16],
+            name=cell.label,
+            group=config.runs_name,
+            fields={key: value for key, value in cell.row().to_dict().items() if key not in ("payload", "created")},
+        )
+        self._open.callback(tracker.close)
+        return tracker

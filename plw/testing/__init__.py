@@ -1,0 +1,1 @@
+"""Tiny models and helpers that tests and benchmarks share."""

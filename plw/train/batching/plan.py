@@ -1,0 +1,125 @@
+"""The plan of a training run: every step's examples, coefficients and micro-batches, made before training starts."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plw.config.training import LossConfig, RecipeConfig
+from plw.data.encoding import EncodedExample
+from plw.errors import UserError
+from plw.loss.coefficients import predicted_counts, role_coefficients
+from plw.train.batching.layout import PADDED, Layout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One optimizer step."""
+
+    epoch: int
+    """From 1."""
+    example_E: NDArray[np.int64]
+    """Indices into the dataset, in the shuffled order."""
+    coefficient_ER: NDArray[np.float64]
+    """Coefficient of each example's prompt and completion tokens."""
+    micro_batches: list[list[NDArray[np.int64]]]
+    """[process][turn] -> places in ``example_E`` that go through the model together, as many turns for each process;
+    examples without weight are in none."""
+    tokens: int
+    """Tokens of the step's examples."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """All steps in order."""
+
+    steps: list[Step]
+    warmup_steps: int
+    empty_units: int
+    """Units of the loss with Z = 0 in the whole run."""
+    digest: str
+    """SHA-256 of what decides the gradients: examples, their order, coefficients. The layout is not part of it."""
+
+
+def plan_training(
+    examples: Sequence[EncodedExample],
+    loss: LossConfig,
+    recipe: RecipeConfig,
+    *,
+    seed: int,
+    token_budget: int,
+    processes: int = 1,
+    layout: str = PADDED,
+) -> TrainingPlan:
+    """Plan a run from lengths, roles and seed.
+
+    Each epoch has its own order, shuffled from (seed, epoch), cut into steps of ``recipe.batch_size`` examples. The
+    last step of an epoch takes what is left over, as in the Hugging Face Trainer. Warm-up lasts
+    ceil(warmup_ratio * steps). ``token_budget``, ``processes`` and ``layout`` decide the micro-batches alone.
+
+    Raises:
+        UserError: no examples, no token with weight in the dataset or in a step (the line names the rows from 1), an
+            example longer than the token budget, or more processes than a step has examples.
+    """
+    if not examples:
+        raise UserError("the dataset has no examples to train on; give it at least one record")
+    length_E = np.array([len(example.token_T) for example in examples], dtype=np.int64)
+    count_ER = np.array([predicted_counts(example.role_T) for example in examples], dtype=np.int64)
+    _check_weights(count_ER, loss, recipe)
+    _check_layout(length_E, recipe, token_budget, processes)
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
+    laid_out = Layout(layout, token_budget=token_budget, processes=processes, examples=examples)
+    steps, empty_units = [], 0
+    for epoch in range(1, recipe.epochs + 1):
+        order_E = np.random.default_rng([seed, epoch]).permutation(len(examples))
+        for first in range(0, len(order_E), recipe.batch_size):
+            example_E = order_E[first : first + recipe.batch_size]
+            c = role_coefficients(count_ER[example_E], loss, rows=[int(i) + 1 for i in example_E])
+            weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
+            parts_P = laid_out.micro_batches(example_E[weighted_N])
+            steps.append(
+                Step(
+                    epoch=epoch,
+                    example_E=example_E,
+                    coefficient_ER=c.coefficient_ER,
+                    micro_batches=[[weighted_N[part] for part in parts] for parts in parts_P],
+                    tokens=int(length_E[example_E].sum()),
+                )
+            )
+            empty_units += c.empty_units
+            digest.update(example_E.tobytes() + c.coefficient_ER.tobytes())
+    return TrainingPlan(
+        steps=steps,
+        warmup_steps=math.ceil(recipe.warmup_ratio * len(steps)),
+        empty_units=empty_units,
+        digest=digest.hexdigest(),
+    )
+
+
+def _check_weights(count_ER: NDArray[np.int64], loss: LossConfig, recipe: RecipeConfig) -> None:
+    if not (count_ER * np.array([loss.prompt_weight, loss.response_weight])).any():
+        raise UserError(
+            f"none of the dataset's {len(count_ER)} examples has a token with weight at "
+            f"loss.prompt_weight={loss.prompt_weight:g}, loss.response_weight={loss.response_weight:g}: their prompts "
+            f"fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+        )
+
+
+def _check_layout(length_E: NDArray[np.int64], recipe: RecipeConfig, token_budget: int, processes: int) -> None:
+    longest = int(length_E.argmax())
+    if length_E[longest] > token_budget:
+        raise UserError(
+            f"execution.token_budget={token_budget} is smaller than the dataset's longest example, row {longest + 1} "
+            f"with {length_E[longest]} tokens; allowed: {length_E[longest]} or more, or a smaller recipe.max_length"
+        )
+    most = min(recipe.batch_size, len(length_E))
+    if processes > most:
+        raise UserError(
+            f"execution.processes={processes} is more than the {most} examples of an optimizer step; "
+            f"allowed: 1 to {most}"
+        )

@@ -1,0 +1,45 @@
+"""LoRA through peft: small trained updates beside frozen weights, merged into a plain model when it is saved."""
+
+import dataclasses
+import warnings
+from typing import Any
+
+from plw.config.training import RecipeConfig
+from plw.errors import UserError
+from plw.train.model.load import LoadedModel
+
+
+def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
+    """Freeze the model and add a trained update of rank ``recipe.lora_rank`` to each target.
+
+    Raises:
+        UserError: peft is not installed, a target that the model does not have, or the head among the targets (the
+            fused loss reads its weight alone).
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ModuleNotFoundError:
+        raise UserError(
+            f"recipe.lora_rank={recipe.lora_rank} needs peft, which is not installed; pip install 'plw[lora]'"
+        ) from None
+    assert recipe.lora_rank is not None
+    config = LoraConfig(
+        r=recipe.lora_rank,
+        lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
+        target_modules=recipe.lora_targets or "all-linear",
+        task_type="CAUSAL_LM",
+    )
+    try:
+        with warnings.catch_warnings():
+            # peft asks transformers by names that transformers is about to give up.
+            warnings.simplefilter("ignore", FutureWarning)
+            adapter: Any = get_peft_model(loaded.model, config)
+    except ValueError as error:
+        linear = sorted({name.split(".")[-1] for name, m in loaded.model.named_modules() if hasattr(m, "in_features")})
+        raise UserError(
+            f"recipe.lora_targets={recipe.lora_targets}: {' '.join(str(error).split())[:160]}; "
+            f"linear layers here: {', '.join(linear)}"
+        ) from None
+    if loaded.model.get_output_embeddings() is not loaded.head:
+        raise UserError(f"recipe.lora_targets={recipe.lora_targets} names the head, which stays frozen; leave it out")
+    return dataclasses.replace(loaded, adapter=adapter)

@@ -1,0 +1,175 @@
+"""The gradient of one optimizer step: the weighted loss of its micro-batches, one after the other."""
+
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from plw.data.encoding import EncodedExample
+from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
+from plw.train.batching.collate import Batch, collate
+from plw.train.batching.layout import PADDED, Layout
+from plw.train.batching.packed_row import PackedRow
+from plw.train.batching.plan import Step
+from plw.train.model.load import LoadedModel
+from plw.train.model.parallel import ALONE, Group, put_back, synchronised
+from plw.train.throughput import Work
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepLosses:
+    """What a step cost before the update."""
+
+    loss: float
+    """Weighted: the number whose gradient is taken."""
+    prompt_loss: float | None
+    """Unweighted mean cross-entropy of the computed prompt tokens, in nats; None where none was computed."""
+    completion_loss: float | None
+    """The same of completion tokens."""
+
+
+class WeightedModel(nn.Module):
+    """Decoder and fused loss in one forward, so that what wraps it (DDP, FSDP) sees all of a micro-batch's work."""
+
+    def __init__(
+        self, loaded: LoadedModel, *, precision: str = "fp32", layout: str = PADDED, label_smoothing: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.model = loaded.model
+        self.loaded = loaded
+        self.autocast = precision == "bf16-mixed"
+        self.layout = layout
+        self.options: dict[str, Any] = {
+            **loaded.head_options,
+            **({"label_smoothing": label_smoothing} if label_smoothing else {}),
+        }
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Loss [], and the cross-entropy of the batch's predictions [N]."""
+        with torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            hidden_BTD = hidden_states(self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row)
+            output = weighted_linear_cross_entropy(
+                hidden_BTD.flatten(0, 1),
+                self.loaded.head_weight_VD,
+                batch.target_N,
+                batch.coefficient_N,
+                row_N=batch.place_N,
+                bias_V=self.loaded.head_bias_V,
+                **self.options,
+            )
+        return output.loss, output.cross_entropy_N
+
+
+def hidden_states(
+    decoder: nn.Module, input_BT: Tensor, position_BT: Tensor | None = None, row: PackedRow | None = None
+) -> Tensor:
+    """The decoder's output [rows, tokens, width], given tokens or embedded ones, in padded rows or one packed row."""
+    layout: dict[str, Any] = {}
+    if row is not None:
+        layout = {
+            "packed_row": row,
+            "position_ids": position_BT,
+            # The same for layers that know transformers' own words for it: convolutions, linear attention.
+            "cu_seq_lens_q": row.query_bound_E,
+            "cu_seq_lens_k": row.key_bound_E,
+            "max_length_q": row.longest_query,
+            "max_length_k": row.longest_key,
+        }
+    layout["inputs_embeds" if input_BT.is_floating_point() else "input_ids"] = input_BT
+    states: Tensor = decoder(use_cache=False, **layout).last_hidden_state
+    return states
+
+
+def accumulate_gradients(
+    weighted: WeightedModel,
+    examples: Sequence[EncodedExample],
+    step: Step,
+    *,
+    device: torch.device,
+    group: Group = ALONE,
+    wrapper: nn.Module | None = None,
+) -> tuple[StepLosses, Work]:
+    """Add the gradient of ``step``'s loss to the parameters' ``grad``; its losses, and what was computed for them.
+
+    The coefficients already hold every denominator, so micro-batches simply add up, however they are cut, and so do
+    processes.
+
+    Args:
+        weighted: the model with its loss.
+        examples: the dataset.
+        step: what to learn from, and which process learns from what.
+        device: where the model is.
+        group: the processes that share the step.
+        wrapper: what distribution has made of ``weighted``; itself if None.
+    """
+    mine = step.micro_batches[group.rank]
+    sums, module = _Sums(device), wrapper or weighted
+    for turn, micro_batch in enumerate(mine, start=1):
+        batch = collate(examples, step, micro_batch.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout)
+        with synchronised(module, turn == len(mine)):
+            loss, cross_entropy_N = module(batch)
+            loss.backward()
+        sums.add(batch, loss.detach(), cross_entropy_N)
+    return sums.of(group)
+
+
+@torch.no_grad()
+def held_out_losses(
+    weighted: WeightedModel,
+    examples: Sequence[EncodedExample],
+    *,
+    token_budget: int,
+    device: torch.device,
+    group: Group = ALONE,
+    wrapper: nn.Module | None = None,
+) -> StepLosses:
+    """Mean losses on examples that are not learned from, dropout off; every token counts the same."""
+    everything = Step(
+        epoch=0,
+        example_E=np.arange(len(examples)),
+        coefficient_ER=np.ones((len(examples), 2)),
+        micro_batches=Layout(
+            weighted.layout, token_budget=token_budget, processes=group.size, examples=examples
+        ).micro_batches(np.arange(len(examples))),
+        tokens=0,
+    )
+    sums, module = _Sums(device), wrapper or weighted
+    module.eval()
+    for micro_batch in everything.micro_batches[group.rank]:
+        batch = collate(
+            examples, everything, micro_batch.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout
+        )
+        sums.add(batch, *module(batch))
+    module.train()
+    put_back(module)
+    return sums.of(group)[0]
+
+
+class _Sums:
+    """What a step's micro-batches add up to, on the device until the end: one transfer from it a step."""
+
+    def __init__(self, device: torch.device) -> None:
+        # Loss, then sum and count of cross-entropy for prompts and for completions.
+        self._losses_5 = torch.zeros(5, dtype=torch.float64, device=device)
+        self._work = Work()
+
+    def add(self, batch: Batch, loss: Tensor, cross_entropy_N: Tensor) -> None:
+        counts_2N = torch.stack([batch.prompts_N, batch.completions_N]).double()
+        sums_2 = counts_2N @ cross_entropy_N.double()
+        self._losses_5 += torch.cat([loss.double()[None], torch.stack([sums_2, counts_2N.sum(dim=1)], dim=1).flatten()])
+        self._work += Work(tokens=batch.tokens, predictions=len(batch.target_N), pairs=batch.pairs)
+
+    def of(self, group: Group) -> tuple[StepLosses, Work]:
+        """The sums over the group's processes, as means where they are means."""
+        work_3 = torch.tensor(astuple(self._work), dtype=torch.float64).to(self._losses_5.device)
+        sums = group.sum(torch.cat([self._losses_5, work_3])).tolist()
+        loss, prompt_sum, prompts, completion_sum, completions = sums[:5]
+        losses = StepLosses(
+            loss=loss,
+            prompt_loss=prompt_sum / prompts if prompts else None,
+            completion_loss=completion_sum / completions if completions else None,
+        )
+        return losses, Work(tokens=int(sums[5]), predictions=int(sums[6]), pairs=int(sums[7]))

@@ -1,0 +1,92 @@
+"""Power by simulation and the sensitivity of the verdict."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.glmm.fit import fit_glmm
+from analysis.inference.power import power, power_table, study_design
+from analysis.inference.sensitivity import BASELINE, SQUEEZES, normalizer_sensitivity, sensitivity, sensitivity_table
+from plw.errors import UserError
+
+WEIGHTS = (0.0, 1e-2, 1e-1, 5e-1, 1.0)
+
+
+def _fit(effect, polynomial="raw"):
+    generator = np.random.default_rng(11)
+    plw, b, m = (axis.ravel() for axis in np.meshgrid(WEIGHTS, np.arange(6), np.arange(2)))
+    w = plw**0.30103
+    mean = 1 / (1 + np.exp(0.5 + 0.2 * m - effect * (2.0 * w - 1.6 * w**2) - 0.3 * generator.standard_normal(6)[b] * w))
+    return fit_glmm(generator.beta(mean * 30, (1 - mean) * 30), plw, b, m, polynomial=polynomial)
+
+
+def test_larger_studies_and_larger_effects_have_more_power():
+    made = power(_fit(0.6), seeds=(1, 4), benchmarks=(4, 8), studies=8, seed=3)
+    cells = made.set_index(["seeds", "benchmarks"])["power_f"]
+    assert cells[4, 8] > cells[1, 4]
+    assert (made["power_wald"] >= made["power_f"]).all()
+    first = power(_fit(0.6), seeds=(1,), benchmarks=(4,), studies=8, seed=3)
+    assert made.iloc[:1].equals(first), "the same seed gives the same studies, whatever other sizes are asked for"
+    expected = np.sqrt(made["power_f"] * (1 - made["power_f"]) / 8)
+    assert made["error"].to_numpy() == pytest.approx(expected.to_numpy())
+    shown = power_table({"short": made}).shown
+    assert shown["dataset"].tolist() == ["short"] * 4
+    assert "dataset" not in power_table({"": made}).shown
+
+
+@pytest.mark.parametrize("polynomial", ["raw", "orthogonal"])
+def test_a_study_has_the_fits_weights_and_its_curve(polynomial):
+    fit = _fit(1.0, polynomial)
+    design = study_design(fit, seeds=3, benchmarks=5)
+    assert design.n == 3 * 5 * 2 * len(WEIGHTS)
+    assert sorted(set(design.w_N)) == sorted(set(fit.design.w_N))
+    curve = design.columns_NC @ [fit.fixed[name] for name in ("intercept", "w", "w2")]
+    raw = fit.raw_fixed
+    assert curve == pytest.approx(raw[0] + raw[1] * design.w_N + raw[2] * design.w_N**2)
+
+
+def test_sizes_out_of_range():
+    with pytest.raises(UserError, match="at least one seed, two benchmarks and one study"):
+        power(_fit(1.0), benchmarks=(1,))
+
+
+def _rows(normalizer="nonzero"):
+    fit = _fit(1.0)
+    score = (fit.design.score_N - fit.design.score_N.min()) / np.ptp(fit.design.score_N)
+    return pd.DataFrame({
+        "dataset": "short", "benchmark": fit.design.benchmark_N.astype(str), "model": fit.design.model_N.astype(str),
+        "prompt_weight": fit.design.w_N ** (1 / 0.30103), "seed": 42, "scaled": score, "normalizer": normalizer,
+    })  # fmt: skip
+
+
+def test_every_choice_has_its_verdict():
+    rows = pd.concat([_rows(), _rows().assign(dataset="one", benchmark="b")])
+    made = sensitivity(rows)
+    short, one = made[made["dataset"] == "short"], made[made["dataset"] == "one"]
+    assert len(short) == len(one) == 2 * len(SQUEEZES)
+    assert short["converged"].all()
+    assert (short["p"] < 0.05).all()
+    assert short["optimum"].between(0, 1).all()
+    assert not one["converged"].any()
+    assert one["messages"].str.startswith("one benchmark only").all()
+    base = short[(short["squeeze"] == BASELINE) & (short["polynomial"] == "raw")].iloc[0]
+    direct = fit_glmm(_rows()["scaled"], _rows()["prompt_weight"], _rows()["benchmark"], _rows()["model"])
+    assert base["p"] == pytest.approx(direct.wald.p)
+    assert base["optimum"] == pytest.approx(direct.optimum.plw)
+    shown = sensitivity_table(made).shown
+    assert len(shown) == len(made)
+    assert "normalizer" not in shown
+
+
+def test_each_normalizer_is_fitted_by_itself():
+    parts = []
+    for normalizer in ("nonzero", "weights"):
+        rows = _rows(normalizer)
+        parts.append(rows.assign(
+            value=rows["scaled"], metric="acc", headline=True, suite="s", r_g=1.0, stderr=0.1, n=10,
+            response_weight=1.0, scope="batch",
+        ).drop(columns="scaled"))  # fmt: skip
+    groups = dict.fromkeys(_rows()["benchmark"].unique(), "multiple_choice")
+    made = normalizer_sensitivity(pd.concat(parts, ignore_index=True), groups)
+    assert made["normalizer"].value_counts().to_dict() == dict.fromkeys(("nonzero", "weights"), 2 * len(SQUEEZES))
+    assert "normalizer" in sensitivity_table(made).shown

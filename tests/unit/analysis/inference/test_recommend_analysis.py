@@ -1,0 +1,90 @@
+"""Advice: Table 4 read by its rule, a study's model beside it, and a sentence that says where it hardly matters."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.gam.fit import fit_gam
+from analysis.inference.ratio_model import RatioFit
+from analysis.inference.recommend import advise, read_table_4
+from analysis.scores.published import TABLE_4
+
+
+def fits(slope, noise=0.02):
+    """The three aggregates of a study whose score changes with the weight by ``slope``."""
+    w, r, b = (axis.ravel() for axis in np.meshgrid([0, 0.01, 0.1, 0.3, 1.0], [0.1, 1.0, 3.0, 7.0], np.arange(3)))
+    score = slope * w + 0.1 * b + np.random.default_rng(1).normal(0, noise, len(w))
+    fit = fit_gam(score, w, r, b, method="reml")
+    return [RatioFit(aggregate=name, fit=fit, points=pd.DataFrame()) for name in TABLE_4]
+
+
+@pytest.mark.parametrize(
+    ("aggregate", "r_g", "plw", "rows", "outside"),
+    [
+        ("all", 1.5, 0.183, (1.5,), False),
+        ("all", 1.25, 0.169, (1.0, 1.5), False),
+        ("all", 2.2, 0.239, (2.0,), False),
+        ("all", 2.25, 0.239, (2.0,), False),
+        ("all", 2.3, None, (2.5,), False),
+        ("all", 6.1, None, (6.0,), False),
+        ("all", 0.08, 0.155, (0.5,), True),
+        ("generation", 12.0, 0.654, (8.0,), True),
+        ("generation", 8.0, 0.654, (8.0,), False),
+        ("generation", 0.74, 0.292, (0.5,), False),
+    ],
+)
+def test_table_4_between_and_beyond_its_rows(aggregate, r_g, plw, rows, outside):
+    found = read_table_4(aggregate, TABLE_4[aggregate], r_g)
+    assert found.plw == (None if plw is None else pytest.approx(plw))
+    assert (found.rows, found.outside) == (rows, outside)
+
+
+@given(st.floats(0.01, 100))
+def test_any_ratio_has_a_sentence(r_g):
+    found = advise(r_g, [])
+    assert found.sentence.endswith(".")
+    assert (found.plw is None) == found.sentence.startswith("It hardly matters here")
+    assert bool(found.remarks) == (not 0.5 <= r_g <= 8)
+    assert all(0 <= item.plw <= 1 for item in found.published if item.plw is not None)
+
+
+def test_below_the_table_the_regression_of_short_is_told():
+    assert any("AlpacaDataShort (R_g 0.082) has its optimum at 0.242" in line for line in advise(0.1, []).remarks)
+
+
+def test_the_registrys_model_goes_first_where_it_can_tell():
+    found = advise(2.0, fits(1.0))
+    assert found.plw == 1.0
+    assert "this registry's model" in found.sentence
+    assert "the paper's weight, 0.24, is outside that interval" in found.sentence
+    assert [item.optimum.plw for item in found.own] == [1.0] * 3
+
+
+def test_where_the_registrys_model_is_flat_it_hardly_matters():
+    found = advise(2.0, fits(0.0, noise=0.002))
+    assert found.plw is None
+    assert found.sentence.startswith("It hardly matters here: this registry's model")
+
+
+def test_the_embedded_world_is_shown_and_does_not_decide():
+    found = advise(2.0, fits(1.0), like_yours=False)
+    assert found.plw == pytest.approx(0.239)
+    assert "no evidence for others" in found.sentence
+    assert found.own[0].optimum.plw == 1.0
+
+
+def test_outside_of_the_registrys_ratios_its_model_says_nothing():
+    found = advise(9.0, fits(1.0))
+    assert [item.optimum for item in found.own] == [None] * 3
+    assert found.own[0].refusal == "R_g 9 lies outside of the registry's ratios, 0.1 to 7"
+    assert found.plw is None
+
+
+def test_as_json_it_keeps_what_is_missing_missing():
+    told = advise(9.0, [], no_model="no registry there").to_dict()
+    assert told["no_model"] == "no registry there"
+    assert told["own"] == []
+    assert (told["plw"], told["hardly_matters"]) == (None, True)
+    assert {item["aggregate"]: item["plw"] for item in told["published"]}["generation"] == 0.654

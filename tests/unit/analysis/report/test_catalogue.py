@@ -1,0 +1,206 @@
+"""The paper's tables and figures from a simulated study: their captions, their layout, and what they compare with."""
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from simulated_study import GROUPS, WEIGHTS
+from study_frames import frame_of
+
+import analysis.inference.sensitivity as sensitivity
+from analysis.figures.axes import weight_ticks
+from analysis.figures.benchmarks import FIGURES, figure_benchmarks
+from analysis.figures.contours import FIGURES as CONTOURS
+from analysis.figures.residuals import figure_residuals
+from analysis.figures.theme import dataset_colours
+from analysis.inference.ratio_model import ratio_fits
+from analysis.inference.regression import GLMM, Regression
+from analysis.inference.residuals import ResidualChecks
+from analysis.report.catalogue import ALTS, TITLES, every_interval, paper_figures, paper_tables
+from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
+from analysis.scores.benchmark_curves import Z, benchmark_curves
+from analysis.scores.frame import tidy_frame, weight_from_scale
+from analysis.scores.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
+from analysis.scores.study import read_study
+from analysis.tables.beyond_paper import differences_table
+from analysis.tables.captions import coverage
+from analysis.tables.latex import latex
+from analysis.tables.paper import read_table_1
+
+FIT = Regression(
+    dataset="AlpacaDataShort", engine=GLMM, n=260, w=5.0, w2=-4.0, intercept=-1.0, w_se=0.5, p=0.0, optimum=0.21,
+    converged=True,
+)  # fmt: skip
+BEYOND = {"intervals", "gains", "selection", "seeds", "groups", "benchmarks", "differences", "sensitivity"}
+OF_FITS = {"residuals", "table4_optima"}
+CHECKS = ResidualChecks(
+    residual_N=np.linspace(0.01, 0.99, 99),
+    expected_N=np.linspace(0.01, 0.99, 99),
+    sorted_N=np.linspace(0.01, 0.99, 99),
+    band_N2=np.zeros((99, 2)), fitted_N=np.arange(99.0), w_N=np.zeros(99), conditional=True, draws=500, seed=0,
+    checks=pd.DataFrame({"check": ["uniformity"], "statistic": [0.1], "p": [0.5], "meaning": ["another distribution"]}),
+)  # fmt: skip
+PAPER = {"table1_datasets", "table2_benchmarks", "table3_regression", "results", "stage_times"}
+
+
+@pytest.fixture(autouse=True)
+def one_squeeze(monkeypatch):
+    """The table is tested here, not every fit in it."""
+    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+
+
+@pytest.fixture
+def study(make_study):
+    """A study of five datasets without one benchmark of one cell."""
+    url, runs = make_study(
+        weights=WEIGHTS[::3],
+        datasets=("data", "cleaned", "short", "medium", "tiny"),
+        skip=lambda cell, benchmark: benchmark == "arc" and (cell.dataset, cell.prompt_weight) == ("tiny", 0.0),
+    )
+    read = read_study(url, runs, "plw", "mini")
+    return read, tidy_frame(read.scores, GROUPS, read.cells), runs
+
+
+def _tables(study, scale="mini"):
+    read, frame, runs = study
+    info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in GROUPS}
+    return {table.key: table for table in paper_tables(
+        frame=frame, fits=[FIT],
+        statistics=read_table_1(runs, "plw", "mini")[0], stages=read.stages, groups=GROUPS, benchmark_info=info,
+        scale=scale, intervals=every_interval(frame), ratio=ratio_fits(frame), checks={"short": CHECKS},
+    )}  # fmt: skip
+
+
+def test_every_table_is_there_and_says_what_it_rests_on(study):
+    tables = _tables(study)
+    assert set(tables) == BEYOND | PAPER | OF_FITS
+    for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
+        caption = tables[key].caption
+        assert "n = 518 scores of 40 cells (5 datasets, 2 base models, 4 weights, 13 benchmarks); seed 42." in caption
+        assert "Missing: 2 scores in 2 cells (arc)." in caption
+        assert ("Left out: 2 cells without every benchmark." in caption) == (
+            key in {"results", "intervals", "gains", "selection", "seeds"}
+        ), key
+    assert "Missing: nothing." in tables["table1_datasets"].caption
+    for table in tables.values():
+        assert len(table.shown) > 0
+        assert r"\bottomrule" in latex(table)
+
+
+def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
+    read, frame, _ = study
+    given = {"frame": frame, "scores": read.scores, "intervals": every_interval(frame), "ratio": ratio_fits(frame)}
+    figures = paper_figures(**given, checks={"short": CHECKS})
+    assert set(figures) == set(TITLES) == set(ALTS)
+    assert set(CONTOURS) <= set(figures)
+    assert "Missing: 2 scores in 2 cells (arc)." in figures["figure4_multiple_choice"][1]
+    assert "Missing: nothing." in figures["figure6_long_generation"][1]
+    wanted = set(dataset_colours(frame.rows["dataset"]).values())
+    for key in FIGURES:
+        for axis in figures[key][0].axes:
+            drawn = {to_hex(line.get_color()).upper() for line in axis.lines}
+            assert drawn <= wanted
+            assert not axis.get_visible() or len(drawn) == 5
+
+
+def test_a_group_without_scores_and_a_study_without_plw_0_are_left_out():
+    frame = frame_of(lambda *at: 0.2 + at[3] / 2 + 0.1 * (at[1] == "arc"), weights=(0.1, 0.5, 1.0))
+    intervals = every_interval(frame)
+    figures = paper_figures(frame=frame, scores=frame.rows.assign(headline=True), intervals=intervals)
+    assert set(figures) == {"figure1_aggregates", "figure4_multiple_choice"}
+    tables = paper_tables(
+        frame=frame, fits=[FIT], statistics=_nothing(), stages=[], groups=dict(frame.groups),
+        benchmark_info={}, scale="own", intervals=intervals,
+    )  # fmt: skip
+    assert {table.key for table in tables} == (BEYOND | PAPER) - {"gains", "table1_datasets"}
+
+
+def _nothing():
+    return pd.DataFrame()
+
+
+def test_groupings_are_aggregates_of_their_benchmarks_alone(study):
+    _, frame, _ = study
+    grouped = grouped_aggregates(frame)
+    assert set(grouped["grouping"]) == {"all benchmarks", *GROUPINGS}
+    sizes = grouped.groupby("grouping")["benchmarks"].first().to_dict()
+    assert (sizes["all benchmarks"], sizes["generation without translation"]) == (13, 3)
+    long = aggregates(frame.of_groups(["long_generation"]))
+    tiny = long[(long["dataset"] == "tiny") & (long["prompt_weight"] == 0.0)]
+    assert tiny["cells"].tolist() == [2], "a cell without arc is complete where arc does not count"
+    by_hand = frame.rows.query("dataset == 'tiny' and prompt_weight == 0 and group == 'long_generation'")
+    assert tiny["simple"].iloc[0] == pytest.approx(by_hand["score01"].mean())
+
+
+def test_curves_by_hand():
+    frame = frame_of(lambda *at: 0.2 + 0.4 * (at[2] == "wide") + 0.01 * at[4], seeds=(1, 2), stderr=0.03)
+    row = benchmark_curves(frame).iloc[0]
+    assert (row["scores"], row["mean"]) == (4, pytest.approx(0.415))
+    assert row["high"] - row["mean"] == pytest.approx(Z * 0.03 / 2), "four scores halve the standard error"
+    unknown = benchmark_curves(frame_of(lambda *at: 0.5, stderr=None))
+    assert unknown["low"].isna().all()
+    assert benchmark_curves(frame_of(lambda *at: 0.99, stderr=0.03))["high"].eq(1).all()
+    assert figure_benchmarks(unknown, "long generation") is None
+
+
+def test_differences_hold_published_and_own_numbers_with_the_reason(study):
+    raw = _tables(study)["differences"].raw.set_index(["quantity", "dataset"])
+    assert raw.loc[("R_g", "short"), "published"] == 0.082
+    assert raw.loc[("R_g", "short"), "difference"] == pytest.approx(0.08 - 0.082)
+    assert raw.loc[("λ*", "AlpacaDataShort"), "published"] == 0.242
+    assert raw.loc[("λ*", "AlpacaDataShort"), "difference"] == pytest.approx(0.21 - 0.242)
+    assert raw["reason"].str.startswith("embedded world").all()
+    paper = differences_table(_nothing(), [FIT], "paper")
+    rows = paper.raw.set_index("quantity")
+    assert rows.loc["w_p", "difference"] == pytest.approx(5.0 - 5.59)
+    assert "normaliser" in rows.loc["w_p", "reason"]
+    assert paper.shown.set_index("quantity").loc["p", "published"] == "<0.001"
+    assert np.isnan(rows.loc["p", "difference"])
+    ratio = differences_table(_nothing(), [], "paper", {"all": {0.5: 0.2, 2.5: 0.3}, "generation": {}}).raw
+    assert ratio["quantity"].tolist() == [*(f"λ* at R_g {n}" for n in ("0.5", "1", "1.5", "2", "0.5", "8"))]
+    assert ratio["difference"].tolist()[0] == pytest.approx(0.2 - 0.155)
+    assert ratio["difference"][1:].isna().all(), "what the model gives no optimum for is no difference of 0"
+    medium = Regression(dataset="world-medium", engine=GLMM, n=10, w=1.0)
+    assert differences_table(_nothing(), [medium], "mini").raw.empty, "the paper has no regression of Medium"
+    own = Regression(dataset="my-chats", engine=GLMM, n=10, w=1.0)
+    assert differences_table(_nothing(), [own], "own").raw.empty
+
+
+def test_the_published_numbers_agree_with_each_other():
+    short = TABLE_3["short"]
+    assert weight_from_scale(-short["w"] / (2 * short["w2"])) == pytest.approx(OPTIMUM["short"], abs=5e-4)
+    for kind in ("data", "cleaned", "short"):
+        row = TABLE_1[kind]
+        ratio = row["completion_mean"] / (row["instruction_mean"] + row["input_mean"])
+        assert ratio == pytest.approx(row["r_g"], rel=0.01)
+    for column in TABLE_4.values():
+        assert sorted(column) == [number / 2 for number in range(1, 17)]
+
+
+def test_coverage_counts_seeds_and_many_missing_benchmarks():
+    names = ("arc", "piqa", "b", "c", "d", "e")
+    frame = frame_of(lambda *at: None if (at[2], at[3], at[4]) == ("wide", 0.1, 2) else 0.1 + 0.2 * at[3],
+                     benchmarks=names, seeds=(1, 2))  # fmt: skip
+    words = coverage(frame)
+    assert "seeds 1, 2." in words
+    assert words.endswith("Missing: 6 scores in 1 cell (6 benchmarks).")
+
+
+def test_residuals_that_fit_stay_in_the_band_and_others_do_not():
+    fine, off = np.linspace(0.005, 0.995, 100), np.linspace(0.005, 0.995, 100) ** 3
+    figure = figure_residuals({"short": (fine, fine), "data": (off, np.full(100, np.nan)), "tiny": (off, fine)})
+    words = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert len(figure.axes) == 4, "a dataset without a fit is left out"
+    assert words[0] == "uniform: p = 1 (n = 100)"
+    assert float(words[1].split()[3]) < 1e-3
+    assert figure_residuals({}) is None
+
+
+def test_labels_of_weights_do_not_run_into_each_other():
+    axis = mpl.figure.Figure().subplots()
+    weight_ticks(axis, WEIGHTS)
+    places = [tick for tick, label in zip(axis.get_xticks(), axis.get_xticklabels(), strict=True) if label.get_text()]
+    assert len(axis.get_xticks()) == len(WEIGHTS)
+    assert (places[0], places[-1]) == (0.0, 1.0)
+    assert min(np.diff(places)) > 0.085

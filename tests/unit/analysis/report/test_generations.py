@@ -1,0 +1,67 @@
+"""Answers and verdicts for the page: prompts once, every cell's own answers, what is left out said."""
+
+import pytest
+from simulated_study import write_answers
+
+from analysis.report.generations import generations_data
+from analysis.scores.study import read_study
+
+PROMPTS = [(f"Prompt {i}", "given" if i % 2 else "") for i in range(9)]
+
+
+def _answer(cell, i):
+    return f"{cell.dataset} at {cell.prompt_weight:g} says {i % 2}"
+
+
+@pytest.fixture
+def study(make_study):
+    """A study of four cells with answers; the judge could not be read on the last prompt."""
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("data", "short"), models=("wide",))
+    write_answers(url, runs, PROMPTS, _answer, lambda cell, i: None if i == 8 else cell.prompt_weight)
+    return read_study(url, runs, "plw", "mini")
+
+
+def test_each_cell_has_its_own_answers_and_verdicts(study):
+    data, problems = generations_data(study)
+    assert problems == []
+    (found,) = data["sets"]
+    assert (found["benchmark"], found["suite"], found["note"]) == ("pandalm", "world", "all 9 prompts")
+    assert found["prompts"] == [list(prompt) for prompt in PROMPTS]
+    for index, cell in enumerate(study.cells):
+        answers = found["answers"][str(index)]
+        assert [data["texts"][text] for text, *_ in answers] == [_answer(cell, i) for i in range(9)]
+        assert [finished for *_, finished in answers] == [False] + [True] * 8
+        verdicts = found["verdicts"]["oracle"][str(index)]
+        assert [points for points, *_ in verdicts] == [cell.prompt_weight] * 8 + [None]
+        assert [data["texts"][reply] for _, _, (reply,) in verdicts] == [f"reply {i}" for i in range(9)]
+    assert len(data["texts"]) == len(set(data["texts"])) == 8 + 9
+
+
+@pytest.mark.parametrize(("most", "kept"), [(3, [0, 4, 8]), (1, [0]), (9, list(range(9))), (50, list(range(9)))])
+def test_a_limit_spreads_the_prompts_over_the_file(study, most, kept):
+    (found,) = generations_data(study, most)[0]["sets"]
+    assert found["prompts"] == [list(PROMPTS[i]) for i in kept]
+    assert all(len(answers) == len(kept) for answers in found["answers"].values())
+    assert ("of 9 prompts, spread evenly" in found["note"]) == (len(kept) < 9)
+
+
+def test_nothing_is_taken_where_none_are_wanted_and_little_where_there_is_little_room(study, monkeypatch):
+    assert generations_data(study, 0)[0]["sets"] == []
+    monkeypatch.setattr("analysis.report.generations.ROOM", 300)
+    (found,) = generations_data(study)[0]["sets"]
+    assert 1 <= len(found["prompts"]) < 9
+
+
+def test_verdicts_on_other_answers_and_damaged_files_are_not_shown(study):
+    folders = [study.runs / cell.folder for cell in study.cells]
+    (folders[0] / "judge-world-oracle" / "payload.json").write_text('{"generate": "older", "judge": {"name": "o"}}')
+    (folders[1] / "generate-world" / "pandalm.json").write_text("{")
+    (folders[2] / "generate-world" / "pandalm.json").write_text('[{"instruction": "Other", "output": "x"}]')
+    (folders[3] / "judge-world-oracle" / "pandalm.json").write_text("[{}]")
+    data, problems = generations_data(study)
+    (found,) = data["sets"]
+    assert set(found["answers"]) == {"0", "3"}
+    assert found["verdicts"] == {}
+    assert len(problems) == 3
+    for part in ("not valid JSON", "answers to other prompts of pandalm are not shown", "row 1 has no points"):
+        assert sum(part in line for line in problems) == 1, part

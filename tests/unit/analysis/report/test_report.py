@@ -1,0 +1,254 @@
+"""The report from a simulated study: all files, the same bytes twice, nothing foreign in the page."""
+
+import base64
+import csv
+import hashlib
+import json
+import re
+from functools import partial
+from html.parser import HTMLParser
+
+import pytest
+from simulated_study import GROUPS
+
+import analysis.inference.sensitivity as sensitivity
+import analysis.report.write as report
+from analysis.figures.theme import RC
+from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
+from analysis.report.catalogue import TITLES
+from analysis.report.parts import Chapter, Words
+from analysis.report.write import write_report
+from plw.errors import UserError
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.schema import scores
+from plw.registry.store import Registry
+
+FILES = {
+    *(f"{stem}.{kind}" for stem in TITLES for kind in ("png", "pdf")),
+    *(
+        f"{stem}.{kind}"
+        for stem in (
+            "table1_datasets",
+            "table2_benchmarks",
+            "table3_regression",
+            "table4_optima",
+            "results",
+            "intervals",
+            "gains",
+            "selection",
+            "seeds",
+            "groups",
+            "benchmarks",
+            "differences",
+            "sensitivity",
+            "residuals",
+            "stage_times",
+        )
+        for kind in ("csv", "md", "tex")
+    ),
+    "index.html",
+}
+HOSTILE = "<script>alert('x')</script>&\"'|*"
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """The page, not the fits' checks or the print, is tested here: many draws take seconds, and so do fine pictures."""
+    monkeypatch.setitem(RC, "savefig.dpi", 40)
+    monkeypatch.setattr(report, "FIGURE_FORMATS", ("png",))
+    monkeypatch.setattr(report, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+
+
+def _write(url, runs, out, groups=GROUPS, **options):
+    info = {name: {"task": f"<script>{name}</script>", "shots": 0, "metric": "acc"} for name in groups}
+    given = {"study": "plw", "scale": "mini", "groups": groups, "benchmark_info": info} | options
+    return write_report(url, runs, out, **given)
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, the text outside styles and scripts, and what stands in those."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text, self.code = [], [], {"style": [], "script": []}
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.code.get(self.tags[-1][0] if self.tags else "", self.text).append(data)
+
+    def handle_endtag(self, tag):
+        if tag in self.code:
+            self.tags.append(("", {}))
+
+    @property
+    def data(self):
+        return json.loads(self.code["script"][0])
+
+
+def _scripts(text):
+    return len(re.findall("<script", text, re.IGNORECASE))
+
+
+def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "FIGURE_FORMATS", ("png", "pdf"))
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
+    steps = []
+    page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
+    _write(url, runs, tmp_path / "two")
+    assert page == tmp_path / "one" / "index.html"
+    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES | {"source.json"}
+    for name in FILES:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    assert steps[0][0] == 0
+    assert steps[-1][0] == steps[-1][1]
+    assert steps == sorted(steps)
+
+
+def test_written_again_only_when_something_changed(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("short",))
+    out = tmp_path / "report"
+    page = _write(url, runs, out)
+    page.write_text("kept")
+    assert _write(url, runs, out).read_text() == "kept"
+    assert _write(url, runs, out, force=True).read_text() != "kept"
+    page.write_text("kept")
+    (out / "source.json").unlink()
+    assert _write(url, runs, out).read_text() != "kept"
+    page.write_text("kept")
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        connection.execute(scores.update().values(value=scores.c.value / 2))
+    assert _write(url, runs, out).read_text() != "kept"
+
+
+def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
+    page = Page(_write(url, runs, tmp_path / "report").read_text())
+    sources = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
+    assert sources
+    files = {path.name for path in (tmp_path / "report").iterdir()}
+    assert all(source.startswith(("data:", "#")) or source in files for source in sources)
+    assert not [tag for tag, attributes in page.tags if tag == "link" and attributes["rel"] != "icon"]
+    assert not [attributes for tag, attributes in page.tags if "src" in attributes and tag != "img"]
+    words = " ".join(page.text)
+    assert "24 cells of 3 datasets, 2 base models, 4 prompt weights, 1 seed (42)" in words
+    assert "13 benchmarks, 312 headline scores; 24 of the cells have every benchmark" in words
+    assert "Nothing is missing: every cell of the grid has every headline score" in words
+    assert "Table 3 is a beta regression with logit link" in words
+    targets = {a["href"][1:] for tag, a in page.tags if tag == "a" and a["href"].startswith("#")}
+    assert targets <= {attributes.get("id") for _, attributes in page.tags}
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+
+
+def test_only_the_pages_own_code_may_run(make_study, tmp_path):
+    """The policy names the script and the style by hash, and nothing in the page needs more than it allows."""
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("short",))
+    page = Page(_write(url, runs, tmp_path / "report").read_text())
+    (policy,) = [a["content"] for tag, a in page.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    rules = {rule.split()[0]: rule.split()[1:] for rule in policy.split(";")}
+    assert rules["default-src"] == rules["base-uri"] == rules["form-action"] == ["'none'"]
+    assert rules["img-src"] == ["data:"]
+    for kind, code in (("script-src", page.code["script"][1]), ("style-src", page.code["style"][0])):
+        digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+        assert rules[kind] == [f"'sha256-{digest}'"]
+    attributes = {name for _, of_tag in page.tags for name in of_tag}
+    assert not {name for name in attributes if name == "style" or name.startswith("on")}
+
+
+def test_a_part_that_cannot_be_made_is_a_note_in_its_place(make_study, tmp_path, monkeypatch):
+    def broken(material):
+        yield Words(paragraphs=["made before"])
+        raise UserError("the grid lacks a ratio")
+
+    monkeypatch.setattr(report, "CHAPTERS", (*report.CHAPTERS, Chapter(key="more", title="More", makers=[broken])))
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("short",))
+    words = " ".join(Page(_write(url, runs, tmp_path / "report").read_text()).text)
+    assert "made before" in words
+    assert "Not made: the grid lacks a ratio" in words
+
+
+def test_holes_and_failed_stages_are_named(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 0.1, 1.0), skip=lambda cell, benchmark: (
+        benchmark == "pandalm" and cell.prompt_weight == 0.1 and cell.dataset == "short"))  # fmt: skip
+    with Registry.open(url) as registry:
+        cell = registry.cells()[0]
+        key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
+        registry.claim(key, kind="judge", fingerprint="x", owner=owner, stale_s=60, now=1.0)
+        registry.fail(key, owner.token, f"the judge said {HOSTILE}", "Traceback", now=2.0)
+    text = _write(url, runs, tmp_path / "report").read_text()
+    words = " ".join(Page(text).text)
+    assert "short, deep, PLW 0.1, seed 42: pandalm" in words
+    assert f"stage judge failed after 1 attempt: the judge said {HOSTILE}" in words
+    assert _scripts(text) == 2
+    assert "16 of the cells have every benchmark" in words
+
+
+def test_hostile_names_are_text_everywhere(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0), datasets=(HOSTILE, "short"), models=("wide", "<img src=x>"))
+    page = _write(url, runs, tmp_path / "report")
+    text = page.read_text()
+    assert _scripts(text) == 2
+    assert "<img src=x>" not in text
+    assert HOSTILE in " ".join(Page(text).text)
+    assert HOSTILE in [dataset["name"] for dataset in Page(text).data["study"]["datasets"]]
+    for path in page.parent.glob("*.md"):
+        for line in path.read_text().splitlines():
+            assert "<script" not in line
+    rows = (page.parent / "results.md").read_text().splitlines()
+    table = [line for line in rows if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, "a name broke the table"
+
+
+def test_the_tables_hold_the_records_numbers(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 0.1, 0.5, 1.0), models=("wide",))
+    out = _write(url, runs, tmp_path / "report").parent
+    with (out / "table1_datasets.csv").open() as file:
+        datasets = {row["dataset"]: row for row in csv.DictReader(file)}
+    assert float(datasets["short"]["r_g"]) == 0.08
+    assert list(datasets) == ["data", "cleaned", "short"]
+    with (out / "table2_benchmarks.csv").open() as file:
+        benchmarks = {row["benchmark"]: row for row in csv.DictReader(file)}
+    assert set(benchmarks) == set(GROUPS)
+    assert (benchmarks["avin-belo"]["metric"], benchmarks["avin-belo"]["n"]) == ("bleu", "100")
+    with (out / "table3_regression.csv").open() as file:
+        assert {row["dataset"] for row in csv.DictReader(file)} == {"data", "cleaned", "short"}
+    with (out / "stage_times.csv").open() as file:
+        times = {row["stage"]: row for row in csv.DictReader(file)}
+    assert (times["train"]["done"], float(times["train"]["seconds"])) == ("12", 12 * 2.5)
+
+
+def test_a_damaged_or_missing_record_is_said_and_does_not_stop_the_report(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 1.0), models=("wide",))
+    records = sorted(runs.rglob("train/record.json"))
+    records[0].write_text("{")
+    for path in records[1:]:
+        path.unlink()
+    out = _write(url, runs, tmp_path / "report").parent
+    assert "Not read: " in (out / "index.html").read_text()
+    assert not (out / "table1_datasets.csv").exists()
+
+
+@pytest.mark.parametrize("weights", [(0.1,), (0.0, 1.0)])
+def test_a_grid_too_small_for_a_curve_is_reported_all_the_same(make_study, tmp_path, weights):
+    url, runs = make_study(weights=weights, datasets=("short",), models=("wide",))
+    words = " ".join(Page(_write(url, runs, tmp_path / "report").read_text()).text)
+    assert "do not determine a parabola" in words or "no reliable answer" in words
+
+
+def test_one_line_where_there_is_nothing_to_report(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0,))
+    with pytest.raises(UserError, match="nothing of study wit at scale mini; it holds plw-mini"):
+        _write(url, runs, tmp_path / "report", study="wit")
+    with pytest.raises(UserError, match="no registry there"):
+        _write(f"sqlite:///{tmp_path}/none.sqlite", runs, tmp_path / "report")
+    empty = f"sqlite:///{tmp_path}/empty.sqlite"
+    Registry.open(empty).close()
+    with pytest.raises(UserError, match="it is empty"):
+        _write(empty, runs, tmp_path / "report")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot make the report's folder"):
+        _write(url, runs, tmp_path / "file" / "report")

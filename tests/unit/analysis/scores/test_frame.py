@@ -1,0 +1,221 @@
+"""The tidy frame: scales by hand, holes listed, what does not belong refused or left out with a note."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulated_study import GROUPS, WEIGHTS
+
+from analysis.scores.frame import describe_holes, min_max, tidy_frame, weight_from_scale, weight_scale
+from analysis.scores.sources import read_export, read_scores
+from plw.errors import UserError
+from plw.registry.export import export_csv
+from plw.registry.store import Registry
+
+
+def _read(url, groups=GROUPS):
+    with Registry.open(url) as registry:
+        return tidy_frame(registry.scores_frame(), groups, registry.cells())
+
+
+def test_one_row_per_cell_and_benchmark_on_the_unit_scale(make_study):
+    url, _ = make_study(weights=(0.0, 0.1, 1.0), value=lambda cell, benchmark, simulated: 40.0 if benchmark in (
+        "pandalm", "avin-belo") else 0.25 + cell.prompt_weight / 2)  # fmt: skip
+    frame = _read(url)
+    rows = frame.rows
+    assert len(rows) == 3 * 2 * 3 * 13
+    assert rows.loc[rows["benchmark"] == "pandalm", "score01"].eq(0.4).all()
+    assert rows.loc[rows["benchmark"] == "arc", "score01"].max() == 0.75
+    assert frame.holes.empty
+    tenth = rows[rows["prompt_weight"] == 0.1]
+    np.testing.assert_allclose(tenth["w_p"], 0.5, atol=1e-5)
+    assert set(rows.loc[rows["benchmark"] == "alpaca_eval", "group"]) == {"long_generation"}
+
+
+def test_a_constant_benchmark_has_no_relative_score_and_a_note(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",),
+                        value=lambda cell, benchmark, simulated: 0.5 if benchmark == "arc" else simulated)  # fmt: skip
+    frame = _read(url)
+    assert frame.rows.loc[frame.rows["benchmark"] == "arc", "scaled"].isna().all()
+    assert frame.rows.loc[frame.rows["benchmark"] != "arc", "scaled"].notna().all()
+    assert any("arc on data has the same score everywhere" in note for note in frame.notes)
+
+
+def test_holes_are_listed_and_nothing_is_filled(make_study):
+    def skip(cell, benchmark):
+        whole = (cell.dataset, cell.model, cell.prompt_weight) == ("short", "wide", 0.1)
+        return whole or (benchmark == "pandalm" and cell.prompt_weight == 1.0 and cell.dataset == "data")
+
+    url, _ = make_study(weights=(0.0, 0.1, 1.0), skip=skip)
+    frame = _read(url)
+    assert len(frame.rows) == 18 * 13 - 13 - 2
+    assert len(frame.holes) == 13 + 2
+    assert describe_holes(frame.holes, len(GROUPS)) == [
+        "data, deep, PLW 1, seed 42: pandalm",
+        "data, wide, PLW 1, seed 42: pandalm",
+        "short, wide, PLW 0.1, seed 42: every score",
+    ]
+
+
+def test_a_benchmark_that_the_suite_does_not_name_is_left_out_with_a_note(make_study):
+    url, _ = make_study(weights=(0.0, 1.0))
+    frame = _read(url, {name: group for name, group in GROUPS.items() if name != "arc"})
+    assert "arc" not in set(frame.rows["benchmark"])
+    assert frame.notes == ("Left out, because the suite does not name them: arc.",)
+
+
+def test_the_export_gives_the_same_frame_as_the_registry(make_study, tmp_path):
+    url, _ = make_study(weights=(0.0, 0.1, 1.0))
+    with Registry.open(url) as registry:
+        export_csv(registry, tmp_path / "scores.csv")
+    left = _read(url).rows.drop(columns=["normalizer", "scope", "n", "seed"])
+    right = tidy_frame(read_export(tmp_path / "scores.csv"), GROUPS).rows.drop(
+        columns=["normalizer", "scope", "n", "seed"]
+    )
+    pd.testing.assert_frame_equal(left, right)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ("", "not a CSV table"),
+        ("study,scale\nplw,mini\n", "column dataset is missing"),
+    ],
+)
+def test_a_bad_export_is_one_line(tmp_path, text, message):
+    path = tmp_path / "scores.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=message):
+        read_export(path)
+
+
+def test_any_table_with_four_columns_is_read(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("data,task,w,points\nshort,arc,0,20\nshort,arc,1,60\nshort,arc,0.5,\n")
+    names = {"dataset": "data", "benchmark": "task", "prompt_weight": "w", "value": "points"}
+    frame = tidy_frame(read_scores(path, names, {"metric": "win_rate"}), {"arc": "multiple_choice"})
+    assert frame.rows["score01"].tolist() == [0.2, 0.6]
+    assert frame.rows["stderr"].isna().all()
+    assert frame.holes["prompt_weight"].tolist() == [0.5], "an empty value is a hole, not a zero"
+    assert frame.notes == ("1 headline scores have no value; they count as missing.",)
+    with pytest.raises(UserError, match="column value is missing; needed are data, task, w, value"):
+        read_scores(path, names | {"value": "value"})
+    path.write_text("dataset,benchmark,prompt_weight,value\n")
+    with pytest.raises(UserError, match="a header and no scores"):
+        read_scores(path)
+
+
+def test_a_word_among_the_numbers_of_a_published_table_is_named(shared_data):
+    path = shared_data / "published" / "wit_grid.csv"
+    with pytest.raises(UserError, match="prompt_weight is 'base', not a number"):
+        read_scores(path, {"value": "score"}, {"metric": "win_rate"})
+
+
+def test_weights_and_columns_are_checked(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    with pytest.raises(UserError, match="prompt weight 2; allowed is 0 to 1"):
+        tidy_frame(scores.assign(prompt_weight=2.0), GROUPS)
+    with pytest.raises(UserError, match="the scores have no column metric"):
+        tidy_frame(scores.drop(columns="metric"), GROUPS)
+
+
+def test_standard_errors_follow_their_scores(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    rows = _read(url).rows.set_index("benchmark")
+    assert rows.loc["arc", "stderr01"].eq(0.03).all()
+    np.testing.assert_allclose(rows.loc["pandalm", "stderr01"], 0.0003)
+
+
+def test_a_part_of_the_frame_keeps_scales_and_holes(make_study):
+    url, _ = make_study(weights=(0.0, 0.1, 1.0), skip=lambda cell, benchmark: (
+        benchmark in ("arc", "pandalm") and cell.prompt_weight == 0.1))  # fmt: skip
+    whole = _read(url)
+    part = whole.of_groups(["multiple_choice"])
+    assert set(part.rows["benchmark"]) == {"arc", "piqa", "truthful_mc", "winogrande"} == set(part.groups)
+    assert set(part.holes["benchmark"]) == {"arc"}
+    assert len(part.holes) == 6
+    left = whole.rows[whole.rows["benchmark"] == "piqa"]["scaled"].tolist()
+    assert part.rows[part.rows["benchmark"] == "piqa"]["scaled"].tolist() == left
+
+
+def test_a_number_that_is_none_names_its_row(make_study, tmp_path):
+    url, _ = make_study(weights=(0.0,), datasets=("data",))
+    with Registry.open(url) as registry:
+        export_csv(registry, tmp_path / "scores.csv")
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    lines[3] = lines[3].replace("0.03", "much")
+    (tmp_path / "scores.csv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="row 4: stderr is 'much', not a number"):
+        read_export(tmp_path / "scores.csv")
+
+
+def test_a_value_outside_its_scale_and_no_scores_are_one_line(make_study):
+    url, _ = make_study(weights=(0.0,), value=lambda cell, benchmark, simulated: 40.0, name="wrong")
+    with pytest.raises(UserError, match="headline acc is 40; allowed is 0 to 100 for bleu"):
+        _read(url)
+    url, _ = make_study(weights=(0.0,), skip=lambda cell, benchmark: True, name="empty")
+    with pytest.raises(UserError, match="no headline scores"):
+        _read(url)
+
+
+def test_two_headline_scores_of_one_cell_are_refused(make_study):
+    url, _ = make_study(weights=(0.0,))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    with pytest.raises(UserError, match="two headline scores"):
+        tidy_frame(pd.concat([scores, scores.assign(suite="other")]), GROUPS)
+
+
+def test_lower_is_better_is_turned_round(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    turned = tidy_frame(scores.assign(higher_is_better=scores["benchmark"] != "arc"), GROUPS).rows
+    straight = tidy_frame(scores, GROUPS).rows
+    arc = straight["benchmark"] == "arc"
+    np.testing.assert_allclose(turned.loc[arc, "score01"], 1 - straight.loc[arc, "score01"])
+    np.testing.assert_allclose(turned.loc[~arc, "score01"], straight.loc[~arc, "score01"])
+
+
+def test_of_several_variants_the_largest_is_taken_with_a_note(make_study):
+    url, _ = make_study(weights=(0.0, 1.0))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    few = scores[scores["dataset"] == "data"].assign(normalizer="weights")
+    frame = tidy_frame(pd.concat([scores, few]), GROUPS)
+    assert set(frame.rows["normalizer"]) == {"nonzero"}
+    assert frame.notes == (
+        "Of 2 variants of the loss, the one with the most cells is shown: "
+        "response weight 1, normalizer nonzero, scope batch.",
+    )
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0.1, 10), st.floats(-5, 5))
+def test_min_max_does_not_see_the_unit_or_the_origin(values, factor, origin):
+    rows = pd.DataFrame({"dataset": "d", "benchmark": "b", "score01": values})
+    scaled = min_max(rows)
+    if max(values) == min(values):
+        assert scaled.isna().all()
+        return
+    assert (scaled.min(), scaled.max()) == (0.0, 1.0)
+    if max(values) - min(values) > 1e-6:
+        moved = min_max(rows.assign(score01=rows["score01"] * factor + origin))
+        np.testing.assert_allclose(moved, scaled, atol=1e-6)
+
+
+@given(st.floats(0, 1))
+def test_the_weight_scale_and_its_inverse(weight):
+    w_p = float(weight_scale(pd.Series([weight])).iloc[0])
+    assert 0 <= w_p <= 1
+    assert weight_from_scale(w_p) == pytest.approx(weight, rel=1e-9)
+
+
+def test_the_papers_weights_land_where_the_paper_says():
+    assert [round(float(w), 3) for w in weight_scale(pd.Series(WEIGHTS))] == [
+        0.0, 0.101, 0.159, 0.25, 0.328, 0.406, 0.5, 0.656, 0.812, 1.0,
+    ]  # fmt: skip

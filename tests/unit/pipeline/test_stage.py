@@ -1,0 +1,182 @@
+"""A stage runs once: skipped when done, refused when drifted, retried when it fails, silent when its claim is lost."""
+
+import json
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.errors import ClaimLostError, StageError, UserError
+from plw.pipeline.stage import FAILURE, RECORD, Outcome, Patience, Product, Stage, run_stage
+from plw.registry import CellRow, Owner, Registry, StageKey
+from plw.score import Score
+
+FINGERPRINT = "f" * 64
+CELL = CellRow(
+    study="s", scale="t", cell="c" * 64, dataset="d", model="m", prompt_weight=0.1, response_weight=1.0,
+    normalizer="nonzero", scope="batch", seed=1, folder="s-t/d/m/x", payload="{}", created=1.0,
+)  # fmt: skip
+KEY = StageKey(study="s", scale="t", cell="c" * 64, name="harness-x")
+
+
+class Claims:
+    """The claims of one process on the stage, on a real registry."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry = registry
+        self.owner = Owner.here()
+
+    def claim(self) -> Any:
+        self.owner = Owner.here()
+        answer = self.registry.claim(
+            KEY, kind="harness", fingerprint=FINGERPRINT, owner=self.owner, stale_s=60, now=1.0, redo=True
+        )
+        return "claimed" if type(answer).__name__ == "Claimed" else "busy"
+
+    def beat(self) -> bool:
+        return self.registry.beat(KEY, self.owner.token)
+
+    def finish(self, record: dict[str, Any]) -> bool:
+        return self.registry.finish(KEY, self.owner.token, record)
+
+    def adopt(self, record: dict[str, Any]) -> None:
+        self.registry.adopt(record)
+
+    def fail(self, error: str, trace: str) -> None:
+        self.registry.fail(KEY, self.owner.token, error, trace)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Any:
+    with Registry.open(f"sqlite:///{tmp_path}/registry.sqlite") as opened:
+        opened.ensure_cell(CELL)
+        yield opened
+
+
+def stage(tmp_path: Path, shots: int = 0) -> Stage:
+    payload = {"train": "abc", "shots": shots}
+    folder = tmp_path / "cell" / "harness-x"
+    return Stage(kind="harness", name="harness-x", folder=folder, fingerprint=FINGERPRINT, payload=payload)
+
+
+def run(
+    tmp_path: Path,
+    registry: Registry,
+    work: Callable[[Callable[[], None]], Product],
+    *,
+    shots: int = 0,
+    attempts: int = 2,
+) -> Outcome:
+    patience = Patience(attempts=attempts, heartbeat_s=0.01, stale_s=60)
+    return run_stage(stage(tmp_path, shots), Claims(registry), work, cell=CELL.to_dict(), patience=patience)
+
+
+def product(_: Callable[[], None]) -> Product:
+    return Product(scores=[Score(suite="x", benchmark="arc", metric="acc", value=0.5, n=10, headline=True)])
+
+
+def never(_: Callable[[], None]) -> Product:
+    raise AssertionError("the work of a finished stage was done again")
+
+
+def test_done_once_then_skipped(tmp_path: Path, registry: Registry) -> None:
+    assert run(tmp_path, registry, product).status == "done"
+    record = json.loads((stage(tmp_path).folder / RECORD).read_text())
+    assert (record["attempts"], record["scores"][0]["value"]) == (1, 0.5)
+    assert registry.is_done(KEY, FINGERPRINT)
+    assert run(tmp_path, registry, never).status == "skipped"
+
+
+def test_a_record_that_the_registry_lost_is_adopted(tmp_path: Path, registry: Registry) -> None:
+    run(tmp_path, registry, product)
+    with Registry.open(f"sqlite:///{tmp_path}/other.sqlite") as other:
+        assert run(tmp_path, other, never).status == "skipped"
+        assert list(other.scores_frame()["value"]) == [0.5]
+
+
+def test_another_payload_is_refused_with_the_field(tmp_path: Path, registry: Registry) -> None:
+    run(tmp_path, registry, product)
+    with pytest.raises(UserError, match=r"shots: 0 -> 5"):
+        run(tmp_path, registry, never, shots=5)
+
+
+def test_a_payload_of_work_that_was_cut_is_refused_too(tmp_path: Path, registry: Registry) -> None:
+    def cut(_: Callable[[], None]) -> Product:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, registry, cut)
+    with pytest.raises(UserError, match=r"shots: 0 -> 5"):
+        run(tmp_path, registry, never, shots=5)
+
+
+def test_a_failure_is_tried_again_and_forgotten_when_it_heals(tmp_path: Path, registry: Registry) -> None:
+    tries: list[int] = []
+
+    def heals(keep_going: Callable[[], None]) -> Product:
+        tries.append(1)
+        if len(tries) == 1:
+            raise StageError("the judge answered garbage")
+        return product(keep_going)
+
+    assert run(tmp_path, registry, heals).status == "done"
+    assert len(tries) == 2
+    assert not (stage(tmp_path).folder / FAILURE).exists()
+
+
+def test_a_failure_that_stays_keeps_error_and_traceback(tmp_path: Path, registry: Registry) -> None:
+    def breaks(_: Callable[[], None]) -> Product:
+        raise ValueError("no\nsuch thing")
+
+    outcome = run(tmp_path, registry, breaks, attempts=3)
+    assert (outcome.status, outcome.error) == ("failed", "ValueError: no such thing")
+    kept = json.loads((stage(tmp_path).folder / FAILURE).read_text())
+    assert "Traceback" in kept["traceback"]
+    (row,) = registry.stage_rows()
+    assert (row.status, row.attempts, row.error) == ("failed", 3, "ValueError: no such thing")
+    assert not (stage(tmp_path).folder / RECORD).exists()
+
+
+def test_a_users_mistake_is_not_tried_again(tmp_path: Path, registry: Registry) -> None:
+    tries: list[int] = []
+
+    def mistaken(_: Callable[[], None]) -> Product:
+        tries.append(1)
+        raise UserError("row 3 has no output")
+
+    assert run(tmp_path, registry, mistaken, attempts=3).error == "row 3 has no output"
+    assert len(tries) == 1
+
+
+def test_a_stage_that_another_process_lives_on_is_busy(tmp_path: Path, registry: Registry) -> None:
+    import time
+
+    registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=60, now=time.time())
+    assert run(tmp_path, registry, never).status == "busy"
+
+
+def test_a_lost_claim_stops_the_work_and_writes_nothing(tmp_path: Path, registry: Registry) -> None:
+    def loses(keep_going: Callable[[], None]) -> Product:
+        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=-1, now=1e12)
+        waited = threading.Event()
+        for _ in range(500):
+            keep_going()
+            waited.wait(0.01)
+        raise AssertionError("the loss of the claim was not noticed within five seconds")
+
+    with pytest.raises(ClaimLostError):
+        run(tmp_path, registry, loses)
+    assert not (stage(tmp_path).folder / RECORD).exists()
+    assert registry.stage_rows()[0].status == "running"
+
+
+def test_a_claim_lost_at_the_last_moment_writes_no_record(tmp_path: Path, registry: Registry) -> None:
+    def loses(_: Callable[[], None]) -> Product:
+        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=-1, now=1e12)
+        return product(_)
+
+    with pytest.raises(ClaimLostError):
+        run(tmp_path, registry, loses)
+    assert not (stage(tmp_path).folder / RECORD).exists()

@@ -1,0 +1,126 @@
+"""A plan's estimates: known operations for known sizes, unknown where a size is, and what must be fetched first."""
+
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from rich.console import Console
+
+from plw.config.compose import register_schema, typed
+from plw.config.study import EstimateConfig
+from plw.errors import UserError
+from plw.paths import conf_folder
+from plw.pipeline import Cell, check_inputs, plan_cell
+from plw.sweep.cost import Work, judge_calls, stage_work
+from plw.sweep.plan import print_plan
+
+Plan = Callable[..., Cell]
+RECORDS = 50
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
+    """Plans the cell of a small local model and a file of fifty records, scored by the paper's suite."""
+    register_schema()
+    (tmp_path / "data.json").write_text(
+        json.dumps([{"instruction": "a" * 40, "input": "", "output": "b" * 60}] * RECORDS)
+    )
+    shutil.copytree(tiny_llama, tmp_path / "model")
+    base = [
+        "study=own", "scale=own", "model=folder", "model.name=m", f"model.path={tmp_path}/model", "dataset=file",
+        "dataset.name=d", f"dataset.path={tmp_path}/data.json", "recipe=alpaca", "suite=plw", "judge=openai",
+        "judge.name=j", "judge.model=big", "judge.endpoint=null", f"execution.runs={tmp_path}/runs",
+        *(f"suite.prompts.{name}.prompts={tmp_path}/{name}.json" for name in ("alpaca_eval", "pandalm")),
+    ]  # fmt: skip
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        yield lambda *overrides: plan_cell(typed(compose("config", overrides=[*base, *overrides])))
+
+
+def printed(cell: Cell) -> str:
+    out = io.StringIO()
+    print_plan([cell.config], Console(file=out, width=200))
+    return out.getvalue()
+
+
+def test_training_costs_six_operations_a_parameter_and_token_and_hours_follow_from_the_rates() -> None:
+    work = Work(trained=1e9, read=3e6, written=2e6, parameters=7_000_000_000)
+    assert work.operations == pytest.approx(7e9 * (6e9 + 2 * 5e6))
+    rates = EstimateConfig(tflops=100, training_mfu=0.5, reading_mfu=0.25, writing_mfu=0.01)
+    seconds = 7e9 * (6e9 / 0.5 + 6e6 / 0.25 + 4e6 / 0.01) / 100e12
+    assert work.gpu_hours(rates) == pytest.approx(seconds / 3600)
+    assert Work(trained=None, parameters=1).operations is None
+    assert Work(trained=1).gpu_hours(rates) is None
+
+
+def test_a_folder_and_a_file_are_measured(plan: Plan, tiny_llama: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    cell = plan()
+    work = stage_work(cell, "train")
+    assert work is not None
+    assert work.parameters == AutoModelForCausalLM.from_pretrained(tiny_llama).num_parameters()
+    template = len(cell.config.template.without_input) / 4
+    assert work.trained == pytest.approx(3 * RECORDS * (100 / 4 + template))
+    shorter = stage_work(plan("recipe.epochs=1", "dataset.limit=10", "recipe.max_length=20"), "train")
+    assert shorter is not None
+    assert shorter.trained == 10 * 20
+
+
+def test_published_sizes_and_the_config_come_first(plan: Plan) -> None:
+    cell = plan("study=plw", "dataset.name=alpaca-cleaned", "model.parameters=1000")
+    work = stage_work(cell, "train")
+    assert work is not None
+    assert work.parameters == 1000
+    template = len(cell.config.template.without_input) / 4
+    assert work.trained == pytest.approx(3 * (9_490_837 + 51_760 * template))  # Table 1, and the template
+
+
+def test_evaluation_counts_documents_and_answers_and_the_judge_both_orders(plan: Plan) -> None:
+    cell = plan()
+    generate, harness = stage_work(cell, "generate"), stage_work(cell, "harness")
+    assert generate is not None
+    assert generate.written == (805 + 170) * 512
+    assert harness is not None
+    assert harness.read is not None
+    assert harness.read > 1172 * 4800
+    assert judge_calls(cell) == 805 + 2 * 170
+    assert judge_calls(plan("suite.prompts.pandalm.limit=10")) == 805 + 2 * 10
+    unknown = stage_work(plan("suite.tasks.piqa.documents=null"), "harness")
+    assert unknown is not None
+    assert unknown.tokens is None
+
+
+def test_a_plan_says_what_it_costs_and_what_has_to_be_fetched(plan: Plan) -> None:
+    text = printed(plan())
+    assert "GPU hours" in text
+    assert "1,145 verdicts" in text
+    assert "prompts alpaca_eval: https://raw.githubusercontent.com/tatsu-lab/alpaca_eval/" in text
+    assert "judge.endpoint: the address of a server of big" in text
+    assert "data of the tasks arc_challenge" in text
+    hub = printed(plan("model.path=owner/name", "model.revision=01c7f73", "model.parameters=7000000000"))
+    assert "model m: owner/name from the hub (revision 01c7f73, 14.0 GB)" in hub
+    assert "NOT PINNED" in printed(plan("model.path=owner/name"))
+
+
+@pytest.mark.parametrize(
+    ("stages", "said"),
+    [
+        ("[train,generate]", r"alpaca_eval\.json is not there; fetch it from https://.*model_outputs\.json"),
+        ("[judge]", "is not there; fetch it from"),
+    ],
+)
+def test_what_was_planned_without_its_files_does_not_run_without_them(plan: Plan, stages: str, said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        check_inputs([plan(f"stages={stages}")])
+
+
+def test_content_counts_once_a_file_is_there(plan: Plan, tmp_path: Path) -> None:
+    before = plan()
+    (tmp_path / "alpaca_eval.json").write_text(json.dumps([{"instruction": "a", "output": "b"}]))
+    after = plan()
+    changed = {kind for kind, stage in after.stages.items() if stage.fingerprint != before.stages[kind].fingerprint}
+    assert changed == {"generate", "judge"}

@@ -1,0 +1,117 @@
+"""The plan: every example once an epoch, budgets kept, and coefficients that do not know the layout."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from plw.config.training import LossConfig, RecipeConfig
+from plw.data.encoding import EncodedExample
+from plw.errors import UserError
+from plw.loss.coefficients import expand, step_coefficients
+from plw.train.batching.layout import PACKED, PADDED, SHARED
+from plw.train.batching.plan import plan_training
+
+
+def make_examples(lengths: list[int], prompt: int = 3) -> list[EncodedExample]:
+    return [
+        EncodedExample(token_T=np.arange(length, dtype=np.int32), role_T=(np.arange(length) >= prompt).astype(np.uint8))
+        for length in lengths
+    ]
+
+
+def recipe(**fields: object) -> RecipeConfig:
+    return RecipeConfig(name="r", **{"epochs": 2, "batch_size": 4, **fields})  # type: ignore[arg-type]
+
+
+@given(lengths=st.lists(st.integers(5, 40), min_size=1, max_size=23), seed=st.integers(0, 5))
+def test_each_epoch_sees_each_example_once(lengths: list[int], seed: int) -> None:
+    examples = make_examples(lengths)
+    plan = plan_training(examples, LossConfig(), recipe(), seed=seed, token_budget=64)
+    for epoch in (1, 2):
+        steps = [step for step in plan.steps if step.epoch == epoch]
+        assert sorted(np.concatenate([step.example_E for step in steps]).tolist()) == list(range(len(lengths)))
+        assert all(len(step.example_E) == 4 for step in steps[:-1])
+        assert sum(step.tokens for step in steps) == sum(lengths)
+
+
+def test_epochs_and_seeds_shuffle_differently() -> None:
+    examples = make_examples([10] * 40)
+    plans = [plan_training(examples, LossConfig(), recipe(batch_size=40), seed=s, token_budget=64) for s in (0, 0, 1)]
+    orders = [step.example_E.tolist() for plan in plans for step in plan.steps]
+    assert orders[:2] == orders[2:4]
+    assert len({tuple(order) for order in orders}) == 4
+    assert plans[0].digest == plans[1].digest != plans[2].digest
+
+
+@pytest.mark.parametrize("scope", ["batch", "micro", "example"])
+def test_coefficients_follow_the_shuffled_order_and_not_the_layout(scope: str) -> None:
+    loss = LossConfig(prompt_weight=0.1, scope=scope, virtual_micro_batch=2)
+    examples = make_examples([7, 30, 12, 5, 22, 9, 16, 40, 11])
+    plans = [plan_training(examples, loss, recipe(), seed=3, token_budget=budget) for budget in (40, 50, 10_000)]
+    assert plans[0].digest == plans[1].digest == plans[2].digest
+    for step in plans[0].steps:
+        expected = step_coefficients([examples[i].role_T for i in step.example_E], loss)
+        for place, coefficient_T in enumerate(expected.coefficient_T):
+            role_T: NDArray[np.uint8] = examples[step.example_E[place]].role_T
+            np.testing.assert_array_equal(step.coefficient_ER[place][role_T][1:], coefficient_T[1:])
+
+
+def test_examples_without_weight_go_through_no_model() -> None:
+    examples = [*make_examples([8, 8, 8]), *make_examples([8], prompt=8)]
+    plan = plan_training(examples, LossConfig(scope="example"), recipe(), seed=0, token_budget=1000)
+    for step in plan.steps:
+        ((places,),) = step.micro_batches
+        assert sorted(step.example_E[places].tolist()) == [0, 1, 2]
+    assert plan.empty_units == 2
+
+
+def test_warm_up_is_rounded_up_as_transformers_does() -> None:
+    plan = plan_training(make_examples([8] * 40), LossConfig(), recipe(warmup_ratio=0.03), seed=0, token_budget=64)
+    assert (len(plan.steps), plan.warmup_steps) == (20, 1)
+
+
+def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes() -> None:
+    examples = [*make_examples([7, 30, 12, 5, 22, 9, 16, 40, 11]), *make_examples([20], prompt=20)]
+    plans = [
+        plan_training(
+            examples, LossConfig(), recipe(batch_size=10), seed=1, token_budget=44, processes=n, layout=layout
+        )
+        for n in (1, 2, 3, 7)
+        for layout in (PADDED, PACKED, SHARED)
+    ]
+    assert len({plan.digest for plan in plans}) == 1
+    for plan in plans:
+        for step in plan.steps:
+            assert len({len(parts) for parts in step.micro_batches}) == 1
+            places = np.concatenate([part for parts in step.micro_batches for part in parts])
+            assert sorted(step.example_E[places].tolist()) == list(range(9))
+
+
+def test_a_chat_of_several_turns_has_its_roles_coefficients_at_their_places() -> None:
+    roles = [0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1]
+    chat = EncodedExample(token_T=np.arange(11, dtype=np.int32), role_T=np.array(roles, dtype=np.uint8))
+    loss = LossConfig(prompt_weight=0.25, normalizer="weights")
+    (step,) = plan_training([chat], loss, recipe(epochs=1), seed=0, token_budget=11).steps
+    # 5 prompt tokens that something predicts, and 5 completion tokens: Z = 5 * 0.25 + 5.
+    expected = [0.0, *(1 / 6.25 if role else 0.25 / 6.25 for role in roles[1:])]
+    np.testing.assert_allclose(expand(chat.role_T, step.coefficient_ER[0]), expected)
+
+
+def test_mistakes_are_one_line() -> None:
+    def plan(examples: list[EncodedExample], **fields: int) -> None:
+        plan_training(examples, LossConfig(), recipe(), seed=0, **{"token_budget": 64, **fields})
+
+    with pytest.raises(UserError, match="no examples to train on"):
+        plan([])
+    with pytest.raises(UserError, match=r"none of the dataset's 8 examples has a token with weight .* fill recipe.max"):
+        plan(make_examples([8] * 8, prompt=8))
+    with pytest.raises(UserError, match=r"an optimizer step has no token with weight .* examples \d+, \d+, \d+, \d+;"):
+        plan([*make_examples([8] * 50, prompt=8), *make_examples([8])])
+    with pytest.raises(UserError, match=r"token_budget=64 is smaller than .* row 3 with 65 tokens"):
+        plan(make_examples([8, 30, 65, 64]))
+    with pytest.raises(UserError, match=r"execution.processes=5 is more than the 4 examples"):
+        plan(make_examples([8] * 20), processes=5)
+    with pytest.raises(UserError, match=r"execution.processes=4 is more than the 3 examples"):
+        plan(make_examples([8] * 3), processes=4)
