@@ -8,6 +8,9 @@ import pytest
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"
+
 CORPUS = (
     "Describe a process of making crepes. Name three colours and say which of them is warm. "
     "Below is an instruction that describes a task. Write a response that completes the request. "
@@ -19,10 +22,18 @@ CORPUS = (
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data beside the repository; the test skips where it is absent."""
-    folder = Path(__file__).resolve().parents[1] / "../shared/data"
-    if not folder.is_dir():
-        pytest.skip(f"{folder} is absent: this test reads real data from there")
-    return folder.resolve()
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"{WITHOUT_SHARED_DATA}: this test reads real data that cannot be copied into the project")
+    return SHARED_DATA
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests did not run because the real data is not there."""
+    skipped = [
+        report for report in terminalreporter.stats.get("skipped", []) if WITHOUT_SHARED_DATA in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.write_line(f"{len(skipped)} tests skipped for lack of ../shared/data")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """The ratio model against mgcv's stored fits, against R where it is there, and against what must hold for any data."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ WEIGHTS, RATIOS = (
     (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0),
     (0.042, 0.082, 1.0, 3.27, 7.83),
 )
+STORED_FITS = Path(__file__).parents[3] / "assets" / "reference" / "gam"
 STORED = {"gcv": "GCV.Cp", "reml": "REML", "ml": "ML"}
 needs_r = pytest.mark.skipif(not r_available(), reason="R with mgcv and jsonlite is not installed")
 
@@ -33,9 +35,8 @@ def simulated(seed, *, ratios=RATIOS, benchmarks=4, noise=0.05, amplitude=1.0, k
 
 @pytest.mark.parametrize("name", ["g1_strong", "g2_null"])
 @pytest.mark.parametrize("method", METHODS)
-def test_the_fit_is_that_of_mgcv(shared_data, name, method):
-    folder = shared_data / "reference" / "gam"
-    data, stored = pd.read_csv(folder / f"{name}.csv"), json.loads((folder / f"{name}.json").read_text())
+def test_the_fit_is_that_of_mgcv(name, method):
+    data, stored = pd.read_csv(STORED_FITS / f"{name}.csv"), json.loads((STORED_FITS / f"{name}.json").read_text())
     reference, grid = stored[STORED[method]], pd.DataFrame(stored["grid"])
     fit = fit_gam(data["score"], data["w"], data["r"], data["b"], method=method)
     mean_M, error_M = fit.predict(grid["w"], grid["r"], list(grid["b"]))
@@ -56,8 +57,8 @@ def test_the_fit_is_that_of_mgcv(shared_data, name, method):
         np.testing.assert_allclose(fit.covariance_PP, reference["Vp"], rtol=1e-4, atol=1e-9)
 
 
-def test_the_basis_is_that_of_mgcv(shared_data):
-    folder = shared_data / "reference" / "gam"
+def test_the_basis_is_that_of_mgcv():
+    folder = STORED_FITS
     data, stored = pd.read_csv(folder / "g1_strong.csv"), json.loads((folder / "g1_strong.json").read_text())["REML"]
     fit, grid = fit_gam(data["score"], data["w"], data["r"], data["b"]), stored["X_grid"]
     at = pd.DataFrame(json.loads((folder / "g1_strong.json").read_text())["grid"])

@@ -20,6 +20,7 @@ from analysis.glmm.inference import best_w, optimum_plw
 from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, BetaRows, Laplace
 from plw.errors import UserError
 
+STORED_FITS = Path(__file__).parents[3] / "assets" / "reference" / "glmm"
 SETS = ("s0_strong_orth", "s1_strong", "s2_null", "s3_singular", "s7_null_nore")
 KINDS = {"raw": "raw", "orthogonal": "orth"}
 CASES = [(name, kind) for name in SETS for kind in KINDS]
@@ -28,19 +29,19 @@ needs_r = pytest.mark.skipif(not r_available(), reason="R with glmmTMB and jsonl
 
 
 @cache
-def _design(folder: Path, name: str, kind: str):
-    table = pd.read_csv(folder / "reference" / "glmm" / f"{name}.csv")
+def _design(name: str, kind: str):
+    table = pd.read_csv(STORED_FITS / f"{name}.csv")
     return make_design(table["score"], table["plw"], table["b"], table["m"], polynomial=kind)
 
 
 @cache
-def _stored(folder: Path, name: str):
-    return json.loads((folder / "reference" / "glmm" / f"{name}.json").read_text())
+def _stored(name: str):
+    return json.loads((STORED_FITS / f"{name}.json").read_text())
 
 
 @cache
-def _fit(folder: Path, name: str, kind: str):
-    return fit_design(_design(folder, name, kind))
+def _fit(name: str, kind: str):
+    return fit_design(_design(name, kind))
 
 
 def _study(seed=0, benchmarks=6, models=2, weights=WEIGHTS, curve=(3.0, -2.5), sd=0.5, phi=40.0):
@@ -53,21 +54,21 @@ def _study(seed=0, benchmarks=6, models=2, weights=WEIGHTS, curve=(3.0, -2.5), s
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_the_likelihood_at_glmmtmbs_points(shared_data, name, kind):
+def test_the_likelihood_at_glmmtmbs_points(name, kind):
     compared = 0
-    for probe in _stored(shared_data, name)[f"nll_probes_{KINDS[kind]}"]:
+    for probe in _stored(name)[f"nll_probes_{KINDS[kind]}"]:
         if probe["nll"] == "Inf":  # glmmTMB's parameters ran off to where its own arithmetic overflows
             continue
         par = np.array(probe["par"])
-        ours = log_likelihood_at(_design(shared_data, name, kind), par[:3], par[3], par[4:])
+        ours = log_likelihood_at(_design(name, kind), par[:3], par[3], par[4:])
         assert ours == pytest.approx(-probe["nll"], abs=1e-7)
         compared += 1
     assert compared == 3 or (name, kind) == ("s3_singular", "raw")
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_the_maximum_is_glmmtmbs_or_better(shared_data, name, kind):
-    fit, stored = _fit(shared_data, name, kind), _stored(shared_data, name)[KINDS[kind]]
+def test_the_maximum_is_glmmtmbs_or_better(name, kind):
+    fit, stored = _fit(name, kind), _stored(name)[KINDS[kind]]
     reference = -stored["nll_at_par"]
     assert fit.converged
     assert fit.log_likelihood >= reference - 1e-3
@@ -145,10 +146,10 @@ def test_orthogonal_columns_are_rs():
     assert len(w) == len(columns)
 
 
-def test_rs_own_numbers_of_poly(shared_data):
+def test_rs_own_numbers_of_poly():
     """``attr(poly(w, 2), "coefs")`` as stored: norm2 of the columns before they are scaled."""
-    stored = _stored(shared_data, "s1_strong")["poly_coefs"]
-    basis = _design(shared_data, "s1_strong", "orthogonal").basis_CC
+    stored = _stored("s1_strong")["poly_coefs"]
+    basis = _design("s1_strong", "orthogonal").basis_CC
     assert [basis[1, 1] ** -2, basis[2, 2] ** -2] == pytest.approx(stored["norm2"][2:], rel=1e-9)
     assert -basis[0, 1] / basis[1, 1] == pytest.approx(stored["alpha"][0], rel=1e-9)
     assert -basis[1, 2] / basis[2, 2] == pytest.approx(sum(stored["alpha"]), rel=1e-9)
@@ -312,12 +313,12 @@ def test_other_refusals():
 
 @pytest.mark.r
 @needs_r
-def test_both_engines_agree(shared_data):
+def test_both_engines_agree():
     """Where glmmTMB converges; its fallback, and ours, are named."""
     for kind, names in (("raw", ("s1_strong", "s2_null", "s3_singular")), ("orthogonal", ("s0_strong_orth",))):
-        designs = {name: _design(shared_data, name, kind) for name in names}
+        designs = {name: _design(name, kind) for name in names}
         for name, by_r in fit_designs_r(designs).items():
-            ours = _fit(shared_data, name, kind)
+            ours = _fit(name, kind)
             one, two = as_json(ours), as_json(by_r)
             assert set(one) == set(two)
             if name == "s3_singular":

@@ -108,8 +108,12 @@ def test_any_table_with_four_columns_is_read(tmp_path):
         read_scores(path)
 
 
-def test_a_word_among_the_numbers_of_a_published_table_is_named(shared_data):
-    path = shared_data / "published" / "wit_grid.csv"
+def test_a_word_among_the_numbers_of_a_published_table_is_named(tmp_path):
+    """A row of the untrained model stands among the weights, as papers print it."""
+    path = tmp_path / "grid.csv"
+    path.write_text(
+        "dataset,model,benchmark,prompt_weight,score\ntulu,llama,mmlu,0.1,41.2\ntulu,llama,mmlu,base,32.0\n"
+    )
     with pytest.raises(UserError, match="prompt_weight is 'base', not a number"):
         read_scores(path, {"value": "score"}, {"metric": "win_rate"})
 
