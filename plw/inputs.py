@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from plw.config.training import HUB_PREFIX, DatasetConfig
+from plw.config.fields import HUB_PREFIX
+from plw.config.training import DatasetConfig
 from plw.errors import UserError
 from plw.files import file_hash, folder_hash
 

@@ -1,4 +1,4 @@
-"""How long work says how far it is, without knowing who listens."""
+"""How long-running work reports how far it has come: a callback of units done and units in all."""
 
 from typing import Protocol
 
@@ -9,5 +9,5 @@ class Progress(Protocol):
     def __call__(self, done: int, total: int, note: str = "") -> None: ...
 
 
-def silent(done: int, total: int, note: str = "") -> None:
-    """Nobody listens."""
+def no_progress(done: int, total: int, note: str = "") -> None:
+    """Progress callback that does nothing."""

@@ -11,7 +11,7 @@ from analysis.glmm.fit import NAMES, GlmmFit, fit_design
 from analysis.glmm.inference import LEVEL, best_w
 from analysis.scores.frame import weight_from_scale
 from plw.errors import UserError
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 EDGE = 1e-9
 """A drawn score that rounds to 0 or 1 is moved inside by this much."""
@@ -69,7 +69,7 @@ def draw_effects(fit: GlmmFit, design: Design, generator: np.random.Generator) -
     return effect_N
 
 
-def refits(fit: GlmmFit, n: int, seed: int, progress: Progress = silent) -> Iterator[GlmmFit]:
+def refits(fit: GlmmFit, n: int, seed: int, progress: Progress = no_progress) -> Iterator[GlmmFit]:
     """Fits to ``n`` sets of scores drawn from the fit; the same seed gives the same."""
     for index in range(n):
         generator = np.random.default_rng([seed, index])
@@ -92,7 +92,7 @@ def bootstrap(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = N
     if not fit.converged:
         raise UserError("the fit did not converge, so there is no model to draw from")
     best, inside, failed = [], 0, 0
-    for again in refits(fit, n, seed, progress or silent):
+    for again in refits(fit, n, seed, progress or no_progress):
         if not again.converged:
             failed += 1
             continue

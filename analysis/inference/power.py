@@ -12,7 +12,7 @@ from analysis.glmm.design import Design
 from analysis.glmm.fit import GlmmFit, fit_design
 from analysis.tables.paper import Table
 from plw.errors import UserError
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 LEVEL = 0.05
 
@@ -53,7 +53,7 @@ def power(
         raise UserError("the fit did not converge, so there is no effect to simulate from")
     if min(seeds) < 1 or min(benchmarks) < 2 or studies < 1:
         raise UserError("a power calculation needs at least one seed, two benchmarks and one study")
-    tell, done, total = progress or silent, 0, len(seeds) * len(benchmarks) * studies
+    tell, done, total = progress or no_progress, 0, len(seeds) * len(benchmarks) * studies
     rows = []
     for count in seeds:
         for size in benchmarks:

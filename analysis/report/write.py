@@ -24,7 +24,7 @@ from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.paper import Table, read_table_1
 from plw.errors import UserError
 from plw.files import write_bytes_atomic, write_text_atomic
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": table_markdown, "tex": latex}
 """Suffix -> how a table is written."""
@@ -69,7 +69,7 @@ def write_report(
     Raises:
         UserError: no registry, no such study in it, no headline score, or a folder that cannot be written.
     """
-    tell = progress or silent
+    tell = progress or no_progress
     tell(0, STEPS, "reading the registry")
     read = read_study(registry_url, runs, study, scale)
     page = out / "index.html"

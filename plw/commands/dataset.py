@@ -52,12 +52,12 @@ def read_dataset(
     from plw.data.prepare import load
     from plw.data.sources import local_files
     from plw.inputs import WORLD_PREFIX, Resolver
-    from plw.progress import silent
+    from plw.progress import no_progress
 
     cache = Path(config.execution.cache).absolute()
     resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="")
     found = resolver.data(config.dataset)
     if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
         raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
-    files = local_files(config.dataset, found, cache, progress or silent)
+    files = local_files(config.dataset, found, cache, progress or no_progress)
     return files, load(config.dataset, files, tokenizer, seed=config.seed)

@@ -6,8 +6,9 @@ from typing import Any
 
 from plw.config.checks import at_least
 from plw.config.evaluation import JudgeConfig, PromptSetConfig, SuiteConfig
+from plw.config.fields import EXECUTION
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
-from plw.config.training import EXECUTION, DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
+from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
 from plw.errors import UserError
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
-from plw.config.training import EXECUTION, LATER
+from plw.config.fields import EXECUTION, LATER
 from plw.errors import UserError
 
 PROTOCOLS = ("alpaca_eval", "pandalm")

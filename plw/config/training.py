@@ -4,17 +4,9 @@ import re
 from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
+from plw.config.fields import EXECUTION, HUB_PREFIX, LATER
 from plw.errors import UserError
 
-EXECUTION = {"execution": True}
-"""Field metadata: the field says where and how fast, not what; it stays out of the identity."""
-
-LATER = {"later": True}
-"""Field metadata: at its default the field stays out of the identity, because it then changes nothing; so results that
-were made before the field existed keep their fingerprints."""
-
-HUB_PREFIX = "hub:"
-"""Marks a path as the name of a dataset on the Hugging Face hub."""
 FIELDS = {"alpaca": ("instruction", "input", "output"), "chat": ("messages",), "turns": ("messages",)}
 """Form of a record -> its fields."""
 

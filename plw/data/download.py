@@ -10,13 +10,13 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from plw.errors import UserError
 from plw.inputs import check_address
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 CHUNK = 1 << 20
 TIMEOUT_S = 60.0
 
 
-def download(address: str, place: Path, progress: Progress = silent) -> None:
+def download(address: str, place: Path, progress: Progress = no_progress) -> None:
     """Fetch ``address`` and rename the finished file to ``place``; a reader never sees a part of it.
 
     Args:

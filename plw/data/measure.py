@@ -12,7 +12,7 @@ from plw.data.encoding import COMPLETION, encode
 from plw.data.records import Record
 from plw.data.statistics import DatasetStatistics, FieldLengths, field_lengths, table_row
 from plw.data.template import record_segments
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -73,7 +73,7 @@ def measure(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     max_length: int,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Measurement:
     """Measure at least one record.
 

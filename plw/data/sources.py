@@ -12,18 +12,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from plw.config.training import HUB_PREFIX, DatasetConfig
+from plw.config.fields import HUB_PREFIX
+from plw.config.training import DatasetConfig
 from plw.data.download import download
 from plw.errors import UserError
 from plw.files import file_hash
 from plw.inputs import Input, is_elsewhere
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 OF_SHARDS = re.compile(r"-(\d{5})-of-(\d{5})")
 """How the hub numbers the parts of a table: from 0, with their number."""
 
 
-def local_files(dataset: DatasetConfig, found: Input, cache: Path, progress: Progress = silent) -> list[Path]:
+def local_files(dataset: DatasetConfig, found: Input, cache: Path, progress: Progress = no_progress) -> list[Path]:
     """The dataset's files on this machine, in the order in which they are read; fetched if need be.
 
     Args:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plw.config import SuiteConfig
-from plw.config.training import HUB_PREFIX
+from plw.config.fields import HUB_PREFIX
 from plw.data.prepare import draw
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
@@ -15,10 +15,10 @@ from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.judge_cache import missing_endpoint
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 
-def check_inputs(cells: list[Cell], progress: Progress = silent) -> None:
+def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     """Fetch what lies elsewhere, read every dataset and prompt file once, and look every benchmark's task up.
 
     The world's own files are sound. ``progress`` hears the bytes of downloads.

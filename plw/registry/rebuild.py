@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from plw.errors import UserError
 from plw.files import read_json
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 from plw.registry.database import parse_url, sqlite_path
 from plw.registry.rows import Record, StageKey
 from plw.registry.schema import RUNNING, cells, curves, scores, stages
@@ -51,7 +51,7 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: 
     """
     if not runs.is_dir():
         raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
-    records, damaged = read_records(runs, progress or silent)
+    records, damaged = read_records(runs, progress or no_progress)
     address = parse_url(url)
     path = sqlite_path(address)
     _refuse_if_at_work(url, path, stale_s)
@@ -70,7 +70,7 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: 
     return counts
 
 
-def read_records(runs: Path, progress: Progress = silent) -> tuple[list[Record], list[str]]:
+def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[Record], list[str]]:
     """Every readable record below a runs folder in the order of its path, and one line for each that is damaged."""
     paths = sorted(runs.glob(RECORDS))
     records: dict[StageKey, Record] = {}

@@ -10,7 +10,7 @@ import numpy as np
 
 from plw.config.world import WorldConfig
 from plw.files import write_json_atomic, write_jsonl_atomic
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 from plw.world.benchmarks import make_benchmarks
 from plw.world.checks import measure, require
 from plw.world.corpus import CURRICULUM, MIX, Corpus
@@ -48,7 +48,7 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> 
         tokenizer = make_tokenizer(world, config)
         tokenizer.save_pretrained(work / "tokenizer")
         write_pretraining(work, world, config, tokenizer)
-        run_side_by_side(work, MODELS, config.pretraining.steps, progress or silent)
+        run_side_by_side(work, MODELS, config.pretraining.steps, progress or no_progress)
         known = {name: measure(work / "models" / name, world, config) for name in MODELS}
         for name in MODELS:
             require(name, known[name], config.thresholds)

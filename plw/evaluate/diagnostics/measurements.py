@@ -12,7 +12,7 @@ from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.models.hf import Generation, generate
 from plw.evaluate.models.load import LoadedModel
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 from plw.score import Score
 
 LOSS_RSD, MEMORISATION, GENERATION_LENGTH = "loss_rsd", "memorisation", "generation_length"
@@ -62,7 +62,7 @@ def memorisation(
     suite: str,
     seed: int = 0,
     batch_size: int = 32,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> list[Score]:
     """Corpus BLEU (13a tokenisation, exponential smoothing) of greedy answers to training prompts.
 

@@ -26,7 +26,7 @@ from plw.evaluate.judging.pairwise import Pair, PairwiseResult, Verdict, tally
 from plw.evaluate.judging.response_cache import ReplyLog
 from plw.evaluate.quiet import bars, quiet
 from plw.files import write_text_atomic
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 CLIENT_CLASS = "plw.evaluate.judging.client.held_client"
 SEED = 0
@@ -41,7 +41,7 @@ def judge_alpaca_eval(
     evaluator: Path,
     work: Path,
     replies: ReplyLog | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> PairwiseResult:
     """Win rate of the answers against the references, AlpacaEval 1's metric (no length control).
 

@@ -15,7 +15,7 @@ from plw.evaluate.judging.response_cache import ReplyLog
 from plw.evaluate.models.hf import generate
 from plw.evaluate.models.load import LoadedModel, load
 from plw.paths import judge_prompt_folder
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 FILES = ["*.safetensors", "*.bin", "*.json", "*.model", "*.txt"]
 """What a judge on the hub is made of. Older weights are pickles; they are read by torch's restricted reader only."""
@@ -47,7 +47,7 @@ class WeightsJudge:
         *,
         replies: ReplyLog,
         work: Path,  # noqa: ARG002 - an evaluator is written there; this judge has none
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> PairwiseResult:
         """Win rate of the answers against the references; what stands in ``replies`` is not judged again.
 

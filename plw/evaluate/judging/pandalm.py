@@ -20,7 +20,7 @@ from plw.evaluate.judging.client import open_client
 from plw.evaluate.judging.escaping import neutralise
 from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, tally
 from plw.evaluate.judging.response_cache import ReplyLog
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import openai
@@ -107,7 +107,7 @@ def judge_pandalm(
     *,
     prompts: Path,
     replies: ReplyLog | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> PairwiseResult:
     """Win rate of the answers against the references by the judge of a server; see :func:`judge_both_orders`.
 
@@ -152,7 +152,7 @@ def judge_both_orders(
     prompts: Path,
     library_version: str,
     cut: Callable[[Sequence[str]], int] | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> PairwiseResult:
     """Win rate of the answers against the references, ties as half, each pair seen in both orders.
 

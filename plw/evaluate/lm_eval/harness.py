@@ -11,7 +11,7 @@ from plw.errors import UserError
 from plw.evaluate.lm_eval.patches import held_still
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_task, task_manager
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 from plw.score import Score
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def run_tasks(
     suite: SuiteConfig,
     files: Mapping[str, Mapping[str, Path]],
     task_folder: Path,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> HarnessResult:
     """Evaluate every task of a suite.
 
@@ -93,7 +93,7 @@ def _calls(loaded: Mapping[str, LoadedTask]) -> Iterable[tuple[tuple[str, ...], 
 def _load_tasks(
     suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
 ) -> dict[str, LoadedTask]:
-    with held_still(silent):
+    with held_still(no_progress):
         manager = task_manager(task_folder, suite.builtin_tasks)
         loaded = {
             name: load_task(manager, name, config, files.get(name, {}), suite.bootstrap_seed)

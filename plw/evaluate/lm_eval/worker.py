@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from plw.errors import UserError
 from plw.launch.worker_main import serve, tell
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def evaluate_with_others(folder: Path) -> None:
     with joined(torch.device("cpu"), PATIENCE) as group:
         model = load(job.model, str(device), job.suite.dtype)
         suite = job.suite if group.first else dataclasses.replace(job.suite, bootstrap_iterations=0)
-        progress = _told(folder / PROGRESS, group.size) if group.first else silent
+        progress = _told(folder / PROGRESS, group.size) if group.first else no_progress
         with shared_out(group):
             result = run_tasks(model, suite, job.files, job.task_folder, progress)
         if group.first:

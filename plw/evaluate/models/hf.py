@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
 from plw.evaluate.models.load import LoadedModel
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import torch
@@ -37,7 +37,7 @@ def generate(
     beams: int = 1,
     repetition_penalty: float = 1.0,
     batch_size: int = 32,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> list[Generation]:
     """Answer each prompt; answers come in the order of the prompts.
 

@@ -13,7 +13,7 @@ from typing import Any
 from plw.errors import UserError
 from plw.evaluate.models.hf import Generation
 from plw.evaluate.quiet import quiet
-from plw.progress import Progress, silent
+from plw.progress import Progress, no_progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class VllmModel:
         top_p: float = 1.0,
         seed: int = 0,
         batch_size: int = 32,  # noqa: ARG002
-        progress: Progress = silent,
+        progress: Progress = no_progress,
     ) -> list[Generation]:
         """Answer each prompt; as :func:`plw.evaluate.models.hf.generate`, but sampling has vLLM's own random streams.
 

@@ -133,11 +133,11 @@ def test_a_model_that_knows_too_little_leaves_nothing(tmp_path: Path, tiny_confi
 
 
 def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
-    from plw.progress import silent
+    from plw.progress import no_progress
     from plw.world.processes import run_side_by_side
 
     with pytest.raises(StageError, match=r"pretraining of base model wide failed: .*pretraining\.json"):
-        run_side_by_side(tmp_path, ("wide",), 1, silent)
+        run_side_by_side(tmp_path, ("wide",), 1, no_progress)
 
 
 def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:

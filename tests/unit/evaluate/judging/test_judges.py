@@ -18,7 +18,7 @@ from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.response_cache import ReplyLog
 from plw.paths import conf_folder
-from plw.progress import silent
+from plw.progress import no_progress
 from plw.world.server import JudgeServer
 
 GPT4_FORM = re.compile(r'"answer": """(.*?)"""\n    \}', re.DOTALL)
@@ -43,7 +43,7 @@ def named(judge: str, *overrides: str) -> JudgeConfig:
 def ask(judge: JudgeConfig, address: str, pairs: list[Pair], folder: Path, protocol: str) -> PairwiseResult:
     with ReplyLog(folder / "replies.jsonl") as replies:
         return ServedJudge(judge, address).compare(
-            protocol, pairs, replies=replies, work=folder / "evaluator", progress=silent
+            protocol, pairs, replies=replies, work=folder / "evaluator", progress=no_progress
         )
 
 

@@ -13,7 +13,7 @@ from plw.evaluate.judging.pairwise import Pair
 from plw.evaluate.judging.response_cache import ReplyLog
 from plw.evaluate.models.hf import generate
 from plw.evaluate.models.load import LoadedModel, load
-from plw.progress import silent
+from plw.progress import no_progress
 
 PAIRS = [Pair(instruction=f"Question {n}?", answer="the river " * n, reference="salt") for n in range(1, 6)]
 
@@ -77,7 +77,7 @@ def test_special_tokens_in_an_answer_end_nothing(panda: JudgeConfig, loaded: Loa
 
 def test_other_protocols_are_refused(panda: JudgeConfig, loaded: LoadedModel, tmp_path: Path) -> None:
     with ReplyLog(tmp_path / "log") as replies, pytest.raises(UserError, match="not alpaca_eval"):
-        WeightsJudge(panda, loaded).compare("alpaca_eval", PAIRS, replies=replies, work=tmp_path, progress=silent)
+        WeightsJudge(panda, loaded).compare("alpaca_eval", PAIRS, replies=replies, work=tmp_path, progress=no_progress)
 
 
 def test_older_weights_are_read_and_run_nothing(tiny_folder: Path, tmp_path: Path, loaded: LoadedModel) -> None:
