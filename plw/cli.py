@@ -8,6 +8,7 @@ from plw.commands import data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
+from plw.logs import configure_logging
 
 app = typer.Typer(
     name="plw",
@@ -27,6 +28,7 @@ app.add_typer(fit_app, name="fit")
 def main() -> None:
     """Entry point: a user's mistake is one line and exit code 2, a failed stage 1, an interrupt 130."""
     try:
+        configure_logging()
         app()
     except UserError as error:
         print(f"plw: {error}", file=sys.stderr)  # noqa: T201

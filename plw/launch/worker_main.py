@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import StageError, UserError
+from plw.logs import configure_logging
 
 
 def serve(folder: Path, work: Callable[[], None]) -> int:
@@ -20,6 +21,7 @@ def serve(folder: Path, work: Callable[[], None]) -> int:
     from plw.train.jobfile import ENDED, read_owner
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging()
     rank, owner = int(os.environ["RANK"]), read_owner(folder)
     tell(folder / f"worker-{rank}.json", {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid})
     # Whoever ends this launch marks it first and then kills those that it finds written down.

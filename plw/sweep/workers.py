@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
+from plw.logs import configure_logging
 from plw.pipeline import CellOutcome, JudgeShelf, Report, run_cell
 
 MOST_WORKERS = 8
@@ -97,6 +98,7 @@ def _run_until_broken(
 def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
     global _report
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    configure_logging()
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     slot = slots.get()
     gpus = visible_gpus()
