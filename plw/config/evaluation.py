@@ -29,15 +29,15 @@ class TaskConfig:
     files: dict[str, str] = field(default_factory=dict)
     """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
     documents: int | None = field(default=None, metadata=EXECUTION)
-    """Documents of the hub's dataset, for `plw plan`'s estimates; null: unknown."""
-    tokens_read: int | None = field(default=None, metadata=EXECUTION)
+    """Documents of the hub's dataset, for `plw plan`'s costs; null: unknown."""
+    prompt_tokens: int | None = field(default=None, metadata=EXECUTION)
     """Tokens that one document has the model read, all choices and shots together; likewise."""
-    tokens_written: int = field(default=0, metadata=EXECUTION)
+    generated_tokens: int = field(default=0, metadata=EXECUTION)
     """Tokens that it writes for one document; likewise."""
 
     def __post_init__(self) -> None:
         one_of(f"suite.tasks[{self.task}].group", self.group, GROUPS)
-        for name in ("shots", "documents", "tokens_read", "tokens_written"):
+        for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
             at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 0)
 
 
@@ -54,7 +54,7 @@ class PromptSetConfig:
     source: str | None = field(default=None, metadata=EXECUTION)
     """Where the file is to be had while it is not at `prompts`; a study can be planned without it then."""
     documents: int | None = field(default=None, metadata=EXECUTION)
-    """Prompts in the file, for `plw plan`'s estimates; null: counted where the file is there."""
+    """Prompts in the file, for `plw plan`'s costs; null: counted where the file is there."""
 
     def __post_init__(self) -> None:
         one_of("suite.prompts.protocol", self.protocol, PROTOCOLS)

@@ -69,13 +69,13 @@ class DatasetSize:
     """Tokens of all their fields, the template's not counted."""
 
     def __post_init__(self) -> None:
-        at_least("execution.estimate.datasets.examples", self.examples, 1)
-        at_least("execution.estimate.datasets.tokens", self.tokens, 1)
+        at_least("execution.cost.datasets.examples", self.examples, 1)
+        at_least("execution.cost.datasets.tokens", self.tokens, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimateConfig:
-    """What `plw plan` reckons with; it changes nothing that is run."""
+class CostConfig:
+    """What the costs of `plw plan` rest on; it changes nothing that is run."""
 
     gpu: str = "A100 80 GB"
     """Name of the GPU, for the printed line."""
@@ -83,9 +83,9 @@ class EstimateConfig:
     """Its peak in TFLOP/s of dense bf16 products."""
     training_mfu: float = 0.4
     """Share of the peak that training reaches."""
-    reading_mfu: float = 0.3
+    prefill_mfu: float = 0.3
     """Share that scoring given text reaches."""
-    writing_mfu: float = 0.02
+    decode_mfu: float = 0.02
     """Share that writing token by token reaches, which waits for memory; 0.02 is about 460 tokens a second of a 7B
     model on the default GPU, several rows at a time."""
     price: float = 2.0
@@ -94,8 +94,8 @@ class EstimateConfig:
     """Dataset name -> its size, for data that is not on this machine."""
 
     def __post_init__(self) -> None:
-        for name in ("tflops", "training_mfu", "reading_mfu", "writing_mfu", "price"):
-            above_zero(f"execution.estimate.{name}", getattr(self, name))
+        for name in ("tflops", "training_mfu", "prefill_mfu", "decode_mfu", "price"):
+            above_zero(f"execution.cost.{name}", getattr(self, name))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,13 +137,13 @@ class ExecutionConfig:
     """Seconds between training checkpoints."""
     keep_checkpoints: int = 2
     """Checkpoints kept while training; none stay once the stage is done."""
-    attempts: int = 2
+    max_attempts: int = 2
     """Times a stage is tried before it counts as failed."""
     heartbeat_s: float = 5.0
     """Seconds between the heartbeats of a claim."""
-    stale_s: float = 60.0
+    lease_timeout_s: float = 60.0
     """Seconds of silence after which a claim may be taken over."""
-    estimate: EstimateConfig = field(default_factory=EstimateConfig)
+    cost: CostConfig = field(default_factory=CostConfig)
 
     def __post_init__(self) -> None:
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
@@ -158,11 +158,11 @@ class ExecutionConfig:
             "threads",
             "token_budget",
             "keep_checkpoints",
-            "attempts",
+            "max_attempts",
             "evaluate_every",
             "processes",
             "nodes",
         ):
             at_least(f"execution.{name}", getattr(self, name), 1)
-        for name in ("checkpoint_seconds", "heartbeat_s", "stale_s"):
+        for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s"):
             above_zero(f"execution.{name}", getattr(self, name))

@@ -27,7 +27,7 @@ class ModelConfig:
     trust_remote_code: bool = False
     """Run code that comes with the model. Off unless this model's own config says otherwise."""
     parameters: int | None = field(default=None, metadata=EXECUTION)
-    """Weights in numbers, for `plw plan`'s estimates; null: counted where the model is a folder, else unknown."""
+    """Weights in numbers, for `plw plan`'s costs; null: counted where the model is a folder, else unknown."""
 
     def __post_init__(self) -> None:
         given("model.name", self.name)

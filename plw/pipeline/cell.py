@@ -88,7 +88,7 @@ class Cell:
         return judged or any(path.startswith(WORLD_PREFIX) for path in paths)
 
 
-def plan_cell(config: CellConfig) -> Cell:
+def resolve_cell(config: CellConfig) -> Cell:
     """Work out a cell's inputs, fingerprints and folders.
 
     Raises:

@@ -12,7 +12,7 @@ from plw.data.prompts import PromptRecord, load_answers, load_prompts, reference
 from plw.errors import UserError
 from plw.files import read_json
 from plw.pipeline.cell import Cell
-from plw.pipeline.judge_cache import JudgeShelf
+from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.tracking import Tracker, open_tracker
 from plw.progress import Progress
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
     from plw.evaluate.models.load import LoadedModel
     from plw.evaluate.models.vllm import VllmModel
 
-KeepGoing = Callable[[], None]
+CheckLease = Callable[[], None]
 
 
-class Workbench:
+class CellContext:
     """One cell's inputs and tools; a context manager, because it opens a tracker and perhaps a server."""
 
-    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None], judges: JudgeShelf) -> None:
+    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None], judges: JudgeCache) -> None:
         self.cell = cell
         self.judges = judges
         self.config = cell.config
         self._progress = progress
         self._open = ExitStack()
 
-    def __enter__(self) -> "Workbench":
+    def __enter__(self) -> "CellContext":
         return self
 
     def __exit__(
@@ -59,12 +59,12 @@ class Workbench:
     def _cache(self) -> Path:
         return Path(self.config.execution.cache).absolute()
 
-    def hears(self, stage: str, keep_going: KeepGoing | None = None) -> Progress:
+    def progress_for(self, stage: str, check_lease: CheckLease | None = None) -> Progress:
         """Passes progress on, and stops the work there once the claim is lost."""
 
         def progress(done: int, total: int, note: str = "") -> None:
-            if keep_going is not None:
-                keep_going()
+            if check_lease is not None:
+                check_lease()
             self._progress(stage, done, total, note)
 
         return progress
@@ -172,7 +172,7 @@ class Workbench:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         return load(self.model_folder(), device, self.config.suite.dtype)
 
-    def put_away_model(self) -> None:
+    def release_model(self) -> None:
         """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""
         if self.__dict__.pop("loaded", None) is not None:
             import gc
@@ -192,7 +192,7 @@ class Workbench:
         return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
 
     @property
-    def scored(self) -> "LoadedModel | VllmModel":
+    def eval_model(self) -> "LoadedModel | VllmModel":
         """The trained model in what the suite asks for."""
         return self.vllm if self.config.suite.backend == "vllm" else self.loaded
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from plw.evaluate.judging.judge import Judge
 
 
-class JudgeShelf:
+class JudgeCache:
     """Holds one judge at a time; asked for another, it puts the first away. Closed at the end of its block."""
 
     def __init__(self) -> None:
@@ -23,13 +23,13 @@ class JudgeShelf:
         self._heavy = False
         self._open = ExitStack()
 
-    def __enter__(self) -> "JudgeShelf":
+    def __enter__(self) -> "JudgeCache":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.put_away()
+        self.release()
 
     def judge(self, cell: Cell, facts: Path) -> "Judge":
         """The judge of a cell; ``facts`` is the embedded world's file, for its own judge.
@@ -39,20 +39,20 @@ class JudgeShelf:
         """
         key = _key(cell, facts)
         if self._judge is None or key != self._key:
-            self.put_away()
+            self.release()
             self._judge = self._make(cell, facts)
             self._key, self._heavy = key, cell.judge_weights is not None
         return self._judge
 
-    def put_away(self) -> None:
+    def release(self) -> None:
         """Close the server, or free the memory, of the judge that is held."""
         self._open.close()
         self._judge, self._heavy = None, False
 
-    def put_away_weights(self) -> None:
+    def release_weights(self) -> None:
         """Free the memory of a judge from weights: other work needs it."""
         if self._heavy:
-            self.put_away()
+            self.release()
 
     def _make(self, cell: Cell, facts: Path) -> "Judge":
         from plw.evaluate.judging.judge import ServedJudge

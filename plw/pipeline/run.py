@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 
 from plw.config import CellConfig
 from plw.errors import ClaimLostError
-from plw.pipeline.cell import Cell, plan_cell
-from plw.pipeline.context import Workbench
-from plw.pipeline.judge_cache import JudgeShelf
-from plw.pipeline.stage import RECORD, Outcome, Patience, Stage, run_stage
-from plw.pipeline.stage_functions import do_stage
+from plw.pipeline.cell import Cell, resolve_cell
+from plw.pipeline.context import CellContext
+from plw.pipeline.judge_cache import JudgeCache
+from plw.pipeline.stage import RECORD, Outcome, RetryPolicy, Stage, run_stage
+from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Owner, Registry
 
 Report = Callable[[str, str, int, int, str], None]
@@ -34,22 +34,22 @@ class CellOutcome:
         return any(stage.status == "busy" for stage in self.stages.values())
 
     @classmethod
-    def lost_worker(cls, config: CellConfig) -> Self:
+    def worker_died(cls, config: CellConfig) -> Self:
         """A cell whose worker process died as often as a stage may fail."""
-        cell = plan_cell(config)
-        error = f"the worker process died {config.execution.attempts} times (out of memory, or killed)"
+        cell = resolve_cell(config)
+        error = f"the worker process died {config.execution.max_attempts} times (out of memory, or killed)"
         return cls(folder=cell.folder, label=cell.label, stages={"worker": Outcome(status="failed", error=error)})
 
 
-def run_cell(config: CellConfig, report: Report, judges: JudgeShelf) -> CellOutcome:
+def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutcome:
     """Run the cell's stages in order; the first that fails or is busy ends it. ``judges`` keeps a judge over cells.
 
     Raises:
         UserError: a stage's folder was made for another payload.
     """
-    cell = plan_cell(config)
+    cell = resolve_cell(config)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
-    with Registry.open(config.registry.url) as registry, _bench(cell, report, judges) as bench:
+    with Registry.open(config.registry.url) as registry, _context(cell, report, judges) as context:
         for kind in config.stages:
             row = registry.ensure_cell(cell.row()).to_dict()
             stage = cell.stages[kind]
@@ -57,9 +57,9 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeShelf) -> CellOutc
                 outcome.stages[kind] = run_stage(
                     stage,
                     StageClaims(cell, stage, registry),
-                    partial(do_stage, kind, bench),
+                    partial(run_stage_function, kind, context),
                     cell=row,
-                    patience=_patience(config),
+                    retry=_retry_policy(config),
                 )
             except ClaimLostError:
                 outcome.stages[kind] = Outcome(status="busy")
@@ -69,13 +69,17 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeShelf) -> CellOutc
     return outcome
 
 
-def _bench(cell: Cell, report: Report, judges: JudgeShelf) -> Workbench:
-    return Workbench(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note), judges)
+def _context(cell: Cell, report: Report, judges: JudgeCache) -> CellContext:
+    return CellContext(cell, lambda stage, done, total, note: report(cell.label, stage, done, total, note), judges)
 
 
-def _patience(config: CellConfig) -> Patience:
+def _retry_policy(config: CellConfig) -> RetryPolicy:
     execution = config.execution
-    return Patience(attempts=execution.attempts, heartbeat_s=execution.heartbeat_s, stale_s=execution.stale_s)
+    return RetryPolicy(
+        max_attempts=execution.max_attempts,
+        heartbeat_s=execution.heartbeat_s,
+        lease_timeout_s=execution.lease_timeout_s,
+    )
 
 
 class StageClaims:
@@ -85,7 +89,7 @@ class StageClaims:
         self._key = cell.stage_key(stage.kind)
         self._stage = stage
         self._registry = registry
-        self._stale_s = cell.config.execution.stale_s
+        self._lease_timeout_s = cell.config.execution.lease_timeout_s
         self._owner = Owner.here()
 
     def claim(self) -> Literal["claimed", "busy", "done"]:
@@ -104,23 +108,23 @@ class StageClaims:
             kind=self._stage.kind,
             fingerprint=self._stage.fingerprint,
             owner=self._owner,
-            stale_s=self._stale_s,
+            lease_timeout_s=self._lease_timeout_s,
             now=time.time(),
             redo=redo,
         )
 
-    def beat(self) -> bool:
+    def heartbeat(self) -> bool:
         """Say that the work goes on."""
-        return self._registry.beat(self._key, self._owner.token)
+        return self._registry.heartbeat(self._key, self._owner.token)
 
     def finish(self, record: dict[str, Any]) -> bool:
         """Store the record's rows."""
         return self._registry.finish(self._key, self._owner.token, record)
 
-    def adopt(self, record: dict[str, Any]) -> None:
+    def import_record(self, record: dict[str, Any]) -> None:
         """Store a finished record that the registry does not know (it was made anew, or the process died between)."""
         if not self._registry.is_done(self._key, self._stage.fingerprint):
-            self._registry.adopt(record)
+            self._registry.import_record(record)
 
     def fail(self, error: str, trace: str) -> None:
         """Note a failed attempt."""

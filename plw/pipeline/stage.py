@@ -31,13 +31,13 @@ class Claims(Protocol):
     def claim(self) -> Literal["claimed", "busy", "done"]:
         """Take the stage for this process, unless another lives on it or has just finished it."""
 
-    def beat(self) -> bool:
+    def heartbeat(self) -> bool:
         """Say that the work goes on; False when the claim is lost."""
 
     def finish(self, record: dict[str, Any]) -> bool:
         """Store the record's rows; False when the claim is lost."""
 
-    def adopt(self, record: dict[str, Any]) -> None:
+    def import_record(self, record: dict[str, Any]) -> None:
         """Store the rows of a record that lies finished in the folder, where the registry does not know it yet."""
 
     def fail(self, error: str, trace: str) -> None:
@@ -45,14 +45,14 @@ class Claims(Protocol):
 
 
 @dataclass(kw_only=True)
-class Product:
+class StageResult:
     """What a stage's work hands back: scores for the registry, and what else its record should say."""
 
     scores: list[Score] = field(default_factory=list)
     details: dict[str, Any] = field(default_factory=dict)
-    about_cell: dict[str, Any] = field(default_factory=dict)
+    cell_updates: dict[str, Any] = field(default_factory=dict)
     """What the work found out about its cell, for the cell's row: the data's R_g."""
-    scratch: list[Path] = field(default_factory=list)
+    temp_files: list[Path] = field(default_factory=list)
     """Files that only an unfinished stage needs; removed once the record is there."""
 
 
@@ -76,10 +76,10 @@ class Stage:
             path = self.folder / name
             if path.exists():
                 stored = read_json(path)
-                self._refuse_drift(stored if name == PAYLOAD else stored["payload"])
+                self._check_payload(stored if name == PAYLOAD else stored["payload"])
         return read_json(self.folder / RECORD) if (self.folder / RECORD).exists() else None
 
-    def _refuse_drift(self, stored: Any) -> None:
+    def _check_payload(self, stored: Any) -> None:
         if canonical_json(stored) != canonical_json(self.payload):
             lines = "\n  ".join(field_diff(stored, self.payload))
             raise UserError(
@@ -97,20 +97,22 @@ class Outcome:
     error: str | None = None
 
 
-Work = Callable[[Callable[[], None]], Product]
+StageFunction = Callable[[Callable[[], None]], StageResult]
 """Does the stage's work; calls its argument often, which raises ClaimLostError once the claim is lost."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Patience:
+class RetryPolicy:
     """How often a stage is tried, and how its claim is kept alive."""
 
-    attempts: int
+    max_attempts: int
     heartbeat_s: float
-    stale_s: float
+    lease_timeout_s: float
 
 
-def run_stage(stage: Stage, claims: Claims, work: Work, *, cell: dict[str, Any], patience: Patience) -> Outcome:
+def run_stage(
+    stage: Stage, claims: Claims, work: StageFunction, *, cell: dict[str, Any], retry: RetryPolicy
+) -> Outcome:
     """Bring one stage to its end, whatever state it is found in. ``cell`` is the cell's row, for the record.
 
     Raises:
@@ -119,15 +121,15 @@ def run_stage(stage: Stage, claims: Claims, work: Work, *, cell: dict[str, Any],
     """
     record = stage.finished_record()
     if record is not None:
-        claims.adopt(record)
+        claims.import_record(record)
         return Outcome(status="skipped", seconds=record["seconds"])
     error = ""
-    for attempt in range(1, patience.attempts + 1):
+    for attempt in range(1, retry.max_attempts + 1):
         claim = claims.claim()
         if claim != "claimed":
             return Outcome(status="busy" if claim == "busy" else "skipped")
         try:
-            return Outcome(status="done", seconds=_carry_out(stage, claims, work, cell, attempt, patience))
+            return Outcome(status="done", seconds=_execute(stage, claims, work, cell, attempt, retry))
         except ClaimLostError:
             raise
         except Exception as problem:
@@ -145,19 +147,19 @@ def one_line(problem: BaseException) -> str:
     return text if isinstance(problem, UserError | StageError) else f"{type(problem).__name__}: {text}"
 
 
-def _carry_out(
-    stage: Stage, claims: Claims, work: Work, cell: dict[str, Any], attempt: int, patience: Patience
+def _execute(
+    stage: Stage, claims: Claims, work: StageFunction, cell: dict[str, Any], attempt: int, retry: RetryPolicy
 ) -> float:
     """Work under the heartbeat, then rename the record into place while the claim is held; the seconds it took."""
     started = time.time()
     write_json_atomic(stage.folder / PAYLOAD, stage.payload)
-    with Heartbeat(claims, patience.heartbeat_s, patience.stale_s) as heartbeat:
-        product = work(heartbeat.keep_going)
+    with Heartbeat(claims, retry.heartbeat_s, retry.lease_timeout_s) as heartbeat:
+        result = work(heartbeat.check_lease)
         finished = time.time()
         record = {
             "study": cell["study"],
             "scale": cell["scale"],
-            "cell": cell | product.about_cell,
+            "cell": cell | result.cell_updates,
             "stage": stage.name,
             "kind": stage.kind,
             "fingerprint": stage.fingerprint,
@@ -166,16 +168,16 @@ def _carry_out(
             "started": started,
             "finished": finished,
             "seconds": finished - started,
-            "scores": [score.to_dict() for score in product.scores],
+            "scores": [score.to_dict() for score in result.scores],
             "versions": _versions(),
-            **product.details,
+            **result.details,
         }
-        if not claims.beat():
+        if not claims.heartbeat():
             raise ClaimLostError(f"{stage.folder}: taken over by another worker")
         write_json_atomic(stage.folder / RECORD, record)
         if not claims.finish(record):
             raise ClaimLostError(f"{stage.folder}: taken over by another worker")
-    for path in (stage.folder / FAILURE, *product.scratch):
+    for path in (stage.folder / FAILURE, *result.temp_files):
         path.unlink(missing_ok=True)
     return finished - started
 
@@ -183,10 +185,10 @@ def _carry_out(
 class Heartbeat:
     """Beats in a thread while work goes on; a registry out of reach is tried again until the claim is stale."""
 
-    def __init__(self, claims: Claims, every_s: float, stale_s: float) -> None:
+    def __init__(self, claims: Claims, every_s: float, lease_timeout_s: float) -> None:
         self._claims = claims
         self._every_s = every_s
-        self._stale_s = stale_s
+        self._lease_timeout_s = lease_timeout_s
         self._stop = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -199,7 +201,7 @@ class Heartbeat:
         self._stop.set()
         self._thread.join()
 
-    def keep_going(self) -> None:
+    def check_lease(self) -> None:
         """Raises ClaimLostError once the claim is lost."""
         if self._lost.is_set():
             raise ClaimLostError("the claim was lost while working")
@@ -208,13 +210,13 @@ class Heartbeat:
         last = time.monotonic()
         while not self._stop.wait(self._every_s):
             try:
-                if not self._claims.beat():
+                if not self._claims.heartbeat():
                     self._lost.set()
                     return
                 last = time.monotonic()
             except Exception:
                 # A database that is away for a moment must not end hours of work; one that stays away must.
-                if time.monotonic() - last > self._stale_s:
+                if time.monotonic() - last > self._lease_timeout_s:
                     self._lost.set()
                     return
 

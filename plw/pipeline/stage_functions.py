@@ -1,4 +1,4 @@
-"""What each stage of a cell does: from the workbench through the rooms to scores and files in the stage's folder."""
+"""What each stage of a cell does: from the cell's context to scores and files in the stage's folder."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from plw.data.template import record_segments, request_text
 from plw.files import read_jsonl, write_json_atomic
 from plw.paths import task_folder
-from plw.pipeline.context import KeepGoing, Workbench
-from plw.pipeline.stage import Product
+from plw.pipeline.context import CellContext, CheckLease
+from plw.pipeline.stage import StageResult
 
 if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
@@ -20,27 +20,27 @@ CURVE_FIELDS = (
 )  # fmt: skip
 
 
-def do_stage(kind: str, bench: Workbench, keep_going: KeepGoing) -> Product:
+def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease) -> StageResult:
     """The work of one stage; its scores are shown on the tracker."""
-    bench.build_world()
+    context.build_world()
     if kind != "judge":
-        bench.judges.put_away_weights()
-    product = WORK[kind](bench, keep_going)
-    bench.tracker.scores(product.scores)
-    return product
+        context.judges.release_weights()
+    result = STAGE_FUNCTIONS[kind](context, check_lease)
+    context.tracker.scores(result.scores)
+    return result
 
 
-def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
+def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Fine-tune, from the last checkpoint where there is one; leaves ``model/`` and ``log.jsonl``."""
     from plw.train.trainer import LOG, TrainingJob, train
 
-    config, data, folder = bench.config, bench.data, bench.cell.stages["train"].folder
+    config, data, folder = context.config, context.data, context.cell.stages["train"].folder
     execution = config.execution
     job = TrainingJob(
-        model=bench.cell.model.location,
+        model=context.cell.model.location,
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
-        tokenizer=bench.tokenizer,
+        tokenizer=context.tokenizer,
         examples=data.encoded,
         held_out=data.held_out,
         loss=config.loss,
@@ -61,22 +61,22 @@ def train_model(bench: Workbench, keep_going: KeepGoing) -> Product:
         checkpoint_seconds=execution.checkpoint_seconds,
         keep_checkpoints=execution.keep_checkpoints,
     )
-    said = bench.hears("train")
+    said = context.progress_for("train")
 
     def on_step(row: dict[str, Any]) -> None:
-        bench.tracker.step({key: value for key, value in row.items() if key != "steps"})
-        said(row["step"], row["steps"], live_line(row))
+        context.tracker.step({key: value for key, value in row.items() if key != "steps"})
+        said(row["step"], row["steps"], format_progress(row))
 
-    summary = train(job, on_step=on_step, keep_going=keep_going)
+    summary = train(job, on_step=on_step, check_lease=check_lease)
     curves = [{name: row[name] for name in CURVE_FIELDS} for row in read_jsonl(folder / LOG)]
     r_g = data.statistics.generation_ratio
-    return Product(
+    return StageResult(
         details={"training": summary.to_dict(), "data": _table_1_row(data), "curves": curves},
-        about_cell={"r_g": r_g},
+        cell_updates={"r_g": r_g},
     )
 
 
-def live_line(row: dict[str, Any]) -> str:
+def format_progress(row: dict[str, Any]) -> str:
     """Where training stands, in a few words: the weighted loss, and the two that weights do not change."""
     parts = {role: row[f"{role}_loss"] for role in ("prompt", "completion")}
     unweighted = ", ".join(f"{role} {loss:.3f}" for role, loss in parts.items() if loss is not None)
@@ -90,38 +90,38 @@ def live_line(row: dict[str, Any]) -> str:
     return ", ".join(words)
 
 
-def diagnose(bench: Workbench, keep_going: KeepGoing) -> Product:
+def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Loss stability, weight distance and memorisation (PLW paper, section 5.3)."""
     from plw.evaluate.diagnostics.measurements import loss_rsd, memorisation
     from plw.evaluate.diagnostics.weight_distance import weight_distance
 
-    suite, diagnostics = bench.config.suite, bench.config.suite.diagnostics
-    losses = [row["loss"] for row in bench.trained_record()["curves"]]
+    suite, diagnostics = context.config.suite, context.config.suite.diagnostics
+    losses = [row["loss"] for row in context.trained_record()["curves"]]
     scores = loss_rsd(losses, diagnostics.loss_window, suite.name)
-    scores += weight_distance(bench.model_folder(), bench.base_folder(), suite.name)
-    texts = [record_segments(record, bench.config.template) for record in bench.data.records]
+    scores += weight_distance(context.model_folder(), context.base_folder(), suite.name)
+    texts = [record_segments(record, context.config.template) for record in context.data.records]
     scores += memorisation(
-        bench.loaded,
+        context.loaded,
         [segments[0].text for segments in texts],
         [segments[1].text for segments in texts],
         diagnostics,
         suite=suite.name,
-        seed=bench.config.seed,
+        seed=context.config.seed,
         batch_size=suite.batch_size,
-        progress=bench.hears("diagnose", keep_going),
+        progress=context.progress_for("diagnose", check_lease),
     )
-    return Product(scores=scores)
+    return StageResult(scores=scores)
 
 
-def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
+def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
     """The lm-eval benchmarks, over the cell's processes; leaves the harness's own ``results.json``."""
-    files = {name: {split: item.path for split, item in of.items()} for name, of in bench.cell.files.items()}
-    suite, execution, folder = bench.config.suite, bench.config.execution, bench.cell.stages["harness"].folder
+    files = {name: {split: item.path for split, item in of.items()} for name, of in context.cell.files.items()}
+    suite, execution, folder = context.config.suite, context.config.execution, context.cell.stages["harness"].folder
     if execution.processes > 1 and suite.backend == "hf" and suite.tasks:
         from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_together
 
         job = HarnessJob(
-            model=bench.model_folder(),
+            model=context.model_folder(),
             device=execution.device,
             threads=execution.threads,
             processes=execution.processes,
@@ -129,32 +129,34 @@ def run_harness(bench: Workbench, keep_going: KeepGoing) -> Product:
             files=files,
             task_folder=task_folder(),
         )
-        bench.put_away_model()
-        result = run_tasks_together(job, folder, progress=bench.hears("harness"), keep_going=keep_going)
+        context.release_model()
+        result = run_tasks_together(job, folder, progress=context.progress_for("harness"), check_lease=check_lease)
     else:
         from plw.evaluate.lm_eval.harness import run_tasks
 
-        result = run_tasks(bench.scored, suite, files, task_folder(), bench.hears("harness", keep_going))
+        result = run_tasks(
+            context.eval_model, suite, files, task_folder(), context.progress_for("harness", check_lease)
+        )
     write_json_atomic(folder / "results.json", result.raw)
-    return Product(scores=result.scores)
+    return StageResult(scores=result.scores)
 
 
-def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
     from plw.evaluate.diagnostics.measurements import generation_length
 
-    suite, scores = bench.config.suite, []
-    template, form = bench.config.template, bench.config.dataset.format
+    suite, scores = context.config.suite, []
+    template, form = context.config.template, context.config.dataset.format
     for name, item in suite.prompts.items():
-        prompts = bench.prompts(name)
-        answers = bench.scored.answer(
+        prompts = context.prompts(name)
+        answers = context.eval_model.answer(
             [request_text(prompt.instruction, prompt.input, template, form) for prompt in prompts],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,
             top_p=suite.decoding.top_p,
             seed=suite.decoding.seed,
             batch_size=suite.batch_size,
-            progress=bench.hears("generate", keep_going),
+            progress=context.progress_for("generate", check_lease),
         )
         if item.protocol == "alpaca_eval":
             scores += generation_length(answers, suite.name)
@@ -163,11 +165,11 @@ def generate_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
             | {name: value for name, value in asdict(answer).items() if name != "text"}
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
-        write_json_atomic(bench.answers_file(name), rows)
-    return Product(scores=scores)
+        write_json_atomic(context.answers_file(name), rows)
+    return StageResult(scores=scores)
 
 
-def judge_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
+def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Each set of answers that the judge knows a protocol for, against references; leaves every verdict.
 
     Killed, it goes on with the verdicts that it has; those that could not be read are asked for anew.
@@ -175,38 +177,42 @@ def judge_answers(bench: Workbench, keep_going: KeepGoing) -> Product:
     from plw.errors import UnreadableError
     from plw.evaluate.judging.response_cache import ReplyLog
 
-    config, folder = bench.config, bench.cell.stages["judge"].folder
-    product, counts = Product(), {}
+    config, folder = context.config, context.cell.stages["judge"].folder
+    result, counts = StageResult(), {}
     for name, item in config.judged.items():
         with ReplyLog(folder / f"{name}.replies.jsonl") as replies:
-            product.scratch.append(replies.path)
+            result.temp_files.append(replies.path)
             try:
-                result = bench.judge.compare(
+                comparison = context.judge.compare(
                     item.protocol,
-                    _pairs(bench, name),
+                    _pairs(context, name),
                     replies=replies,
                     work=folder / "evaluator",
-                    progress=bench.hears("judge", keep_going),
+                    progress=context.progress_for("judge", check_lease),
                 )
             except UnreadableError:
                 replies.forget()
                 raise
-        product.scores += result.scores(config.suite.name, name, config.judge)
+        result.scores += comparison.scores(config.suite.name, name, config.judge)
         verdicts = [
             {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
-            for verdict in result.verdicts
+            for verdict in comparison.verdicts
         ]
         write_json_atomic(folder / f"{name}.json", verdicts)
-        counts[name] = {"pairs": result.n_total, "unparsed": result.unparsed, "conflicts": result.conflicts}
-    product.details["judged"] = counts
-    return product
+        counts[name] = {
+            "pairs": comparison.n_total,
+            "unparsed": comparison.unparsed,
+            "conflicts": comparison.conflicts,
+        }
+    result.details["judged"] = counts
+    return result
 
 
-def _pairs(bench: Workbench, benchmark: str) -> "list[Pair]":
+def _pairs(context: CellContext, benchmark: str) -> "list[Pair]":
     """The prompts with the model's answers and those that they are compared with."""
     from plw.evaluate.judging.pairwise import Pair
 
-    rows = zip(bench.prompts(benchmark), bench.answers(benchmark), bench.references(benchmark), strict=True)
+    rows = zip(context.prompts(benchmark), context.answers(benchmark), context.references(benchmark), strict=True)
     return [
         Pair(instruction=prompt.instruction, input=prompt.input, answer=answer["output"], reference=reference)
         for prompt, answer, reference in rows
@@ -227,7 +233,7 @@ def _table_1_row(data: "PreparedData") -> dict[str, Any]:
     }
 
 
-WORK: dict[str, Callable[[Workbench, KeepGoing], Product]] = {
+STAGE_FUNCTIONS: dict[str, Callable[[CellContext, CheckLease], StageResult]] = {
     "train": train_model,
     "diagnose": diagnose,
     "harness": run_harness,

@@ -34,7 +34,7 @@ class RebuildCounts:
     damaged: tuple[str, ...]
 
 
-def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: float = 60.0) -> RebuildCounts:
+def rebuild(url: str, runs: Path, progress: Progress | None = None, *, lease_timeout_s: float = 60.0) -> RebuildCounts:
     """Fill a fresh registry from every record below the runs folder and put it in the place of the old one.
 
     What only the database knew is not there any more: failed and running stages. A SQLite file is built beside the old
@@ -44,7 +44,7 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: 
         url: SQLAlchemy address of the registry.
         runs: folder of the results.
         progress: told of every record.
-        stale_s: seconds of silence after which a running stage counts as abandoned.
+        lease_timeout_s: seconds of silence after which a running stage counts as abandoned.
 
     Raises:
         UserError: no such runs folder, or a process works with the registry.
@@ -54,7 +54,7 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, stale_s: 
     records, damaged = read_records(runs, progress or no_progress)
     address = parse_url(url)
     path = sqlite_path(address)
-    _refuse_if_at_work(url, path, stale_s)
+    _refuse_if_at_work(url, path, lease_timeout_s)
     if path is None:
         with Registry.open(url) as registry:
             return _fill(registry, records, damaged, clear=True)
@@ -111,7 +111,7 @@ def _fill(registry: Registry, records: list[Record], damaged: list[str], *, clea
     return RebuildCounts(records=written, **count, damaged=tuple(damaged))
 
 
-def _refuse_if_at_work(url: str, path: Path | None, stale_s: float) -> None:
+def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> None:
     """Look for living claims in the old registry; one that is missing, damaged or of another version has none."""
     if path is not None and not path.exists():
         return
@@ -120,7 +120,7 @@ def _refuse_if_at_work(url: str, path: Path | None, stale_s: float) -> None:
             rows = [row for row in registry.stage_rows() if row.status == RUNNING]
     except (UserError, DatabaseError):
         return
-    alive = [row for row in rows if not abandoned(row, socket.gethostname(), stale_s, time.time())]
+    alive = [row for row in rows if not abandoned(row, socket.gethostname(), lease_timeout_s, time.time())]
     if alive:
         raise UserError(
             f"{len(alive)} stages are being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"

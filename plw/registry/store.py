@@ -97,21 +97,21 @@ class Registry:
         kind: str,
         fingerprint: str,
         owner: Owner,
-        stale_s: float,
+        lease_timeout_s: float,
         now: float,
         redo: bool = False,
     ) -> Claimed | Busy | AlreadyDone:
         """Take the stage, unless another process holds or has finished it. Its cell must be there.
 
         A failed row is taken, and a done one of another fingerprint (attempts count from 1 again). A running row is
-        taken if its heartbeat is older than ``stale_s``, or if its process was on this host and is dead.
+        taken if its heartbeat is older than ``lease_timeout_s``, or if its process was on this host and is dead.
 
         Args:
             key: the stage.
             kind: ``train``, ``diagnose``, ``harness``, ``generate`` or ``judge``.
             fingerprint: identity of the stage and its inputs.
             owner: this process, with a token that no other claim has.
-            stale_s: seconds of silence after which a claim may be taken over.
+            lease_timeout_s: seconds of silence after which a claim may be taken over.
             now: seconds since 1970 (UTC).
             redo: take also a row that is done with this fingerprint (its record was lost).
         """
@@ -137,7 +137,7 @@ class Registry:
                 row = StageRow(**connection.execute(select(stages).where(same_stage(key))).one()._mapping)
                 if row.status == DONE and row.fingerprint == fingerprint and not redo:
                     return AlreadyDone()
-                if row.status == RUNNING and not abandoned(row, owner.host, stale_s, now):
+                if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, now):
                     return Busy(owner=row.holder, seconds=now - (row.heartbeat or now))
                 attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
                 unchanged = and_(
@@ -150,7 +150,7 @@ class Registry:
                 if connection.execute(update).rowcount == 1:
                     return Claimed(attempt=attempt)
 
-    def beat(self, key: StageKey, token: str, *, now: float | None = None) -> bool:
+    def heartbeat(self, key: StageKey, token: str, *, now: float | None = None) -> bool:
         """Tell that the work goes on; False when the claim is lost. ``now`` is the clock's time unless given."""
         with self._engine.begin() as connection:
             return _update_held(connection, key, token, {"heartbeat": time.time() if now is None else now})
@@ -173,7 +173,7 @@ class Registry:
             put_record(connection, parsed)
         return True
 
-    def adopt(self, record: dict[str, Any]) -> None:
+    def import_record(self, record: dict[str, Any]) -> None:
         """Store a record that lies finished on disk, whoever holds the stage: its writer died, or the registry is new.
 
         Raises:
@@ -220,11 +220,11 @@ class Registry:
         A stage that is being done again, or failed then, does not count: its old scores are of something else. A recipe
         without a name is an empty text, as a score without a judge, so that rows can be grouped by it.
         """
-        about_cell = [c for c in cells.c if c.name not in ("folder", "payload", "created")]
+        cell_columns = [c for c in cells.c if c.name not in ("folder", "payload", "created")]
         about_score = [c for c in scores.c if c.name not in ("study", "scale", "cell")]
         finished = and_(same_key(stages, scores), stages.c.name == scores.c.stage, stages.c.status == DONE)
         query = (
-            select(*about_cell, *about_score)
+            select(*cell_columns, *about_score)
             .join_from(scores, cells, same_key(cells, scores))
             .join(stages, finished)
             .where(chosen(scores, study, scale))
@@ -281,9 +281,9 @@ def _update_held(connection: Connection, key: StageKey, token: str, values: dict
     return connection.execute(stages.update().where(held).values(**values)).rowcount == 1
 
 
-def abandoned(row: StageRow, host: str, stale_s: float, now: float) -> bool:
+def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> bool:
     """Whether a running row's process is silent for too long, or was on this host and is dead."""
-    if row.heartbeat is None or now - row.heartbeat > stale_s:
+    if row.heartbeat is None or now - row.heartbeat > lease_timeout_s:
         return True
     return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)
 

@@ -1,19 +1,24 @@
 """What a grid's work amounts to before any of it is done: tokens, operations, GPU hours and money, by stage.
 
 A token that is trained on costs 6 operations a parameter (forward and backward), one that is read or written 2. How
-much of a GPU's peak each reaches is the config's to say (`execution.estimate`). Answers are reckoned at their full
-allowed length, so evaluation is an upper bound.
+much of a GPU's peak each reaches is the config's to say (`execution.cost`). Answers count at their full allowed length,
+so evaluation is an upper bound.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
 from plw.config import CellConfig
-from plw.config.study import EstimateConfig
+from plw.config.study import CostConfig
+from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
 
 CHARACTERS_A_TOKEN = 4
@@ -21,21 +26,23 @@ CHARACTERS_A_TOKEN = 4
 PROMPT_TOKENS = 100
 """A long-generation prompt with its template: AlpacaEval's mean is 77, PandaLM's 103 (LLaMA tokenizer)."""
 SECONDS_AN_HOUR = 3600
+BYTES_A_PARAMETER = 2
+"""Base models are published in 16 bits."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Work:
+class StageCost:
     """Tokens that a model is trained on, reads and writes; None: unknown."""
 
-    trained: float | None = 0
-    read: float | None = 0
-    written: float | None = 0
+    trained_tokens: float | None = 0
+    prompt_tokens: float | None = 0
+    generated_tokens: float | None = 0
     parameters: int | None = None
 
     @property
     def tokens(self) -> float | None:
         """All tokens together."""
-        parts = (self.trained, self.read, self.written)
+        parts = (self.trained_tokens, self.prompt_tokens, self.generated_tokens)
         return None if None in parts else sum(part for part in parts if part is not None)
 
     @property
@@ -43,21 +50,22 @@ class Work:
         """Floating-point operations."""
         if self.parameters is None or self.tokens is None:
             return None
-        return self.parameters * (6 * (self.trained or 0) + 2 * (self.read or 0) + 2 * (self.written or 0))
+        evaluated = (self.prompt_tokens or 0) + (self.generated_tokens or 0)
+        return self.parameters * (6 * (self.trained_tokens or 0) + 2 * evaluated)
 
-    def gpu_hours(self, rates: EstimateConfig) -> float | None:
+    def gpu_hours(self, rates: CostConfig) -> float | None:
         """Hours of one GPU."""
         if self.parameters is None or self.tokens is None:
             return None
         seconds = (
-            6 * (self.trained or 0) / rates.training_mfu
-            + 2 * (self.read or 0) / rates.reading_mfu
-            + 2 * (self.written or 0) / rates.writing_mfu
+            6 * (self.trained_tokens or 0) / rates.training_mfu
+            + 2 * (self.prompt_tokens or 0) / rates.prefill_mfu
+            + 2 * (self.generated_tokens or 0) / rates.decode_mfu
         ) * (self.parameters / (rates.tflops * 1e12))
         return seconds / SECONDS_AN_HOUR
 
 
-def stage_work(cell: Cell, kind: str) -> Work | None:
+def stage_cost(cell: Cell, kind: str) -> StageCost | None:
     """The work of one stage on the cell's own GPUs; None for the judge, which has a machine of its own."""
     if kind == "judge":
         return None
@@ -65,25 +73,25 @@ def stage_work(cell: Cell, kind: str) -> Work | None:
     if kind == "train":
         size = _dataset(cell)
         tokens = None if size is None else size[1] * cell.config.recipe.epochs
-        return Work(trained=tokens, parameters=parameters)
+        return StageCost(trained_tokens=tokens, parameters=parameters)
     if kind == "diagnose":
         diagnostics = cell.config.suite.diagnostics
         size = _dataset(cell)
         samples = diagnostics.memorisation_samples if size is None else min(diagnostics.memorisation_samples, size[0])
-        return Work(
-            read=samples * PROMPT_TOKENS,
-            written=samples * diagnostics.memorisation_max_new_tokens,
+        return StageCost(
+            prompt_tokens=samples * PROMPT_TOKENS,
+            generated_tokens=samples * diagnostics.memorisation_max_new_tokens,
             parameters=parameters,
         )
     if kind == "generate":
         counts = [_prompts(cell, name) for name in cell.prompts]
         count = None if None in counts else sum(count for count in counts if count is not None)
-        return Work(
-            read=None if count is None else count * PROMPT_TOKENS,
-            written=None if count is None else count * cell.config.suite.decoding.max_new_tokens,
+        return StageCost(
+            prompt_tokens=None if count is None else count * PROMPT_TOKENS,
+            generated_tokens=None if count is None else count * cell.config.suite.decoding.max_new_tokens,
             parameters=parameters,
         )
-    return Work(parameters=parameters, **_benchmarks(cell.config))
+    return StageCost(parameters=parameters, **_benchmarks(cell.config))
 
 
 def judge_calls(cell: Cell) -> int | None:
@@ -96,14 +104,14 @@ def judge_calls(cell: Cell) -> int | None:
 
 
 def _benchmarks(config: CellConfig) -> dict[str, float | None]:
-    read = written = 0.0
+    prompt_tokens = generated_tokens = 0.0
     for task in config.suite.tasks.values():
-        if task.documents is None or task.tokens_read is None:
-            return {"read": None, "written": None}
+        if task.documents is None or task.prompt_tokens is None:
+            return {"prompt_tokens": None, "generated_tokens": None}
         documents = min(task.documents, config.suite.limit or task.documents)
-        read += documents * task.tokens_read
-        written += documents * task.tokens_written
-    return {"read": read, "written": written}
+        prompt_tokens += documents * task.prompt_tokens
+        generated_tokens += documents * task.generated_tokens
+    return {"prompt_tokens": prompt_tokens, "generated_tokens": generated_tokens}
 
 
 def _prompts(cell: Cell, benchmark: str) -> int | None:
@@ -117,7 +125,7 @@ def _prompts(cell: Cell, benchmark: str) -> int | None:
 def _dataset(cell: Cell) -> tuple[int, float] | None:
     """Records, and their tokens with the template's; examples are cut at the recipe's maximum length on average."""
     config = cell.config
-    known = config.execution.estimate.datasets.get(config.dataset.name)
+    known = config.execution.cost.datasets.get(config.dataset.name)
     if known is not None:
         records, tokens = known.examples, float(known.tokens)
     elif cell.dataset.path.is_file() and cell.dataset.path.suffix in (".json", ".jsonl"):
@@ -171,3 +179,86 @@ def _counted(folder: Path) -> int | None:
                     size *= side
                 total += size
     return total or None
+
+
+def print_costs(to_do: Iterable[tuple[Cell, str]], console: Console) -> None:
+    """Tokens, operations, GPU hours and money of the stages to run, one row a kind of stage."""
+    by_kind: dict[str, list[tuple[Cell, StageCost]]] = defaultdict(list)
+    calls: list[int | None] = []
+    for cell, kind in to_do:
+        work = stage_cost(cell, kind)
+        if work is None:
+            calls.append(judge_calls(cell))
+        else:
+            by_kind[kind].append((cell, work))
+    if not by_kind and not calls:
+        return
+    table = Table(
+        "stage", "cells", "tokens", "operations", "GPU hours", "US dollars", title="Cost", title_justify="left"
+    )
+    totals: list[float | None] = []
+    rates = next(cell for cells in by_kind.values() for cell, _ in cells).config.execution.cost if by_kind else None
+    for kind, cells in by_kind.items():
+        assert rates is not None
+        hours = _sum(work.gpu_hours(rates) for _, work in cells)
+        totals.append(hours)
+        tokens, operations = _sum(work.tokens for _, work in cells), _sum(work.operations for _, work in cells)
+        money = None if hours is None else hours * rates.price
+        table.add_row(kind, str(len(cells)), *map(_short, (tokens, operations, hours, money)))
+    if calls:
+        table.add_row("judge", str(len(calls)), f"{_short(_sum(calls))} verdicts", "–", "–", "–")
+    console.print(table)
+    if rates is None:
+        return
+    total = _sum(totals)
+    if total is not None:
+        console.print(f"In all {_short(total)} GPU hours, {_short(total * rates.price)} US dollars.")
+    console.print(
+        f"Assumptions: {rates.gpu}, {rates.tflops:g} TFLOP/s, of which training reaches {rates.training_mfu:.0%}, "
+        f"prefill {rates.prefill_mfu:.0%}, decode {rates.decode_mfu:.0%}; {rates.price:g} US dollars an hour; "
+        "answers at full length; judges not counted (execution.cost)."
+    )
+
+
+def print_missing_inputs(cells: list[Cell], console: Console) -> None:
+    """What is not on this machine as far as can be seen without asking the network."""
+    lines = dict.fromkeys(line for cell in cells for line in _missing_inputs(cell))
+    if lines:
+        console.print("Missing inputs (what is in a cache already is not fetched again):")
+    for line in lines:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _missing_inputs(cell: Cell) -> Iterable[str]:
+    config, stages = cell.config, set(cell.config.stages)
+    model = config.model
+    if not cell.model.path.is_dir() and not model.path.startswith(WORLD_PREFIX):
+        size = f", {model.parameters * BYTES_A_PARAMETER / 1e9:.1f} GB" if model.parameters else ""
+        pinned = f"revision {model.revision}" if model.revision else "NOT PINNED: set model.revision"
+        yield f"model {model.name}: {model.path} from the hub ({pinned}{size})"
+    dataset = config.dataset
+    if not cell.dataset.path.is_file() and not dataset.path.startswith(WORLD_PREFIX):
+        yield f"dataset {dataset.name}: {dataset.path}"
+    if {"generate", "judge"} & stages:
+        for name, item in cell.prompts.items():
+            if item.source is not None:
+                yield f"prompts {name}: {item.source} -> {config.suite.prompts[name].prompts}"
+    if "harness" in stages:
+        hub = [task.task for task in config.suite.tasks.values() if not task.files]
+        if hub:
+            yield f"data of the tasks {', '.join(hub)}, from the hub"
+    if "judge" in stages and cell.config.judged and config.judge.kind == "openai" and config.judge.endpoint is None:
+        yield f"judge.endpoint: the address of a server of {config.judge.model}"
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    listed = list(values)
+    return None if None in listed else sum(value for value in listed if value is not None)
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if value >= 1e6:
+        return f"{value:.2e}" if value >= 1e12 else f"{value / 1e6:,.1f} M"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

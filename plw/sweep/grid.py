@@ -11,7 +11,7 @@ from plw import world
 from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import UserError
-from plw.pipeline import Cell, CellOutcome, check_inputs, plan_cell
+from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.registry import Registry
 from plw.sweep.display import GridDisplay
 from plw.sweep.workers import run_cells, worker_count
@@ -38,13 +38,13 @@ class GridResult:
         ]
 
 
-def plan_grid(configs: list[CellConfig]) -> list[Cell]:
+def resolve_grid(configs: list[CellConfig]) -> list[Cell]:
     """Plan every cell; the same cell asked for twice stands once.
 
     Raises:
         UserError: no cells, or an input that does not exist.
     """
-    cells = {(cell.folder, *_stage_names(cell)): cell for cell in map(plan_cell, configs)}
+    cells = {(cell.folder, *_stage_names(cell)): cell for cell in map(resolve_cell, configs)}
     if not cells:
         raise UserError("the grid has no cells; check the sweep's axes")
     judges = list(dict.fromkeys(cell.config.judge.name for cell in cells.values()))
@@ -64,7 +64,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         UserError: a mistake in a config, an input or a folder, found before anything runs.
     """
     started = time.monotonic()
-    cells = plan_grid(configs)
+    cells = resolve_grid(configs)
     check_folders(cells[0].config)
     registry = Registry.open(cells[0].config.registry.url)
     todo = [cell for cell in cells if not _is_done(cell, registry)]
@@ -135,7 +135,7 @@ def _run(cells: list[Cell], registry: Registry, result: GridResult, console: Con
                     display.cell_ended(outcome.label)
                     result.outcomes.append(outcome)
             if busy:
-                console.print(f"{name}: {len(busy)} cells are under way elsewhere; waiting for them")
+                console.print(f"{name}: {len(busy)} cells are held by another worker; waiting for them")
                 time.sleep(BUSY_WAIT_S)
             waiting = busy
 

@@ -9,15 +9,17 @@ from rich.table import Table
 from plw.config import CellConfig
 from plw.pipeline import Cell
 from plw.registry import Owner, Registry, StageRow, abandoned, parse_url, sqlite_path
-from plw.sweep.forecast import print_estimates, print_needs
-from plw.sweep.grid import plan_grid
+from plw.sweep.cost import print_costs, print_missing_inputs
+from plw.sweep.grid import resolve_grid
 
-SIGNS = {"done": "done", "wait": "wait (running elsewhere)", "retry": "run (failed before)", "resume": "run (was cut)"}
+DONE = "done"
+HELD = "wait (held by another worker)"
+RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)", "run (record lost)"
 
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
     """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
-    cells = plan_grid(configs)
+    cells = resolve_grid(configs)
     kinds = cells[0].config.stages
     rows = _registry_rows(configs[0])
     varied = _varied(cells)
@@ -27,7 +29,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     for cell in cells:
         states = [_state(cell, kind, rows) for kind in kinds]
         counts.update(states)
-        to_do += [(cell, kind) for kind, state in zip(kinds, states, strict=True) if state.startswith("run")]
+        to_do += [(cell, kind) for kind, state in zip(kinds, states, strict=True) if state not in (DONE, HELD)]
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         names = [getattr(config, group).name for group in varied]
@@ -35,8 +37,8 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {len(cells)} cells; stages: {stages}")
-    print_estimates(to_do, console)
-    print_needs(list({id(cell): cell for cell, _ in to_do}.values()), console)
+    print_costs(to_do, console)
+    print_missing_inputs(list({id(cell): cell for cell, _ in to_do}.values()), console)
 
 
 def _varied(cells: list[Cell]) -> list[str]:
@@ -57,13 +59,13 @@ def _registry_rows(config: CellConfig) -> dict[object, StageRow]:
 def _state(cell: Cell, kind: str, rows: dict[object, StageRow]) -> str:
     stage = cell.stages[kind]
     if stage.finished_record() is not None:
-        return SIGNS["done"]
+        return DONE
     row = rows.get(cell.stage_key(kind))
     if row is None or row.fingerprint != stage.fingerprint:
-        return "run"
+        return RUN
     if row.status == "failed":
-        return SIGNS["retry"]
+        return RETRY
     if row.status == "running":
-        stale = abandoned(row, Owner.here().host, cell.config.execution.stale_s, time.time())
-        return SIGNS["resume"] if stale else SIGNS["wait"]
-    return "run (record lost)"
+        stale = abandoned(row, Owner.here().host, cell.config.execution.lease_timeout_s, time.time())
+        return RESUME if stale else HELD
+    return REDO

@@ -39,7 +39,7 @@ def _print_rows(rows: list[StageRow], state: str, labels: dict[str, str], consol
     chosen = [row for row in rows if row.status == state]
     if not chosen:
         return
-    table = Table("cell", "stage", "attempt", "by and last sign" if state == "running" else "error", title=state)
+    table = Table("cell", "stage", "attempt", "worker, last heartbeat" if state == "running" else "error", title=state)
     for row in chosen:
         silent = f"{row.holder}, {time.time() - (row.heartbeat or 0):.0f} s ago"
         remark = silent if state == "running" else row.error or ""

@@ -19,15 +19,15 @@ from typing import Any
 
 from plw.config import CellConfig
 from plw.logs import configure_logging
-from plw.pipeline import CellOutcome, JudgeShelf, Report, run_cell
+from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
 
-MOST_WORKERS = 8
+MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
 
-LISTENER_PATIENCE_S = 5.0
+LISTENER_TIMEOUT_S = 5.0
 
 _report: Report | None = None
-_judges = JudgeShelf()
+_judges = JudgeCache()
 """The judge that this worker holds over its cells; it ends with the process."""
 
 
@@ -35,19 +35,19 @@ def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Ite
     """Run every cell, several at a time, and yield each with its outcome as they come."""
     if workers == 1:
         _limit_threads(configs[0].execution.threads)
-        with JudgeShelf() as judges:
+        with JudgeCache() as judges:
             for config in configs:
                 yield config, run_cell(config, report, judges)
         return
     left = {str(index): config for index, config in enumerate(configs)}
-    strikes: Counter[str] = Counter()
+    crashes: Counter[str] = Counter()
     while left:
         for name, outcome in _run_until_broken(left, workers, report):
             if outcome is None:
-                strikes[name] += 1
-                if strikes[name] < left[name].execution.attempts:
+                crashes[name] += 1
+                if crashes[name] < left[name].execution.max_attempts:
                     continue
-                outcome = CellOutcome.lost_worker(left[name])
+                outcome = CellOutcome.worker_died(left[name])
             yield left.pop(name), outcome
 
 
@@ -92,7 +92,7 @@ def _run_until_broken(
         events.put(None)
         # A worker that was killed while it wrote may have left the queue locked for good.
         events.cancel_join_thread()
-        listener.join(timeout=LISTENER_PATIENCE_S)
+        listener.join(timeout=LISTENER_TIMEOUT_S)
 
 
 def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
@@ -155,4 +155,4 @@ def worker_count(config: CellConfig) -> int:
     if config.judge.kind == "weights" and config.stages == ["judge"]:
         # Each worker would hold the judge's weights in the one memory.
         return 1
-    return max(1, min(MOST_WORKERS, len(os.sched_getaffinity(0)) // (config.execution.threads * each)))
+    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // (config.execution.threads * each)))

@@ -21,7 +21,7 @@ WORKER = "plw.train.worker"
 
 
 def launch(
-    job: TrainingJob, *, on_step: Callable[[dict[str, Any]], None] | None, keep_going: Callable[[], None]
+    job: TrainingJob, *, on_step: Callable[[dict[str, Any]], None] | None, check_lease: Callable[[], None]
 ) -> TrainingSummary:
     """``train`` in ``job.processes`` processes on this machine, and on the others that join at the rendezvous.
 
@@ -34,7 +34,7 @@ def launch(
     told = _Told(job.folder / LOG, on_step)
 
     def turn() -> None:
-        keep_going()
+        check_lease()
         told.more()
 
     watch(torchrun_command(job, folder), WORKER, folder, threads=job.threads, what="training", turn=turn)

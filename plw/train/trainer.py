@@ -34,7 +34,7 @@ def train(
     job: TrainingJob,
     *,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-    keep_going: Callable[[], None] | None = None,
+    check_lease: Callable[[], None] | None = None,
 ) -> TrainingSummary:
     """Carry out a job from the newest checkpoint in its folder, or from the start.
 
@@ -51,7 +51,7 @@ def train(
     Args:
         job: what to do.
         on_step: gets each log row once it is written, and ``steps``, their number.
-        keep_going: called before each step and before each write; stops the work at once by raising.
+        check_lease: called before each step and before each write; stops the work at once by raising.
 
     Raises:
         UserError: nothing to train on, a layout that cannot carry it, a model that cannot be loaded, or checkpoints of
@@ -60,8 +60,8 @@ def train(
     """
     if job.processes * job.nodes > 1:
         _plan(job, PADDED, size=job.processes * job.nodes)
-        return launch(job, on_step=on_step, keep_going=keep_going or _always)
-    return carry_out(job, device_of(job.device), on_step=on_step, keep_going=keep_going or _always)
+        return launch(job, on_step=on_step, check_lease=check_lease or _always)
+    return carry_out(job, device_of(job.device), on_step=on_step, check_lease=check_lease or _always)
 
 
 def carry_out(
@@ -70,13 +70,13 @@ def carry_out(
     group: Group = ALONE,
     *,
     on_step: Callable[[dict[str, Any]], None] | None = None,
-    keep_going: Callable[[], None],
+    check_lease: Callable[[], None],
 ) -> TrainingSummary:
     """``train`` in this process, which is alone or one of a group."""
     tf32 = job.recipe.precision == "bf16-mixed"
     plan = _plan(job, preferred_layout(job, device), size=group.size)
     with deterministic(seed=job.seed, threads=job.threads, device=device, tf32=tf32):
-        return _Run(job, plan, device, group, on_step, keep_going).carry_out()
+        return _Run(job, plan, device, group, on_step, check_lease).carry_out()
 
 
 def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
@@ -101,10 +101,10 @@ class _Run:
         device: torch.device,
         group: Group,
         on_step: Callable[[dict[str, Any]], None] | None,
-        keep_going: Callable[[], None],
+        check_lease: Callable[[], None],
     ) -> None:
         self.job, self.plan, self.device, self.group = job, plan, device, group
-        self.on_step, self.keep_going = on_step, keep_going
+        self.on_step, self.check_lease = on_step, check_lease
         self.prepared = prepare_model(job, device, group)
         if (layout := self.prepared.weighted.layout) != preferred_layout(job, device):
             self.plan = _plan(job, layout, size=group.size)
@@ -126,12 +126,12 @@ class _Run:
         """Train what is left, save the model, remove the checkpoints."""
         done, seconds_before, rows = self._resume()
         started = saved_at = time.perf_counter()
-        self.keep_going()
+        self.check_lease()
         # The file is the first process's; the others go through the same steps without one.
         log = TrainingLog(self.job.folder / LOG, rows) if self.group.first else None
         try:
             for number, step in enumerate(self.plan.steps[done:], start=done + 1):
-                self.keep_going()
+                self.check_lease()
                 row = self._step(number, step)
                 if log is not None:
                     log.append(row)
@@ -140,7 +140,7 @@ class _Run:
                 now = time.perf_counter()
                 due = self.group.first_says(now - saved_at >= self.job.checkpoint_seconds)
                 if due and number < len(self.plan.steps):
-                    self.keep_going()
+                    self.check_lease()
                     if log is not None:
                         log.sync()
                     self._save_checkpoint(number, seconds_before + now - started)
@@ -151,7 +151,7 @@ class _Run:
             if log is not None:
                 log.close()
         seconds = seconds_before + time.perf_counter() - started
-        self.keep_going()
+        self.check_lease()
         self._save_model()
         return TrainingSummary(
             steps=len(self.plan.steps),

@@ -22,7 +22,7 @@ def train_with_others(folder: Path) -> None:
             if group.first and not (folder / "begins.json").exists():
                 tell(folder / "begins.json", [row["step"] - 1, row["steps"]])
 
-        summary = carry_out(job, device, group, on_step=on_step, keep_going=lambda: None)
+        summary = carry_out(job, device, group, on_step=on_step, check_lease=lambda: None)
         if group.first:
             tell(folder / "summary.json", dataclasses.asdict(summary))
 

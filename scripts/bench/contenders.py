@@ -121,7 +121,7 @@ def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budge
     train(
         job,
         # Called first when the model stands ready and last before it is saved.
-        keep_going=lambda: marks.append(_now()),
+        check_lease=lambda: marks.append(_now()),
         on_step=lambda row: shares.append(row["mfu"]) if row["mfu"] is not None else None,
     )
     return replace(_between(marks[0], marks[-1]), mfu=statistics.median(shares) if shares else None)

@@ -81,7 +81,7 @@ def job(tiny_llama: Path, tmp_path: Path) -> HarnessJob:
 
 
 def together(job: HarnessJob, folder: Path, **hears: Any) -> HarnessResult:
-    hears = {"progress": lambda *_: None, "keep_going": lambda: None} | hears
+    hears = {"progress": lambda *_: None, "check_lease": lambda: None} | hears
     return run_tasks_together(job, folder, **hears)
 
 
@@ -128,12 +128,12 @@ def test_a_mistake_in_a_worker_is_its_own_line(job: HarnessJob, tmp_path: Path) 
 def test_a_lost_claim_ends_every_process(job: HarnessJob, tmp_path: Path) -> None:
     launch = tmp_path / "launch"
 
-    def keep_going() -> None:
+    def check_lease() -> None:
         if len(list(launch.glob("worker-*.json"))) == 2:
             raise ClaimLostError("taken over")
 
     with pytest.raises(ClaimLostError):
-        together(job, tmp_path, keep_going=keep_going)
+        together(job, tmp_path, check_lease=check_lease)
     for path in launch.glob("worker-*.json"):
         command = Path(f"/proc/{json.loads(path.read_text())['pid']}/cmdline")
         assert not command.exists() or b"harness_worker" not in command.read_bytes()

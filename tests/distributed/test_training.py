@@ -143,7 +143,7 @@ def test_two_nodes_meet(tied_llama: Path, tmp_path: Path) -> None:
         if not joiners and (launch / "job.json").exists():
             joiners.append(subprocess.Popen(torchrun_command(job, launch), stderr=subprocess.DEVNULL))
 
-    train(job, keep_going=join)
+    train(job, check_lease=join)
     assert joiners[0].wait(60) == 0
     train(make_job(tied_llama, tmp_path / "one"))
     assert_near(tmp_path / "both", tmp_path / "one")

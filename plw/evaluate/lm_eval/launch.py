@@ -42,7 +42,7 @@ class HarnessJob:
 
 
 def run_tasks_together(
-    job: HarnessJob, folder: Path, *, progress: Progress, keep_going: Callable[[], None]
+    job: HarnessJob, folder: Path, *, progress: Progress, check_lease: Callable[[], None]
 ) -> HarnessResult:
     """:func:`plw.evaluate.lm_eval.harness.run_tasks` in ``job.processes`` processes on this machine, to equal results.
 
@@ -50,7 +50,7 @@ def run_tasks_together(
         job: What to evaluate, and where.
         folder: The stage's; what the processes print stays in its ``launch`` when one fails.
         progress: Hears the requests done, as the first process's share says.
-        keep_going: Called several times a second; stops the work at once by raising.
+        check_lease: Called several times a second; stops the work at once by raising.
 
     Raises:
         UserError, StageError: what the first process to fail says, in its own words.
@@ -61,7 +61,7 @@ def run_tasks_together(
     heard: list[object] = [None]
 
     def turn() -> None:
-        keep_going()
+        check_lease()
         if (launch / PROGRESS).exists():
             done, total, note = said = read_json(launch / PROGRESS)
             if said != heard[0]:

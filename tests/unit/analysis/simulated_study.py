@@ -31,7 +31,7 @@ def write_stage(
     kind = kind or name
     owner = Owner.here()
     key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name=name)
-    registry.claim(key, kind=kind, fingerprint=f"f-{name}", owner=owner, stale_s=60, now=1000.0)
+    registry.claim(key, kind=kind, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60, now=1000.0)
     record = {
         "study": cell.study, "scale": cell.scale, "cell": cell.to_dict(), "stage": name, "kind": kind,
         "fingerprint": f"f-{name}", "payload": {}, "seconds": 2.5, "attempts": 1, "started": 1.0, "finished": 3.5,

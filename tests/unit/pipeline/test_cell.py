@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from plw.config.compose import register_schema, typed
 from plw.errors import UserError
 from plw.paths import conf_folder
-from plw.pipeline import Cell, plan_cell
+from plw.pipeline import Cell, resolve_cell
 
 Plan = Callable[..., Cell]
 
@@ -28,7 +28,7 @@ def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
         f"dataset.path={data}", f"execution.runs={tmp_path}/runs",
     ]  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        yield lambda *overrides: plan_cell(typed(compose("config", overrides=[*base, *overrides])))
+        yield lambda *overrides: resolve_cell(typed(compose("config", overrides=[*base, *overrides])))
 
 
 def fingerprints(cell: Cell) -> dict[str, str]:
@@ -41,7 +41,7 @@ def fingerprints(cell: Cell) -> dict[str, str]:
         "execution.threads=2", "execution.token_budget=64", "execution.workers=3", "execution.device=cpu",
         "registry.url=sqlite:///other.sqlite", "tracker=none", "suite.batch_size=2", "judge.concurrency=9",
         "suite.backend=hf", "suite.dtype=float32", "model.parameters=5", "suite.tasks.arc.documents=3",
-        "execution.estimate.price=9",
+        "execution.cost.price=9",
         "dataset.name=other", "model.name=other", "recipe.name=other", "loss.prompt_weight=0.0", "stages=[train]",
     ],
 )  # fmt: skip

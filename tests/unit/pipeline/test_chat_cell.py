@@ -17,9 +17,9 @@ from plw.config.compose import register_schema, typed
 from plw.data.encoding import COMPLETION
 from plw.errors import UserError
 from plw.paths import conf_folder
-from plw.pipeline import check_inputs, plan_cell
-from plw.pipeline.context import Workbench
-from plw.pipeline.judge_cache import JudgeShelf
+from plw.pipeline import check_inputs, resolve_cell
+from plw.pipeline.context import CellContext
+from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.run import run_cell
 
 if TYPE_CHECKING:
@@ -77,22 +77,22 @@ def quiet(*_: object) -> None:
 
 
 def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
-    cell = plan_cell(config)
+    cell = resolve_cell(config)
     with pytest.raises(UserError, match="cannot be fetched") as caught:
         check_inputs([cell])
     place = Path(str(caught.value).rpartition(" to ")[2])
     content = write_table(place, TALKS)
     check_inputs([cell])
-    assert plan_cell(config).fingerprint == cell.fingerprint
+    assert resolve_cell(config).fingerprint == cell.fingerprint
 
     # Every answer is learned, and nothing else.
-    with JudgeShelf() as judges, Workbench(cell, quiet, judges) as bench:
-        example = bench.data.encoded[3]
+    with JudgeCache() as judges, CellContext(cell, quiet, judges) as context:
+        example = context.data.encoded[3]
         learned = tiny_tokenizer.decode(example.token_T[example.role_T == COMPLETION])
         assert learned == "It is 3.</s>So.</s>"
         assert np.count_nonzero(np.diff(example.role_T.astype(int))) == 3
 
-    with JudgeShelf() as judges:
+    with JudgeCache() as judges:
         outcome = run_cell(config, quiet, judges)
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "diagnose": "done"}
     record = json.loads((cell.folder / "train/record.json").read_text())
@@ -102,7 +102,7 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
     # Another table at the same place is noticed by the stage that reads it next.
     write_table(place, TALKS[:20])
     shutil.rmtree(cell.stages["diagnose"].folder)
-    with JudgeShelf() as judges:
+    with JudgeCache() as judges:
         again = run_cell(config, quiet, judges).stages["diagnose"]
     assert again.status == "failed"
     assert "was trained on" in str(again.error)

@@ -11,8 +11,8 @@ from hydra.core.plugins import Plugins
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
 from plw.paths import conf_folder
-from plw.pipeline import plan_cell
-from plw.sweep.grid import plan_grid
+from plw.pipeline import resolve_cell
+from plw.sweep.grid import resolve_grid
 
 GRIDS = [{"a": "x", "b": "1,2,3"}, {"a": "y,z", "b": "1"}]
 
@@ -59,7 +59,7 @@ def ablation() -> Iterator[list[CellConfig]]:
 
 
 def test_the_ablations_cells_differ_and_name_their_recipe(ablation: list[CellConfig]) -> None:
-    cells = plan_grid(ablation)
+    cells = resolve_grid(ablation)
     assert len(cells) == len(ablation) == 12
     assert len({cell.folder for cell in cells}) == 12
     for cell in cells:
@@ -67,4 +67,4 @@ def test_the_ablations_cells_differ_and_name_their_recipe(ablation: list[CellCon
         assert cell.row().recipe == cell.config.recipe.name
         assert not regularised or cell.config.loss.prompt_weight in (0, 1)
     plain = [config for config in ablation if config.recipe.name == "mini"]
-    assert {plan_cell(config).row().recipe for config in plain} == {"mini"}
+    assert {resolve_cell(config).row().recipe for config in plain} == {"mini"}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from plw.errors import ClaimLostError, StageError, UserError
-from plw.pipeline.stage import FAILURE, RECORD, Outcome, Patience, Product, Stage, run_stage
+from plw.pipeline.stage import FAILURE, RECORD, Outcome, RetryPolicy, Stage, StageResult, run_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
 from plw.score import Score
 
@@ -31,18 +31,18 @@ class Claims:
     def claim(self) -> Any:
         self.owner = Owner.here()
         answer = self.registry.claim(
-            KEY, kind="harness", fingerprint=FINGERPRINT, owner=self.owner, stale_s=60, now=1.0, redo=True
+            KEY, kind="harness", fingerprint=FINGERPRINT, owner=self.owner, lease_timeout_s=60, now=1.0, redo=True
         )
         return "claimed" if type(answer).__name__ == "Claimed" else "busy"
 
-    def beat(self) -> bool:
-        return self.registry.beat(KEY, self.owner.token)
+    def heartbeat(self) -> bool:
+        return self.registry.heartbeat(KEY, self.owner.token)
 
     def finish(self, record: dict[str, Any]) -> bool:
         return self.registry.finish(KEY, self.owner.token, record)
 
-    def adopt(self, record: dict[str, Any]) -> None:
-        self.registry.adopt(record)
+    def import_record(self, record: dict[str, Any]) -> None:
+        self.registry.import_record(record)
 
     def fail(self, error: str, trace: str) -> None:
         self.registry.fail(KEY, self.owner.token, error, trace)
@@ -64,20 +64,20 @@ def stage(tmp_path: Path, shots: int = 0) -> Stage:
 def run(
     tmp_path: Path,
     registry: Registry,
-    work: Callable[[Callable[[], None]], Product],
+    work: Callable[[Callable[[], None]], StageResult],
     *,
     shots: int = 0,
     attempts: int = 2,
 ) -> Outcome:
-    patience = Patience(attempts=attempts, heartbeat_s=0.01, stale_s=60)
-    return run_stage(stage(tmp_path, shots), Claims(registry), work, cell=CELL.to_dict(), patience=patience)
+    retry = RetryPolicy(max_attempts=attempts, heartbeat_s=0.01, lease_timeout_s=60)
+    return run_stage(stage(tmp_path, shots), Claims(registry), work, cell=CELL.to_dict(), retry=retry)
 
 
-def product(_: Callable[[], None]) -> Product:
-    return Product(scores=[Score(suite="x", benchmark="arc", metric="acc", value=0.5, n=10, headline=True)])
+def product(_: Callable[[], None]) -> StageResult:
+    return StageResult(scores=[Score(suite="x", benchmark="arc", metric="acc", value=0.5, n=10, headline=True)])
 
 
-def never(_: Callable[[], None]) -> Product:
+def never(_: Callable[[], None]) -> StageResult:
     raise AssertionError("the work of a finished stage was done again")
 
 
@@ -103,7 +103,7 @@ def test_another_payload_is_refused_with_the_field(tmp_path: Path, registry: Reg
 
 
 def test_a_payload_of_work_that_was_cut_is_refused_too(tmp_path: Path, registry: Registry) -> None:
-    def cut(_: Callable[[], None]) -> Product:
+    def cut(_: Callable[[], None]) -> StageResult:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -115,11 +115,11 @@ def test_a_payload_of_work_that_was_cut_is_refused_too(tmp_path: Path, registry:
 def test_a_failure_is_tried_again_and_forgotten_when_it_heals(tmp_path: Path, registry: Registry) -> None:
     tries: list[int] = []
 
-    def heals(keep_going: Callable[[], None]) -> Product:
+    def heals(check_lease: Callable[[], None]) -> StageResult:
         tries.append(1)
         if len(tries) == 1:
             raise StageError("the judge answered garbage")
-        return product(keep_going)
+        return product(check_lease)
 
     assert run(tmp_path, registry, heals).status == "done"
     assert len(tries) == 2
@@ -127,7 +127,7 @@ def test_a_failure_is_tried_again_and_forgotten_when_it_heals(tmp_path: Path, re
 
 
 def test_a_failure_that_stays_keeps_error_and_traceback(tmp_path: Path, registry: Registry) -> None:
-    def breaks(_: Callable[[], None]) -> Product:
+    def breaks(_: Callable[[], None]) -> StageResult:
         raise ValueError("no\nsuch thing")
 
     outcome = run(tmp_path, registry, breaks, attempts=3)
@@ -142,7 +142,7 @@ def test_a_failure_that_stays_keeps_error_and_traceback(tmp_path: Path, registry
 def test_a_users_mistake_is_not_tried_again(tmp_path: Path, registry: Registry) -> None:
     tries: list[int] = []
 
-    def mistaken(_: Callable[[], None]) -> Product:
+    def mistaken(_: Callable[[], None]) -> StageResult:
         tries.append(1)
         raise UserError("row 3 has no output")
 
@@ -153,16 +153,18 @@ def test_a_users_mistake_is_not_tried_again(tmp_path: Path, registry: Registry) 
 def test_a_stage_that_another_process_lives_on_is_busy(tmp_path: Path, registry: Registry) -> None:
     import time
 
-    registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=60, now=time.time())
+    registry.claim(
+        KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), lease_timeout_s=60, now=time.time()
+    )
     assert run(tmp_path, registry, never).status == "busy"
 
 
 def test_a_lost_claim_stops_the_work_and_writes_nothing(tmp_path: Path, registry: Registry) -> None:
-    def loses(keep_going: Callable[[], None]) -> Product:
-        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=-1, now=1e12)
+    def loses(check_lease: Callable[[], None]) -> StageResult:
+        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), lease_timeout_s=-1, now=1e12)
         waited = threading.Event()
         for _ in range(500):
-            keep_going()
+            check_lease()
             waited.wait(0.01)
         raise AssertionError("the loss of the claim was not noticed within five seconds")
 
@@ -173,8 +175,8 @@ def test_a_lost_claim_stops_the_work_and_writes_nothing(tmp_path: Path, registry
 
 
 def test_a_claim_lost_at_the_last_moment_writes_no_record(tmp_path: Path, registry: Registry) -> None:
-    def loses(_: Callable[[], None]) -> Product:
-        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), stale_s=-1, now=1e12)
+    def loses(_: Callable[[], None]) -> StageResult:
+        registry.claim(KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), lease_timeout_s=-1, now=1e12)
         return product(_)
 
     with pytest.raises(ClaimLostError):

@@ -32,11 +32,11 @@ while records:
     key = StageKey(study="plw", scale="mini", cell=record["cell"]["cell"], name=record["stage"])
     owner = Owner.here()
     work = {"kind": record["kind"], "fingerprint": record["fingerprint"]}
-    answer = registry.claim(key, owner=owner, stale_s=60, now=time.time(), **work)
+    answer = registry.claim(key, owner=owner, lease_timeout_s=60, now=time.time(), **work)
     if isinstance(answer, Claimed):
         (folder / f"ran-{key.cell}-{key.name}-{seed}-{answer.attempt}").touch(exist_ok=False)
         time.sleep(0.002)
-        assert registry.beat(key, owner.token)
+        assert registry.heartbeat(key, owner.token)
         assert registry.finish(key, owner.token, record)
     elif not isinstance(answer, AlreadyDone):
         records.append(record)
@@ -49,7 +49,8 @@ from plw.registry.rows import StageKey
 from plw.registry.store import Registry
 registry, owner = Registry.open(sys.argv[1]), Owner.here()
 key = StageKey(study="plw", scale="mini", cell=sys.argv[2], name="train")
-print(registry.claim(key, kind="train", fingerprint="f-train", owner=owner, stale_s=60, now=time.time()), flush=True)
+now = time.time()
+print(registry.claim(key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=now), flush=True)
 time.sleep(600)
 """
 
@@ -71,7 +72,9 @@ def key(registry, make_cell):
 
 
 def _claim(registry, key, owner, now, fingerprint="f-train", **options):
-    return registry.claim(key, kind="train", fingerprint=fingerprint, owner=owner, stale_s=60, now=now, **options)
+    return registry.claim(
+        key, kind="train", fingerprint=fingerprint, owner=owner, lease_timeout_s=60, now=now, **options
+    )
 
 
 @pytest.mark.parametrize(("workers", "cells"), [(2, 12), (4, 3)])
@@ -108,7 +111,7 @@ def test_processes_that_open_a_new_registry_at_once_make_it_once(url, tmp_path, 
 def test_a_living_claim_is_busy_and_tells_who_holds_it(registry, key):
     owner = Owner.here()
     assert _claim(registry, key, owner, now=100.0) == Claimed(attempt=1)
-    assert registry.beat(key, owner.token, now=130.0)
+    assert registry.heartbeat(key, owner.token, now=130.0)
     busy = _claim(registry, key, Owner.here(), now=180.0)
     assert busy == Busy(owner=str(owner), seconds=50.0)
 
@@ -121,7 +124,7 @@ def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registr
     assert _claim(registry, key, late, now=160.5) == Claimed(attempt=2)
 
     before = registry.stage_rows()
-    assert not registry.beat(key, elsewhere.token, now=161.0)
+    assert not registry.heartbeat(key, elsewhere.token, now=161.0)
     assert not registry.fail(key, elsewhere.token, "error", "traceback", now=161.0)
     assert not registry.finish(key, elsewhere.token, make_record(make_cell()))
     assert registry.stage_rows() == before

@@ -18,7 +18,7 @@ def _fill(url, cells, make_record):
         stored = registry.ensure_cell(cell)
         key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
         owner = Owner.here()
-        registry.claim(key, kind="train", fingerprint="f-train", owner=owner, stale_s=60, now=1.0)
+        registry.claim(key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=1.0)
         assert registry.finish(key, owner.token, make_record(stored))
     return registry
 

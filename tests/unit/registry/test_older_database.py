@@ -25,7 +25,7 @@ def older(url, make_cell, make_record):
             cell = registry.ensure_cell(make_cell(weight, payload=payload))
             key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
             owner = Owner.here()
-            registry.claim(key, kind="train", fingerprint="f-train", owner=owner, stale_s=60, now=1.0)
+            registry.claim(key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=1.0)
             assert registry.finish(key, owner.token, make_record(cell))
     engine = create_engine(url)
     with engine.begin() as connection:

@@ -33,7 +33,9 @@ def study(url, runs, make_cell, make_record):
                 record = make_record(cell, name)
                 key = StageKey(study="plw", scale="mini", cell=cell.cell, name=name)
                 owner = Owner.here()
-                registry.claim(key, kind=name, fingerprint=f"f-{name}", owner=owner, stale_s=60, now=time.time())
+                registry.claim(
+                    key, kind=name, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60, now=time.time()
+                )
                 write_json_atomic(runs / cell.folder / name / "record.json", record)
                 assert registry.finish(key, owner.token, record)
     return url
@@ -107,7 +109,7 @@ def test_a_failing_rebuild_leaves_the_old_registry(study, runs, monkeypatch):
 def test_a_stage_at_work_stops_the_rebuild_and_a_dead_one_does_not(study, runs, make_cell):
     key = StageKey(study="plw", scale="mini", cell=make_cell(0.0).cell, name="judge")
     with Registry.open(study) as registry:
-        registry.claim(key, kind="judge", fingerprint="x", owner=Owner.here(), stale_s=60, now=time.time())
+        registry.claim(key, kind="judge", fingerprint="x", owner=Owner.here(), lease_timeout_s=60, now=time.time())
     with pytest.raises(UserError, match=f"first plw-mini 00000000 judge by process {os.getpid()}"):
         rebuild(study, runs)
     with Registry.open(study) as registry, registry.transaction() as connection:

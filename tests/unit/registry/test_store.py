@@ -23,7 +23,9 @@ def _finish(registry, record, now=100.0):
     owner = Owner.here()
     cell = record["cell"]
     key = StageKey(study=cell["study"], scale=cell["scale"], cell=cell["cell"], name=record["stage"])
-    registry.claim(key, kind=record["kind"], fingerprint=record["fingerprint"], owner=owner, stale_s=60, now=now)
+    registry.claim(
+        key, kind=record["kind"], fingerprint=record["fingerprint"], owner=owner, lease_timeout_s=60, now=now
+    )
     return registry.finish(key, owner.token, record)
 
 
@@ -100,15 +102,15 @@ def test_an_error_inside_the_transaction_leaves_the_stage_running(registry, make
 
 def test_a_finished_record_is_adopted_and_its_writer_may_still_finish(registry, make_cell, make_record):
     record = make_record(make_cell(), attempts=2)
-    registry.adopt(record)
-    registry.adopt(record)
+    registry.import_record(record)
+    registry.import_record(record)
     assert len(registry.scores_frame()) == 2
 
     again = make_record(make_cell(), fingerprint="other", finished=12.0)
     owner, key = Owner.here(), registry.stage_rows()[0].key
-    registry.claim(key, kind="train", fingerprint="other", owner=owner, stale_s=60, now=100.0)
-    registry.adopt(again)
-    assert not registry.beat(key, owner.token)
+    registry.claim(key, kind="train", fingerprint="other", owner=owner, lease_timeout_s=60, now=100.0)
+    registry.import_record(again)
+    assert not registry.heartbeat(key, owner.token)
     assert registry.finish(key, owner.token, again)
     assert registry.stage_rows()[0].fingerprint == "other"
 

@@ -1,4 +1,4 @@
-"""A plan's estimates: known operations for known sizes, unknown where a size is, and what must be fetched first."""
+"""A plan's costs: known operations for known sizes, unknown where a size is, and what must be fetched first."""
 
 import io
 import json
@@ -11,11 +11,11 @@ from hydra import compose, initialize_config_dir
 from rich.console import Console
 
 from plw.config.compose import register_schema, typed
-from plw.config.study import EstimateConfig
+from plw.config.study import CostConfig
 from plw.errors import UserError
 from plw.paths import conf_folder
-from plw.pipeline import Cell, check_inputs, plan_cell
-from plw.sweep.cost import Work, judge_calls, stage_work
+from plw.pipeline import Cell, check_inputs, resolve_cell
+from plw.sweep.cost import StageCost, judge_calls, stage_cost
 from plw.sweep.plan import print_plan
 
 Plan = Callable[..., Cell]
@@ -37,7 +37,7 @@ def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
         *(f"suite.prompts.{name}.prompts={tmp_path}/{name}.json" for name in ("alpaca_eval", "pandalm")),
     ]  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        yield lambda *overrides: plan_cell(typed(compose("config", overrides=[*base, *overrides])))
+        yield lambda *overrides: resolve_cell(typed(compose("config", overrides=[*base, *overrides])))
 
 
 def printed(cell: Cell) -> str:
@@ -47,49 +47,49 @@ def printed(cell: Cell) -> str:
 
 
 def test_training_costs_six_operations_a_parameter_and_token_and_hours_follow_from_the_rates() -> None:
-    work = Work(trained=1e9, read=3e6, written=2e6, parameters=7_000_000_000)
+    work = StageCost(trained_tokens=1e9, prompt_tokens=3e6, generated_tokens=2e6, parameters=7_000_000_000)
     assert work.operations == pytest.approx(7e9 * (6e9 + 2 * 5e6))
-    rates = EstimateConfig(tflops=100, training_mfu=0.5, reading_mfu=0.25, writing_mfu=0.01)
+    rates = CostConfig(tflops=100, training_mfu=0.5, prefill_mfu=0.25, decode_mfu=0.01)
     seconds = 7e9 * (6e9 / 0.5 + 6e6 / 0.25 + 4e6 / 0.01) / 100e12
     assert work.gpu_hours(rates) == pytest.approx(seconds / 3600)
-    assert Work(trained=None, parameters=1).operations is None
-    assert Work(trained=1).gpu_hours(rates) is None
+    assert StageCost(trained_tokens=None, parameters=1).operations is None
+    assert StageCost(trained_tokens=1).gpu_hours(rates) is None
 
 
 def test_a_folder_and_a_file_are_measured(plan: Plan, tiny_llama: Path) -> None:
     from transformers import AutoModelForCausalLM
 
     cell = plan()
-    work = stage_work(cell, "train")
+    work = stage_cost(cell, "train")
     assert work is not None
     assert work.parameters == AutoModelForCausalLM.from_pretrained(tiny_llama).num_parameters()
     template = len(cell.config.template.without_input) / 4
-    assert work.trained == pytest.approx(3 * RECORDS * (100 / 4 + template))
-    shorter = stage_work(plan("recipe.epochs=1", "dataset.limit=10", "recipe.max_length=20"), "train")
+    assert work.trained_tokens == pytest.approx(3 * RECORDS * (100 / 4 + template))
+    shorter = stage_cost(plan("recipe.epochs=1", "dataset.limit=10", "recipe.max_length=20"), "train")
     assert shorter is not None
-    assert shorter.trained == 10 * 20
+    assert shorter.trained_tokens == 10 * 20
 
 
 def test_published_sizes_and_the_config_come_first(plan: Plan) -> None:
     cell = plan("study=plw", "dataset.name=alpaca-cleaned", "model.parameters=1000")
-    work = stage_work(cell, "train")
+    work = stage_cost(cell, "train")
     assert work is not None
     assert work.parameters == 1000
     template = len(cell.config.template.without_input) / 4
-    assert work.trained == pytest.approx(3 * (9_490_837 + 51_760 * template))  # Table 1, and the template
+    assert work.trained_tokens == pytest.approx(3 * (9_490_837 + 51_760 * template))  # Table 1, and the template
 
 
 def test_evaluation_counts_documents_and_answers_and_the_judge_both_orders(plan: Plan) -> None:
     cell = plan()
-    generate, harness = stage_work(cell, "generate"), stage_work(cell, "harness")
+    generate, harness = stage_cost(cell, "generate"), stage_cost(cell, "harness")
     assert generate is not None
-    assert generate.written == (805 + 170) * 512
+    assert generate.generated_tokens == (805 + 170) * 512
     assert harness is not None
-    assert harness.read is not None
-    assert harness.read > 1172 * 4800
+    assert harness.prompt_tokens is not None
+    assert harness.prompt_tokens > 1172 * 4800
     assert judge_calls(cell) == 805 + 2 * 170
     assert judge_calls(plan("suite.prompts.pandalm.limit=10")) == 805 + 2 * 10
-    unknown = stage_work(plan("suite.tasks.piqa.documents=null"), "harness")
+    unknown = stage_cost(plan("suite.tasks.piqa.documents=null"), "harness")
     assert unknown is not None
     assert unknown.tokens is None
 

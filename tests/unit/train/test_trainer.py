@@ -103,12 +103,12 @@ def stop_after(calls: int) -> Callable[[], None]:
     """Permission to go on that is withdrawn after so many calls."""
     left = [None] * calls
 
-    def keep_going() -> None:
+    def check_lease() -> None:
         if not left:
             raise ClaimLostError("taken over")
         left.pop()
 
-    return keep_going
+    return check_lease
 
 
 def test_stopped_at_every_step_it_ends_the_same(
@@ -119,13 +119,13 @@ def test_stopped_at_every_step_it_ends_the_same(
         # At the start, before a step, before its checkpoint, before the next step: then the claim is gone, so each
         # attempt logs a step that its checkpoint does not have.
         with pytest.raises(ClaimLostError):
-            train(job, keep_going=stop_after(4))
+            train(job, check_lease=stop_after(4))
         steps = [int(path.name.removeprefix("step-")) for path in (tmp_path / "checkpoints").iterdir()]
         assert max(steps) == attempt
         assert len(steps) <= 2
         assert len((tmp_path / "log.jsonl").read_text().splitlines()) == attempt + 1
     with pytest.raises(ClaimLostError):
-        train(job, keep_going=stop_after(2))
+        train(job, check_lease=stop_after(2))
     assert not (tmp_path / "model").exists(), "a lost claim saves no model"
     assert train(job).resumed_from == 7
     assert outcome(tmp_path) == outcome(undisturbed)
@@ -196,7 +196,7 @@ def test_a_checkpoint_beyond_the_log_is_not_used(
 ) -> None:
     job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
     with pytest.raises(ClaimLostError):
-        train(job, keep_going=stop_after(10))
+        train(job, check_lease=stop_after(10))
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-3", "step-4"]
     rows = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "log.jsonl").write_text("".join(rows[:3]))

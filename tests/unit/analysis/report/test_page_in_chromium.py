@@ -57,7 +57,7 @@ def url(tmp_path_factory):
     )  # fmt: skip
     with Registry.open(registry_url) as registry:
         key, owner = StageKey(study="plw", scale="mini", cell=registry.cells()[0].cell, name="judge"), Owner.here()
-        registry.claim(key, kind="judge", fingerprint="x", owner=owner, stale_s=60, now=1.0)
+        registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, f"the judge said {HOSTILE}", "Traceback", now=2.0)
     widget = Widget(key="surface", title="Surface", caption="", data=[SURFACE])
     with pytest.MonkeyPatch.context() as patch:

@@ -177,7 +177,7 @@ def test_holes_and_failed_stages_are_named(make_study, tmp_path):
     with Registry.open(url) as registry:
         cell = registry.cells()[0]
         key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
-        registry.claim(key, kind="judge", fingerprint="x", owner=owner, stale_s=60, now=1.0)
+        registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, f"the judge said {HOSTILE}", "Traceback", now=2.0)
     text = _write(url, runs, tmp_path / "report").read_text()
     words = " ".join(Page(text).text)

@@ -106,7 +106,7 @@ def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
     cell = study.cells[0]
     with Registry.open(url) as registry:
         key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
-        registry.claim(key, kind="judge", fingerprint="x", owner=owner, stale_s=60, now=1.0)
+        registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, "garbage", "Traceback", now=2.0)
     again = read_study(url, study.runs, "plw", "mini")
     point = _grid(again, frame)["rows"][0]["points"][0]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from plw.pipeline.stage_functions import live_line
+from plw.pipeline.stage_functions import format_progress
 
 ROW: dict[str, Any] = {
     "loss": 0.5,
@@ -16,7 +16,7 @@ ROW: dict[str, Any] = {
 
 
 def test_it_says_what_there_is() -> None:
-    assert live_line(ROW) == "loss 0.500 (completion 1.250), 3,390 tok/s"
+    assert format_progress(ROW) == "loss 0.500 (completion 1.250), 3,390 tok/s"
     more = {"prompt_loss": 2.0, "held_out_completion_loss": 1.5, "mfu": 0.514, "peak_memory_gib": 61.27}
     expected = "loss 0.500 (prompt 2.000, completion 1.250), 3,390 tok/s, held-out 1.500, MFU 51%, 61.3 GiB"
-    assert live_line(ROW | more) == expected
+    assert format_progress(ROW | more) == expected

@@ -13,8 +13,8 @@ from plw.config.compose import register_schema, typed
 from plw.errors import UserError
 from plw.evaluate.judging.local_judge import WeightsJudge
 from plw.paths import conf_folder
-from plw.pipeline import Cell, JudgeShelf, check_inputs, plan_cell
-from plw.sweep.grid import plan_grid
+from plw.pipeline import Cell, JudgeCache, check_inputs, resolve_cell
+from plw.sweep.grid import resolve_grid
 from plw.sweep.workers import worker_count
 
 Configure = Callable[..., CellConfig]
@@ -45,7 +45,7 @@ def panda(tiny_llama: Path) -> tuple[str, ...]:
 
 
 def payload(config: CellConfig) -> dict[str, Any]:
-    return plan_cell(config).stages["judge"].payload
+    return resolve_cell(config).stages["judge"].payload
 
 
 def test_a_judge_is_asked_by_its_own_protocols(configure: Configure, panda: tuple[str, ...]) -> None:
@@ -76,7 +76,7 @@ def test_the_opponents_content_is_identity(configure: Configure, tmp_path: Path)
 
 def test_two_judges_of_one_model_are_two_pieces_of_work(configure: Configure, panda: tuple[str, ...]) -> None:
     models = [configure(judge, f"seed={seed}") for seed in (1, 2) for judge in ("judge=gpt4", "judge=mixtral")]
-    cells = plan_grid([*models, configure("judge=gpt4", "seed=1")])
+    cells = resolve_grid([*models, configure("judge=gpt4", "seed=1")])
     assert [(cell.config.judge.name, cell.config.seed) for cell in cells] == [
         ("gpt4", 1), ("gpt4", 2), ("mixtral", 1), ("mixtral", 2),
     ]  # fmt: skip
@@ -101,14 +101,14 @@ def test_mistakes_are_found_before_anything_is_asked(
     configure: Configure, tmp_path: Path, overrides: list[str], words: str
 ) -> None:
     with pytest.raises(UserError, match=words) as caught:
-        check_inputs([plan_cell(configure(*(override.replace("{}", str(tmp_path)) for override in overrides)))])
+        check_inputs([resolve_cell(configure(*(override.replace("{}", str(tmp_path)) for override in overrides)))])
     assert "\n" not in str(caught.value)
 
 
 def test_an_answer_to_another_prompt_is_named(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "answers.json").write_text(json.dumps([ANSWERS[0], {"instruction": "Sub.", "output": "1"}]))
     with pytest.raises(UserError, match=r"answers\.json: row 2 answers another prompt: 'Sub\.'"):
-        check_inputs([plan_cell(configure(f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
+        check_inputs([resolve_cell(configure(f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
 
 
 def test_weights_are_loaded_once_for_all_cells(
@@ -116,18 +116,18 @@ def test_weights_are_loaded_once_for_all_cells(
 ) -> None:
     loads: list[str] = []
     monkeypatch.setattr(WeightsJudge, "load", classmethod(lambda cls, *found: loads.append(found[1]) or object()))
-    cells = [plan_cell(configure(*panda, f"seed={seed}")) for seed in range(3)]
+    cells = [resolve_cell(configure(*panda, f"seed={seed}")) for seed in range(3)]
 
-    def held(shelf: JudgeShelf, cell: Cell) -> object:
-        return shelf.judge(cell, Path("no facts"))
+    def held(cache: JudgeCache, cell: Cell) -> object:
+        return cache.judge(cell, Path("no facts"))
 
-    with JudgeShelf() as shelf:
-        assert len({id(held(shelf, cell)) for cell in cells}) == 1
+    with JudgeCache() as cache:
+        assert len({id(held(cache, cell)) for cell in cells}) == 1
         assert len(loads) == 1
-        shelf.put_away_weights()
-        held(shelf, cells[0])
+        cache.release_weights()
+        held(cache, cells[0])
         assert len(loads) == 2, "other work has taken the memory"
-        held(shelf, plan_cell(configure(*panda, "judge.beams=2")))
+        held(cache, resolve_cell(configure(*panda, "judge.beams=2")))
         assert len(loads) == 3, "another judge"
 
 
