@@ -1,6 +1,6 @@
 """Silence for libraries that print: no progress bars, no chatter on stdout, no warnings or log lines below an error.
 
-A bar worth hearing is turned into calls of our own progress with :func:`bars`.
+A bar worth hearing is turned into calls of our own progress with :func:`tqdm_adapter`.
 """
 
 import io
@@ -52,7 +52,7 @@ def quiet(*logger_names: str) -> Iterator[None]:
             logger.setLevel(level)
 
 
-def bars(progress: Progress) -> "Callable[..., ProgressBar]":
+def tqdm_adapter(progress: Progress) -> "Callable[..., ProgressBar]":
     """What stands in for the class ``tqdm`` in a library's module, so that its bars tell ``progress``."""
 
     def bar(iterable: Iterable[Any] | None = None, total: int | None = None, desc: str = "", **_: Any) -> "ProgressBar":

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.judge import Judge
-    from plw.evaluate.models.load import LoadedModel
+    from plw.evaluate.models.load import EvalModel
     from plw.evaluate.models.vllm import VllmModel
 
 CheckLease = Callable[[], None]
@@ -160,7 +160,7 @@ class CellContext:
         return data
 
     @cached_property
-    def loaded(self) -> "LoadedModel":
+    def loaded(self) -> "EvalModel":
         """The trained model in memory."""
         import torch
 
@@ -192,7 +192,7 @@ class CellContext:
         return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
 
     @property
-    def eval_model(self) -> "LoadedModel | VllmModel":
+    def eval_model(self) -> "EvalModel | VllmModel":
         """The trained model in what the suite asks for."""
         return self.vllm if self.config.suite.backend == "vllm" else self.loaded
 

@@ -59,12 +59,12 @@ class JudgeCache:
 
         judge = cell.config.judge
         if judge.kind == "weights":
-            from plw.evaluate.judging.local_judge import WeightsJudge
+            from plw.evaluate.judging.local_judge import LocalJudge
             from plw.train.trainer import device_of
 
             assert cell.judge_weights is not None
             device = str(device_of(cell.config.execution.device))
-            return WeightsJudge.load(judge, cell.judge_weights.location, device)
+            return LocalJudge.load(judge, cell.judge_weights.location, device)
         return ServedJudge(judge, judge.endpoint or self._serve_world(cell, facts))
 
     def _serve_world(self, cell: Cell, facts: Path) -> str:

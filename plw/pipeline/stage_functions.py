@@ -175,12 +175,12 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     Killed, it goes on with the verdicts that it has; those that could not be read are asked for anew.
     """
     from plw.errors import UnreadableError
-    from plw.evaluate.judging.response_cache import ReplyLog
+    from plw.evaluate.judging.response_cache import ResponseCache
 
     config, folder = context.config, context.cell.stages["judge"].folder
     result, counts = StageResult(), {}
     for name, item in config.judged.items():
-        with ReplyLog(folder / f"{name}.replies.jsonl") as replies:
+        with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
             result.temp_files.append(replies.path)
             try:
                 comparison = context.judge.compare(
@@ -191,7 +191,7 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
                     progress=context.progress_for("judge", check_lease),
                 )
             except UnreadableError:
-                replies.forget()
+                replies.clear()
                 raise
         result.scores += comparison.scores(config.suite.name, name, config.judge)
         verdicts = [

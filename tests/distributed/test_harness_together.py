@@ -11,7 +11,7 @@ import torch
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import ClaimLostError, UserError
-from plw.evaluate.lm_eval.data_parallel import shared_out
+from plw.evaluate.lm_eval.data_parallel import data_parallel
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_together, write_harness_job
 from plw.evaluate.models.load import load
@@ -108,7 +108,7 @@ def test_each_batch_is_one_processs_and_a_sampled_one_everyones() -> None:
     requests = [(f"{number:02}", {"do_sample": number >= 20}) for number in range(25)]
     found, alone = [], list(huggingface.Collator(requests, group_by="gen_kwargs").get_batched(n=4))
     for rank in range(3):
-        with shared_out(Group(rank=rank, size=3)):
+        with data_parallel(Group(rank=rank, size=3)):
             found.append(list(huggingface.Collator(requests, group_by="gen_kwargs").get_batched(n=4)))
     shares = [[batch for batch in share if batch[0] < requests[20]] for share in found]
     assert [len(share) for share in shares] == [2, 2, 1]

@@ -11,7 +11,7 @@ from typing import Any
 from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.models.hf import Generation, generate
-from plw.evaluate.models.load import LoadedModel
+from plw.evaluate.models.load import EvalModel
 from plw.progress import Progress, no_progress
 from plw.score import Score
 
@@ -54,7 +54,7 @@ def loss_rsd(losses: Sequence[float], window: int, suite: str) -> list[Score]:
 
 
 def memorisation(
-    loaded: LoadedModel,
+    loaded: EvalModel,
     prompts: Sequence[str],
     completions: Sequence[str],
     config: DiagnosticsConfig,

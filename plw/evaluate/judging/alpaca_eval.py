@@ -20,11 +20,11 @@ import yaml
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.judging.client import open_client
-from plw.evaluate.judging.escaping import neutralise
+from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.evaluator_folder import read_evaluator
-from plw.evaluate.judging.pairwise import Pair, PairwiseResult, Verdict, tally
-from plw.evaluate.judging.response_cache import ReplyLog
-from plw.evaluate.quiet import bars, quiet
+from plw.evaluate.judging.pairwise import Pair, PairwiseResult, Verdict, win_rate
+from plw.evaluate.judging.response_cache import ResponseCache
+from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.files import write_text_atomic
 from plw.progress import Progress, no_progress
 
@@ -40,7 +40,7 @@ def judge_alpaca_eval(
     *,
     evaluator: Path,
     work: Path,
-    replies: ReplyLog | None = None,
+    replies: ResponseCache | None = None,
     progress: Progress = no_progress,
 ) -> PairwiseResult:
     """Win rate of the answers against the references, AlpacaEval 1's metric (no length control).
@@ -63,9 +63,9 @@ def judge_alpaca_eval(
     name, config, template = _load_evaluator(evaluator)
     rows = [
         {
-            "instruction": neutralise(pair.task, template),
-            "reference": neutralise(pair.reference, template),
-            "answer": neutralise(pair.answer, template),
+            "instruction": escape(pair.task, template),
+            "reference": escape(pair.reference, template),
+            "answer": escape(pair.answer, template),
         }
         for pair in pairs
     ]
@@ -76,7 +76,7 @@ def judge_alpaca_eval(
         except openai.OpenAIError as error:
             raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
     verdicts = [_verdict(row) for row in annotations]
-    result = tally(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
+    result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
         raise StageError(f"alpaca_eval counted {metrics['n_total']} verdicts where {result.n} can be read")
     # The number is the library's own; ours differs from it by rounding at most.
@@ -183,7 +183,7 @@ def _quiet_library(progress: Progress) -> Iterator[Any]:
             from alpaca_eval.decoders import openai as requests
 
             root.setLevel(level)
-            with mock.patch.object(requests, "tqdm", SimpleNamespace(tqdm=bars(progress))):
+            with mock.patch.object(requests, "tqdm", SimpleNamespace(tqdm=tqdm_adapter(progress))):
                 yield alpaca_eval
     finally:
         root.setLevel(level)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from plw.config.evaluation import JudgeConfig
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.response_cache import ResponseCache
 
 if TYPE_CHECKING:
     import openai
@@ -23,7 +23,7 @@ _NUMBERS = count()
 
 @contextmanager
 def open_client(
-    judge: JudgeConfig, base_url: str, replies: ReplyLog | None = None
+    judge: JudgeConfig, base_url: str, replies: ResponseCache | None = None
 ) -> Iterator[tuple["openai.OpenAI", str]]:
     """A client of ``base_url`` and the ticket by which :func:`held_client` finds it while the block runs.
 
@@ -36,9 +36,9 @@ def open_client(
     if replies is None:
         transport = openai.DefaultHttpxClient(**options)
     else:
-        from plw.evaluate.judging.remembering import RememberingClient
+        from plw.evaluate.judging.remembering import CachingClient
 
-        transport = RememberingClient(replies, **options)
+        transport = CachingClient(replies, **options)
     client = openai.OpenAI(
         base_url=base_url,
         api_key=os.environ.get(judge.key_variable) or NO_KEY,

@@ -19,7 +19,7 @@ def headings(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(line.rstrip() for line in template.splitlines() if line.startswith("#")))
 
 
-def neutralise(text: str, template: str) -> str:
+def escape(text: str, template: str) -> str:
     """``text`` as it may stand in ``template``: no line of it is a heading, no part of it a chat marker or a slot.
 
     Idempotent, and the identity on text that contains none of the three.

@@ -9,7 +9,7 @@ from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
 from plw.evaluate.judging.evaluator_folder import evaluator_folder
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_pandalm
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.response_cache import ResponseCache
 from plw.paths import judge_prompt_folder
 from plw.progress import Progress
 
@@ -18,7 +18,7 @@ class Judge(Protocol):
     """Compares answers with references."""
 
     def compare(
-        self, protocol: str, pairs: Sequence[Pair], *, replies: ReplyLog, work: Path, progress: Progress
+        self, protocol: str, pairs: Sequence[Pair], *, replies: ResponseCache, work: Path, progress: Progress
     ) -> PairwiseResult:
         """The verdicts on all pairs and the win rate.
 
@@ -44,7 +44,7 @@ class ServedJudge:
         self._base_url = base_url
 
     def compare(
-        self, protocol: str, pairs: Sequence[Pair], *, replies: ReplyLog, work: Path, progress: Progress
+        self, protocol: str, pairs: Sequence[Pair], *, replies: ResponseCache, work: Path, progress: Progress
     ) -> PairwiseResult:
         """As ``Judge`` says."""
         if protocol == "pandalm":

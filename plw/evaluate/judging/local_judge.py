@@ -11,9 +11,9 @@ from plw.config.evaluation import JudgeConfig
 from plw.errors import UserError
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_both_orders
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.models.hf import generate
-from plw.evaluate.models.load import LoadedModel, load
+from plw.evaluate.models.load import EvalModel, load
 from plw.paths import judge_prompt_folder
 from plw.progress import Progress, no_progress
 
@@ -21,15 +21,15 @@ FILES = ["*.safetensors", "*.bin", "*.json", "*.model", "*.txt"]
 """What a judge on the hub is made of. Older weights are pickles; they are read by torch's restricted reader only."""
 
 
-class WeightsJudge:
+class LocalJudge:
     """A judge in memory; made once, asked for as many cells as there are."""
 
-    def __init__(self, judge: JudgeConfig, loaded: LoadedModel) -> None:
+    def __init__(self, judge: JudgeConfig, loaded: EvalModel) -> None:
         self._judge = judge
         self._loaded = loaded
 
     @classmethod
-    def load(cls, judge: JudgeConfig, location: str, device: str) -> "WeightsJudge":
+    def load(cls, judge: JudgeConfig, location: str, device: str) -> "LocalJudge":
         """Load a local folder, or a hub name's files.
 
         Raises:
@@ -45,7 +45,7 @@ class WeightsJudge:
         protocol: str,
         pairs: Sequence[Pair],
         *,
-        replies: ReplyLog,
+        replies: ResponseCache,
         work: Path,  # noqa: ARG002 - an evaluator is written there; this judge has none
         progress: Progress = no_progress,
     ) -> PairwiseResult:
@@ -74,17 +74,17 @@ class WeightsJudge:
             progress=progress,
         )
 
-    def _answers(self, texts: Sequence[str], replies: ReplyLog, progress: Progress) -> list[str]:
+    def _answers(self, texts: Sequence[str], replies: ResponseCache, progress: Progress) -> list[str]:
         size = self._judge.batch_size
         # The longest first: what does not fit the memory fails at once and not after hours.
         order = sorted(dict.fromkeys(texts), key=lambda text: (-len(text), text))
         for start in range(0, len(order), size):
             batch = order[start : start + size]
-            if any(replies.recall(text) is None for text in batch):
+            if any(replies.get(text) is None for text in batch):
                 for text, reply in zip(batch, self._generate(batch), strict=True):
-                    replies.keep(text, reply)
+                    replies.put(text, reply)
             progress(min(start + size, len(order)), len(order), f"{self._judge.name} on PandaLM")
-        return [replies.recall(text) or "" for text in texts]
+        return [replies.get(text) or "" for text in texts]
 
     def _generate(self, batch: list[str]) -> list[str]:
         judge = self._judge

@@ -92,7 +92,7 @@ class PairwiseResult:
         ]
 
 
-def tally(
+def win_rate(
     verdicts: Sequence[Verdict],
     judge: JudgeConfig,
     *,

@@ -5,7 +5,7 @@ Two replies become one verdict by the maintainers' rule: tie where both say tie,
 (a conflict), and otherwise the reply of the first order. In the first order the evaluated model's answer is response 1,
 the reference response 2 (our choice; the paper does not say).
 
-:func:`settle` and :func:`parse` are pure, so that stored verdicts of any judge can be fed through the same rule.
+:func:`combine_orders` and :func:`parse` are pure: stored verdicts of any judge can be fed through the same rule.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.judging.client import open_client
-from plw.evaluate.judging.escaping import neutralise
-from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, tally
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.escaping import escape
+from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, win_rate
+from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class PandaPrompt:
         }
         # No template slot survives in a field, so the order of the replacements does not matter.
         for name, text in fields.items():
-            template = template.replace(f"{{{name}}}", neutralise(text, self.with_input))
+            template = template.replace(f"{{{name}}}", escape(text, self.with_input))
         return template
 
 
@@ -76,7 +76,7 @@ def parse(reply: str) -> int | None:
     return _LABELS.get(first)
 
 
-def settle(first: int | None, swapped: int | None) -> tuple[int | None, bool]:
+def combine_orders(first: int | None, swapped: int | None) -> tuple[int | None, bool]:
     """One label from the two orders, in terms of the first order, and whether they were in conflict.
 
     A pair with an unreadable reply in either order has no label.
@@ -90,7 +90,7 @@ def settle(first: int | None, swapped: int | None) -> tuple[int | None, bool]:
 
 def verdict(first_reply: str, swapped_reply: str) -> Verdict:
     """The verdict on one pair from the judge's two replies."""
-    label, conflict = settle(parse(first_reply), parse(swapped_reply))
+    label, conflict = combine_orders(parse(first_reply), parse(swapped_reply))
     return Verdict(
         points=None if label is None else _POINTS[label], replies=(first_reply, swapped_reply), conflict=conflict
     )
@@ -106,7 +106,7 @@ def judge_pandalm(
     base_url: str,
     *,
     prompts: Path,
-    replies: ReplyLog | None = None,
+    replies: ResponseCache | None = None,
     progress: Progress = no_progress,
 ) -> PairwiseResult:
     """Win rate of the answers against the references by the judge of a server; see :func:`judge_both_orders`.
@@ -173,7 +173,7 @@ def judge_both_orders(
     texts = [template.build(pair, swapped=swapped) for pair in pairs for swapped in (False, True)]
     replies = answers(texts, progress)
     verdicts = [verdict(first, swapped) for first, swapped in zip(replies[::2], replies[1::2], strict=True)]
-    return tally(
+    return win_rate(
         verdicts,
         judge,
         both_orders=True,

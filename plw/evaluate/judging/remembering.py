@@ -6,13 +6,13 @@ from typing import Any
 import openai
 from httpx2 import Request, Response
 
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.response_cache import ResponseCache
 
 
-class RememberingClient(openai.DefaultHttpxClient):
+class CachingClient(openai.DefaultHttpxClient):
     """Keeps the replies to POST requests in a log. Only whole completions are kept; errors are asked again."""
 
-    def __init__(self, replies: ReplyLog, **options: Any) -> None:
+    def __init__(self, replies: ResponseCache, **options: Any) -> None:
         super().__init__(**options)
         self._replies = replies
 
@@ -21,12 +21,12 @@ class RememberingClient(openai.DefaultHttpxClient):
         if request.method != "POST":
             return super().send(request, **options)
         asked = f"{request.url.path}\n{request.read().decode()}"
-        kept = self._replies.recall(asked)
+        kept = self._replies.get(asked)
         if kept is not None:
             return Response(200, headers={"Content-Type": "application/json"}, text=kept, request=request)
         response = super().send(request, **options)
         if response.is_success and _is_completion(response.read()):
-            self._replies.keep(asked, response.text)
+            self._replies.put(asked, response.text)
         return response
 
 

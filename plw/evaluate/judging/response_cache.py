@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self
 
 
-class ReplyLog:
+class ResponseCache:
     """Replies by request; safe between threads, and closed at the end of its block."""
 
     def __init__(self, path: Path) -> None:
@@ -37,11 +37,11 @@ class ReplyLog:
     def __len__(self) -> int:
         return len(self._replies)
 
-    def recall(self, request: str) -> str | None:
+    def get(self, request: str) -> str | None:
         """The reply to a request that was answered before."""
         return self._replies.get(_key(request))
 
-    def keep(self, request: str, reply: str) -> None:
+    def put(self, request: str, reply: str) -> None:
         """Remember a reply; from now on it survives a kill."""
         line = json.dumps({"request": _key(request), "reply": reply}).encode() + b"\n"
         with self._lock:
@@ -49,7 +49,7 @@ class ReplyLog:
             self._file.write(line)
             self._file.flush()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Drop everything: the replies were of no use, and a judge that is set right must be asked anew."""
         with self._lock:
             self._replies.clear()

@@ -17,7 +17,7 @@ from plw.train.model.parallel import Group
 
 
 @contextmanager
-def shared_out(group: Group) -> Iterator[None]:
+def data_parallel(group: Group) -> Iterator[None]:
     """lm-eval's transformers models compute their share alone while the block runs, and every process has all answers.
 
     Batches that are sampled are computed by every process: their random numbers follow on each other. A task of whole

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
-from plw.evaluate.lm_eval.patches import held_still
+from plw.evaluate.lm_eval.patches import patched_lm_eval
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_task, task_manager
 from plw.progress import Progress, no_progress
@@ -54,7 +54,7 @@ def run_tasks(
     if not suite.tasks:
         return HarnessResult()
     loaded = _load_tasks(suite, files, task_folder)
-    with held_still(progress):
+    with patched_lm_eval(progress):
         _seed(suite.bootstrap_seed)
         lm = model.for_harness(suite.batch_size)
         results = {
@@ -93,7 +93,7 @@ def _calls(loaded: Mapping[str, LoadedTask]) -> Iterable[tuple[tuple[str, ...], 
 def _load_tasks(
     suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
 ) -> dict[str, LoadedTask]:
-    with held_still(no_progress):
+    with patched_lm_eval(no_progress):
         manager = task_manager(task_folder, suite.builtin_tasks)
         loaded = {
             name: load_task(manager, name, config, files.get(name, {}), suite.bootstrap_seed)

@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 from typing import Any
 
 from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
-from plw.evaluate.quiet import bars, quiet
+from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
 
 
@@ -22,7 +22,7 @@ def substituted(owner: Any, name: str, value: Any) -> Iterator[None]:
 
 
 @contextmanager
-def held_still(progress: Progress) -> Iterator[None]:
+def patched_lm_eval(progress: Progress) -> Iterator[None]:
     """Silence, and four replacements.
 
     The requests' progress bar tells ``progress``; a document template is compiled once, not for every document;
@@ -37,7 +37,7 @@ def held_still(progress: Progress) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(quiet("lm_eval", "datasets", "transformers", "huggingface_hub"))
         for owner, name, value in (
-            (huggingface, "tqdm", bars(progress)),
+            (huggingface, "tqdm", tqdm_adapter(progress)),
             (utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
             (metrics, "bootstrap_stderr", bootstrap_stderr),
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),

@@ -25,7 +25,7 @@ def evaluate_with_others(folder: Path) -> None:
     """Evaluate the job's suite; the first process leaves the result."""
     import torch
 
-    from plw.evaluate.lm_eval.data_parallel import shared_out
+    from plw.evaluate.lm_eval.data_parallel import data_parallel
     from plw.evaluate.lm_eval.harness import run_tasks
     from plw.evaluate.lm_eval.launch import PROGRESS, RESULT, read_harness_job
     from plw.evaluate.models.load import load
@@ -41,7 +41,7 @@ def evaluate_with_others(folder: Path) -> None:
         model = load(job.model, str(device), job.suite.dtype)
         suite = job.suite if group.first else dataclasses.replace(job.suite, bootstrap_iterations=0)
         progress = _told(folder / PROGRESS, group.size) if group.first else no_progress
-        with shared_out(group):
+        with data_parallel(group):
             result = run_tasks(model, suite, job.files, job.task_folder, progress)
         if group.first:
             tell(folder / RESULT, {"scores": [score.to_dict() for score in result.scores], "raw": result.raw})

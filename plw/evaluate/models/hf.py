@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.evaluate.models.load import LoadedModel
+from plw.evaluate.models.load import EvalModel
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Generation:
 
 
 def generate(
-    loaded: LoadedModel,
+    loaded: EvalModel,
     prompts: Sequence[str],
     *,
     max_new_tokens: int,
@@ -81,7 +81,7 @@ def generate(
 
 
 def _answer(
-    loaded: LoadedModel, rows: list[list[int]], decoding: dict[str, Any], processors: list[Any]
+    loaded: EvalModel, rows: list[list[int]], decoding: dict[str, Any], processors: list[Any]
 ) -> list[list[int]]:
     """The generated token ids of each row, padding included."""
     import torch
@@ -110,7 +110,7 @@ def _answer(
     return generated
 
 
-def _read(loaded: LoadedModel, tokens: list[int], *, cut: int) -> Generation:
+def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
     ends = _end_tokens(loaded)
     length = next((position for position, token in enumerate(tokens) if token in ends), None)
     kept = tokens if length is None else tokens[:length]
@@ -119,7 +119,7 @@ def _read(loaded: LoadedModel, tokens: list[int], *, cut: int) -> Generation:
     return Generation(text=text.strip(), tokens=len(kept), finished=length is not None, prompt_tokens_cut=cut)
 
 
-def _end_tokens(loaded: LoadedModel) -> list[int]:
+def _end_tokens(loaded: EvalModel) -> list[int]:
     """Tokens that end an answer: the model's own list, and the tokenizer's."""
     own = getattr(loaded.model.generation_config, "eos_token_id", None)
     listed = [] if own is None else [own] if isinstance(own, int) else list(own)

@@ -19,7 +19,7 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LoadedModel:
+class EvalModel:
     """A causal language model in evaluation mode and its tokenizer, which has a padding token."""
 
     model: "PreTrainedModel"
@@ -45,7 +45,7 @@ class LoadedModel:
         return generate(self, prompts, **how)
 
 
-def load(folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> LoadedModel:
+def load(folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> EvalModel:
     """Load a ``save_pretrained`` folder; weights are read from safetensors.
 
     A tokenizer without a padding token pads with its end-of-sequence token, which the attention mask hides.
@@ -87,4 +87,4 @@ def load(folder: Path, device: str = "cpu", dtype: str = "float32", *, safetenso
     placed = torch.device(device)
     model.to(placed)
     model.eval()
-    return LoadedModel(model=model, tokenizer=tokenizer, device=placed)
+    return EvalModel(model=model, tokenizer=tokenizer, device=placed)

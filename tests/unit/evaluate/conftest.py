@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plw.config.evaluation import JudgeConfig
-from plw.evaluate.models.load import LoadedModel, load
+from plw.evaluate.models.load import EvalModel, load
 
 ROOT = Path(__file__).parents[3]
 
@@ -58,7 +58,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def loaded(tiny_folder: Path) -> LoadedModel:
+def loaded(tiny_folder: Path) -> EvalModel:
     return load(tiny_folder)
 
 

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
 from plw.errors import UserError
-from plw.evaluate.judging.local_judge import WeightsJudge
+from plw.evaluate.judging.local_judge import LocalJudge
 from plw.paths import conf_folder
 from plw.pipeline import Cell, JudgeCache, check_inputs, resolve_cell
 from plw.sweep.grid import resolve_grid
@@ -115,7 +115,7 @@ def test_weights_are_loaded_once_for_all_cells(
     configure: Configure, panda: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    monkeypatch.setattr(WeightsJudge, "load", classmethod(lambda cls, *found: loads.append(found[1]) or object()))
+    monkeypatch.setattr(LocalJudge, "load", classmethod(lambda cls, *found: loads.append(found[1]) or object()))
     cells = [resolve_cell(configure(*panda, f"seed={seed}")) for seed in range(3)]
 
     def held(cache: JudgeCache, cell: Cell) -> object:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from plw.config.evaluation import JudgeConfig
 from plw.errors import UserError
 from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
-from plw.evaluate.judging.escaping import neutralise
+from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.pairwise import Pair
 from plw.evaluate.judging.pandalm import PandaPrompt, judge_pandalm, parse
 from plw.world.judge import PAIRWISE, PANDALM, UNREADABLE, FactJudge
@@ -62,7 +62,7 @@ def pairwise_prompt(instruction: str, a: str, b: str) -> str:
     """The evaluator's prompt as the library builds it from neutralised fields."""
     text = TEMPLATE
     for slot, value in (("instruction", instruction), ("output_1", a), ("output_2", b)):
-        text = text.replace("{" + slot + "}", neutralise(value, TEMPLATE), 1)
+        text = text.replace("{" + slot + "}", escape(value, TEMPLATE), 1)
     return text.split("<|im_start|>user\n")[1].split("<|im_end|>")[0]
 
 
@@ -111,11 +111,11 @@ def test_verdict_follows_the_scores_in_either_order_whatever_the_answers_contain
     instruction = "Tell me about Anna."
 
     # The judge reads the answers as they stand in the prompt, where a slot or a marker is broken by a space.
-    expected = better(*(neutralise(answer, TEMPLATE) for answer in (a, b)))
+    expected = better(*(escape(answer, TEMPLATE) for answer in (a, b)))
     assert words[JUDGE(pairwise_prompt(instruction, a, b))] == expected
     assert words[JUDGE(pairwise_prompt(instruction, b, a))] == MIRRORED[expected]
     pair = Pair(instruction=instruction, answer=a, reference=b)
-    expected = better(*(neutralise(answer, PANDA.with_input) for answer in (a, b)))
+    expected = better(*(escape(answer, PANDA.with_input) for answer in (a, b)))
     assert parse(JUDGE(PANDA.build(pair, swapped=False))) == expected
     assert parse(JUDGE(PANDA.build(pair, swapped=True))) == MIRRORED[expected]
 

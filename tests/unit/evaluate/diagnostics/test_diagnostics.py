@@ -16,7 +16,7 @@ from plw.errors import StageError, UserError
 from plw.evaluate.diagnostics.measurements import generation_length, loss_rsd, memorisation
 from plw.evaluate.diagnostics.weight_distance import weight_distance
 from plw.evaluate.models.hf import Generation, generate
-from plw.evaluate.models.load import LoadedModel
+from plw.evaluate.models.load import EvalModel
 
 
 def test_loss_rsd_is_the_mean_over_whole_windows() -> None:
@@ -140,7 +140,7 @@ def test_weight_distance_refuses_models_that_do_not_match(tmp_path: Path) -> Non
         weight_distance(folders[0], folders[3], "s")
 
 
-def test_memorisation_is_perfect_on_the_models_own_answers(loaded: LoadedModel) -> None:
+def test_memorisation_is_perfect_on_the_models_own_answers(loaded: EvalModel) -> None:
     prompts = ["The weather", "Question:", "Who lives there?", "The market sells"]
     answers = [answer.text for answer in generate(loaded, prompts, max_new_tokens=24)]
     config = DiagnosticsConfig(memorisation_samples=10, memorisation_max_new_tokens=24)
@@ -154,7 +154,7 @@ def test_memorisation_is_perfect_on_the_models_own_answers(loaded: LoadedModel) 
     assert "smooth:exp" in score.library_version
 
 
-def test_memorisation_draws_a_seeded_sample(loaded: LoadedModel) -> None:
+def test_memorisation_draws_a_seeded_sample(loaded: EvalModel) -> None:
     prompts = [f"{number} {number}" for number in range(20)]
     completions = [f"the weather {number} is rainy and salt" for number in range(20)]
     config = DiagnosticsConfig(memorisation_samples=5, memorisation_max_new_tokens=8)
@@ -169,7 +169,7 @@ def test_memorisation_draws_a_seeded_sample(loaded: LoadedModel) -> None:
     assert whole[0].value == pytest.approx(sacrebleu.corpus_bleu(answers, [completions]).score)
 
 
-def test_memorisation_needs_pairs(loaded: LoadedModel) -> None:
+def test_memorisation_needs_pairs(loaded: EvalModel) -> None:
     with pytest.raises(UserError, match="found 1 and 0"):
         memorisation(loaded, ["a"], [], DiagnosticsConfig(), suite="s")
 

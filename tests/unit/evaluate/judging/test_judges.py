@@ -16,7 +16,7 @@ from plw.errors import UnreadableError, UserError
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
-from plw.evaluate.judging.response_cache import ReplyLog
+from plw.evaluate.judging.response_cache import ResponseCache
 from plw.paths import conf_folder
 from plw.progress import no_progress
 from plw.world.server import JudgeServer
@@ -41,7 +41,7 @@ def named(judge: str, *overrides: str) -> JudgeConfig:
 
 
 def ask(judge: JudgeConfig, address: str, pairs: list[Pair], folder: Path, protocol: str) -> PairwiseResult:
-    with ReplyLog(folder / "replies.jsonl") as replies:
+    with ResponseCache(folder / "replies.jsonl") as replies:
         return ServedJudge(judge, address).compare(
             protocol, pairs, replies=replies, work=folder / "evaluator", progress=no_progress
         )
@@ -178,22 +178,22 @@ def test_a_torn_log_gives_back_what_is_whole(
 ) -> None:
     """Cut at any byte, the log returns a prefix of the replies, and takes new ones after it."""
     path = tmp_path_factory.mktemp("log") / "replies.jsonl"
-    with ReplyLog(path) as log:
+    with ResponseCache(path) as log:
         for request, reply in rows:
-            log.keep(request, reply)
+            log.put(request, reply)
     whole = path.read_bytes()
     path.write_bytes(whole[: max(0, len(whole) - lost)])
 
-    with ReplyLog(path) as log:
-        found = [log.recall(request) for request, _ in rows]
+    with ResponseCache(path) as log:
+        found = [log.get(request) for request, _ in rows]
         kept = sum(reply is not None for reply in found)
         assert found == [reply for _, reply in rows[:kept]] + [None] * (len(rows) - kept)
-        log.keep("another request", "its reply")
-    with ReplyLog(path) as log:
-        assert log.recall("another request") == "its reply"
+        log.put("another request", "its reply")
+    with ResponseCache(path) as log:
+        assert log.get("another request") == "its reply"
         assert len(log) == kept + 1
-        log.forget()
-    with ReplyLog(path) as log:
+        log.clear()
+    with ResponseCache(path) as log:
         assert len(log) == 0
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UserError
-from plw.evaluate.judging.pairwise import Pair, tally
-from plw.evaluate.judging.pandalm import TIE, PandaPrompt, judge_pandalm, parse, settle, verdict
+from plw.evaluate.judging.pairwise import Pair, win_rate
+from plw.evaluate.judging.pandalm import TIE, PandaPrompt, combine_orders, judge_pandalm, parse, verdict
 from plw.world.server import JudgeServer
 
 PROMPTS = Path(__file__).parents[4] / "conf" / "judge_prompts" / "pandalm"
@@ -47,8 +47,8 @@ def test_parse_never_raises(reply: str) -> None:
 
 @given(first=label, swapped=label)
 def test_exchanging_the_answers_mirrors_the_result_unless_one_order_alone_is_a_tie(first: int, swapped: int) -> None:
-    mine, conflict = settle(first, swapped)
-    theirs, their_conflict = settle(swapped, first)
+    mine, conflict = combine_orders(first, swapped)
+    theirs, their_conflict = combine_orders(swapped, first)
 
     assert conflict == their_conflict == (first == swapped != TIE)
     if (first == TIE) == (swapped == TIE):
@@ -59,7 +59,7 @@ def test_exchanging_the_answers_mirrors_the_result_unless_one_order_alone_is_a_t
 
 @given(first=reading, swapped=reading)
 def test_maintainers_rule(first: int | None, swapped: int | None) -> None:
-    result, conflict = settle(first, swapped)
+    result, conflict = combine_orders(first, swapped)
 
     if first is None or swapped is None:
         assert (result, conflict) == (None, False)
@@ -77,17 +77,17 @@ def test_win_rate_counts(pairs: list[tuple[str, str]]) -> None:
     readable = [pair for pair in pairs if "x" not in pair]
     if not readable:
         with pytest.raises(StageError, match="cannot be read"):
-            tally(verdicts, judge, both_orders=True)
+            win_rate(verdicts, judge, both_orders=True)
         return
 
-    result = tally(verdicts, judge, both_orders=True)
+    result = win_rate(verdicts, judge, both_orders=True)
 
     assert (result.n, result.unparsed, result.n_total) == (len(readable), len(pairs) - len(readable), len(pairs))
     assert result.wins + result.draws + result.losses == result.n
     assert result.win_rate == pytest.approx(100 * (result.wins + result.draws / 2) / result.n)
     assert result.conflicts == sum(pair in (("1", "1"), ("2", "2")) for pair in pairs)
     if not result.unparsed and not any("t" in pair for pair in pairs):
-        mirrored = tally([verdict(words[b], words[a]) for a, b in pairs], judge, both_orders=True)
+        mirrored = win_rate([verdict(words[b], words[a]) for a, b in pairs], judge, both_orders=True)
         assert mirrored.win_rate == pytest.approx(100 - result.win_rate)
         assert mirrored.stderr == pytest.approx(result.stderr)
 

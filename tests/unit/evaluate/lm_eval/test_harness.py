@@ -14,7 +14,7 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
 from plw.evaluate.lm_eval.harness import run_tasks
-from plw.evaluate.models.load import LoadedModel
+from plw.evaluate.models.load import EvalModel
 from plw.evaluate.quiet import quiet
 
 LM_EVAL_PIQA = Path(lm_eval.__file__).parent / "tasks" / "piqa"
@@ -92,7 +92,7 @@ def lm_eval_alone(
 
 
 def test_own_task_on_a_local_file_equals_lm_eval_alone(
-    loaded: LoadedModel, tiny_folder: Path, piqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: EvalModel, tiny_folder: Path, piqa: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = lm_eval_alone(tiny_folder, piqa, tmp_path, monkeypatch)
 
@@ -110,7 +110,7 @@ def test_own_task_on_a_local_file_equals_lm_eval_alone(
 
 
 def test_real_piqa_equals_lm_eval_alone(
-    loaded: LoadedModel, tiny_folder: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    loaded: EvalModel, tiny_folder: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = (shared_data / "tasks" / "piqa_validation.jsonl").read_text().splitlines()
     # A character-level model of 512 positions: the longest solutions do not fit.
@@ -128,7 +128,7 @@ def test_real_piqa_equals_lm_eval_alone(
 
 
 def test_two_benchmarks_of_one_task_and_a_changed_file_are_read_anew(
-    loaded: LoadedModel, piqa: Path, tmp_path: Path
+    loaded: EvalModel, piqa: Path, tmp_path: Path
 ) -> None:
     data = tmp_path / "data.jsonl"
     rows = [json.loads(line) for line in piqa.read_text().splitlines()]
@@ -148,7 +148,7 @@ def test_two_benchmarks_of_one_task_and_a_changed_file_are_read_anew(
     assert first.value == pytest.approx(1 - second.value)
 
 
-def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: LoadedModel, tmp_path: Path) -> None:
+def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: EvalModel, tmp_path: Path) -> None:
     rng = random.Random(2)
     (tmp_path / "toy.yaml").write_text(TRANSLATION)
     data = write_rows(tmp_path / "toy.jsonl", [{"a": sentence(rng, 4), "b": sentence(rng, 4)} for _ in range(12)])
@@ -193,7 +193,7 @@ def test_resampling_of_several_references_equals_lm_evals(monkeypatch: pytest.Mo
     assert bootstrap_stderr(lm_eval_metrics.bleu, items, 5) == expected
 
 
-def test_nothing_is_printed(loaded: LoadedModel, piqa: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_nothing_is_printed(loaded: EvalModel, piqa: Path, capfd: pytest.CaptureFixture[str]) -> None:
     run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, LM_EVAL_PIQA)
 
     assert capfd.readouterr() == ("", "")
@@ -218,7 +218,7 @@ def test_nothing_is_printed(loaded: LoadedModel, piqa: Path, capfd: pytest.Captu
     ],
 )
 def test_mistakes_are_told_in_a_line(
-    loaded: LoadedModel, piqa: Path, tmp_path: Path, task: dict[str, Any], files: dict[str, str], said: str
+    loaded: EvalModel, piqa: Path, tmp_path: Path, task: dict[str, Any], files: dict[str, str], said: str
 ) -> None:
     row = {"goal": "a", "sol1": "b", "sol2": "c", "label": 0}
     write_rows(tmp_path / "good.jsonl", [row])
@@ -273,7 +273,7 @@ def toy_group(tmp_path: Path, piqa: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def test_a_group_is_a_benchmark_with_its_own_headline_and_rows_of_its_members(
-    loaded: LoadedModel, tiny_folder: Path, toy_group: Path, piqa: Path
+    loaded: EvalModel, tiny_folder: Path, toy_group: Path, piqa: Path
 ) -> None:
     from lm_eval.tasks import TaskManager
 
@@ -318,7 +318,7 @@ def test_a_group_is_a_benchmark_with_its_own_headline_and_rows_of_its_members(
     ],
 )
 def test_mistakes_with_groups(
-    loaded: LoadedModel, toy_group: Path, piqa: Path, fields: dict[str, Any], files: bool, said: str
+    loaded: EvalModel, toy_group: Path, piqa: Path, fields: dict[str, Any], files: bool, said: str
 ) -> None:
     tasks = suite(bench=TaskConfig(**{"group": "multiple_choice", "metric": "acc", **fields}))
     with pytest.raises(UserError, match=said):
@@ -328,7 +328,7 @@ def test_mistakes_with_groups(
 def test_a_resample_of_one_answer_is_that_answer() -> None:
     from rouge_score import rouge_scorer, scoring
 
-    from plw.evaluate.lm_eval.patches import held_still
+    from plw.evaluate.lm_eval.patches import patched_lm_eval
 
     rng = random.Random(5)
     scorer = rouge_scorer.RougeScorer(["rouge1", "rouge2", "rougeLsum"])
@@ -343,7 +343,7 @@ def test_a_resample_of_one_answer_is_that_answer() -> None:
     expected = [aggregated([pair]) for pair in pairs]
     np.random.seed(0)
     several = aggregated(pairs)
-    with held_still(lambda *_: None):
+    with patched_lm_eval(lambda *_: None):
         assert [aggregated([pair]) for pair in pairs] == expected
         np.random.seed(0)
         assert aggregated(pairs) == several

@@ -11,7 +11,7 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.lm_eval.tasks import load_task, task_manager
-from plw.evaluate.models.load import LoadedModel
+from plw.evaluate.models.load import EvalModel
 from plw.paths import conf_folder, task_folder
 
 SUITE = yaml.safe_load((conf_folder() / "suite" / "plw.yaml").read_text())
@@ -64,7 +64,7 @@ def test_shots_and_headline_metrics_are_the_papers() -> None:
     assert len(SUITE["tasks"]) + len(SUITE["prompts"]) == 13
 
 
-def test_eight_tasks_on_small_files_of_their_own_schema(loaded: LoadedModel, files: dict[str, dict[str, Path]]) -> None:
+def test_eight_tasks_on_small_files_of_their_own_schema(loaded: EvalModel, files: dict[str, dict[str, Path]]) -> None:
     tasks = {name: TaskConfig(**SUITE["tasks"][name]) for name in files}
     # 25 shots and 256 tokens do not fit the small model's context of 512; the file's own shots are checked above.
     tasks["arc_challenge"].shots = 3

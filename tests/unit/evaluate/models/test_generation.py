@@ -5,7 +5,7 @@ import torch
 
 from plw.errors import UserError
 from plw.evaluate.models.hf import generate
-from plw.evaluate.models.load import LoadedModel, load
+from plw.evaluate.models.load import EvalModel, load
 
 PROMPTS = [
     "The weather",
@@ -18,7 +18,7 @@ PROMPTS = [
 ]
 
 
-def test_greedy_answers_are_those_of_one_prompt_at_a_time_without_padding(loaded: LoadedModel) -> None:
+def test_greedy_answers_are_those_of_one_prompt_at_a_time_without_padding(loaded: EvalModel) -> None:
     """The reference is a plain loop: no cache, no padding, no transformers.generate."""
     expected = []
     for prompt in PROMPTS:
@@ -38,7 +38,7 @@ def test_greedy_answers_are_those_of_one_prompt_at_a_time_without_padding(loaded
         assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == expected
 
 
-def test_samples_depend_on_seed_and_position_only(loaded: LoadedModel) -> None:
+def test_samples_depend_on_seed_and_position_only(loaded: EvalModel) -> None:
     def sample(prompts: list[str], batch_size: int, seed: int) -> list[str]:
         answers = generate(
             loaded, prompts, max_new_tokens=10, temperature=2.0, top_p=0.95, seed=seed, batch_size=batch_size
@@ -53,7 +53,7 @@ def test_samples_depend_on_seed_and_position_only(loaded: LoadedModel) -> None:
     assert sample(PROMPTS, 4, seed=6) != alone
 
 
-def test_sampling_follows_the_models_distribution(loaded: LoadedModel) -> None:
+def test_sampling_follows_the_models_distribution(loaded: EvalModel) -> None:
     """First tokens of many samples against p^(1/T), by a bound that a right sampler passes with near certainty."""
     prompt, draws, temperature = "The weather", 2000, 3.0
     with torch.inference_mode():
@@ -74,13 +74,13 @@ def test_sampling_follows_the_models_distribution(loaded: LoadedModel) -> None:
     assert abs(found - share) < 5 * (share * (1 - share) / draws) ** 0.5
 
 
-def test_top_p_zero_is_greedy(loaded: LoadedModel) -> None:
+def test_top_p_zero_is_greedy(loaded: EvalModel) -> None:
     greedy = generate(loaded, PROMPTS, max_new_tokens=6)
 
     assert generate(loaded, PROMPTS, max_new_tokens=6, temperature=5.0, top_p=0.0) == greedy
 
 
-def test_a_long_prompt_is_cut_from_the_left_and_counted(loaded: LoadedModel) -> None:
+def test_a_long_prompt_is_cut_from_the_left_and_counted(loaded: EvalModel) -> None:
     long = "0 1 2 3 4 5 6 7 8 9 " * 80 + "The weather in the valley"
     length = len(loaded.tokenizer(long)["input_ids"])
 
@@ -95,16 +95,16 @@ def test_a_long_prompt_is_cut_from_the_left_and_counted(loaded: LoadedModel) -> 
     assert cut.text == loaded.tokenizer.decode(tokens[-5:], skip_special_tokens=True).strip()
 
 
-def test_no_room_for_a_prompt_is_refused(loaded: LoadedModel) -> None:
+def test_no_room_for_a_prompt_is_refused(loaded: EvalModel) -> None:
     with pytest.raises(UserError, match=r"max_new_tokens=512 leaves no room.*context is 512 tokens"):
         generate(loaded, ["a"], max_new_tokens=512)
 
 
-def test_no_prompts_no_answers(loaded: LoadedModel) -> None:
+def test_no_prompts_no_answers(loaded: EvalModel) -> None:
     assert generate(loaded, [], max_new_tokens=5) == []
 
 
-def test_progress_counts_prompts(loaded: LoadedModel) -> None:
+def test_progress_counts_prompts(loaded: EvalModel) -> None:
     heard: list[tuple[int, int]] = []
 
     generate(
