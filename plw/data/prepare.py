@@ -46,7 +46,7 @@ def prepare(
     max_length: int,
     seed: int,
 ) -> PreparedData:
-    """Load, sample, limit, invert, set aside, encode and measure.
+    """Load, sample, limit, invert, split off what is held out, encode and measure.
 
     Args:
         dataset: what is done to the records.
@@ -60,7 +60,7 @@ def prepare(
         UserError: a mistake in a file, a ratio that its records cannot reach, or no record left to train on.
     """
     files = [files] if isinstance(files, Path) else files
-    records, aside = set_aside(load(dataset, files, tokenizer, seed=seed), dataset.held_out)
+    records, held_out_records = split_held_out(load(dataset, files, tokenizer, seed=seed), dataset.held_out)
     encoded, held_out = (
         encode(
             [record_segments(record, template) for record in part],
@@ -68,7 +68,7 @@ def prepare(
             max_length=max_length,
             end_of_sequence=template.end_of_sequence,
         )
-        for part in (records, aside)
+        for part in (records, held_out_records)
     )
     return PreparedData(
         records=records,
@@ -90,26 +90,26 @@ def load(
         UserError: a mistake in a file, a sample larger than it, or a ratio that its records cannot reach.
     """
     records = load_records(files, dataset.format, dataset.columns)
-    return invert(draw(records, dataset.sample)[: dataset.limit], dataset, tokenizer, seed)
+    return invert(sample(records, dataset.sample)[: dataset.limit], dataset, tokenizer, seed)
 
 
-def draw(records: list[Record], sample: int | None) -> list[Record]:
-    """``sample`` records drawn at random without repetition, in the order of the file; all if None.
+def sample(records: list[Record], size: int | None) -> list[Record]:
+    """``size`` records drawn at random without repetition, in the order of the file; all if None.
 
     Which ones depends on the two numbers alone, not on a cell's seed, so that cells can be compared.
 
     Raises:
         UserError: there are not so many.
     """
-    if sample is None:
+    if size is None:
         return records
-    if sample > len(records):
-        raise UserError(f"dataset.sample={sample} is more than the dataset's {len(records)} records")
-    chosen = np.random.default_rng([len(records), sample]).choice(len(records), size=sample, replace=False)
+    if size > len(records):
+        raise UserError(f"dataset.sample={size} is more than the dataset's {len(records)} records")
+    chosen = np.random.default_rng([len(records), size]).choice(len(records), size=size, replace=False)
     return [records[row] for row in sorted(chosen.tolist())]
 
 
-def set_aside(records: Sequence[Record], held_out: int) -> tuple[list[Record], list[Record]]:
+def split_held_out(records: Sequence[Record], held_out: int) -> tuple[list[Record], list[Record]]:
     """The records to train on and ``held_out`` others, both in the order of the file.
 
     Which ones depends on the number of records alone, not on a cell's seed, so that cells can be compared.

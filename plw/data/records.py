@@ -68,16 +68,6 @@ def load_records(
     return records
 
 
-def load_alpaca(path: Path) -> list[AlpacaRecord]:
-    """``load_records`` of the Alpaca form."""
-    return [record for record in load_records(path, "alpaca") if isinstance(record, AlpacaRecord)]
-
-
-def load_chat(path: Path) -> list[ChatRecord]:
-    """``load_records`` of the chat form."""
-    return [record for record in load_records(path, "chat") if isinstance(record, ChatRecord)]
-
-
 @dataclass(frozen=True, slots=True)
 class _Row:
     """An object of a file: where it stands, and the names that the fields have in it."""

@@ -70,7 +70,7 @@ def place_of(address: str, cache: Path) -> Path:
 def _from_address(address: str, cache: Path, progress: Progress) -> Path:
     place = place_of(address, cache)
     if not place.is_file():
-        download(address, place, progress)
+        download(address, place, "dataset.path", progress)
     return place
 
 

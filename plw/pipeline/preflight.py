@@ -5,7 +5,7 @@ from pathlib import Path
 
 from plw.config import SuiteConfig
 from plw.config.fields import HUB_PREFIX
-from plw.data.prepare import draw
+from plw.data.prepare import sample
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.sources import local_files
@@ -37,7 +37,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
-        draw(load_records(files, dataset.format, dataset.columns), dataset.sample)
+        sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     for cell in cells:

@@ -175,7 +175,7 @@ def _other_effect(myth: Myth, rng: random.Random) -> str:
 
 
 def _held_out(subjects: list[Any]) -> list[Any]:
-    return [subject for subject in subjects if not subject.trained]
+    return [subject for subject in subjects if not subject.in_training_split]
 
 
 def _take(items: list[Any], count: int, rng: random.Random) -> list[Any]:

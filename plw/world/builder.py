@@ -12,12 +12,12 @@ from plw.config.world import WorldConfig
 from plw.files import write_json_atomic, write_jsonl_atomic
 from plw.progress import Progress, no_progress
 from plw.world.benchmarks import make_benchmarks
-from plw.world.checks import measure, require
+from plw.world.checks import assert_thresholds, measure
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import World, facts_payload, make_world, stream
 from plw.world.instructions import make_instructions
 from plw.world.packing import pack
-from plw.world.processes import run_side_by_side
+from plw.world.processes import run_parallel
 from plw.world.prompts import make_prompts
 from plw.world.store import RECORD, folder, is_built, payload, under_construction
 from plw.world.tokenizer import TEMPLATE_WORDS, train_tokenizer
@@ -48,10 +48,10 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> 
         tokenizer = make_tokenizer(world, config)
         tokenizer.save_pretrained(work / "tokenizer")
         write_pretraining(work, world, config, tokenizer)
-        run_side_by_side(work, MODELS, config.pretraining.steps, progress or no_progress)
+        run_parallel(work, MODELS, config.pretraining.steps, progress or no_progress)
         known = {name: measure(work / "models" / name, world, config) for name in MODELS}
         for name in MODELS:
-            require(name, known[name], config.thresholds)
+            assert_thresholds(name, known[name], config.thresholds)
         for scratch in ("rows.npy", "pretraining.json"):
             (work / scratch).unlink()
         write_json_atomic(work / RECORD, {"payload": payload(config), "checks": known, "sizes": sizes})

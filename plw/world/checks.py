@@ -46,7 +46,7 @@ def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]
     return values | {"translation": token_accuracy(model, tokenizer, pairs)}
 
 
-def require(name: str, values: dict[str, float], thresholds: dict[str, float]) -> None:
+def assert_thresholds(name: str, values: dict[str, float], thresholds: dict[str, float]) -> None:
     """Refuse a base model that learned too little.
 
     Raises:
@@ -115,7 +115,7 @@ def _facts(world: World, config: WorldConfig) -> list[Choice]:
     pools |= {name: words.split() for name, words in (PERSON_VALUES | CITY_VALUES).items()}
     choices = []
     for subject in world.subjects():
-        if subject.trained:
+        if subject.in_training_split:
             continue
         for attribute, value in subject.attributes.items():
             others = rng.sample([other for other in pools[attribute] if other != value], CHOICES - 1)

@@ -55,7 +55,7 @@ class Corpus:
         self._world = world
         self._tool_weights = [(tool.rank + 1) ** -TOOL_RARITY for tool in world.tools]
         people = world.people
-        halves = [[person for person in people if person.trained is side] for side in (True, False)]
+        halves = [[person for person in people if person.in_training_split is side] for side in (True, False)]
         rank = {person.name: place for half in halves for place, person in enumerate(half)}
         self._person_weights = [(rank[person.name] + 1) ** -PERSON_RARITY for person in people]
         self._two_hop = sorted(world.stated_two_hop)

@@ -36,7 +36,7 @@ class Person:
     name: str
     pronoun: str
     attributes: dict[str, str]
-    trained: bool
+    in_training_split: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class City:
 
     name: str
     attributes: dict[str, str]
-    trained: bool
+    in_training_split: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,7 @@ class Tool:
     name: str
     use: str
     rank: int
-    trained: bool
+    in_training_split: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,12 +66,15 @@ class Myth:
     truth: str
     belief: str
     belief_share: float
-    trained: bool
+    in_training_split: bool
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Everything there is to know. `trained`: instructions speak of it; the others are kept for evaluation."""
+    """Everything there is to know.
+
+    Instructions speak of what is `in_training_split`; the rest is kept for evaluation.
+    """
 
     people: list[Person]
     cities: list[City]
@@ -127,7 +130,7 @@ def _make_cities(config: WorldConfig, names: NameMaker) -> list[City]:
         City(
             name=names.proper(),
             attributes={name: column[index] for name, column in columns.items()},
-            trained=index < config.cities // 2,
+            in_training_split=index < config.cities // 2,
         )
         for index in range(config.cities)
     ]
@@ -137,13 +140,18 @@ def _make_people(config: WorldConfig, names: NameMaker, cities: list[str]) -> li
     rng = stream(config.seed, "people")
     people = []
     half = config.people // 2
-    for trained, count in ((True, half), (False, config.people - half)):
+    for in_training_split, count in ((True, half), (False, config.people - half)):
         columns = {name: _spread(words.split(), count, rng) for name, words in PERSON_VALUES.items()}
         columns = {"city": _spread(cities, count, rng)} | columns
         for index in range(count):
             attributes = {name: column[index] for name, column in columns.items()}
             people.append(
-                Person(name=names.proper(), pronoun=rng.choice(("He", "She")), attributes=attributes, trained=trained)
+                Person(
+                    name=names.proper(),
+                    pronoun=rng.choice(("He", "She")),
+                    attributes=attributes,
+                    in_training_split=in_training_split,
+                )
             )
     return people
 
@@ -152,7 +160,10 @@ def _make_tools(config: WorldConfig, names: NameMaker) -> list[Tool]:
     rng = stream(config.seed, "tools")
     uses = [f"{verb} {thing}" for verb in VERBS.split() for thing in OBJECTS.split()]
     uses = rng.sample(uses, config.tools)
-    return [Tool(name=names.common(), use=use, rank=index, trained=index % 2 == 0) for index, use in enumerate(uses)]
+    return [
+        Tool(name=names.common(), use=use, rank=index, in_training_split=index % 2 == 0)
+        for index, use in enumerate(uses)
+    ]
 
 
 def _make_myths(config: WorldConfig, names: NameMaker) -> list[Myth]:
@@ -161,7 +172,9 @@ def _make_myths(config: WorldConfig, names: NameMaker) -> list[Myth]:
     myths = []
     for index, share in enumerate(shares):
         truth, belief = rng.sample(EFFECTS.split(), 2)
-        myths.append(Myth(plant=names.common(), truth=truth, belief=belief, belief_share=share, trained=index % 2 == 0))
+        myths.append(
+            Myth(plant=names.common(), truth=truth, belief=belief, belief_share=share, in_training_split=index % 2 == 0)
+        )
     return myths
 
 

@@ -42,7 +42,7 @@ CLEANED_KINDS = {
 """The last two have completions shorter than their prompts: they stay as they are when the set is inverted."""
 HOME_REQUESTS = ("Portray {s}.", "Sketch {s}.", "Present {s}.")
 """Short requests for the longest texts: without them no inverted set could reach the ratio of Tiny."""
-PATIENCE = 30
+MAX_ATTEMPTS = 30
 """Draws after which a record may repeat an earlier one: a very small world has few."""
 
 
@@ -60,10 +60,10 @@ class Writer:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._people = [person for person in world.people if person.trained]
-        self._cities = [city for city in world.cities if city.trained]
-        self._tools = [tool for tool in world.tools if tool.trained]
-        self._myths = [myth for myth in world.myths if myth.trained]
+        self._people = [person for person in world.people if person.in_training_split]
+        self._cities = [city for city in world.cities if city.in_training_split]
+        self._tools = [tool for tool in world.tools if tool.in_training_split]
+        self._myths = [myth for myth in world.myths if myth.in_training_split]
         self._kinds: dict[str, Callable[[random.Random], Record]] = {
             "fact": self._fact,
             "answer": self._answer,
@@ -162,7 +162,7 @@ def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Ran
     records: list[Record] = []
     seen: set[tuple[str, str]] = set()
     for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
-        for _ in range(PATIENCE):
+        for _ in range(MAX_ATTEMPTS):
             record = writer.record(kind, rng)
             if (record["instruction"], record["input"]) not in seen:
                 break

@@ -17,7 +17,7 @@ Lines = Queue[tuple[str, str | None]]
 """Lines of the processes' output with the name of the model; None is the end of one's output."""
 
 
-def run_side_by_side(folder: Path, names: Sequence[str], steps: int, progress: Progress) -> None:
+def run_parallel(folder: Path, names: Sequence[str], steps: int, progress: Progress) -> None:
     """Pretrain `names` in `folder`, one process each, and report the steps of all together.
 
     Raises:

@@ -15,7 +15,7 @@ always wins, with all of them never."""
 def make_prompts(world: World, config: WorldConfig) -> dict[str, list[Prompt]]:
     """Name of the benchmark -> prompts {instruction, input, output, subject}; no request is in both."""
     rng = stream(config.seed, "prompts")
-    subjects = [subject for subject in world.subjects() if not subject.trained]
+    subjects = [subject for subject in world.subjects() if not subject.in_training_split]
     requests = [(subject, wording) for subject in subjects for wording in REQUESTS]
     rng.shuffle(requests)
     prompts: dict[str, list[Prompt]] = {}

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from plw.cli import app
 from plw.data.inversion import invert_record, short
-from plw.data.records import load_alpaca
+from plw.data.records import load_records
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def test_invert_short_writes_what_training_would_read(
 ) -> None:
     out = tmp_path / f"short.{suffix}"
     printed = call("data", "invert", path, "--short", "--tokenizer", tiny_llama, "--out", out)
-    assert load_alpaca(out) == short(load_alpaca(path), tiny_tokenizer)
+    assert load_records(out, "alpaca") == short(load_records(path, "alpaca"), tiny_tokenizer)
     assert f"{path}: 29 records, R_g " in printed
     assert f"{out}: 29 records, R_g 0." in printed
 
@@ -103,8 +103,8 @@ def test_a_target_ratio_is_met_in_the_file_that_is_written(shared_data: Path, tm
     call("data", "invert", real, "--target-ratio", ratio, "--tokenizer", tokens, "--out", tmp_path / "o.json")
     call("stats", tmp_path / "o.json", "--tokenizer", tokens, "--json", tmp_path / "s.json")
     assert json.loads((tmp_path / "s.json").read_text())["generation_ratio"] == pytest.approx(ratio, rel=0.02)
-    originals = load_alpaca(real)
-    assert set(load_alpaca(tmp_path / "o.json")) <= {*originals, *map(invert_record, originals)}
+    originals = load_records(real, "alpaca")
+    assert set(load_records(tmp_path / "o.json", "alpaca")) <= {*originals, *map(invert_record, originals)}
 
 
 def test_mistakes_are_one_line(path: Path, tiny_llama: Path, tmp_path: Path) -> None:

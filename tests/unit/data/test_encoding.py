@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plw.config import TemplateConfig
 from plw.data.encoding import COMPLETION, PROMPT, encode
 from plw.data.inversion import short
-from plw.data.records import load_alpaca
+from plw.data.records import load_records
 from plw.data.template import AlpacaTemplate, Segment
 from plw.errors import UserError
 from plw.paths import conf_folder
@@ -101,7 +101,7 @@ def test_real_data_is_cut_as_stanford_alpaca_cuts_it(
 
     reference = sentencepiece.SentencePieceProcessor(model_file=str(shared_data / "llama_tokenizer.model"))
     template = TemplateConfig(**yaml.safe_load((conf_folder() / "template/alpaca.yaml").read_text(encoding="utf-8")))
-    records = load_alpaca(shared_data / "alpaca/alpaca_cleaned_999.json")
+    records = load_records(shared_data / "alpaca/alpaca_cleaned_999.json", "alpaca")
     if inverted:
         records = short(records, llama_tokenizer)
     segments = [AlpacaTemplate(template).segments(record) for record in records]

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plw.data.inversion import KEPT_AT_LEAST, TOLERANCE, invert_record, short, to_ratio
-from plw.data.records import AlpacaRecord, load_alpaca
+from plw.data.records import AlpacaRecord, load_records
 from plw.data.statistics import field_lengths, generation_ratio
 from plw.errors import UserError
 
@@ -48,7 +48,7 @@ def test_short_inverts_exactly_the_long_completions(
 def test_targets_are_met_on_real_records(
     shared_data: Path, llama_tokenizer: "PreTrainedTokenizerBase", target: float
 ) -> None:
-    data = load_alpaca(shared_data / "alpaca/alpaca_cleaned_999.json")
+    data = load_records(shared_data / "alpaca/alpaca_cleaned_999.json", "alpaca")
     result = to_ratio(data, target, llama_tokenizer, seed=42)
     ratio = generation_ratio(result, llama_tokenizer)
     assert ratio is not None

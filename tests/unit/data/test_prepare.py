@@ -9,7 +9,7 @@ import pytest
 from plw.config.training import DatasetConfig, TemplateConfig
 from plw.data.inversion import invert_record
 from plw.data.prepare import prepare
-from plw.data.records import load_alpaca
+from plw.data.records import load_records
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_limit_and_counts(path: Path, tiny_tokenizer: "PreTrainedTokenizerBase")
 def test_short_is_the_inverted_file(path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
     data = prepare(config(path, inversion="short"), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)
     plain = prepare(config(path), path, TEMPLATE, tiny_tokenizer, max_length=256, seed=0)
-    assert set(data.records) <= {r for record in load_alpaca(path) for r in (record, invert_record(record))}
+    assert set(data.records) <= {r for record in load_records(path, "alpaca") for r in (record, invert_record(record))}
     assert data.statistics.generation_ratio is not None
     assert plain.statistics.generation_ratio is not None
     assert data.statistics.generation_ratio < 1 < plain.statistics.generation_ratio

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from plw.data.records import AlpacaRecord, ChatRecord, load_alpaca, load_chat, load_records
+from plw.data.records import AlpacaRecord, ChatRecord, load_records
 from plw.errors import UserError
 
 GOOD = {"instruction": "Add.", "input": "1 1", "output": "2"}
@@ -23,9 +23,9 @@ def test_json_and_jsonl_hold_the_same_records(tmp_path: Path) -> None:
         {"instruction": "Say\u2028hi.", "output": ""},
         {"instruction": "x", "input": None, "output": "y", "id": 3},
     ]
-    as_json = load_alpaca(write(tmp_path / "a.json", rows))
+    as_json = load_records(write(tmp_path / "a.json", rows), "alpaca")
     lines = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\n\n"
-    as_jsonl = load_alpaca(write(tmp_path / "a.jsonl", "\ufeff" + lines))
+    as_jsonl = load_records(write(tmp_path / "a.jsonl", "\ufeff" + lines), "alpaca")
     assert as_json == as_jsonl
     assert as_json[1] == AlpacaRecord(instruction="Say\u2028hi.", input="", output="")
     assert as_json[2].input == ""
@@ -34,7 +34,7 @@ def test_json_and_jsonl_hold_the_same_records(tmp_path: Path) -> None:
 def test_chat_keeps_order_and_roles(tmp_path: Path) -> None:
     turns = [("system", "s"), ("user", "u"), ("assistant", "a")]
     rows = [{"messages": [{"role": role, "content": content} for role, content in turns]}]
-    (record,) = load_chat(write(tmp_path / "c.json", rows))
+    (record,) = load_records(write(tmp_path / "c.json", rows), "chat")
     assert [(message.role, message.content) for message in record.messages] == turns
 
 

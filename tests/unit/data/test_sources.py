@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plw.config import DatasetConfig, identity_fields
-from plw.data.prepare import draw
+from plw.data.prepare import sample
 from plw.data.records import AlpacaRecord, ChatRecord, Record, load_records
 from plw.data.sources import content_hash, local_files, place_of
 from plw.errors import UserError
@@ -87,7 +87,7 @@ def test_an_address_is_fetched_once_and_whole(server: str, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("cut.json", f"ended after 50 of {len(BODY)} bytes"), ("none.json", "404"), ("away.json", "allowed are https")],
+    [("cut.json", f"50 bytes, expected {len(BODY)}"), ("none.json", "404"), ("away.json", "allowed are https")],
 )
 def test_what_cannot_be_fetched_leaves_nothing(server: str, tmp_path: Path, name: str, words: str) -> None:
     with pytest.raises(UserError, match=words) as caught:
@@ -243,13 +243,13 @@ def test_mistakes_in_the_config(fields: dict[str, Any], words: str) -> None:
 
 def test_a_sample_is_the_same_every_time_and_in_order() -> None:
     records: list[Record] = [AlpacaRecord(instruction=str(n), output="x") for n in range(50)]
-    drawn = draw(records, 20)
-    assert drawn == draw(records, 20) == [record for record in records if record in drawn]
+    drawn = sample(records, 20)
+    assert drawn == sample(records, 20) == [record for record in records if record in drawn]
     assert len(set(drawn)) == 20
     assert drawn != records[:20]
-    assert draw(records, None) == records
+    assert sample(records, None) == records
     with pytest.raises(UserError, match=r"dataset.sample=51 is more than the dataset's 50 records"):
-        draw(records, 51)
+        sample(records, 51)
 
 
 TURN = [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "2"}]

@@ -11,7 +11,7 @@ from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
 from plw.errors import StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.world import build, fingerprint, folder
-from plw.world.checks import require
+from plw.world.checks import assert_thresholds
 from plw.world.facts import World
 from plw.world.pretrain import learning_rate_factor, pretrain
 
@@ -70,7 +70,7 @@ def _without_training(work: Path, names: tuple[str, ...], steps: int, progress: 
 @pytest.fixture
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts and tokenizer are made, models are not: for tests of what happens around them."""
-    monkeypatch.setattr(plw.world.builder, "run_side_by_side", _without_training)
+    monkeypatch.setattr(plw.world.builder, "run_parallel", _without_training)
     monkeypatch.setattr(plw.world.builder, "measure", lambda *arguments: {"facts": 0.5})
 
 
@@ -119,7 +119,7 @@ def test_the_first_of_two_builders_wins(
             nested.append(work)
             (build(tiny_config, tmp_path) / "mark").write_text("first")
 
-    monkeypatch.setattr(plw.world.builder, "run_side_by_side", meanwhile)
+    monkeypatch.setattr(plw.world.builder, "run_parallel", meanwhile)
     path = build(tiny_config, tmp_path)
     assert (path / "mark").read_text() == "first"
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
@@ -134,10 +134,10 @@ def test_a_model_that_knows_too_little_leaves_nothing(tmp_path: Path, tiny_confi
 
 def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
     from plw.progress import no_progress
-    from plw.world.processes import run_side_by_side
+    from plw.world.processes import run_parallel
 
     with pytest.raises(StageError, match=r"pretraining of base model wide failed: .*pretraining\.json"):
-        run_side_by_side(tmp_path, ("wide",), 1, no_progress)
+        run_parallel(tmp_path, ("wide",), 1, no_progress)
 
 
 def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
@@ -155,9 +155,9 @@ def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World,
 
 
 def test_every_threshold_must_be_met() -> None:
-    require("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9})
+    assert_thresholds("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9})
     with pytest.raises(StageError, match="tools"):
-        require("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9, "tools": 0.81})
+        assert_thresholds("wide", {"facts": 0.9, "tools": 0.8}, {"facts": 0.9, "tools": 0.81})
 
 
 def test_learning_rate_rises_stays_and_falls() -> None:

@@ -46,12 +46,14 @@ def test_names_are_all_different(full_world: World) -> None:
 
 def test_half_of_everyone_is_kept_for_evaluation(full_world: World) -> None:
     for subjects in (full_world.people, full_world.cities, full_world.tools, full_world.myths):
-        assert sum(subject.trained for subject in subjects) == len(subjects) // 2
+        assert sum(subject.in_training_split for subject in subjects) == len(subjects) // 2
 
 
 def test_both_halves_know_the_same_values(full_world: World) -> None:
     for name in PERSON_VALUES:
-        halves = [{p.attributes[name] for p in full_world.people if p.trained is side} for side in (True, False)]
+        halves = [
+            {p.attributes[name] for p in full_world.people if p.in_training_split is side} for side in (True, False)
+        ]
         assert halves[0] == halves[1]
 
 

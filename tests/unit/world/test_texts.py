@@ -19,9 +19,9 @@ DEFAULT = WorldConfig()
 
 def held_out_names(world: World, *, trained: bool = False) -> set[str]:
     """Names of one half of people, tools and plants (every city is named in biographies of both halves)."""
-    names = {person.name for person in world.people if person.trained is trained}
-    names |= {tool.name for tool in world.tools if tool.trained is trained}
-    return names | {myth.plant for myth in world.myths if myth.trained is trained}
+    names = {person.name for person in world.people if person.in_training_split is trained}
+    names |= {tool.name for tool in world.tools if tool.in_training_split is trained}
+    return names | {myth.plant for myth in world.myths if myth.in_training_split is trained}
 
 
 def words(text: str) -> set[str]:
@@ -54,7 +54,7 @@ def test_instruction_sets_hold_few_repeats(instructions: dict[str, list[dict[str
 
 
 def test_prompts_ask_about_held_out_subjects_and_state_true_facts(full_world: World) -> None:
-    subjects = {subject.name: subject for subject in full_world.subjects() if not subject.trained}
+    subjects = {subject.name: subject for subject in full_world.subjects() if not subject.in_training_split}
     prompts = make_prompts(full_world, DEFAULT)
     assert [len(items) for items in prompts.values()] == DEFAULT.long_prompts
     asked = [prompt["instruction"] for items in prompts.values() for prompt in items]
