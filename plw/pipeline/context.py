@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.judge import Judge
-    from plw.evaluate.models.load import EvalModel
+    from plw.evaluate.models.hf import EvalModel
     from plw.evaluate.models.vllm import VllmModel
 
 CheckLease = Callable[[], None]
@@ -164,31 +164,26 @@ class CellContext:
         """The trained model in memory."""
         import torch
 
-        from plw.evaluate.models.load import load
+        from plw.evaluate.models.hf import EvalModel
 
         torch.set_num_threads(self.config.execution.threads)
         device = self.config.execution.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return load(self.model_folder(), device, self.config.suite.dtype)
+        return EvalModel.load(self.model_folder(), device, self.config.suite.dtype)
 
     def release_model(self) -> None:
         """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""
-        if self.__dict__.pop("loaded", None) is not None:
-            import gc
-
-            import torch
-
-            gc.collect()
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+        loaded: EvalModel | None = self.__dict__.pop("loaded", None)
+        if loaded is not None:
+            loaded.release()
 
     @cached_property
     def vllm(self) -> "VllmModel":
         """The trained model in vLLM, which takes the memory that the other copy had."""
         from plw.evaluate.models.vllm import load_vllm
 
-        self.__dict__.pop("loaded", None)
+        self.release_model()
         return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
 
     @property
@@ -203,7 +198,7 @@ class CellContext:
         A judge from weights gets the memory that the trained model would take.
         """
         if self.cell.judge_weights is not None:
-            self.__dict__.pop("loaded", None)
+            self.release_model()
         return self.judges.judge(self.cell, self.world_folder / "facts.json")
 
     @cached_property

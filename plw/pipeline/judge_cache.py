@@ -64,7 +64,9 @@ class JudgeCache:
 
             assert cell.judge_weights is not None
             device = str(device_of(cell.config.execution.device))
-            return LocalJudge.load(judge, cell.judge_weights.location, device)
+            local = LocalJudge.load(judge, cell.judge_weights.location, device)
+            self._open.callback(local.release)
+            return local
         return ServedJudge(judge, judge.endpoint or self._serve_world(cell, facts))
 
     def _serve_world(self, cell: Cell, facts: Path) -> str:

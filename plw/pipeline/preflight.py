@@ -10,10 +10,10 @@ from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.sources import local_files
 from plw.errors import UserError
-from plw.evaluate.hub import go_offline_if_unreachable
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
+from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import missing_endpoint
 from plw.progress import Progress, no_progress
 

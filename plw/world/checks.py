@@ -26,9 +26,9 @@ Choice = tuple[str, list[str]]
 
 def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]:
     """Check -> accuracy of the model saved in `folder`: choosing a fact, two hops, a tool, a truth, and translating."""
-    from plw.evaluate.models.load import load
+    from plw.evaluate.models.hf import EvalModel
 
-    loaded = load(folder)
+    loaded = EvalModel.load(folder)
     model, tokenizer = loaded.model, loaded.tokenizer
     tasks = make_benchmarks(world, config)
     choices = {

@@ -14,7 +14,7 @@ from plw.errors import ClaimLostError, UserError
 from plw.evaluate.lm_eval.data_parallel import data_parallel
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_together, write_harness_job
-from plw.evaluate.models.load import load
+from plw.evaluate.models.hf import EvalModel
 from plw.train.model.parallel import Group
 
 WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
@@ -87,7 +87,7 @@ def together(job: HarnessJob, folder: Path, **hears: Any) -> HarnessResult:
 
 def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    alone = run_tasks(load(job.model), job.suite, job.files, job.task_folder)
+    alone = run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folder)
     heard: list[tuple[int, int]] = []
 
     both = together(job, tmp_path, progress=lambda done, total, note="": heard.append((done, total)))

@@ -10,8 +10,8 @@ from typing import Any
 
 from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
-from plw.evaluate.models.hf import Generation, generate
-from plw.evaluate.models.load import EvalModel
+from plw.evaluate.models.hf import EvalModel, generate
+from plw.evaluate.models.protocol import Generation
 from plw.progress import Progress, no_progress
 from plw.score import Score
 

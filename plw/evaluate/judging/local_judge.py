@@ -12,8 +12,7 @@ from plw.errors import UserError
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_both_orders
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.models.hf import generate
-from plw.evaluate.models.load import EvalModel, load
+from plw.evaluate.models.hf import EvalModel, generate
 from plw.paths import judge_prompt_folder
 from plw.progress import Progress, no_progress
 
@@ -38,7 +37,11 @@ class LocalJudge:
         folder = Path(location)
         if not folder.is_dir():
             folder = _fetch(location, judge)
-        return cls(judge, load(folder, device, judge.dtype, safetensors_only=False))
+        return cls(judge, EvalModel.load(folder, device, judge.dtype, safetensors_only=False))
+
+    def release(self) -> None:
+        """Give the weights' memory back; the judge cannot be asked afterwards."""
+        self._loaded.release()
 
     def compare(
         self,

@@ -28,7 +28,7 @@ def evaluate_with_others(folder: Path) -> None:
     from plw.evaluate.lm_eval.data_parallel import data_parallel
     from plw.evaluate.lm_eval.harness import run_tasks
     from plw.evaluate.lm_eval.launch import PROGRESS, RESULT, read_harness_job
-    from plw.evaluate.models.load import load
+    from plw.evaluate.models.hf import EvalModel
     from plw.train.model.parallel import joined
 
     job = read_harness_job(folder)
@@ -38,7 +38,7 @@ def evaluate_with_others(folder: Path) -> None:
         torch.cuda.set_device(device)
     # Answers alone are exchanged, which are small and not on the GPU.
     with joined(torch.device("cpu"), PATIENCE) as group:
-        model = load(job.model, str(device), job.suite.dtype)
+        model = EvalModel.load(job.model, str(device), job.suite.dtype)
         suite = job.suite if group.first else dataclasses.replace(job.suite, bootstrap_iterations=0)
         progress = _told(folder / PROGRESS, group.size) if group.first else no_progress
         with data_parallel(group):

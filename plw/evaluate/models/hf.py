@@ -1,29 +1,104 @@
-"""Answers of a model to prompts: batched, greedy or sampled, the same for every batch size up to float rounding."""
+"""A trained model carried by transformers: loaded once, asked by the harness, answering prompts, and released.
 
+Answers are batched, greedy or sampled, the same for every batch size up to float rounding.
+"""
+
+import gc
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from plw.errors import UserError
-from plw.evaluate.models.load import EvalModel
+from plw.evaluate.models.protocol import Generation
+from plw.evaluate.quiet import quiet
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Generation:
-    """One answer."""
+class EvalModel:
+    """A causal language model in evaluation mode and its tokenizer, which has a padding token."""
 
-    text: str
-    """The answer without special tokens and surrounding space."""
-    tokens: int
-    """Generated tokens, the closing end-of-sequence token not counted."""
-    finished: bool
-    """The model ended the answer itself; otherwise it was cut at the token limit."""
-    prompt_tokens_cut: int = 0
-    """Tokens cut from the left (BOS first) of a prompt that, with the answer, was longer than the model's context."""
+    model: "PreTrainedModel"
+    tokenizer: "PreTrainedTokenizerBase"
+    device: "torch.device"
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> Self:
+        """Load a ``save_pretrained`` folder; weights are read from safetensors.
+
+        A tokenizer without a padding token pads with its end-of-sequence token, which the attention mask hides.
+
+        Args:
+            folder: The model's folder, with its tokenizer.
+            device: ``cpu``, ``cuda`` or ``cuda:N``.
+            dtype: ``float32``, ``bfloat16`` or ``float16``.
+            safetensors_only: Off, weights that exist as torch's pickles only are read by its restricted reader, which
+                makes tensors and runs nothing.
+
+        Raises:
+            UserError: the folder is missing, or holds no model or tokenizer that transformers can read.
+        """
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        if not (folder / "config.json").is_file():
+            raise UserError(f"{folder}: no config.json; this is not the folder of a saved model")
+        if dtype not in DTYPES:
+            raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
+        try:
+            with quiet("transformers"):
+                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+                model: Any = AutoModelForCausalLM.from_pretrained(
+                    str(folder),
+                    dtype=getattr(torch, dtype),
+                    use_safetensors=True if safetensors_only else None,
+                    weights_only=True,
+                    local_files_only=True,
+                )
+        except (OSError, ValueError, pickle.UnpicklingError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None
+        if tokenizer.pad_token_id is None:
+            if tokenizer.eos_token is None:
+                raise UserError(f"{folder}: the tokenizer has neither a padding nor an end-of-sequence token")
+            tokenizer.pad_token = tokenizer.eos_token
+        placed = torch.device(device)
+        model.to(placed)
+        model.eval()
+        return cls(model=model, tokenizer=tokenizer, device=placed)
+
+    @property
+    def context_length(self) -> int:
+        """Tokens that the model can attend to, prompt and answer together."""
+        length = getattr(self.model.config, "max_position_embeddings", None)
+        return int(length) if length else int(self.tokenizer.model_max_length)
+
+    def for_harness(self, batch_size: int) -> Any:
+        """lm-eval's wrapper of a transformers model that is already loaded."""
+        from lm_eval.models.huggingface import HFLM
+
+        return HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+
+    def answer(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
+        """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
+        return generate(self, prompts, **how)
+
+    def release(self) -> None:
+        """Give the weights' memory back, whoever still holds the model; it cannot be asked afterwards."""
+        import torch
+
+        self.model.to("meta")  # type: ignore[arg-type]
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
 
 
 def generate(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.evaluate.models.hf import Generation
+from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
 from plw.progress import Progress, no_progress
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from plw.config.evaluation import JudgeConfig
-from plw.evaluate.models.load import EvalModel, load
+from plw.evaluate.models.hf import EvalModel
 
 ROOT = Path(__file__).parents[3]
 
@@ -59,7 +59,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def loaded(tiny_folder: Path) -> EvalModel:
-    return load(tiny_folder)
+    return EvalModel.load(tiny_folder)
 
 
 @pytest.fixture(scope="session")

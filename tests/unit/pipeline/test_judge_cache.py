@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hydra import compose, initialize_config_dir
 
-from plw.config import CellConfig
+from plw.config import CellConfig, JudgeConfig
 from plw.config.compose import register_schema, typed
 from plw.errors import UserError
 from plw.evaluate.judging.local_judge import LocalJudge
@@ -115,16 +115,26 @@ def test_weights_are_loaded_once_for_all_cells(
     configure: Configure, panda: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loads: list[str] = []
-    monkeypatch.setattr(LocalJudge, "load", classmethod(lambda cls, *found: loads.append(found[1]) or object()))
+    load = LocalJudge.load
+
+    def counted(judge: JudgeConfig, location: str, device: str) -> LocalJudge:
+        loads.append(location)
+        return load(judge, location, device)
+
+    monkeypatch.setattr(LocalJudge, "load", counted)
     cells = [resolve_cell(configure(*panda, f"seed={seed}")) for seed in range(3)]
 
-    def held(cache: JudgeCache, cell: Cell) -> object:
-        return cache.judge(cell, Path("no facts"))
+    def held(cache: JudgeCache, cell: Cell) -> LocalJudge:
+        judge = cache.judge(cell, Path("no facts"))
+        assert isinstance(judge, LocalJudge)
+        return judge
 
     with JudgeCache() as cache:
         assert len({id(held(cache, cell)) for cell in cells}) == 1
         assert len(loads) == 1
+        weights = held(cache, cells[0])._loaded.model
         cache.release_weights()
+        assert {tensor.device.type for tensor in weights.parameters()} == {"meta"}, "whoever holds it, it is empty"
         held(cache, cells[0])
         assert len(loads) == 2, "other work has taken the memory"
         held(cache, resolve_cell(configure(*panda, "judge.beams=2")))

@@ -15,8 +15,8 @@ from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.diagnostics.measurements import generation_length, loss_rsd, memorisation
 from plw.evaluate.diagnostics.weight_distance import weight_distance
-from plw.evaluate.models.hf import Generation, generate
-from plw.evaluate.models.load import EvalModel
+from plw.evaluate.models.hf import EvalModel, generate
+from plw.evaluate.models.protocol import Generation
 
 
 def test_loss_rsd_is_the_mean_over_whole_windows() -> None:

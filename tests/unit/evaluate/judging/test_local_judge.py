@@ -11,8 +11,7 @@ from plw.errors import UnreadableError, UserError
 from plw.evaluate.judging.local_judge import LocalJudge
 from plw.evaluate.judging.pairwise import Pair
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.models.hf import generate
-from plw.evaluate.models.load import EvalModel, load
+from plw.evaluate.models.hf import EvalModel, generate
 from plw.progress import no_progress
 
 PAIRS = [Pair(instruction=f"Question {n}?", answer="the river " * n, reference="salt") for n in range(1, 6)]
@@ -91,14 +90,14 @@ def test_older_weights_are_read_and_run_nothing(tiny_folder: Path, tmp_path: Pat
         if path.suffix == ".json":
             (folder / path.name).write_bytes(path.read_bytes())
     torch.save(loaded.model.state_dict(), folder / "pytorch_model.bin")
-    old = load(folder, safetensors_only=False).model.state_dict()
+    old = EvalModel.load(folder, safetensors_only=False).model.state_dict()
     assert all(torch.equal(value, old[name]) for name, value in loaded.model.state_dict().items())
     with pytest.raises(UserError, match="cannot be loaded"):
-        load(folder)
+        EvalModel.load(folder)
 
     (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Touch(tmp_path / "touched")))
     with pytest.raises(UserError, match="cannot be loaded"):
-        load(folder, safetensors_only=False)
+        EvalModel.load(folder, safetensors_only=False)
     assert not (tmp_path / "touched").exists()
 
 

@@ -14,7 +14,7 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
 from plw.evaluate.lm_eval.harness import run_tasks
-from plw.evaluate.models.load import EvalModel
+from plw.evaluate.models.hf import EvalModel
 from plw.evaluate.quiet import quiet
 
 LM_EVAL_PIQA = Path(lm_eval.__file__).parent / "tasks" / "piqa"

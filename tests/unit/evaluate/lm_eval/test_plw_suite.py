@@ -11,7 +11,7 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.lm_eval.tasks import load_task, task_manager
-from plw.evaluate.models.load import EvalModel
+from plw.evaluate.models.hf import EvalModel
 from plw.paths import conf_folder, task_folder
 
 SUITE = yaml.safe_load((conf_folder() / "suite" / "plw.yaml").read_text())
@@ -127,7 +127,7 @@ def test_translation_reads_the_hubs_layout_without_its_training_set(tmp_path: Pa
 def test_data_that_only_the_hub_has_is_missed_at_once_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub.constants
 
-    from plw.evaluate.hub import go_offline_if_unreachable
+    from plw.pipeline.hub import go_offline_if_unreachable
 
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "unset, so that the test leaves it as it was")

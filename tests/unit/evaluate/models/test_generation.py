@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from plw.errors import UserError
-from plw.evaluate.models.hf import generate
-from plw.evaluate.models.load import EvalModel, load
+from plw.evaluate.models.hf import EvalModel, generate
 
 PROMPTS = [
     "The weather",
@@ -120,7 +119,7 @@ def test_progress_counts_prompts(loaded: EvalModel) -> None:
 
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(UserError, match=r"no config\.json"):
-        load(tmp_path)
+        EvalModel.load(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="the model cannot be loaded"):
-        load(tmp_path)
+        EvalModel.load(tmp_path)
