@@ -11,10 +11,11 @@ BIN     := $(VENV)/bin
 PLW     := $(BIN)/plw
 STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
+SITE    := $(VENV)/.installed-docs
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep paper plan report status test lint bench clean
+.PHONY: help setup sweep paper plan report status test lint docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,6 +31,10 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(CHECKS): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+$(SITE): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@
 
 setup: $(STAMP) ## Make the virtual environment in .venv
@@ -54,14 +59,18 @@ status: $(STAMP) ## How far the study is
 test: $(CHECKS) ## Run the tests, JOBS at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
-lint: $(CHECKS) ## ruff and mypy
+lint: $(CHECKS) ## ruff, mypy and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/codespell
+
+docs: $(SITE) ## Build the documentation's site in site/; a broken link fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: $(STAMP) ## Time the mini study's stages from its records
 	$(BIN)/python scripts/stage_times.py $(RUNS)/$(STUDY)-$(SCALE)
 
 clean: ## Remove caches and build products; results in runs/ stay
-	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist site *.egg-info
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +

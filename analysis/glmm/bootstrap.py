@@ -41,7 +41,7 @@ def simulate_scores(
     Args:
         fit: gives fixed effects, variances and dispersion. Its polynomial must be the design's.
         design: gives the rows; its benchmarks, models and seeds may be others than the fit's, drawn from the same
-        variances.
+            variances.
         generator: source of all randomness.
         effects: what the random effects add to each row's η; drawn anew where not given.
     """

@@ -35,7 +35,7 @@ def lay_out(
             micro-batch; the examples are then in an order in which those that begin alike are neighbours.
 
     Returns:
-        [process][micro-batch] -> places in ``length_E``.
+        ``[process][micro-batch]`` -> places in ``length_E``.
     """
     parts_P = []
     for share in share_evenly(length_E if alike_E is None else length_E - alike_E, processes):

@@ -22,7 +22,7 @@ class Layout:
         self._rank_E = rank_by_beginning(examples) if name == SHARED else None
 
     def micro_batches(self, chosen_E: NDArray[np.int64]) -> list[list[NDArray[np.int64]]]:
-        """[process][turn] -> places in ``chosen_E`` that go through the model together.
+        """``[process][turn]`` -> places in ``chosen_E`` that go through the model together.
 
         Args:
             chosen_E: indices into the dataset.
