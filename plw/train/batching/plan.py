@@ -26,8 +26,8 @@ class Step:
     coefficient_ER: NDArray[np.float64]
     """Coefficient of each example's prompt and completion tokens."""
     micro_batches: list[list[NDArray[np.int64]]]
-    """``[process][turn]`` -> places in ``example_E`` that go through the model together, as many turns for each process;
-    examples without weight are in none."""
+    """``[process][turn]`` -> places in ``example_E`` that go through the model together, as many turns for each
+    process; examples without weight are in none."""
     tokens: int
     """Tokens of the step's examples."""
 
