@@ -6,19 +6,21 @@ A module logs with ``logging.getLogger(__name__)``. ``PLW_LOG`` names the level;
 import logging
 import os
 import sys
+from typing import TextIO
 
 from plw.errors import UserError
 
 VARIABLE = "PLW_LOG"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 LOGGERS = ("plw", "analysis", "hydra_plugins")
+HANDLER = "plw"
 PLAIN = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
 def configure_logging() -> None:
     """Send the project's log lines to standard error: once a process, before its work; a second call changes nothing.
 
-    The libraries' loggers and the root logger are left as they are.
+    The libraries' loggers keep their levels; what they warn of is shown in the same form.
 
     Raises:
         UserError: PLW_LOG names no level.
@@ -27,19 +29,28 @@ def configure_logging() -> None:
     if level not in LEVELS:
         raise UserError(f"{VARIABLE}={os.environ[VARIABLE]} is no log level; allowed: {', '.join(LEVELS)}")
     for name in LOGGERS:
-        logger = logging.getLogger(name)
-        logger.setLevel(level)
-        # Libraries put handlers of their own on the root logger; a line would be shown twice.
-        logger.propagate = False
-        logger.handlers = [_handler()]
+        logging.getLogger(name).setLevel(level)
+    root = logging.getLogger()
+    root.handlers = [handler for handler in root.handlers if handler.name != HANDLER] + [_handler()]
+
+
+class _StandardError(logging.StreamHandler[TextIO]):
+    """Writes to what standard error is now: it may be redirected, or a display may stand in for it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
 
 
 def _handler() -> logging.Handler:
+    made: logging.Handler
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.logging import RichHandler
 
-        return RichHandler(console=Console(stderr=True), show_path=False, markup=False)
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter(PLAIN))
-    return handler
+        made = RichHandler(console=Console(stderr=True), show_path=False, markup=False)
+    else:
+        made = _StandardError()
+        made.setFormatter(logging.Formatter(PLAIN))
+    made.name = HANDLER
+    return made

@@ -1,8 +1,11 @@
 """What a command line chooses: the same words as `plw run` takes."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from plw.errors import UserError
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
@@ -10,15 +13,32 @@ if TYPE_CHECKING:
 CELL_CHOICES = "study=NAME scale=NAME, or any field, as `plw run` takes them."
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[GROUP=CHOICE|FIELD=VALUE]...", help=CELL_CHOICES)]
+ConfigDir = Annotated[
+    Path | None,
+    typer.Option("--config-dir", metavar="DIR", help="A folder of further groups: DIR/dataset/NAME.yaml and others."),
+]
 
 
-def chosen_cell(overrides: list[str] | None) -> "CellConfig":
-    """The config of one cell of the study that the overrides name."""
+def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> "CellConfig":
+    """The config of one cell of the study that the overrides name.
+
+    Args:
+        overrides: groups and fields, as Hydra takes them.
+        config_dir: a folder of further groups beside our own, as Hydra's ``--config-dir``.
+
+    Raises:
+        UserError: no such folder, or a mistake in what is chosen.
+    """
     from hydra import compose, initialize_config_dir
 
-    from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.compose import one_line_errors, quoted, register_schema, typed
     from plw.paths import conf_folder
 
+    words = list(overrides or [])
+    if config_dir is not None:
+        if not config_dir.is_dir():
+            raise UserError(f"--config-dir {config_dir}: no such folder")
+        words.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.absolute()}')}]")
     register_schema()
     with one_line_errors(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return typed(compose("config", overrides=overrides or []))
+        return typed(compose("config", overrides=words))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from plw.commands.choice import ConfigDir
 from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
 from plw.errors import UserError
 
@@ -27,6 +28,7 @@ def stats(
     data: Data,
     tokenizer: Tokens,
     fields: Fields = None,
+    config_dir: ConfigDir = None,
     json: Annotated[Path | None, typer.Option(help="Write every number here.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw the lengths here (.png or .pdf).")] = None,
     max_length: Annotated[int, typer.Option(help="Tokens of an example in training.", min=2)] = 512,
@@ -42,7 +44,7 @@ def stats(
     if picture is not None and picture.suffix not in (".png", ".pdf"):
         raise UserError(f"--picture {picture}: allowed are names that end in .png or .pdf")
     out, loaded = console(), load_tokenizer(tokenizer)
-    config = dataset_choice(data, [f"template={template}", *(fields or [])])
+    config = dataset_choice(data, [f"template={template}", *(fields or [])], config_dir)
     with step_bar(config.dataset.name, out) as progress:
         files, records = read_dataset(config, loaded, progress)
         found = measure(records, config.template, loaded, max_length=max_length, progress=progress)
@@ -66,6 +68,7 @@ def invert(
     tokenizer: Tokens,
     out: Annotated[Path, typer.Option(help="The file to write, .json or .jsonl.")],
     fields: Fields = None,
+    config_dir: ConfigDir = None,
     short: Annotated[bool, typer.Option("--short", help="Invert every long completion, as the PLW paper did.")] = False,
     target_ratio: Annotated[float | None, typer.Option(help="Invert just enough for this R_g.")] = None,
     seed: Annotated[int, typer.Option(help="Chooses what a target ratio inverts.")] = 42,
@@ -81,7 +84,7 @@ def invert(
         raise UserError("plw data invert needs one of --short and --target-ratio")
     if out.suffix not in (".json", ".jsonl"):
         raise UserError(f"--out {out}: allowed are names that end in .json or .jsonl")
-    config = dataset_choice(data, fields or [])
+    config = dataset_choice(data, fields or [], config_dir)
     if config.dataset.inversion != "none":
         raise UserError(f"{data} is inverted already (dataset.inversion={config.dataset.inversion})")
     kind = "short" if short else "ratio"

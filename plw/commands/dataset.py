@@ -26,19 +26,29 @@ Fields = Annotated[
 Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
 
 
-def dataset_choice(data: str, overrides: list[str]) -> "CellConfig":
-    """The config of a cell whose dataset ``data`` is: a file, an address, or one of conf/dataset."""
+def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = None) -> "CellConfig":
+    """The config of a cell whose dataset ``data`` is: a file, an address, or a choice of the group ``dataset``.
+
+    Args:
+        data: as the user wrote it.
+        overrides: further fields, as Hydra takes them.
+        config_dir: a folder of further groups.
+
+    Raises:
+        UserError: none of the three, or a mistake in the overrides.
+    """
     from plw.inputs import ADDRESS
     from plw.paths import conf_folder
 
     given = Path(data).expanduser()
-    choices = sorted(path.stem for path in (conf_folder() / "dataset").glob("*.yaml"))
+    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
+    choices = sorted({path.stem for folder in folders for path in (folder / "dataset").glob("*.yaml")})
     if not given.exists() and data in choices:
-        return chosen_cell([f"dataset={data}", *overrides])
+        return chosen_cell([f"dataset={data}", *overrides], config_dir)
     if not given.exists() and not ADDRESS.match(data):
         raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
     # The path is put in afterwards, so that Hydra does not read its letters as grammar.
-    config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides])
+    config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides], config_dir)
     path = data if ADDRESS.match(data) else str(given)
     name = config.dataset.name if any(word.startswith("dataset.name=") for word in overrides) else Path(path).stem
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from plw.commands.choice import ConfigDir
 from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
 from plw.commands.score_table import Out, write_numbers
 from plw.errors import UserError
@@ -21,12 +22,14 @@ def add_to(app: typer.Typer) -> None:
     app.command()(recommend)
 
 
-def recommend(data: Data, tokenizer: Tokens, fields: Fields = None, out: Out = None) -> None:
+def recommend(
+    data: Data, tokenizer: Tokens, fields: Fields = None, config_dir: ConfigDir = None, out: Out = None
+) -> None:
     """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
     from analysis.inference.recommend import advise
     from plw.console import console
 
-    config = dataset_choice(data, fields or [])
+    config = dataset_choice(data, fields or [], config_dir)
     r_g = _generation_ratio(data, tokenizer, config)
     fits, no_model = _own_model(config)
     advice = advise(r_g, fits, no_model=no_model, like_yours=not _is_world(config))

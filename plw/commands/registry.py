@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plw.commands.choice import Overrides, chosen_cell
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -13,23 +13,24 @@ registry_app = typer.Typer(help="The database of cells, stages, scores and curve
 @registry_app.command()
 def export(
     overrides: Overrides = None,
+    config_dir: ConfigDir = None,
     out: Annotated[Path | None, typer.Option(help="CSV file; standard output when not given.")] = None,
 ) -> None:
     """Every score of the study as CSV, one row a metric, floats to the last digit."""
     from plw.registry import Registry, export_csv
 
-    config = chosen_cell(overrides)
+    config = chosen_cell(overrides, config_dir)
     with Registry.open(config.registry.url, create=False) as registry:
         export_csv(registry, out, study=config.study.name, scale=config.scale.name)
 
 
 @registry_app.command()
-def rebuild(overrides: Overrides = None) -> None:
+def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Make the database again from the record files below the runs folder."""
     from plw.console import console, step_bar
     from plw.registry import rebuild as rebuild_registry
 
-    config = chosen_cell(overrides)
+    config = chosen_cell(overrides, config_dir)
     out_console = console()
     with step_bar("rebuild", out_console) as progress:
         found = rebuild_registry(config.registry.url, Path(config.execution.runs), progress)

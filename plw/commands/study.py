@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from plw.commands.choice import Overrides, chosen_cell
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell
+from plw.commands.hydra_arguments import options_first
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -31,16 +32,17 @@ def plan(context: typer.Context) -> None:
     _hydra(["-m", *context.args, "hydra/launcher=plan"])
 
 
-def status(overrides: Overrides = None) -> None:
+def status(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """How far a study is: stages done, running and failed, from the registry."""
     from plw.console import console
     from plw.sweep.status import print_status
 
-    print_status(chosen_cell(overrides), console())
+    print_status(chosen_cell(overrides, config_dir), console())
 
 
 def report(
     overrides: Overrides = None,
+    config_dir: ConfigDir = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
     ] = None,
@@ -55,7 +57,7 @@ def report(
     from plw.config.benchmarks import benchmark_groups, benchmark_info
     from plw.console import console, step_bar
 
-    config, out_console = chosen_cell(overrides), console()
+    config, out_console = chosen_cell(overrides, config_dir), console()
     runs = Path(config.execution.runs)
     with step_bar("report", out_console) as progress:
         page = write_report(
@@ -102,7 +104,7 @@ def _hydra(arguments: list[str]) -> None:
     )(job)
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["plw run", *arguments]
+    sys.argv = ["plw run", *options_first(arguments)]
     with one_line_errors():
         decorated()
     if single:

@@ -42,6 +42,13 @@ def typed(config: DictConfig) -> CellConfig:
     return made
 
 
+def quoted(text: str) -> str:
+    """A text as Hydra's grammar of overrides takes any text: in quotes, whatever letters it holds."""
+    # A backslash stands for itself except before a quote, and there each has to be doubled.
+    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
+    return f"'{escaped}'"
+
+
 def _writable(node: DictConfig) -> DictConfig:
     """OmegaConf makes nodes of frozen dataclasses read-only, but Hydra composes by writing; only nodes are freed."""
     OmegaConf.set_readonly(node, None)

@@ -1,0 +1,41 @@
+"""The words of `plw run` and `plw plan` in the order that Hydra's parser takes, checked for options that it lacks."""
+
+from collections.abc import Iterable
+
+from plw.errors import UserError
+
+WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
+ALONE = ("--multirun", "-m", "--help", "-h", "--hydra-help", "--resolve", "--info", "-i", "--version")
+INSTEAD = {
+    "--dry-run": "`plw plan` with the same words says what would run",
+    "--out": "results stand below execution.runs=FOLDER",
+}
+"""Options that people expect -> what serves instead."""
+
+
+def options_first(words: Iterable[str]) -> list[str]:
+    """The words with the options before the overrides: Hydra's parser takes overrides in one stretch only.
+
+    Raises:
+        UserError: an option that is not known, or one without its value; the line says what is.
+    """
+    options: list[str] = []
+    overrides: list[str] = []
+    left = iter(words)
+    for word in left:
+        name, equals, _ = word.partition("=")
+        if not word.startswith("-"):
+            overrides.append(word)
+        elif name in ALONE or (name in WITH_VALUE and equals):
+            options.append(word)
+        elif name in WITH_VALUE:
+            value = next(left, None)
+            if value is None:
+                raise UserError(f"{name} needs a value, such as {name} FOLDER")
+            options += [name, value]
+        else:
+            instead = INSTEAD.get(
+                name, f"a field is given as {name.strip('-').replace('-', '_')}=VALUE, without dashes"
+            )
+            raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *ALONE))}")
+    return [*options, *overrides]

@@ -1,0 +1,78 @@
+"""A folder of the user's own groups serves every command that composes a config, and is named where it is not there."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from typer.testing import CliRunner
+
+from plw.cli import app
+from plw.commands.choice import chosen_cell
+from plw.config.compose import quoted
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+COMMANDS = [("status",), ("report",), ("registry", "export"), ("registry", "rebuild"), ("plan",)]
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    yield
+    GlobalHydra.instance().clear()
+
+
+@pytest.fixture
+def groups(tmp_path: Path) -> Path:
+    """A study, a dataset and a suite; the folder's name holds letters of Hydra's grammar."""
+    folder, data = tmp_path / "my groups, a=b (1)", tmp_path / "rows.json"
+    data.write_text(json.dumps([{"instruction": "Say it.", "output": "It is said and done."}] * 3))
+    for name, text in {
+        "study/mine.yaml": "# @package _global_\nstudy:\n  name: mine\nseed: 7\n",
+        "dataset/mine.yaml": f"name: mine\npath: {data}\n",
+    }.items():
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+def test_its_choices_are_composed_beside_our_own(groups: Path) -> None:
+    config = chosen_cell(["study=mine", "dataset=mine", "model=folder", "model.name=m", "model.path=x"], groups)
+    assert (config.study.name, config.seed, config.dataset.name, config.model.name) == ("mine", 7, "mine", "m")
+
+
+def test_without_the_folder_its_choices_are_unknown(groups: Path) -> None:
+    with pytest.raises(UserError, match="study/mine"):
+        chosen_cell(["study=mine"])
+    with pytest.raises(UserError, match=r"--config-dir .*nowhere: no such folder"):
+        chosen_cell([], groups / "nowhere")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_takes_it(command: tuple[str, ...], groups: Path, tmp_path: Path) -> None:
+    """With the folder a command comes as far as the runs folder, or the model; without it the study is unknown."""
+    here = [f"execution.runs={quoted(str(tmp_path / 'runs'))}", f"execution.cache={quoted(str(tmp_path / 'cache'))}"]
+    words = [*command, "study=mine", "scale=own", "suite=piqa", *here, "model.path=/nowhere"]
+    found = CliRunner().invoke(app, [*words, "--config-dir", str(groups)])
+    assert "study/mine" not in found.output + str(found.exception)
+    assert any(path in str(found.exception) for path in (str(tmp_path / "runs"), "/nowhere")), found.exception
+    lost = CliRunner().invoke(app, words)
+    assert "study/mine" in str(lost.exception)
+
+
+@pytest.mark.parametrize("command", ["stats", "recommend"])
+def test_a_dataset_of_ones_own_can_be_named(
+    command: str, groups: Path, tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    tiny_tokenizer.save_pretrained(tmp_path / "tokenizer")
+    words = [command, "mine", "--tokenizer", str(tmp_path / "tokenizer"), f"execution.runs={tmp_path}"]
+    done = CliRunner().invoke(app, [*words, "--config-dir", str(groups)])
+    assert done.exit_code == 0, done.exception
+    assert "mine" in done.output
+    lost = CliRunner().invoke(app, words)
+    assert isinstance(lost.exception, UserError)
+    assert "world-short" in str(lost.exception), "it lists the datasets that are known"
