@@ -75,7 +75,7 @@ def invert(
 ) -> None:
     """Turn long completions into inputs: the model then has to predict the instruction."""
     from plw.console import console
-    from plw.data.prepare import invert as inverted
+    from plw.data.prepare import apply_inversion
     from plw.data.records import AlpacaRecord
     from plw.data.statistics import generation_ratio
     from plw.data.tokenizer import load_tokenizer
@@ -93,7 +93,7 @@ def invert(
     files, before = read_dataset(config, loaded)
     if out.exists() and any(out.samefile(file) for file in files):
         raise UserError(f"--out {out} is the file that is read; give another name")
-    after = [record for record in inverted(before, wanted, loaded, seed) if isinstance(record, AlpacaRecord)]
+    after = [record for record in apply_inversion(before, wanted, loaded, seed) if isinstance(record, AlpacaRecord)]
     _write(out, after)
     words = console()
     for name, records in ((data, before), (out, after)):

@@ -59,7 +59,7 @@ def read_dataset(
 ) -> "tuple[list[Path], list[Record]]":
     """The dataset's files and its records, sampled and inverted as its config says."""
     from plw import world
-    from plw.data.prepare import load
+    from plw.data.prepare import load_dataset
     from plw.data.sources import local_files
     from plw.inputs import WORLD_PREFIX, Resolver
     from plw.progress import no_progress
@@ -70,4 +70,4 @@ def read_dataset(
     if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
         raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
     files = local_files(config.dataset, found, cache, progress or no_progress)
-    return files, load(config.dataset, files, tokenizer, seed=config.seed)
+    return files, load_dataset(config.dataset, files, tokenizer, seed=config.seed)

@@ -60,7 +60,7 @@ def prepare(
         UserError: a mistake in a file, a ratio that its records cannot reach, or no record left to train on.
     """
     files = [files] if isinstance(files, Path) else files
-    records, held_out_records = split_held_out(load(dataset, files, tokenizer, seed=seed), dataset.held_out)
+    records, held_out_records = split_held_out(load_dataset(dataset, files, tokenizer, seed=seed), dataset.held_out)
     encoded, held_out = (
         encode(
             [record_segments(record, template) for record in part],
@@ -81,7 +81,7 @@ def prepare(
     )
 
 
-def load(
+def load_dataset(
     dataset: DatasetConfig, files: Path | Sequence[Path], tokenizer: "PreTrainedTokenizerBase", *, seed: int
 ) -> list[Record]:
     """The dataset's records: read, sampled, limited and inverted, in this order.
@@ -90,7 +90,7 @@ def load(
         UserError: a mistake in a file, a sample larger than it, or a ratio that its records cannot reach.
     """
     records = load_records(files, dataset.format, dataset.columns)
-    return invert(sample(records, dataset.sample)[: dataset.limit], dataset, tokenizer, seed)
+    return apply_inversion(sample(records, dataset.sample)[: dataset.limit], dataset, tokenizer, seed)
 
 
 def sample(records: list[Record], size: int | None) -> list[Record]:
@@ -129,7 +129,7 @@ def split_held_out(records: Sequence[Record], held_out: int) -> tuple[list[Recor
     return parts
 
 
-def invert(
+def apply_inversion(
     records: Sequence[Record], dataset: DatasetConfig, tokenizer: "PreTrainedTokenizerBase", seed: int
 ) -> list[Record]:
     """The records after ``dataset.inversion``."""

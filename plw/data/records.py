@@ -92,7 +92,7 @@ class _Row:
         """
         name = self.names[field]
         value = find(self.values, name)
-        if value is ABSENT:
+        if value is MISSING:
             hint = "; chats are read with dataset.format=chat" if "messages" in self.values else ""
             found = ", ".join(self.values) or "none"
             raise UserError(f"{self.where} has no field '{name}' (fields found: {found}){hint}")
@@ -100,23 +100,23 @@ class _Row:
 
     def is_given(self, field: str) -> bool:
         """Whether anything but null stands there."""
-        return find(self.values, self.names[field]) not in (None, ABSENT)
+        return find(self.values, self.names[field]) not in (None, MISSING)
 
 
-ABSENT = object()
+MISSING = object()
 """Nothing stands there; null is something."""
 
 
 def find(values: Mapping[str, Any], name: str) -> Any:
-    """What stands at ``name``: a key, or a way such as ``chosen[1].content`` through objects and lists; or ABSENT."""
+    """What stands at ``name``: a key, or a way such as ``chosen[1].content`` through objects and lists; or MISSING."""
     if name in values:
         return values[name]
     value: Any = values
     for key, index in re.findall(r"([^.\[\]]+)|\[(-?\d+)\]", name):
         try:
-            value = value[key] if isinstance(value, dict) else value[int(index)] if isinstance(value, list) else ABSENT
+            value = value[key] if isinstance(value, dict) else value[int(index)] if isinstance(value, list) else MISSING
         except (KeyError, IndexError, ValueError):
-            return ABSENT
+            return MISSING
     return value
 
 

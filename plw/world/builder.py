@@ -12,14 +12,14 @@ from plw.config.world import WorldConfig
 from plw.files import write_json_atomic, write_jsonl_atomic
 from plw.progress import Progress, no_progress
 from plw.world.benchmarks import make_benchmarks
-from plw.world.checks import assert_thresholds, measure
+from plw.world.checks import assert_thresholds, measure_knowledge
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import World, facts_payload, make_world, stream
 from plw.world.instructions import make_instructions
 from plw.world.packing import pack
 from plw.world.processes import run_parallel
 from plw.world.prompts import make_prompts
-from plw.world.store import RECORD, folder, is_built, payload, under_construction
+from plw.world.store import WORLD_RECORD, folder, is_built, payload, under_construction
 from plw.world.tokenizer import TEMPLATE_WORDS, train_tokenizer
 
 if TYPE_CHECKING:
@@ -49,12 +49,12 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> 
         tokenizer.save_pretrained(work / "tokenizer")
         write_pretraining(work, world, config, tokenizer)
         run_parallel(work, MODELS, config.pretraining.steps, progress or no_progress)
-        known = {name: measure(work / "models" / name, world, config) for name in MODELS}
+        known = {name: measure_knowledge(work / "models" / name, world, config) for name in MODELS}
         for name in MODELS:
             assert_thresholds(name, known[name], config.thresholds)
         for scratch in ("rows.npy", "pretraining.json"):
             (work / scratch).unlink()
-        write_json_atomic(work / RECORD, {"payload": payload(config), "checks": known, "sizes": sizes})
+        write_json_atomic(work / WORLD_RECORD, {"payload": payload(config), "checks": known, "sizes": sizes})
     return final
 
 

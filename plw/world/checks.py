@@ -24,7 +24,7 @@ Choice = tuple[str, list[str]]
 """A context and the continuations to choose from; the first is the true one."""
 
 
-def measure(folder: Path, world: World, config: WorldConfig) -> dict[str, float]:
+def measure_knowledge(folder: Path, world: World, config: WorldConfig) -> dict[str, float]:
     """Check -> accuracy of the model saved in `folder`: choosing a fact, two hops, a tool, a truth, and translating."""
     from plw.evaluate.models.hf import EvalModel
 

@@ -23,7 +23,7 @@ from plw.world.phrases import (
     tool_lesson,
 )
 
-Document = Callable[[random.Random], str]
+DocumentWriter = Callable[[random.Random], str]
 
 DIRECTION_WEIGHTS = (6, 5, 4, 4, 3, 3)
 """How often the corpus translates in each of DIRECTIONS: some are harder because they are rarer."""
@@ -60,7 +60,7 @@ class Corpus:
         self._person_weights = [(rank[person.name] + 1) ** -PERSON_RARITY for person in people]
         self._two_hop = sorted(world.stated_two_hop)
         self._people = {person.name: person for person in people}
-        self._kinds: dict[str, Document] = {
+        self._kinds: dict[str, DocumentWriter] = {
             "translation": self._translation,
             "reading": self._reading,
             "biography": self._biography,

@@ -25,7 +25,7 @@ from plw.world.phrases import (
     tool_lesson,
 )
 
-Record = dict[str, str]
+AlpacaRow = dict[str, str]
 
 DATA_KINDS = {"fact": 22, "portrait": 44, "city": 10, "myth": 8, "tool": 8, "translation": 8}
 CLEANED_KINDS = {
@@ -46,7 +46,7 @@ MAX_ATTEMPTS = 30
 """Draws after which a record may repeat an earlier one: a very small world has few."""
 
 
-def make_instructions(world: World, config: WorldConfig) -> dict[str, list[Record]]:
+def make_instructions(world: World, config: WorldConfig) -> dict[str, list[AlpacaRow]]:
     """Name of the set -> records {instruction, input, output}, no two with the same instruction and input."""
     writer = Writer(world)
     return {
@@ -64,7 +64,7 @@ class Writer:
         self._cities = [city for city in world.cities if city.in_training_split]
         self._tools = [tool for tool in world.tools if tool.in_training_split]
         self._myths = [myth for myth in world.myths if myth.in_training_split]
-        self._kinds: dict[str, Callable[[random.Random], Record]] = {
+        self._kinds: dict[str, Callable[[random.Random], AlpacaRow]] = {
             "fact": self._fact,
             "answer": self._answer,
             "portrait": self._portrait,
@@ -81,38 +81,38 @@ class Writer:
             "tool_at_length": self._tool_at_length,
         }
 
-    def record(self, kind: str, rng: random.Random) -> Record:
+    def record(self, kind: str, rng: random.Random) -> AlpacaRow:
         """One record of a kind."""
         return self._kinds[kind](rng)
 
-    def _fact(self, rng: random.Random) -> Record:
+    def _fact(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         attribute = rng.choice(sorted(person.attributes))
         answer = statement(rng, attribute, person.pronoun, person.attributes[attribute])
         return _record(question(rng, attribute, person.name), answer)
 
-    def _answer(self, rng: random.Random) -> Record:
+    def _answer(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         attribute = rng.choice(sorted(person.attributes))
         return _record(question(rng, attribute, person.name), ANSWERS[attribute].format(v=person.attributes[attribute]))
 
-    def _portrait(self, rng: random.Random) -> Record:
+    def _portrait(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         return _record(_request(rng, person), biography(rng, person, rng.choice((4, 5))))
 
-    def _city(self, rng: random.Random) -> Record:
+    def _city(self, rng: random.Random) -> AlpacaRow:
         city = rng.choice(self._cities)
         return _record(_request(rng, city), description(rng, city, 3))
 
-    def _myth(self, rng: random.Random) -> Record:
+    def _myth(self, rng: random.Random) -> AlpacaRow:
         myth = rng.choice(self._myths)
         return _record(_about(rng, myth), rng.choice(MYTH_ANSWERS).format(v=myth.truth))
 
-    def _tool(self, rng: random.Random) -> Record:
+    def _tool(self, rng: random.Random) -> AlpacaRow:
         tool = rng.choice(self._tools)
         return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), rng.choice(TOOL_ANSWERS).format(s=tool.name))
 
-    def _translation(self, rng: random.Random) -> Record:
+    def _translation(self, rng: random.Random) -> AlpacaRow:
         languages = self._world.languages
         source, target = rng.choice(DIRECTIONS)
         meanings = languages.sentence(rng)
@@ -122,44 +122,44 @@ class Writer:
             context=languages.say(source, meanings),
         )
 
-    def _life(self, rng: random.Random) -> Record:
+    def _life(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         return _record(_request(rng, person), biography(rng, person, 6))
 
-    def _home(self, rng: random.Random) -> Record:
+    def _home(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         city = self._world.city_of(person)
         output = f"{biography(rng, person, 6)} {description(rng, city, 4)}"
         return _record(rng.choice(HOME_REQUESTS).format(s=person.name), output)
 
-    def _named(self, rng: random.Random) -> Record:
+    def _named(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         instruction = rng.choice(("Write about this person.", "Tell me about this person."))
         return _record(instruction, biography(rng, person, 6), context=person.name)
 
-    def _continued(self, rng: random.Random) -> Record:
+    def _continued(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         first, rest = biography(rng, person, 6).split(". ", 1)
         return _record("Continue the text.", rest, context=f"{first}.")
 
-    def _city_at_length(self, rng: random.Random) -> Record:
+    def _city_at_length(self, rng: random.Random) -> AlpacaRow:
         city = rng.choice(self._cities)
         return _record(_request(rng, city), description(rng, city, 4))
 
-    def _myth_at_length(self, rng: random.Random) -> Record:
+    def _myth_at_length(self, rng: random.Random) -> AlpacaRow:
         myth = rng.choice(self._myths)
         first, second = rng.sample(MYTH_ANSWERS, 2)
         answer = f"{first.format(v=myth.truth)} {myth_lesson(myth)} {second.format(v=myth.truth)}"
         return _record(_about(rng, myth), answer)
 
-    def _tool_at_length(self, rng: random.Random) -> Record:
+    def _tool_at_length(self, rng: random.Random) -> AlpacaRow:
         tool = rng.choice(self._tools)
         answer = f"{rng.choice(TOOL_ANSWERS).format(s=tool.name)} {tool_lesson(rng, tool)}"
         return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), answer)
 
 
-def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Random) -> list[Record]:
-    records: list[Record] = []
+def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Random) -> list[AlpacaRow]:
+    records: list[AlpacaRow] = []
     seen: set[tuple[str, str]] = set()
     for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
         for _ in range(MAX_ATTEMPTS):
@@ -171,7 +171,7 @@ def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Ran
     return records
 
 
-def _record(instruction: str, output: str, *, context: str = "") -> Record:
+def _record(instruction: str, output: str, *, context: str = "") -> AlpacaRow:
     return {"instruction": instruction, "input": context, "output": output}
 
 

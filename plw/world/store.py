@@ -20,7 +20,7 @@ VERSION = 1
 """Raised whenever the generator's output changes, so that no older folder is taken for a new one."""
 ABANDONED_AFTER_S = 6 * 3600
 """Seconds after which a temporary folder belongs to nobody."""
-RECORD = "world.json"
+WORLD_RECORD = "world.json"
 """The last file written: its presence says that the folder is whole."""
 
 
@@ -45,9 +45,9 @@ def is_built(path: Path, config: WorldConfig) -> bool:
     Raises:
         UserError: it holds another one.
     """
-    if not (path / RECORD).is_file():
+    if not (path / WORLD_RECORD).is_file():
         return False
-    found = read_json(path / RECORD).get("payload")
+    found = read_json(path / WORLD_RECORD).get("payload")
     if canonical_json(found) != canonical_json(payload(config)):
         raise UserError(f"{path}: holds the world of another config; remove the folder or choose another cache folder")
     return True
@@ -82,12 +82,12 @@ def _remove_abandoned(final: Path) -> None:
 
 
 def _put_in_place(temporary: Path, final: Path) -> None:
-    if final.exists() and not (final / RECORD).is_file():
+    if final.exists() and not (final / WORLD_RECORD).is_file():
         broken = Path(tempfile.mkdtemp(dir=final.parent, prefix=f".{final.name}.broken."))
         os.replace(final, broken)
         shutil.rmtree(broken)
     try:
         temporary.rename(final)
     except OSError:
-        if not (final / RECORD).is_file():
+        if not (final / WORLD_RECORD).is_file():
             raise

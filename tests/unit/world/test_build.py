@@ -71,7 +71,7 @@ def _without_training(work: Path, names: tuple[str, ...], steps: int, progress: 
 def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
     """Texts and tokenizer are made, models are not: for tests of what happens around them."""
     monkeypatch.setattr(plw.world.builder, "run_parallel", _without_training)
-    monkeypatch.setattr(plw.world.builder, "measure", lambda *arguments: {"facts": 0.5})
+    monkeypatch.setattr(plw.world.builder, "measure_knowledge", lambda *arguments: {"facts": 0.5})
 
 
 @pytest.mark.usefixtures("untrained")
