@@ -13,7 +13,8 @@ import time
 import numpy as np
 
 from analysis.gam.fit import fit_gam
-from analysis.gam.mgcv import fit_gam_r, r_available
+from analysis.gam.mgcv import fit_gam_r
+from analysis.r_bridge import r_has
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 RATIOS = (0.042, 0.082, 1.0, 3.27, 7.83)
@@ -40,7 +41,7 @@ def main() -> None:
             begun = time.perf_counter()
             fit_gam(*rows, method=method)
             ours.append(time.perf_counter() - begun)
-            if r_available():
+            if r_has("mgcv"):
                 grid = (rows[1][:1], rows[2][:1], rows[3][:1])
                 theirs.append(float(fit_gam_r(*rows, grid, method=method)["seconds"]))
         words = f"{method}: {1e3 * np.median(ours):.1f} ms"

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from analysis.gam.fit import GamFit, fit_gam
-from analysis.gam.optimum import LEVEL, Optimum, optima, weights
+from analysis.gam.optimum import RatioOptimum, optima, weights
+from analysis.levels import CONFIDENCE
 from analysis.scores.frame import EXPONENT
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
@@ -71,7 +72,7 @@ def best_weights(truth: str, near: GamFit) -> list[float] | None:
     return [float(weight_M[np.argmax(bump(weight_M, np.full(len(weight_M), r)))]) for r in AT]
 
 
-def studies(truth: str, method: str, number: int, draws: int, benchmarks: int) -> Iterator[list[Optimum]]:
+def studies(truth: str, method: str, number: int, draws: int, benchmarks: int) -> Iterator[list[RatioOptimum]]:
     """The optima of each simulated study; every method sees the same studies."""
     rows = design(benchmarks)
     near = nearest_surface(rows)
@@ -126,7 +127,8 @@ def main() -> None:
             result = measure(truth, method, options.studies, options.draws, options.benchmarks)
             results.append(result)
             print(
-                f"{truth}, {method}, {options.studies} studies, {options.benchmarks} benchmarks, interval {LEVEL:.0%}"
+                f"{truth}, {method}, {options.studies} studies, {options.benchmarks} benchmarks, "
+                f"interval {CONFIDENCE:.0%}"
             )
             for row in result["by_ratio"]:
                 print("  " + ", ".join(f"{name} {value:.3g}" for name, value in row.items()), flush=True)

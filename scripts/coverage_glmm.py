@@ -21,7 +21,7 @@ import numpy as np
 from scipy.special import expit
 
 from analysis.glmm.fit import fit_glmm
-from analysis.glmm.inference import LEVEL
+from analysis.levels import CONFIDENCE
 from analysis.scores.frame import EXPONENT
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
@@ -90,7 +90,7 @@ def summary(outcomes: list[Outcome], curve: tuple[float, float]) -> dict[str, ob
         inside = [outcome for outcome in good if outcome.low is not None and outcome.high is not None]
         told["optimum"] = truth
         told["has an optimum inside"] = share([outcome.plw is not None for outcome in good])
-        told[f"{LEVEL:.0%} interval covers"] = share([outcome.low <= truth <= outcome.high for outcome in inside])
+        told[f"{CONFIDENCE:.0%} interval covers"] = share([outcome.low <= truth <= outcome.high for outcome in inside])
         told["true optimum below the interval"] = share([truth < outcome.low for outcome in inside])
         told["true optimum above the interval"] = share([truth > outcome.high for outcome in inside])
         told["median estimate"] = float(np.median([outcome.plw for outcome in inside]))

@@ -20,7 +20,7 @@ from scipy.special import expit
 
 from analysis.glmm.design import make_design
 from analysis.glmm.fit import fit_design
-from analysis.glmm.glmmtmb import r_available
+from analysis.r_bridge import r_has
 
 R_CODE = """
 suppressPackageStartupMessages(library(glmmTMB))
@@ -51,7 +51,7 @@ def main() -> None:
         fit_design(design)
         seconds.append(time.perf_counter() - begun)
     told: dict[str, object] = {"machine": platform.machine(), "rows": design.n, "python_s": float(np.median(seconds))}
-    if r_available():
+    if r_has("glmmTMB"):
         by_r = r_seconds(pd.DataFrame({"y": score, "w": design.w_N, "b": benchmark, "m": model}), options.repeats)
         told |= {"glmmTMB_s": by_r, "python / glmmTMB": float(np.median(seconds)) / by_r}
     print(json.dumps(told, indent=1))

@@ -10,20 +10,14 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from analysis.figures.axes import dashes, dataset_legend, weight_axis_above, weight_categories
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, dataset_order, markers
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.scores.aggregates import KINDS, cell_aggregates
-from analysis.scores.frame import VARIANT, TidyFrame
+from analysis.scores.datasets import dataset_order
+from analysis.scores.frame import TidyFrame
+from analysis.scores.mechanism import MECHANISMS, of_variant
 
 WHISKERS = (0.09, 0.91)
 """Quantiles at the ends of the whiskers, as in the paper's figure 2."""
-
-MECHANISMS = (
-    ("loss_rsd", "mean", "Instability of the training loss", "relative standard deviation"),
-    ("weight_distance", "l2", "Distance from the base model", "Euclidean distance of weights"),
-    ("memorisation", "bleu", "Memorisation of training completions", "corpus BLEU (0–100)"),
-    ("generation_length", "tokens", "Length of generated answers", "tokens per answer"),
-)
-"""Benchmark, metric, panel title and axis of each panel of figure 2."""
 
 
 def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
@@ -86,12 +80,6 @@ def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
         figure.align_ylabels()
         dataset_legend(figure, datasets, squares=True)
     return figure
-
-
-def of_variant(scores: pd.DataFrame, frame: TidyFrame) -> pd.DataFrame:
-    """The scores of the frame's variant of the loss (response weight, normalizer, scope), headline or not."""
-    names = [name for name in VARIANT if name in scores]
-    return scores[np.logical_and.reduce([scores[name] == frame.rows[name].iloc[0] for name in names])]
 
 
 def quadratic(

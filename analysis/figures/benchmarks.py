@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import dataset_legend, weight_ticks
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, dataset_order, markers
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.scores.aggregates import GROUPINGS, KINDS
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import weight_scale
 
-FIGURES = {
+BENCHMARK_FIGURES = {
     "figure4_multiple_choice": "multiple choice",
     "figure5_short_generation": "short generation and translation",
     "figure6_long_generation": "long generation",

@@ -1,7 +1,6 @@
 """Figures 3 and 7 to 9 of the paper: the predicted score over prompt weight and generation ratio."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -11,11 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
-from analysis.figures.theme import COLUMN_INCHES, RC, dataset_order
-from analysis.gam.basis import Array
+from analysis.arrays import Array
+from analysis.figures.theme import COLUMN_INCHES, RC
 from analysis.gam.fit import GamFit
-from analysis.gam.optimum import STAR, optima, weights
+from analysis.gam.optimum import STAR, optima
+from analysis.gam.surface import surface
 from analysis.inference.ratio_model import RatioFit
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import EXPONENT
 
 COLOURS = "cividis"
@@ -24,35 +25,13 @@ LEVELS = 12
 RIDGE, PALE = "#D62728", "#FFFFFF"
 WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
 RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
-RATIOS = 121
-FIGURES = {
+CONTOURS = {
     "figure3_ratio_contour": "all",
     "figure7_contour_all": "all",
     "figure8_contour_multiple_choice": "multiple choice",
     "figure9_contour_generation": "generation",
 }
 """Stem of the files -> aggregate. The paper shows the contour of all twice: in the text, and beside the other two."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surface:
-    """Predicted mean over benchmarks on a grid, and its standard error."""
-
-    weight_M: Array
-    ratio_R: Array
-    score_RM: Array
-    error_RM: Array
-
-
-def surface(fit: GamFit, weight_M: Array | None = None, ratio_R: Array | None = None) -> Surface:
-    """The surface over the data's weights (evenly spaced in w_p) and ratios (evenly spaced in their logarithm)."""
-    weight_M = weights(fit)[::5] if weight_M is None else weight_M
-    low, high = fit.ratio_range
-    ratio_R = np.geomspace(low, high, RATIOS) if ratio_R is None else ratio_R
-    ratio_N, weight_N = (axis.ravel() for axis in np.meshgrid(ratio_R, weight_M, indexing="ij"))
-    mean_N, error_N = fit.predict_average(weight_N, ratio_N)
-    shape = len(ratio_R), len(weight_M)
-    return Surface(weight_M=weight_M, ratio_R=ratio_R, score_RM=mean_N.reshape(shape), error_RM=error_N.reshape(shape))
 
 
 def contour_figure(item: RatioFit) -> Figure:
@@ -84,7 +63,7 @@ def contour_figures(fits: Sequence[RatioFit]) -> dict[str, tuple[Figure, str]]:
     by_name = {item.aggregate: item for item in fits if item.fit is not None}
     return {
         key: (contour_figure(by_name[aggregate]), caption(by_name[aggregate]))
-        for key, aggregate in FIGURES.items()
+        for key, aggregate in CONTOURS.items()
         if aggregate in by_name
     }
 

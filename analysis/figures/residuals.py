@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, dataset_order
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours
+from analysis.scores.datasets import dataset_order
 
 Residuals = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Uniform quantile residuals on 0 to 1, and the fitted values, one of each a row."""

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+from analysis.scores.datasets import PAPER_KINDS, dataset_kind
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -13,7 +15,7 @@ DPI = 200
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 """Okabe and Ito's colours, which stay apart in every common kind of colour blindness; yellow is too faint for lines."""
 
-_OF_DATASET = {"data": BLUE, "cleaned": VERMILLION, "short": GREEN, "medium": PURPLE, "tiny": ORANGE}
+_OF_DATASET = dict(zip(PAPER_KINDS, (BLUE, VERMILLION, GREEN, PURPLE, ORANGE), strict=True))
 _OTHERS = (SKY, PURPLE, ORANGE, "#000000", BLUE, VERMILLION, GREEN)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
@@ -55,14 +57,6 @@ def dataset_colours(datasets: Iterable[str]) -> dict[str, str]:
     return known | {name: free[index % len(free)] for index, name in enumerate(rest)}
 
 
-def dataset_order(datasets: Iterable[str]) -> list[str]:
-    """The paper's order (data, cleaned, short, medium, tiny), then the others by name."""
-    order = list(_OF_DATASET)
-    return sorted(
-        set(datasets), key=lambda name: (order.index(dataset_kind(name)) if dataset_kind(name) in order else 99, name)
-    )
-
-
 def markers(names: Iterable[str]) -> dict[str, str]:
     """Name -> marker, so that a figure can be read without its colours."""
     return {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(names)}
@@ -74,11 +68,3 @@ def picture(figure: "Figure", kind: str) -> bytes:
     metadata = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
     figure.savefig(out, format=kind, metadata=metadata)
     return out.getvalue()
-
-
-def dataset_kind(name: str) -> str:
-    """Which of the paper's five a dataset is, by the last word of its name: ``data``, ``cleaned``, ``short``, ...
-
-    Any other name gives a word that is none of them.
-    """
-    return name.lower().rpartition("-")[2].removeprefix("alpacadata") or "data"

@@ -6,7 +6,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from analysis.arrays import Array
 
 
 @dataclass(frozen=True, kw_only=True)

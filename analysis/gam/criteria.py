@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg
 
-from analysis.gam.basis import Array, Tensor
+from analysis.arrays import Array
+from analysis.gam.basis import Tensor
 
 METHODS = ("gcv", "reml", "ml")
 

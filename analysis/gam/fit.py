@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from analysis.gam.basis import Array, Tensor, make_tensor
+from analysis.arrays import Array
+from analysis.gam.basis import Tensor, make_tensor
 from analysis.gam.criteria import METHODS, Curve, Solution, solve
 from analysis.gam.search import BOUNDS, GCV_TOLERANCE, minimise
 from plw.errors import UserError
@@ -161,7 +162,7 @@ def fit_gam(
         converged=best.converged,
         messages=(
             *_messages(best.rho_2, fit, len(names), converged=best.converged),
-            *data_words(score, len(names)),
+            *data_messages(score, len(names)),
         ),
         weight_range=(float(plw.min()), float(plw.max())),
         ratio_range=(float(ratio.min()), float(ratio.max())),
@@ -190,7 +191,7 @@ def check_data(score_N: Array, plw_N: Array, ratio_N: Array, benchmarks: int) ->
         raise UserError(f"the ratio model has {columns} coefficients; {len(score_N)} scores are too few for it")
 
 
-def as_json(fit: GamFit, mean_M: Array, error_M: Array) -> dict[str, Any]:
+def gam_json(fit: GamFit, mean_M: Array, error_M: Array) -> dict[str, Any]:
     """The numbers of a fit and of predictions, as ``plw fit gam --json`` writes them.
 
     ``edf`` has one number a coefficient (intercept, benchmarks, 8 of the surface), ``smoothing`` one each for w and r.
@@ -277,7 +278,7 @@ def known_codes(benchmark_M: Sequence[Any], benchmarks: tuple[str, ...]) -> NDAr
     return np.array([places[str(label)] for label in benchmark_M], dtype=np.intp)
 
 
-def data_words(score_N: Array, benchmarks: int) -> list[str]:
+def data_messages(score_N: Array, benchmarks: int) -> list[str]:
     """What to know of data that can be fitted all the same; the same for Python and R."""
     lines = []
     if benchmarks == 1:

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.gam.basis import Array
+from analysis.arrays import Array, covariance_root
 from analysis.gam.fit import GamFit
+from analysis.levels import TAILS
 from analysis.scores.frame import EXPONENT
 
 STAR = 0.05
 """The paper stars a ratio where the predicted range is under 5% of the score range: the weight hardly matters there."""
 PLACES = 501
 """Weights tried, evenly spaced in w_p, so that small weights are told apart."""
-DRAWS, SEED, LEVEL = 2000, 0, 0.95
+OPTIMUM_DRAWS, SEED = 2000, 0
 FEWEST_BENCHMARKS = 3
 """With fewer, how benchmarks differ cannot be told."""
 WHOLE = 0.9
@@ -21,7 +22,7 @@ WHOLE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimum:
+class RatioOptimum:
     """The best weight at one generation ratio."""
 
     ratio: float
@@ -48,7 +49,7 @@ class Optimum:
         return bool(self.high**EXPONENT - self.low**EXPONENT >= WHOLE)
 
 
-def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = DRAWS, seed: int = SEED) -> list[Optimum]:
+def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, seed: int = SEED) -> list[RatioOptimum]:
     """The best weight within the data's weights at each ratio.
 
     The interval is that of the place of the maximum, not of the score there: coefficients are drawn around their
@@ -66,10 +67,10 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = DRAWS, seed: in
     weight_M, mean_C = weights(fit), fit.surface_coefficient_C
     generator, groups = np.random.default_rng(seed), len(fit.benchmarks)
     normal_DC = generator.standard_normal((draws, len(mean_C)))
-    drawn = {"scores": mean_C + normal_DC @ _root(fit.surface_covariance_CC)}
+    drawn = {"scores": mean_C + normal_DC @ covariance_root(fit.surface_covariance_CC).T}
     if groups >= FEWEST_BENCHMARKS:
         tail_D1 = np.sqrt((groups - 1) / generator.chisquare(groups - 1, (draws, 1)))
-        drawn["benchmarks"] = mean_C + normal_DC @ _root(fit.surface_clustered_CC) * tail_D1
+        drawn["benchmarks"] = mean_C + normal_DC @ covariance_root(fit.surface_clustered_CC).T * tail_D1
     over = "benchmarks" if "benchmarks" in drawn else "scores"
     found = []
     for ratio in ratios:
@@ -77,7 +78,7 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = DRAWS, seed: in
         curve_M = surface_MC @ mean_C
         ends = {name: _ends(surface_MC @ drawn_DC.T, weight_M) for name, drawn_DC in drawn.items()}
         found.append(
-            Optimum(
+            RatioOptimum(
                 ratio=float(ratio),
                 plw=float(weight_M[np.argmax(curve_M)]),
                 low=ends[over][0],
@@ -91,16 +92,9 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = DRAWS, seed: in
     return found
 
 
-def _root(covariance_CC: Array) -> Array:
-    """A matrix whose product with standard normal rows has this covariance, which may be singular."""
-    value_C, vector_CC = np.linalg.eigh(covariance_CC)
-    root_CC: Array = np.sqrt(np.maximum(value_C, 0))[:, None] * vector_CC.T
-    return root_CC
-
-
 def _ends(curve_MD: Array, weight_M: Array) -> tuple[float, float]:
     best_D = weight_M[np.argmax(curve_MD, axis=0)]
-    low, high = np.quantile(best_D, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    low, high = np.quantile(best_D, TAILS, method="nearest")
     return float(low), float(high)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.gam.basis import Array
+from analysis.arrays import Array
 from analysis.gam.criteria import CRITERIA, Curve, in_mgcv
 
 Criterion = Callable[[Array], tuple[float, Array]]

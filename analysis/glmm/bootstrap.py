@@ -6,9 +6,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import expit
 
-from analysis.glmm.design import Array, Design
+from analysis.arrays import Array, covariance_root
+from analysis.glmm.design import Design
 from analysis.glmm.fit import NAMES, GlmmFit, fit_design
-from analysis.glmm.inference import LEVEL, best_w
+from analysis.glmm.inference import best_w
+from analysis.levels import TAILS
 from analysis.scores.frame import weight_from_scale
 from plw.errors import UserError
 from plw.progress import Progress, no_progress
@@ -45,7 +47,7 @@ def simulate_scores(
         generator: source of all randomness.
         effects: what the random effects add to each row's η; drawn anew where not given.
     """
-    eta_N = linear_predictor(fit, design) + (draw_effects(fit, design, generator) if effects is None else effects)
+    eta_N = linear_predictor(fit, design) + (sample_effects(fit, design, generator) if effects is None else effects)
     mean_N = expit(eta_N)
     score_N = generator.beta(mean_N * fit.dispersion, (1 - mean_N) * fit.dispersion)
     return np.asarray(np.clip(score_N, EDGE, 1 - EDGE))
@@ -56,11 +58,14 @@ def linear_predictor(fit: GlmmFit, design: Design) -> Array:
     return np.asarray(design.columns_NC @ np.array([fit.fixed[name] for name in NAMES]))
 
 
-def draw_effects(fit: GlmmFit, design: Design, generator: np.random.Generator) -> Array:
+def sample_effects(fit: GlmmFit, design: Design, generator: np.random.Generator) -> Array:
     """What newly drawn random effects add to each row's η."""
     effect_N = np.zeros(design.n)
     if fit.random["benchmark"] is not None:
-        slope_B2 = generator.standard_normal((len(design.benchmarks), 2)) @ _root(np.asarray(fit.random["benchmark"])).T
+        slope_B2 = (
+            generator.standard_normal((len(design.benchmarks), 2))
+            @ covariance_root(np.asarray(fit.random["benchmark"])).T
+        )
         effect_N += (design.columns_NC[:, 1:] * slope_B2[design.benchmark_N]).sum(axis=1)
     for name, code_N in (("model", design.model_N), ("seed", design.seed_N)):
         variance = fit.random.get(name)
@@ -99,12 +104,6 @@ def bootstrap(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = N
         _, w, w2 = again.raw_fixed
         best.append(best_w(w, w2))
         inside += again.optimum.plw is not None
-    ends = np.quantile(best, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) if best else None
+    ends = np.quantile(best, TAILS) if best else None
     low, high = (None, None) if ends is None else (weight_from_scale(end) for end in ends)
     return Bootstrap(low=low, high=high, inside=inside / max(len(best), 1), n=n, failed=failed, seed=seed)
-
-
-def _root(covariance_22: Array) -> Array:
-    """A square root of a covariance that may be singular."""
-    values, vectors_22 = np.linalg.eigh(covariance_22)
-    return np.asarray(vectors_22 * np.sqrt(np.clip(values, 0.0, None)))

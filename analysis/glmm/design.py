@@ -5,13 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from analysis.arrays import Array, Index
 from analysis.scores.frame import EXPONENT
 from plw.errors import UserError
-
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
 
 RAW, ORTHOGONAL = "raw", "orthogonal"
 POLYNOMIALS = (RAW, ORTHOGONAL)

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from analysis.glmm.design import RAW, Array, Design, make_design
-from analysis.glmm.inference import FTest, Optimum, Test, chi_square, f_test, optimum, wald
+from analysis.arrays import Array
+from analysis.glmm.design import RAW, Design, make_design
+from analysis.glmm.inference import ChiSquareTest, FTest, ParabolaOptimum, chi_square, f_test, optimum, wald
 from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, Laplace
-from analysis.glmm.messages import NOT_CONVERGED, UNBOUNDED, design_words, fallback_words, singular_words
+from analysis.glmm.messages import NOT_CONVERGED, UNBOUNDED, design_messages, fallback_message, singular_messages
 from analysis.glmm.optimise import SINGULAR, Maximum, Problem, maximise
 
 NAMES = ("intercept", "w", "w2")
@@ -35,11 +36,11 @@ class GlmmFit:
     random: dict[str, Any]
     dispersion: float
     log_likelihood: float
-    wald: Test
+    wald: ChiSquareTest
     wald_f: FTest
     """Wald's statistic by the degrees of freedom that the benchmarks allow."""
-    lrt: Test
-    optimum: Optimum
+    lrt: ChiSquareTest
+    optimum: ParabolaOptimum
     converged: bool
     messages: tuple[str, ...]
     n: int
@@ -93,7 +94,7 @@ def fit_design(design: Design, warm: GlmmFit | None = None) -> GlmmFit:
             break
         messages.append(f"the model with {slopes} did not converge (largest gradient {best.gradient:.2g})")
     if best.converged and slopes != FULL:
-        messages.append(fallback_words(slopes))
+        messages.append(fallback_message(slopes))
     null_problem = Problem(design, slopes=problem.slopes, null=True)
     null, best = _nested(null_problem, problem, best, warm is not None)
     return _collect(problem, best, null, messages)
@@ -158,7 +159,12 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
         messages.append(UNBOUNDED if best.unbounded else NOT_CONVERGED)
     elif not null.converged:
         messages.append("no likelihood-ratio test: the model without both terms did not converge")
-    messages = [*messages, *singular_words(problem, best.psi_P), *design_words(design), *filter(None, [top.remark])]
+    messages = [
+        *messages,
+        *singular_messages(problem, best.psi_P),
+        *design_messages(design),
+        *filter(None, [top.remark]),
+    ]
     variances = {name: deviations[name] ** 2 if name in deviations else None for name in ("model", "seed")}
     if design.seed_N is None:
         del variances["seed"]
@@ -203,7 +209,7 @@ def _fixed_covariance(problem: Problem, best: Maximum) -> Array:
     return np.asarray(map_CC @ np.linalg.inv(information_CC) @ map_CC.T)
 
 
-def as_json(fit: GlmmFit) -> dict[str, Any]:
+def glmm_json(fit: GlmmFit) -> dict[str, Any]:
     """The fit as plain numbers; what is unknown is None."""
     slopes = fit.random["benchmark"]
     return {

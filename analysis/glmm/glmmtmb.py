@@ -1,38 +1,24 @@
 """The same beta mixed model by R's glmmTMB, where it is installed: what the Python engine is held against."""
 
-import json
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from analysis.glmm.design import RAW, Array, Design, make_design
+from analysis.arrays import Array
+from analysis.glmm.design import RAW, Design, make_design
 from analysis.glmm.fit import NAMES, GlmmFit, at_fit
 from analysis.glmm.inference import chi_square, f_test, optimum, wald
 from analysis.glmm.likelihood import FULL
-from analysis.glmm.messages import NOT_CONVERGED, design_words, fallback_words, singular_words
+from analysis.glmm.messages import NOT_CONVERGED, design_messages, fallback_message, singular_messages
 from analysis.glmm.optimise import Problem
+from analysis.r_bridge import SCRIPTS, require_r, run_r
 from plw.errors import UserError
 
-SCRIPT = Path(__file__).parents[1] / "R" / "glmm.R"
-R_TIMEOUT_S = 600
-NEEDS = "needs Rscript with the packages glmmTMB and jsonlite"
-
-
-@cache
-def r_available() -> bool:
-    """Whether Rscript is there and has the packages of ``R/glmm.R``."""
-    if shutil.which("Rscript") is None:
-        return False
-    code = 'quit(status = !all(c("glmmTMB", "jsonlite") %in% rownames(installed.packages())))'
-    return subprocess.run(["Rscript", "-e", code], capture_output=True, check=False).returncode == 0
+SCRIPT = SCRIPTS / "glmm.R"
+PACKAGE = "glmmTMB"
 
 
 def fit_glmm_r(
@@ -50,8 +36,7 @@ def fit_glmm_r(
         UserError: the rows cannot hold the model, R is not there, or it failed; the line says why.
     """
     design = make_design(score_N, plw_N, benchmark_N, model_N, polynomial=polynomial, seed_N=seed_N)
-    if not r_available():
-        raise UserError(f"engine r {NEEDS}; engine python needs neither")
+    require_r(PACKAGE)
     fit = fit_designs_r({"data": design})["data"]
     if isinstance(fit, str):
         raise UserError(fit)
@@ -64,9 +49,9 @@ def fit_designs_r(designs: Mapping[str, Design]) -> dict[str, GlmmFit | str]:
         return {}
     names = list(designs)
     try:
-        answer = _call_r([designs[name] for name in names])
-    except (subprocess.SubprocessError, OSError, ValueError) as error:
-        return dict.fromkeys(names, f"R failed: {_last_line(error)}")
+        answer = run_r(SCRIPT, [_table(list(designs.values()))], designs[names[0]].polynomial)
+    except UserError as error:
+        return dict.fromkeys(names, str(error))
     fits: dict[str, GlmmFit | str] = {}
     for number, name in enumerate(names):
         told = answer["fits"].get(str(number), {})
@@ -77,8 +62,8 @@ def fit_designs_r(designs: Mapping[str, Design]) -> dict[str, GlmmFit | str]:
     return fits
 
 
-def _call_r(designs: Sequence[Design]) -> dict[str, Any]:
-    """Labels are passed as numbers, so no name of a benchmark or model can break the table."""
+def _table(designs: Sequence[Design]) -> pd.DataFrame:
+    """The rows of all designs; labels are passed as numbers, so no name of a benchmark or model can break the table."""
     tables = []
     for number, design in enumerate(designs):
         columns = {"dataset": number, "score": design.score_N, "w_p": design.w_N}
@@ -86,13 +71,7 @@ def _call_r(designs: Sequence[Design]) -> dict[str, Any]:
         if design.seed_N is not None:
             columns["seed"] = design.seed_N
         tables.append(pd.DataFrame(columns))
-    with tempfile.TemporaryDirectory(prefix="plw-glmm-") as folder:
-        table, out = Path(folder) / "scores.csv", Path(folder) / "fits.json"
-        pd.concat(tables).to_csv(table, index=False, float_format="%.17g")
-        command = ["Rscript", "--vanilla", str(SCRIPT), str(table), str(out), designs[0].polynomial]
-        subprocess.run(command, check=True, capture_output=True, text=True, timeout=R_TIMEOUT_S)
-        answer: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-        return answer
+    return pd.concat(tables)
 
 
 def _from_r(design: Design, told: dict[str, Any], version: str) -> GlmmFit:
@@ -133,19 +112,14 @@ def _words(fit: GlmmFit, told: Sequence[str]) -> list[str]:
     if not fit.converged:
         lines.append(NOT_CONVERGED)
     elif fit.random_part != FULL:
-        lines.append(fallback_words(fit.random_part, "singular" if any("singular" in line for line in told) else ""))
+        lines.append(fallback_message(fit.random_part, "singular" if any("singular" in line for line in told) else ""))
     problem = Problem(fit.design, slopes=fit.random_part)
     lines += [
-        *singular_words(problem, at_fit(problem, fit)),
-        *design_words(fit.design),
+        *singular_messages(problem, at_fit(problem, fit)),
+        *design_messages(fit.design),
         *filter(None, [fit.optimum.remark]),
     ]
     for line in told:
         text = " ".join(str(line).split()).replace("Model convergence problem; ", "")
         lines.append("glmmTMB: " + text.removesuffix(" See vignette('troubleshooting')").removesuffix("."))
     return lines
-
-
-def _last_line(error: Exception) -> str:
-    lines = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from analysis.glmm.design import Array
+from analysis.arrays import Array
+from analysis.levels import CONFIDENCE
 from analysis.scores.frame import weight_from_scale
-
-LEVEL = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test:
+class ChiSquareTest:
     """A chi-square test; None where the fit gave no covariance, or no null model."""
 
     chisq: float | None
@@ -32,7 +31,7 @@ class FTest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Optimum:
+class ParabolaOptimum:
     """The prompt weight at the top of the curve with a 95% interval; all None where it has no top between 0 and 1."""
 
     plw: float | None = None
@@ -42,14 +41,14 @@ class Optimum:
     """Why there is no optimum, in words."""
 
 
-def chi_square(value: float | None, df: int = 2) -> Test:
+def chi_square(value: float | None, df: int = 2) -> ChiSquareTest:
     """The test of a statistic that is chi-square under the null hypothesis; below 0 it counts as 0."""
     if value is None or not math.isfinite(value):
-        return Test(chisq=None, df=df, p=None)
-    return Test(chisq=max(value, 0.0), df=df, p=float(stats.chi2.sf(max(value, 0.0), df)))
+        return ChiSquareTest(chisq=None, df=df, p=None)
+    return ChiSquareTest(chisq=max(value, 0.0), df=df, p=float(stats.chi2.sf(max(value, 0.0), df)))
 
 
-def wald(fixed_3: Array, covariance_33: Array) -> Test:
+def wald(fixed_3: Array, covariance_33: Array) -> ChiSquareTest:
     """Wald's test that both terms of the polynomial are 0; the same for every basis of the polynomial."""
     slope_2, covariance_22 = fixed_3[1:], covariance_33[1:, 1:]
     if not np.isfinite(covariance_22).all() or np.linalg.matrix_rank(covariance_22) < 2:
@@ -57,7 +56,7 @@ def wald(fixed_3: Array, covariance_33: Array) -> Test:
     return chi_square(float(slope_2 @ np.linalg.solve(covariance_22, slope_2)))
 
 
-def f_test(of_wald: Test, benchmarks: int) -> FTest:
+def f_test(of_wald: ChiSquareTest, benchmarks: int) -> FTest:
     """Wald's statistic against F with benchmarks - 1 degrees of freedom.
 
     The slopes' mean is known through as many draws as there are benchmarks, so the chi-square of the paper's test
@@ -88,7 +87,7 @@ def best_w(w: float, w2: float) -> float:
     return 1.0 if w + w2 > 0 else 0.0
 
 
-def optimum(raw_3: Array, covariance_33: Array, benchmarks: int) -> Optimum:
+def optimum(raw_3: Array, covariance_33: Array, benchmarks: int) -> ParabolaOptimum:
     """The optimum with its interval by the delta method.
 
     The interval is made on the scale of w_p, where the top of the parabola is a ratio of two coefficients that are
@@ -105,14 +104,16 @@ def optimum(raw_3: Array, covariance_33: Array, benchmarks: int) -> Optimum:
     _, b1, b2 = (float(value) for value in raw_3)
     plw = optimum_plw(b1, b2)
     if plw is None:
-        return Optimum(remark=_why_none(b1, b2))
+        return ParabolaOptimum(remark=_why_none(b1, b2))
     gradient_3 = np.array([0.0, -1 / (2 * b2), b1 / (2 * b2**2)])
     variance = float(gradient_3 @ covariance_33 @ gradient_3)
     if not variance >= 0:
-        return Optimum(plw=plw, remark="no interval of the optimum, for want of standard errors")
-    half = float(stats.t.ppf((1 + LEVEL) / 2, benchmarks - 1)) * math.sqrt(variance)
+        return ParabolaOptimum(plw=plw, remark="no interval of the optimum, for want of standard errors")
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, benchmarks - 1)) * math.sqrt(variance)
     top = -b1 / (2 * b2)
-    return Optimum(plw=plw, low=weight_from_scale(max(top - half, 0.0)), high=weight_from_scale(min(top + half, 1.0)))
+    return ParabolaOptimum(
+        plw=plw, low=weight_from_scale(max(top - half, 0.0)), high=weight_from_scale(min(top + half, 1.0))
+    )
 
 
 def _why_none(b1: float, b2: float) -> str:

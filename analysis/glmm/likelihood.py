@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.special import expit, gammaln, psi, zeta
 
-from analysis.glmm.design import Array, Index
+from analysis.arrays import Array, Index
 
 FULL, DIAGONAL, NONE = "correlated slopes", "uncorrelated slopes", "no random slopes"
 SLOPE_PARAMETERS = {FULL: 3, DIAGONAL: 2, NONE: 0}

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from analysis.glmm.design import Array, Design
+from analysis.arrays import Array
+from analysis.glmm.design import Design
 from analysis.glmm.likelihood import NONE
 from analysis.glmm.optimise import SINGULAR, Problem
 
@@ -13,12 +14,12 @@ UNBOUNDED = (
 )
 
 
-def fallback_words(random_part: str, why: str = "") -> str:
+def fallback_message(random_part: str, why: str = "") -> str:
     """That a simpler random part was taken."""
     return f"the paper's model did not converge{f' ({why})' if why else ''}; fallback taken: {random_part}"
 
 
-def design_words(design: Design) -> list[str]:
+def design_messages(design: Design) -> list[str]:
     """Which random intercepts there are too few levels for."""
     lines = []
     if len(design.models) == 1:
@@ -28,7 +29,7 @@ def design_words(design: Design) -> list[str]:
     return lines
 
 
-def singular_words(problem: Problem, psi_P: Array) -> list[str]:
+def singular_messages(problem: Problem, psi_P: Array) -> list[str]:
     """Which variances are 0 and which correlation is 1, one line each; none where the fit is not singular."""
     lines = []
     if problem.slopes != NONE:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize
 
-from analysis.glmm.design import Array, Design, powers
+from analysis.arrays import Array
+from analysis.glmm.design import Design, powers
 from analysis.glmm.likelihood import DIAGONAL, FULL, LOG_PHI_LIMIT, NONE, SLOPE_PARAMETERS, Laplace
 
 STARTS = (0.7, 0.15, 2.0)

@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.levels import TAILS
 from analysis.scores.aggregates import KINDS, cell_aggregates
 from analysis.scores.frame import AXES, TidyFrame
 
-DRAWS = 2000
-LEVEL = 0.95
+BOOTSTRAP_DRAWS = 2000
 UNITS = ("benchmarks x models", "benchmarks")
 """What is drawn. With ``benchmarks`` the base models and seeds at hand are taken as the only ones of interest."""
 
@@ -47,8 +47,7 @@ def bootstrap(
     *,
     references: Sequence[float] = (0.0, 1.0),
     unit: str = UNITS[0],
-    draws: int = DRAWS,
-    level: float = LEVEL,
+    draws: int = BOOTSTRAP_DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Percentile intervals of both aggregates at every weight, and of their gains over the reference weights.
@@ -60,7 +59,6 @@ def bootstrap(
         references: prompt weights that the others are compared with.
         unit: one of ``UNITS``.
         draws: bootstrap samples; the same seed gives the same ones.
-        level: of the intervals.
         seed: of the draws.
 
     Returns:
@@ -69,7 +67,6 @@ def bootstrap(
         ``high``. Bounds are NaN where there are fewer than two benchmarks.
     """
     rows = []
-    tails = ((1 - level) / 2, (1 + level) / 2)
     for dataset in sorted(set(frame.rows["dataset"])):
         for kind in KINDS:
             cube = score_cube(frame, dataset, kind)
@@ -78,7 +75,7 @@ def bootstrap(
                 known_W = np.isfinite(score_WBMS).any(axis=(1, 2, 3))
                 for place in np.flatnonzero(known_W):
                     estimate = float(np.nanmean(score_WBMS[place]))
-                    low, high = _interval(score_WBMS[place], counts, tails)
+                    low, high = _interval(score_WBMS[place], counts)
                     rows.append((dataset, float(cube.weight_W[place]), kind, name, unit, estimate, low, high))
     columns = ["dataset", "prompt_weight", "kind", "quantity", "unit", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -109,9 +106,7 @@ def _counts(
     )
 
 
-def _interval(
-    score_BMS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...], tails: tuple[float, float]
-) -> tuple[float, float]:
+def _interval(score_BMS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...]) -> tuple[float, float]:
     if np.isfinite(score_BMS).any(axis=(1, 2)).sum() < 2:
         return float("nan"), float("nan")
     known_BMS = np.isfinite(score_BMS)
@@ -120,5 +115,5 @@ def _interval(
         for values in (np.where(known_BMS, score_BMS, 0.0), known_BMS.astype(float))
     )
     mean_R = sums_R[sizes_R > 0] / sizes_R[sizes_R > 0]
-    low, high = np.quantile(mean_R, tails)
+    low, high = np.quantile(mean_R, TAILS)
     return float(low), float(high)

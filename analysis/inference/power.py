@@ -1,6 +1,6 @@
 """How large a study must be to find an effect of the size that was fitted, by simulation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import sqrt
 
@@ -10,11 +10,9 @@ import pandas as pd
 from analysis.glmm.bootstrap import simulate_scores
 from analysis.glmm.design import Design
 from analysis.glmm.fit import GlmmFit, fit_design
-from analysis.tables.paper import Table
+from analysis.levels import SIGNIFICANCE
 from plw.errors import UserError
 from plw.progress import Progress, no_progress
-
-LEVEL = 0.05
 
 
 def power(
@@ -95,24 +93,5 @@ def study_design(fit: GlmmFit, *, seeds: int, benchmarks: int) -> Design:
     )
 
 
-def power_table(frames: Mapping[str, pd.DataFrame]) -> Table:
-    """The power by size of study; one frame of ``power`` for each dataset."""
-    raw = pd.concat([frame.assign(dataset=name) for name, frame in frames.items()], ignore_index=True)
-    raw = raw[["dataset", *(name for name in raw if name != "dataset")]]
-    shown = raw[["dataset", "seeds", "benchmarks", "scores"]].astype(str)
-    shown["power (error)"] = [f"{p:.2f} ({e:.2f})" for p, e in zip(raw["power_f"], raw["error"], strict=True)]
-    shown["by Wald"] = [f"{p:.2f}" for p in raw["power_wald"]]
-    shown["by likelihood ratio"] = [f"{p:.2f}" for p in raw["power_lrt"]]
-    if list(frames) == [""]:
-        shown = shown.drop(columns="dataset")
-    caption = (
-        f"Share of {raw['studies'].iloc[0]} simulated studies a row that find p < 0.05, for an effect of the fitted "
-        "size; in brackets the Monte Carlo standard error. The first column of power is by the F test that holds its "
-        "level with few benchmarks; Wald's chi-square test rejects too often there, so its power is flattered. The "
-        "fitted size of an effect is itself uncertain, and after a significant result it is on average too large."
-    )
-    return Table(key="power", title="Power by size of study", raw=raw, shown=shown, caption=caption)
-
-
 def _found(fit: GlmmFit, p: float | None) -> bool:
-    return fit.converged and p is not None and p < LEVEL
+    return fit.converged and p is not None and p < SIGNIFICANCE

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from analysis.gam.optimum import Optimum, optima
+from analysis.gam.optimum import RatioOptimum, optima
 from analysis.inference.ratio_model import RatioFit
-from analysis.scores.published import NAMES, OPTIMUM, SOURCE, TABLE_1, TABLE_4
+from analysis.scores.published import NAMES, OPTIMUM, PAPER, TABLE_1, TABLE_4
 
 ALL = "all"
 
@@ -34,12 +34,12 @@ class Own:
     """What a study's ratio model says of one aggregate at a ratio, or why it says nothing."""
 
     aggregate: str
-    optimum: Optimum | None
+    optimum: RatioOptimum | None
     refusal: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Advice:
+class Recommendation:
     """All of it, and a sentence."""
 
     r_g: float
@@ -62,12 +62,14 @@ class Advice:
         ]
         return {
             "r_g": self.r_g, "published": [asdict(item) | {"starred": item.plw is None} for item in self.published],
-            "published_source": SOURCE, "remarks": list(self.remarks), "own": own, "no_model": self.no_model or None,
+            "published_source": PAPER, "remarks": list(self.remarks), "own": own, "no_model": self.no_model or None,
             "plw": self.plw, "hardly_matters": self.plw is None, "advice": self.sentence,
         }  # fmt: skip
 
 
-def advise(r_g: float, fits: Sequence[RatioFit], *, no_model: str = "", like_yours: bool = True) -> Advice:
+def recommend_weight(
+    r_g: float, fits: Sequence[RatioFit], *, no_model: str = "", like_yours: bool = True
+) -> Recommendation:
     """Advise on a prompt weight.
 
     Args:
@@ -84,7 +86,7 @@ def advise(r_g: float, fits: Sequence[RatioFit], *, no_model: str = "", like_you
     plw, sentence = _sentence(
         r_g, {item.aggregate: item for item in published}, {o.aggregate: o for o in own}, like_yours=like_yours
     )
-    return Advice(
+    return Recommendation(
         r_g=r_g,
         published=published,
         remarks=tuple(_remarks(r_g)),
@@ -155,7 +157,7 @@ def _sentence(
     )
 
 
-def _by_own(ours: Optimum, printed: Published) -> tuple[float | None, str]:
+def _by_own(ours: RatioOptimum, printed: Published) -> tuple[float | None, str]:
     interval = f"95% interval {ours.low:.2g} to {ours.high:.2g}"
     if printed.plw is None:
         paper = "the paper finds that it hardly matters"
@@ -171,7 +173,7 @@ def _by_own(ours: Optimum, printed: Published) -> tuple[float | None, str]:
     return ours.plw, f"Try a prompt weight of about {ours.plw:.2g} ({interval}): so {source}; {paper}."
 
 
-def _beside(ours: Optimum | None, *, like_yours: bool) -> str:
+def _beside(ours: RatioOptimum | None, *, like_yours: bool) -> str:
     if ours is None:
         return ""
     if not like_yours:

@@ -7,12 +7,10 @@ import pandas as pd
 
 from analysis.glmm.design import TERMS, Design, make_design
 from analysis.glmm.fit import GlmmFit, fit_design
-from analysis.glmm.glmmtmb import fit_designs_r, r_available
+from analysis.glmm.glmmtmb import fit_designs_r
 from analysis.glmm.likelihood import FULL
 from plw import __version__
 from plw.errors import UserError
-
-__all__ = ["GLMM", "Regression", "r_available", "regressions"]
 
 GLMM = "beta mixed model"
 

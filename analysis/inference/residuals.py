@@ -13,12 +13,10 @@ import pandas as pd
 from scipy import stats
 from scipy.special import expit
 
-from analysis.figures.theme import dataset_order
+from analysis.arrays import Array
 from analysis.glmm.bootstrap import linear_predictor, simulate_scores
-from analysis.glmm.design import Array
 from analysis.glmm.fit import GlmmFit, at_fit
 from analysis.glmm.optimise import Problem
-from analysis.tables.paper import Table, p_value
 from plw.errors import UserError
 
 QUANTILES = (0.25, 0.5, 0.75)
@@ -87,23 +85,6 @@ def residual_checks(fit: GlmmFit, *, draws: int = 500, seed: int = 0, conditiona
         draws=draws,
         seed=seed,
     )
-
-
-def residual_table(checks: Mapping[str, ResidualChecks]) -> Table:
-    """The checks of every dataset's regression, a row a check."""
-    raw = pd.concat([found.checks.assign(dataset=name) for name, found in checks.items()], ignore_index=True)
-    raw = raw[["dataset", "check", "statistic", "p", "meaning"]]
-    shown = raw[["check", "meaning"]].drop_duplicates().rename(columns={"meaning": "a small p means"})
-    for name in dataset_order(checks):
-        of_dataset = raw[raw["dataset"] == name].set_index("check")["p"]
-        shown[f"{name}, p"] = [p_value(of_dataset.get(check)) for check in shown["check"]]
-    first = next(iter(checks.values()))
-    given = "given the random effects" if first.conditional else "with random effects drawn anew"
-    caption = (
-        f"Simulation-based checks of the regressions of Table 3, {given}; {first.draws} simulated studies. A p-value "
-        "is of the statistic among those of the simulated studies; with so many checks a few below 0.05 are expected."
-    )
-    return Table(key="residuals", title="Checks of the regression", raw=raw, shown=shown, caption=caption)
 
 
 def scaled_residuals(score_N: Array, drawn_SN: Array) -> tuple[Array, Array]:

@@ -7,10 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.levels import TAILS
 from analysis.scores.aggregates import KINDS, cell_aggregates
 from analysis.scores.frame import TidyFrame
-
-LEVEL = 0.95
 
 
 def seed_components(frame: TidyFrame) -> pd.DataFrame:
@@ -44,7 +43,7 @@ def _spread(cells: pd.DataFrame, kind: str) -> dict[str, Any]:
         nothing = dict.fromkeys(("seed_sd", "seed_sd_low", "seed_sd_high", "paired_sd", "weights_sd"), float("nan"))
         return {"df": 0, "paired_df": 0} | nothing
     squares = float(((known[kind] - by_point.transform("mean")) ** 2).sum())
-    tails = stats.chi2.ppf([(1 + LEVEL) / 2, (1 - LEVEL) / 2], df)
+    tails = stats.chi2.ppf(TAILS[::-1], df)
     paired_squares, paired_df = _paired(known, kind)
     return {
         "df": df,

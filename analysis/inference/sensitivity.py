@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.figures.theme import dataset_order
-from analysis.glmm.design import ORTHOGONAL, RAW, Array, squeeze
+from analysis.arrays import Array
+from analysis.glmm.design import ORTHOGONAL, RAW, squeeze
 from analysis.glmm.fit import GlmmFit, fit_design
 from analysis.inference.regression import dataset_design
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import tidy_frame
-from analysis.tables.paper import Table, p_value, significant
 from plw.errors import UserError
 from plw.registry.rows import CellRow
 
@@ -82,28 +82,6 @@ def normalizer_sensitivity(
         only = [cell for cell in cells if cell.normalizer == name]
         parts.append(sensitivity(tidy_frame(scores[scores["normalizer"] == name], groups, only).rows))
     return pd.concat(parts, ignore_index=True) if parts else sensitivity(tidy_frame(scores, groups, cells).rows)
-
-
-def sensitivity_table(frame: pd.DataFrame) -> Table:
-    """The verdicts side by side, as the paper's choices would have it or not."""
-    shown = frame[["dataset", "squeeze", "polynomial"]].copy()
-    if frame["normalizer"].nunique() > 1:
-        shown["normalizer"] = frame["normalizer"].fillna("–")
-    shown["p (Wald)"] = [p_value(p) for p in frame["p"]]
-    shown["p (F)"] = [p_value(p) for p in frame["p_f"]]
-    shown["p (likelihood ratio)"] = [p_value(p) for p in frame["p_lrt"]]
-    shown["λ*"] = [
-        "–" if pd.isna(top) else f"{significant(top)} ({significant(low)} to {significant(high)})"
-        for top, low, high in zip(frame["optimum"], frame["low"], frame["high"], strict=True)
-    ]
-    shown["fit"] = [part if isinstance(part, str) else "none" for part in frame["random_part"]]
-    caption = (
-        "Table 3 under the choices that the paper leaves open: how scores of 0 and 1 are brought inside the beta "
-        "distribution, raw or orthogonal polynomials (two models here, since the random slopes have no intercept), and "
-        "the normalizer of the loss where several were run. λ* with its 95% interval, where the curve has a top "
-        "between 0 and 1."
-    )
-    return Table(key="sensitivity", title="Sensitivity of the verdict", raw=frame, shown=shown, caption=caption)
 
 
 def _verdict(fit: GlmmFit) -> dict[str, Any]:

@@ -7,32 +7,36 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.aggregates import figure_1, figure_2, of_variant
-from analysis.figures.benchmarks import FIGURES, figure_benchmarks, figure_gains
-from analysis.figures.contours import FIGURES as CONTOURS
-from analysis.figures.contours import contour_figures
+from analysis.figures.aggregates import figure_1, figure_2
+from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks, figure_gains
+from analysis.figures.contours import CONTOURS, contour_figures
 from analysis.figures.residuals import figure_residuals
-from analysis.inference.bootstrap import DRAWS, LEVEL, UNITS, bootstrap
-from analysis.inference.ratio_model import RatioFit, optima_by_ratio, table_4
+from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS, bootstrap
+from analysis.inference.leave_one_out import leave_one_out
+from analysis.inference.ratio_model import RatioFit, optima_by_ratio
 from analysis.inference.regression import Regression
-from analysis.inference.residuals import ResidualChecks, residual_table
+from analysis.inference.residuals import ResidualChecks
 from analysis.inference.seeds import seed_components
-from analysis.inference.selection import selection
-from analysis.inference.sensitivity import sensitivity, sensitivity_table
+from analysis.inference.sensitivity import sensitivity
+from analysis.levels import CONFIDENCE
 from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
+from analysis.scores.mechanism import of_variant
 from analysis.tables.beyond_paper import (
     curves_table,
     differences_table,
     gains_table,
     groups_table,
     intervals_table,
+    leave_one_out_table,
     seeds_table,
-    selection_table,
 )
-from analysis.tables.captions import count, coverage, seed_words
-from analysis.tables.paper import Table, results_table, stage_table, table_1, table_2, table_3
+from analysis.tables.captions import count, coverage, seed_text
+from analysis.tables.checks import residual_table, sensitivity_table
+from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
+from analysis.tables.ratio_model import table_4
+from analysis.tables.table import Table
 from plw.registry.rows import StageRow
 
 TITLES = {
@@ -97,7 +101,7 @@ def paper_tables(
         results_table(aggregates(frame)),
         intervals_table(intervals),
         gains_table(intervals),
-        selection_table(selection(frame)),
+        leave_one_out_table(leave_one_out(frame)),
         seeds_table(seed_components(frame)),
     ]
     of_scores = [
@@ -149,7 +153,7 @@ def paper_figures(
         "figure1_aggregates": (figure_1(frame, aggregates(frame)), f"{_AGGREGATES} {whole}"),
         "figure2_mechanism": (figure_2(scores, frame), f"{_MECHANISM} {_seeds_and_cells(of_variant(scores, frame))}"),
     }
-    for key, grouping in FIGURES.items():
+    for key, grouping in BENCHMARK_FIGURES.items():
         part = frame.of_groups(GROUPINGS[grouping])
         figure = figure_benchmarks(curves, grouping)
         drawn[key] = (figure, f"{_BENCHMARKS} {coverage(part)}" if figure else "")
@@ -168,7 +172,7 @@ def ending(table: Table, words: str) -> Table:
 def _seeds_and_cells(scores: pd.DataFrame) -> str:
     """The n and seeds of the mechanism, whose cells may be others than those with every benchmark."""
     cells = scores[["dataset", "model", "prompt_weight", "response_weight", "seed"]].drop_duplicates()
-    return f"n = {count(len(cells), 'cell')}; {seed_words(cells['seed'])}."
+    return f"n = {count(len(cells), 'cell')}; {seed_text(cells['seed'])}."
 
 
 _AGGREGATES = (
@@ -189,7 +193,7 @@ _BENCHMARKS = (
 )
 _GAINS = (
     "Mean difference from PLW 0 on the same benchmark, base model and seed, in both aggregates. Bands are the "
-    f"{LEVEL:.0%} percentile bootstrap interval, {DRAWS} draws of {UNITS[0]}. Weights are spaced as w_p."
+    f"{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}. Weights are spaced as w_p."
 )
 _RESIDUALS = (
     "Uniform quantile residuals of the regression of Table 3. Left: their quantiles against those of the uniform "

@@ -6,7 +6,7 @@ a note in the part's place, and a chapter without parts is left out.
 
 from collections.abc import Callable, Iterator
 
-from analysis.figures.contours import FIGURES as CONTOURS
+from analysis.figures.contours import CONTOURS
 from analysis.report.generations import generations_data
 from analysis.report.parts import Chapter, Drawing, Material, Part, Widget, Words
 from analysis.report.text import methods, missing

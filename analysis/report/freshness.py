@@ -10,7 +10,7 @@ from analysis.scores.study import Study
 from plw.files import folder_hash, read_json, write_json_atomic
 from plw.identity import fingerprint
 
-SOURCE = "source.json"
+SOURCE_FILE = "source.json"
 ANALYSIS = Path(__file__).parents[1]
 CODE = ("**/*.py", "**/*.R", "**/*.js", "**/*.css", "**/*.html")
 """Files of the analysis that a report depends on, at any depth."""
@@ -39,15 +39,15 @@ def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
 
 def is_fresh(folder: Path, source: str) -> bool:
     """Whether the folder's report was written whole and from this source."""
-    path = folder / SOURCE
+    path = folder / SOURCE_FILE
     return path.is_file() and read_json(path) == {"source": source}
 
 
 def begin(folder: Path) -> None:
     """Say that the folder's report is being written: until ``finish`` it is not fresh."""
-    (folder / SOURCE).unlink(missing_ok=True)
+    (folder / SOURCE_FILE).unlink(missing_ok=True)
 
 
 def finish(folder: Path, source: str) -> None:
     """Say that the folder's report is whole; the last file written."""
-    write_json_atomic(folder / SOURCE, {"source": source})
+    write_json_atomic(folder / SOURCE_FILE, {"source": source})

@@ -15,9 +15,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from analysis.report.parts import Drawing, Section, Widget
-from analysis.report.text import Verdict
+from analysis.report.text import DatasetVerdict
 from analysis.report.widget_data import StudyData, script_json
-from analysis.tables.paper import Table
+from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"
 SCRIPTS = (
@@ -33,7 +33,7 @@ class Page:
 
     name: str
     headline: str
-    verdicts: Sequence[Verdict]
+    verdicts: Sequence[DatasetVerdict]
     counted: Sequence[str]
     sections: Sequence[Section]
     study: StudyData

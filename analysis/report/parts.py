@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.inference.regression import Regression
 from analysis.scores.frame import TidyFrame
 from analysis.scores.study import Study
-from analysis.tables.paper import Table
+from analysis.tables.table import Table
 from plw.errors import UserError
 
 if TYPE_CHECKING:

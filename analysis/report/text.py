@@ -3,29 +3,28 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from analysis.figures.theme import dataset_colours, dataset_order
+from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
+from analysis.levels import SIGNIFICANCE
 from analysis.report.parts import Material
 from analysis.scores.aggregates import cell_aggregates
-from analysis.scores.frame import PERCENT_METRICS, describe_holes
+from analysis.scores.datasets import dataset_order
+from analysis.scores.frame import PERCENT_METRICS, describe_missing
 from plw.registry.schema import FAILED, RUNNING
-
-LEVEL = 0.05
-"""A p-value below this counts as an effect in the verdicts."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verdict:
+class DatasetVerdict:
     """What the study says about one dataset."""
 
     dataset: str
     colour: str
     matters: bool | None
-    """Whether the test of both terms of the weight is below ``LEVEL``; None where there is no reliable fit."""
+    """Whether the test of both terms of the weight is below ``SIGNIFICANCE``; None where there is no reliable fit."""
     sentences: Sequence[str]
 
 
-def verdicts(material: Material) -> list[Verdict]:
+def verdicts(material: Material) -> list[DatasetVerdict]:
     """One for each dataset, in the paper's order."""
     table, fits = material.aggregates, {fit.dataset: fit for fit in material.fits}
     names = dataset_order({*table["dataset"], *fits})
@@ -38,11 +37,11 @@ def verdicts(material: Material) -> list[Verdict]:
             for row in table[table["best_relative"] & (table["dataset"] == name)].itertuples()
         ]
         matters, words = _test(fits.get(name))
-        made.append(Verdict(dataset=name, colour=colours[name], matters=matters, sentences=[words, *best[:1]]))
+        made.append(DatasetVerdict(dataset=name, colour=colours[name], matters=matters, sentences=[words, *best[:1]]))
     return made
 
 
-def headline(found: Sequence[Verdict]) -> str:
+def headline(found: Sequence[DatasetVerdict]) -> str:
     """The study's answer in one line."""
     kinds = {
         "the prompt weight matters for": [verdict.dataset for verdict in found if verdict.matters],
@@ -70,14 +69,16 @@ def counted(material: Material) -> list[str]:
     )
     if not material.fits:
         return [size]
-    tested = f"Tested by: {GLMM}; an effect is p below {LEVEL:g} (F), each dataset by itself, without a correction for"
-    return [size, f"{tested} several datasets. The best weights tried are not corrected for having been chosen."]
+    tested = (
+        f"Tested by: {GLMM}; an effect is p below {SIGNIFICANCE:g} (F), each dataset by itself, without a correction"
+    )
+    return [size, f"{tested} for several datasets. The best weights tried are not corrected for having been chosen."]
 
 
 def missing(material: Material) -> list[str]:
     """Holes, failed and unfinished stages and unreadable files, one line each."""
     study = material.study
-    lines = describe_holes(material.frame.holes, len(material.groups))
+    lines = describe_missing(material.frame.missing, len(material.groups))
     labels = {
         cell.cell: f"{cell.dataset}, {cell.model}, PLW {cell.prompt_weight:g}, seed {cell.seed}" for cell in study.cells
     }
@@ -123,7 +124,7 @@ def count(number: int, noun: str) -> str:
 def _test(fit: Regression | None) -> tuple[bool | None, str]:
     if fit is None or fit.p_f is None or not fit.converged:
         return None, "No reliable answer from the regression, see Table 3."
-    matters = fit.p_f < LEVEL
+    matters = fit.p_f < SIGNIFICANCE
     p = f"p {'< 0.001' if fit.p_f < 0.001 else f'= {fit.p_f:.3f}'}"
     top = "no optimum inside 0 to 1" if fit.optimum is None else f"curve highest at PLW {fit.optimum:.3g}"
     simpler = "" if fit.engine == GLMM else " (by a simpler model, see Table 3)"

@@ -13,13 +13,14 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from analysis.figures.aggregates import MECHANISMS
-from analysis.figures.contours import surface
-from analysis.figures.theme import dataset_colours, dataset_order, markers
+from analysis.figures.theme import dataset_colours, markers
+from analysis.gam.surface import surface
 from analysis.inference.ratio_model import RatioFit
 from analysis.report.parts import Material
 from analysis.scores.aggregates import KINDS, aggregates
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame, weight_scale
+from analysis.scores.mechanism import MECHANISMS
 from analysis.scores.study import Study
 from plw.registry.rows import CellRow
 from plw.registry.schema import DONE, FAILED, RUNNING
@@ -45,7 +46,7 @@ class StudyData(TypedDict):
 
 
 class GridData(TypedDict):
-    """The grid and its holes."""
+    """The grid and what it lacks."""
 
     benchmarks: int
     rows: list[dict[str, Any]]
@@ -88,7 +89,7 @@ class CurvesData(TypedDict):
     ``completion_loss`` (nats a token, unweighted) and ``loss`` (weighted)."""
 
 
-class Surface(TypedDict):
+class SurfaceData(TypedDict):
     """A fitted score over weight and generation ratio."""
 
     title: str
@@ -158,7 +159,7 @@ def scores_data(frame: TidyFrame, study: Study, intervals: pd.DataFrame | None =
     for group in ["", *groups]:
         for model in ["", *(axes["models"] if len(axes["models"]) > 1 else [])]:
             chosen = rows[((rows["group"] == group) | (group == "")) & ((rows["model"] == model) | (model == ""))]
-            table = aggregates(TidyFrame(rows=chosen, holes=frame.holes, notes=()))
+            table = aggregates(TidyFrame(rows=chosen, missing=frame.missing, notes=()))
             for dataset, of_dataset in table.groupby("dataset"):
                 for kind in KINDS:
                     known = of_dataset.dropna(subset=[kind])
@@ -224,9 +225,9 @@ SURFACE_POINTS = 41
 """Weights and ratios of a surface on the page."""
 
 
-def surface_data(fits: Sequence[RatioFit]) -> list[Surface]:
+def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
     """The ratio model of every aggregate that has one: weights evenly spaced in w_p, ratios in their logarithm."""
-    made: list[Surface] = []
+    made: list[SurfaceData] = []
     for item in fits:
         if item.fit is None:
             continue

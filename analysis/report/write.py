@@ -17,11 +17,11 @@ from analysis.report.text import counted, headline, verdicts
 from analysis.report.widget_data import study_data
 from analysis.scores.aggregates import aggregates
 from analysis.scores.frame import TidyFrame, tidy_frame
-from analysis.scores.study import Study, read_study
+from analysis.scores.study import Study, read_study, read_table_1
 from analysis.tables.ablation import ablation_table
 from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
-from analysis.tables.paper import Table, read_table_1
+from analysis.tables.table import Table
 from plw.errors import UserError
 from plw.files import write_bytes_atomic, write_text_atomic
 from plw.progress import Progress, no_progress

@@ -1,21 +1,44 @@
-"""A CSV table of scores as a person hands it over, checked column by column."""
+"""Tables of scores from CSV files as a person hands them over: the registry's export, or any table of one's own."""
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from plw.errors import UserError
+from plw.registry.export import COLUMNS
 
 FIRST_ROW = 2
 """The line of a file that holds the first row, after the header."""
 
+NUMBERS = ("prompt_weight", "response_weight", "seed", "r_g", "value", "stderr", "n")
+"""Columns of the export that hold numbers; an empty field is a missing one."""
 
-def read_scores(
+REQUIRED = ("dataset", "benchmark", "prompt_weight", "value")
+"""Columns that every table of scores must have; the others of the export have the defaults below."""
+
+DEFAULTS: Mapping[str, Any] = {
+    "study": "",
+    "scale": "",
+    "model": "",
+    "response_weight": 1.0,
+    "seed": 0,
+    "r_g": float("nan"),
+    "suite": "",
+    "metric": "score",
+    "stderr": float("nan"),
+    "n": float("nan"),
+    "headline": True,
+}
+
+
+def read_columns(
     path: Path, *, units: Sequence[str] = (), numbers: Sequence[str] = (), labels: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read some columns of a CSV file.
+    """Read some columns of a CSV file, every field of which must be there.
 
     Args:
         path: of the file, with a header.
@@ -27,6 +50,50 @@ def read_scores(
         UserError: no such file, no CSV, no rows, a missing column, an empty label, or a value that is no number or not
             within 0 to 1; the line names the file, the row as an editor counts it, and the column.
     """
+    table = _read_fields(path, [*units, *numbers, *labels])
+    read = {name: _finite(path, table[name], unit=name in units) for name in [*units, *numbers]}
+    return pd.DataFrame(read | {name: _labels(path, table[name]) for name in labels})
+
+
+def read_export(path: Path) -> pd.DataFrame:
+    """Read an exported CSV as ``tidy_frame`` takes it.
+
+    Raises:
+        UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
+    """
+    return read_scores(path, required=COLUMNS)
+
+
+def read_scores(
+    path: Path,
+    names: Mapping[str, str] | None = None,
+    constants: Mapping[str, Any] | None = None,
+    required: tuple[str, ...] = REQUIRED,
+) -> pd.DataFrame:
+    """Read any CSV of scores, one a row, as ``tidy_frame`` takes it.
+
+    Args:
+        path: the file, with a header.
+        names: our name -> the file's, for columns that have another name there, as in ``{"value": "score"}``.
+        constants: column -> its value in every row, for what the file leaves unsaid, as in ``{"metric": "win_rate"}``.
+        required: columns that must be there; others get defaults that say nothing (one model, response weight 1, seed
+            0, no standard error, every score a headline).
+
+    Raises:
+        UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
+    """
+    own = {ours: (names or {}).get(ours, ours) for ours in COLUMNS}
+    frame = _read_fields(path, [own[name] for name in required if name not in (constants or {})])
+    table = {ours: frame[theirs] for ours, theirs in own.items() if theirs in frame}
+    columns = {**DEFAULTS, **table, **(constants or {})}
+    rows = pd.DataFrame({name: columns[name] for name in COLUMNS}, index=frame.index)
+    for name in set(NUMBERS) & set(table):
+        rows[name] = _numbers(path, frame[own[name]])
+    return rows.assign(headline=rows["headline"].isin([True, "true", "True", "1"]))
+
+
+def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    """Every field as text, after the wanted columns were found in the header."""
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -35,19 +102,17 @@ def read_scores(
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: the file is empty") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV table ({' '.join(str(error).split())})") from None
-    wanted = [*units, *numbers, *labels]
     missing = [name for name in wanted if name not in table]
     if missing:
         raise UserError(f"{path}: column {missing[0]!r} is missing; the file has {', '.join(map(str, table.columns))}")
     if table.empty:
         raise UserError(f"{path}: there is no row under the header")
-    read = {name: _numbers(path, table[name], unit=name in units) for name in [*units, *numbers]}
-    return pd.DataFrame(read | {name: _labels(path, table[name]) for name in labels})
+    return table
 
 
-def _numbers(path: Path, column: "pd.Series[str]", *, unit: bool) -> "pd.Series[float]":
+def _finite(path: Path, column: "pd.Series[str]", *, unit: bool) -> "pd.Series[float]":
     value_N = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     allowed = "a number from 0 to 1" if unit else "a finite number"
     bad = ~np.isfinite(value_N) | (unit & ~((value_N >= 0) & (value_N <= 1)))
@@ -63,3 +128,12 @@ def _labels(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     if len(empty):
         raise UserError(f"{path}: row {empty[0] + FIRST_ROW}: {column.name} is empty; a name is needed")
     return column
+
+
+def _numbers(path: Path, column: "pd.Series[str]") -> "pd.Series[float]":
+    numbers = pd.to_numeric(column, errors="coerce")
+    bad = np.flatnonzero(numbers.isna() & (column != ""))
+    if len(bad):
+        found = column.iloc[bad[0]]
+        raise UserError(f"{path}: row {bad[0] + FIRST_ROW}: {column.name} is {found!r}, not a number")
+    return numbers

@@ -40,11 +40,11 @@ class TidyFrame:
     Columns of ``rows``: the axes, ``r_g``, ``suite``, ``benchmark``, ``group``, ``metric``, ``value``, ``stderr`` and
     ``n`` as reported, ``w_p``, ``score01`` (on 0 to 1, higher is better), ``stderr01`` (its standard error over the
     benchmark's documents, on the same scale) and ``scaled`` (min-max within dataset x benchmark over all weights,
-    models and seeds; NaN where all scores are the same). Columns of ``holes``: the axes and ``benchmark``.
+    models and seeds; NaN where all scores are the same). Columns of ``missing``: the axes and ``benchmark``.
     """
 
     rows: pd.DataFrame
-    holes: pd.DataFrame
+    missing: pd.DataFrame
     notes: tuple[str, ...]
     groups: Mapping[str, str] = field(default_factory=dict)
     """Benchmark -> group, of every benchmark that was asked for."""
@@ -52,8 +52,8 @@ class TidyFrame:
     def of_groups(self, groups: Collection[str]) -> "TidyFrame":
         """The part that is of the benchmarks of some groups; every scale is within a benchmark, so it stays."""
         chosen = {name: group for name, group in self.groups.items() if group in groups}
-        rows, holes = (table[table["benchmark"].isin(list(chosen))] for table in (self.rows, self.holes))
-        return replace(self, rows=rows.reset_index(drop=True), holes=holes.reset_index(drop=True), groups=chosen)
+        rows, missing = (table[table["benchmark"].isin(list(chosen))] for table in (self.rows, self.missing))
+        return replace(self, rows=rows.reset_index(drop=True), missing=missing.reset_index(drop=True), groups=chosen)
 
 
 def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()) -> TidyFrame:
@@ -121,8 +121,8 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         "scaled",
     ]
     rows = rows[columns].sort_values([*AXES, "benchmark"], ignore_index=True)
-    holes = find_holes(rows, grid, sorted(groups))
-    return TidyFrame(rows=rows, holes=holes, notes=tuple(notes), groups=dict(groups))
+    missing = find_missing(rows, grid, sorted(groups))
+    return TidyFrame(rows=rows, missing=missing, notes=tuple(notes), groups=dict(groups))
 
 
 def weight_scale(prompt_weight: "pd.Series[float]") -> "pd.Series[float]":
@@ -142,7 +142,7 @@ def min_max(rows: pd.DataFrame) -> "pd.Series[float]":
     return (rows["score01"] - low) / (high - low).where(high > low)
 
 
-def find_holes(rows: pd.DataFrame, grid: pd.DataFrame, benchmarks: Sequence[str]) -> pd.DataFrame:
+def find_missing(rows: pd.DataFrame, grid: pd.DataFrame, benchmarks: Sequence[str]) -> pd.DataFrame:
     """Cells x benchmarks that have no score, where the grid is the product of the axes' values found in ``grid``."""
     axes = [sorted(set(grid[name])) for name in AXES]
     there = set(rows[[*AXES, "benchmark"]].itertuples(index=False, name=None))
@@ -150,10 +150,10 @@ def find_holes(rows: pd.DataFrame, grid: pd.DataFrame, benchmarks: Sequence[str]
     return pd.DataFrame(missing, columns=[*AXES, "benchmark"])
 
 
-def describe_holes(holes: pd.DataFrame, benchmarks: int) -> list[str]:
-    """The holes in words, one line a cell: what it lacks, or that it is missing whole."""
+def describe_missing(missing: pd.DataFrame, benchmarks: int) -> list[str]:
+    """The missing in words, one line a cell: what it lacks, or that it is missing whole."""
     lines = []
-    for point, lacking in holes.groupby(AXES, sort=True)["benchmark"]:
+    for point, lacking in missing.groupby(AXES, sort=True)["benchmark"]:
         dataset, model, prompt_weight, *_, seed = point
         what = "every score" if len(lacking) == benchmarks else ", ".join(lacking)
         lines.append(f"{dataset}, {model}, PLW {prompt_weight:g}, seed {seed}: {what}")

@@ -3,7 +3,7 @@
 Datasets are named by ``analysis.figures.theme.dataset_kind``. None stands for a number that the paper leaves unsaid.
 """
 
-SOURCE = "arXiv 2401.13586"
+PAPER = "arXiv 2401.13586"
 
 NAMES = {
     "data": "AlpacaData",

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import AXES
 from plw.errors import UserError
+from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.store import Registry
 
@@ -68,3 +71,29 @@ def read_study(registry_url: str, runs: Path, study: str, scale: str) -> Study:
             scores=scores.assign(recipe=scores["recipe"].fillna("")),
             curves=registry.curves_frame(study=study, scale=scale),
         )
+
+
+def read_table_1(runs: Path, study: str, scale: str) -> tuple[pd.DataFrame, list[str]]:
+    """Dataset statistics from the records of the train stages: one row per dataset, and tokenizer where they differ.
+
+    Returns:
+        The rows, and one line for each record that could not be read.
+    """
+    found: dict[tuple[Any, ...], list[str]] = {}
+    problems = []
+    for path in sorted((runs / f"{study}-{scale}").glob("*/*/*/*/record.json")):
+        try:
+            record = read_json(path)
+            if record.get("kind") != "train":
+                continue
+            payload = record.get("payload")
+            data = record.get("data") or (payload or {}).get("data")
+            cell = record["cell"]
+            if data:
+                models = found.setdefault((cell["dataset"], *sorted(data.items())), [])
+                models += [cell["model"]] if cell["model"] not in models else []
+        except (UserError, OSError, AttributeError, KeyError, TypeError) as error:
+            problems.append(str(error) if isinstance(error, UserError) else f"{path}: not a record of a train stage")
+    rows = [{"dataset": key[0], "models": ", ".join(models)} | dict(key[1:]) for key, models in found.items()]
+    rows.sort(key=lambda row: dataset_order(key[0] for key in found).index(row["dataset"]))
+    return pd.DataFrame(rows), problems

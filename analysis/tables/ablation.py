@@ -6,7 +6,7 @@ import pandas as pd
 
 from analysis.scores.aggregates import cell_aggregates
 from analysis.scores.frame import TidyFrame, min_max, tidy_frame
-from analysis.tables.paper import Table, with_error
+from analysis.tables.table import Table, with_error
 from plw.errors import UserError
 
 PUBLISHED = {"LLaMA-1 7B": (0.855, 0.812), "LLaMA-2 7B": (0.894, 0.837)}
@@ -39,7 +39,7 @@ def ablation_table(scores: pd.DataFrame, groups: Mapping[str, str]) -> Table:
         raise UserError(f"an ablation compares recipes; the scores are of {', '.join(names) or 'none'} alone")
     rows = pd.concat([tidy_frame(scores[scores["recipe"] == name], groups).rows for name in names], ignore_index=True)
     rows["scaled"] = min_max(rows)
-    cells = cell_aggregates(TidyFrame(rows=rows, holes=rows.head(0), notes=()))
+    cells = cell_aggregates(TidyFrame(rows=rows, missing=rows.head(0), notes=()))
     if cells.empty:
         raise UserError("no cell of the ablation has every benchmark yet")
     weights = cells.groupby("recipe")["prompt_weight"].nunique()

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
-from analysis.figures.theme import dataset_kind, dataset_order
-from analysis.inference.bootstrap import DRAWS, LEVEL, UNITS
+from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.regression import Regression
+from analysis.levels import CONFIDENCE
 from analysis.scores.aggregates import KINDS
-from analysis.scores.published import NAMES, OPTIMUM, SMALL_P, SOURCE, TABLE_1, TABLE_3, TABLE_4
-from analysis.tables.paper import Table, number, significant, with_error
+from analysis.scores.datasets import dataset_kind, dataset_order
+from analysis.scores.published import NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
+from analysis.tables.table import Table, number, significant, with_error
 
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
 """Scale -> why its numbers differ from the published ones, whatever they are."""
@@ -22,9 +23,9 @@ def intervals_table(intervals: pd.DataFrame) -> Table:
     raw = intervals[intervals["quantity"] == "aggregate"]
     shown = _by_weight(raw)
     caption = (
-        f"Aggregate [{LEVEL:.0%} percentile bootstrap interval, {DRAWS} draws of {UNITS[0]}]. The intervals are of "
-        "each number by itself: they hold how far benchmarks and base models lie apart, which a comparison of two "
-        "weights on the same benchmarks does not; for that see the gains."
+        f"Aggregate [{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}]. "
+        "The intervals are of each number by itself: they hold how far benchmarks and base models lie apart, which a "
+        "comparison of two weights on the same benchmarks does not; for that see the gains."
     )
     return Table(key="intervals", title="Aggregates with intervals", raw=raw, shown=shown, caption=caption)
 
@@ -36,16 +37,17 @@ def gains_table(intervals: pd.DataFrame) -> Table | None:
     if over_zero.empty:
         return None
     caption = (
-        f"Mean difference from PLW 0 on the same benchmark, base model and seed [{LEVEL:.0%} percentile bootstrap "
-        f"interval, {DRAWS} draws of {UNITS[0]}]. * the interval excludes 0, before any correction for looking at "
-        "several weights. The CSV has the gains over PLW 1 too, and intervals that take the base models as given."
+        f"Mean difference from PLW 0 on the same benchmark, base model and seed [{CONFIDENCE:.0%} percentile "
+        f"bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}]. * the interval excludes 0, before any correction "
+        "for looking at several weights. The CSV has the gains over PLW 1 too, and intervals that take the base models "
+        "as given."
     )
     return Table(
         key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
     )
 
 
-def selection_table(chosen: pd.DataFrame) -> Table:
+def leave_one_out_table(chosen: pd.DataFrame) -> Table:
     """The best weight before and after correction for choosing it; ``chosen`` is from ``selection``."""
     table = chosen.reindex(columns=[*chosen.columns.union(["best", "held_out", "optimism", "chosen"], sort=False)])
     rows = []
@@ -175,7 +177,7 @@ def differences_table(
         reason=raw["reason"],
     )
     caption = (
-        f"Numbers of this study beside the published ones ({SOURCE}), where the paper gives one; ours (standard "
+        f"Numbers of this study beside the published ones ({PAPER}), where the paper gives one; ours (standard "
         "error). A dash: there is none here. p-values are not subtracted."
     )
     shown = shown.rename(columns={"paper": "in the paper"})

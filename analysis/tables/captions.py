@@ -11,14 +11,14 @@ def count(number: int, noun: str) -> str:
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def seed_words(seeds: "pd.Series[int]") -> str:
+def seed_text(seeds: "pd.Series[int]") -> str:
     """``seed 42`` or ``seeds 1, 2, 3``."""
     found = sorted({int(seed) for seed in seeds})
     return f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
 
 
 def coverage(frame: TidyFrame, *, whole_cells: bool = False) -> str:
-    """n, seeds and holes of a frame.
+    """n, seeds and missing scores of a frame.
 
     Args:
         frame: the tidy frame, or a part of it.
@@ -34,7 +34,7 @@ def coverage(frame: TidyFrame, *, whole_cells: bool = False) -> str:
         count(rows["benchmark"].nunique(), "benchmark"),
     )
     sentences = [
-        f"n = {count(len(rows), 'score')} of {count(cells, 'cell')} ({', '.join(parts)}); {seed_words(rows['seed'])}."
+        f"n = {count(len(rows), 'score')} of {count(cells, 'cell')} ({', '.join(parts)}); {seed_text(rows['seed'])}."
     ]
     if whole_cells and complete < cells:
         sentences.append(f"Left out: {count(cells - complete, 'cell')} without every benchmark.")
@@ -43,10 +43,10 @@ def coverage(frame: TidyFrame, *, whole_cells: bool = False) -> str:
 
 
 def _missing(frame: TidyFrame) -> str:
-    holes = frame.holes
-    if holes.empty:
+    missing = frame.missing
+    if missing.empty:
         return "Missing: nothing."
-    cells = len(holes[AXES].drop_duplicates())
-    lacking = sorted(set(holes["benchmark"]))
+    cells = len(missing[AXES].drop_duplicates())
+    lacking = sorted(set(missing["benchmark"]))
     names = ", ".join(lacking) if len(lacking) <= 4 else f"{len(lacking)} benchmarks"
-    return f"Missing: {count(len(holes), 'score')} in {count(cells, 'cell')} ({names})."
+    return f"Missing: {count(len(missing), 'score')} in {count(cells, 'cell')} ({names})."

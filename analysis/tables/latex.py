@@ -2,7 +2,7 @@
 
 import re
 
-from analysis.tables.paper import Table
+from analysis.tables.table import Table
 
 WIDE = 92
 """Characters of a row above which the table is shrunk to the width of the text."""

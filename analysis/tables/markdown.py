@@ -5,7 +5,7 @@ import io
 
 import pandas as pd
 
-from analysis.tables.paper import Table
+from analysis.tables.table import Table
 
 
 def table_csv(table: Table) -> str:

@@ -1,18 +1,16 @@
 """The study's tables: raw numbers for CSV, and the same as a person reads them for Markdown and HTML."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import fields
 from typing import Any
 
 import pandas as pd
 
-from analysis.figures.theme import dataset_order
 from analysis.inference.regression import Regression
 from analysis.scores.aggregates import KINDS
+from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame
-from plw.errors import UserError
-from plw.files import read_json
+from analysis.tables.table import Table, number, p_value, significant, texts, with_error
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE, FAILED, RUNNING
 
@@ -22,44 +20,6 @@ GROUP_NAMES = {
     "translation": "translation",
     "long_generation": "long generation",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """One table: ``raw`` has full numbers, ``shown`` the same rows or a layout of them as text."""
-
-    key: str
-    """Stem of its files."""
-    title: str
-    raw: pd.DataFrame
-    shown: pd.DataFrame
-    caption: str
-
-
-def read_table_1(runs: Path, study: str, scale: str) -> tuple[pd.DataFrame, list[str]]:
-    """Dataset statistics from the records of the train stages: one row per dataset, and tokenizer where they differ.
-
-    Returns:
-        The rows, and one line for each record that could not be read.
-    """
-    found: dict[tuple[Any, ...], list[str]] = {}
-    problems = []
-    for path in sorted((runs / f"{study}-{scale}").glob("*/*/*/*/record.json")):
-        try:
-            record = read_json(path)
-            if record.get("kind") != "train":
-                continue
-            payload = record.get("payload")
-            data = record.get("data") or (payload or {}).get("data")
-            cell = record["cell"]
-            if data:
-                models = found.setdefault((cell["dataset"], *sorted(data.items())), [])
-                models += [cell["model"]] if cell["model"] not in models else []
-        except (UserError, OSError, AttributeError, KeyError, TypeError) as error:
-            problems.append(str(error) if isinstance(error, UserError) else f"{path}: not a record of a train stage")
-    rows = [{"dataset": key[0], "models": ", ".join(models)} | dict(key[1:]) for key, models in found.items()]
-    rows.sort(key=lambda row: dataset_order(key[0] for key in found).index(row["dataset"]))
-    return pd.DataFrame(rows), problems
 
 
 def table_1(statistics: pd.DataFrame) -> Table:
@@ -106,7 +66,7 @@ def table_2(frame: TidyFrame, groups: Mapping[str, str], info: Mapping[str, Mapp
         columns={"group": "type", "metric": "headline metric"}
     )
     caption = "n is the number of documents or judged answers behind each score."
-    return Table(key="table2_benchmarks", title="Table 2. Benchmarks", raw=raw, shown=_text(shown), caption=caption)
+    return Table(key="table2_benchmarks", title="Table 2. Benchmarks", raw=raw, shown=texts(shown), caption=caption)
 
 
 def table_3(fits: Sequence[Regression]) -> Table:
@@ -180,35 +140,9 @@ def stage_table(stages: Sequence[StageRow]) -> Table:
         spent = {"seconds": sum(seconds), "mean_seconds": sum(seconds) / len(seconds) if seconds else None}
         rows.append({"stage": kind, **counts, **spent, "share": sum(seconds) / total if total else None})
     raw = pd.DataFrame(rows, columns=["stage", DONE, FAILED, RUNNING, "seconds", "mean_seconds", "share"])
-    shown = _text(raw[["stage", DONE, FAILED, RUNNING]])
+    shown = texts(raw[["stage", DONE, FAILED, RUNNING]])
     shown["seconds"] = [number(value, 1) for value in raw["seconds"]]
     shown["mean seconds"] = [number(value, 2) for value in raw["mean_seconds"]]
     shown["share"] = ["–" if pd.isna(value) else f"{value:.1%}" for value in raw["share"]]
     caption = "Seconds of finished stages, added over workers; a stage that was tried again counts its last attempt."
     return Table(key="stage_times", title="Time by stage", raw=raw, shown=shown, caption=caption)
-
-
-def number(value: float | None, digits: int) -> str:
-    """A number with thousands separated, or a dash."""
-    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
-
-
-def significant(value: float | None) -> str:
-    """Three significant digits, or a dash."""
-    return "–" if value is None or pd.isna(value) else f"{value:.3g}"
-
-
-def with_error(value: float | None, error: float | None) -> str:
-    """``0.512 (0.034)``, without the brackets where no error is known."""
-    if value is None or pd.isna(value):
-        return "–"
-    return f"{value:.3f}" if error is None or pd.isna(error) else f"{value:.3f} ({error:.3f})"
-
-
-def p_value(p: float | None) -> str:
-    """Three decimals, or ``<0.001``."""
-    return "–" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _text(frame: pd.DataFrame) -> pd.DataFrame:
-    return pd.DataFrame({name: ["–" if pd.isna(value) else str(value) for value in frame[name]] for name in frame})

@@ -46,7 +46,7 @@ def glmm(
 ) -> None:
     """Beta mixed model of Table 3: score ~ w_p + w_p², slopes by benchmark, intercepts by base model."""
     from analysis.glmm.bootstrap import bootstrap as draw
-    from analysis.glmm.fit import as_json
+    from analysis.glmm.fit import glmm_json
     from plw.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, poly, engine)
@@ -57,7 +57,7 @@ def glmm(
             drawn = draw(fit, bootstrap, bootstrap_seed, progress)
     _show(fit, drawn, screen)
     if out is not None:
-        write_numbers(out, as_json(fit) | ({} if drawn is None else {"bootstrap": vars(drawn)}))
+        write_numbers(out, glmm_json(fit) | ({} if drawn is None else {"bootstrap": vars(drawn)}))
 
 
 @fit_app.command()
@@ -76,7 +76,7 @@ def power(
 ) -> None:
     """How often studies of other sizes would find an effect as large as this table's, by simulation from its fit."""
     from analysis.inference.power import power as simulate
-    from analysis.inference.power import power_table
+    from analysis.tables.checks import power_table
     from plw.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, Polynomial.raw, Engine.python)
@@ -96,10 +96,10 @@ def _fitted(
 ) -> "GlmmFit":
     from analysis.glmm.fit import fit_glmm
     from analysis.glmm.glmmtmb import fit_glmm_r
-    from analysis.scores.csv_table import read_scores
+    from analysis.scores.csv_table import read_columns
     from plw.errors import UserError
 
-    rows = read_scores(file, units=(score, plw), labels=(benchmark, model, *([seed] if seed else [])))
+    rows = read_columns(file, units=(score, plw), labels=(benchmark, model, *([seed] if seed else [])))
     fit = fit_glmm if engine is Engine.python else fit_glmm_r
     try:
         return fit(

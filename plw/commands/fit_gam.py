@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.console import Console
 
-    from analysis.gam.optimum import Optimum
+    from analysis.gam.optimum import RatioOptimum
 
 MOST_RATIOS = 12
 """Ratios of the data whose best weight is shown; of more, as many evenly spread ones."""
@@ -52,14 +52,14 @@ def gam(
     out: Out = None,
 ) -> None:
     """Additive model of Table 4 and the contours: score ~ te(PLW, R_g, k=3) + benchmark."""
-    from analysis.scores.csv_table import read_scores
+    from analysis.scores.csv_table import read_columns
     from plw.console import console
 
-    rows = read_scores(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
+    rows = read_columns(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
     _refuse_negative(file, rows[ratio])
     at = rows
     if predict is not None:
-        at = read_scores(predict, units=(plw,), numbers=(ratio,), labels=(benchmark,))
+        at = read_columns(predict, units=(plw,), numbers=(ratio,), labels=(benchmark,))
         _refuse_negative(predict, at[ratio])
         _refuse_unknown(predict, at[benchmark], file, rows[benchmark])
     columns, grid = ([list(table[name]) for name in (plw, ratio, benchmark)] for table in (rows, at))
@@ -71,11 +71,11 @@ def gam(
 
 def _fitted(
     file: Path, score: list[float], columns: list[list[Any]], grid: list[list[Any]], method: Method, engine: Engine
-) -> "tuple[dict[str, Any], list[Optimum]]":
+) -> "tuple[dict[str, Any], list[RatioOptimum]]":
     """The numbers of the fit, and the best weight at the data's ratios where Python has fitted."""
     import numpy as np
 
-    from analysis.gam.fit import as_json, fit_gam
+    from analysis.gam.fit import fit_gam, gam_json
     from analysis.gam.mgcv import fit_gam_r
     from analysis.gam.optimum import optima
 
@@ -90,7 +90,7 @@ def _fitted(
     if len(ratios) > MOST_RATIOS:
         ratios = np.quantile(ratios, np.linspace(0, 1, MOST_RATIOS))
     found = optima(fit, [float(value) for value in ratios])
-    numbers = as_json(fit, *fit.predict(grid[0], grid[1], grid[2]))
+    numbers = gam_json(fit, *fit.predict(grid[0], grid[1], grid[2]))
     return numbers | {"optima": [vars(best) | {"starred": best.starred} for best in found]}, found
 
 
@@ -109,7 +109,7 @@ def _refuse_unknown(grid: Path, asked: "pd.Series[str]", file: Path, known: "pd.
             raise UserError(f"{grid}: row {place + 2}: {asked.name} is {name!r}, which {has}")
 
 
-def _show(numbers: "dict[str, Any]", found: "list[Optimum]", screen: "Console") -> None:
+def _show(numbers: "dict[str, Any]", found: "list[RatioOptimum]", screen: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.inference.ratio_model import RatioFit
-    from analysis.inference.recommend import Advice
+    from analysis.inference.recommend import Recommendation
     from plw.config import CellConfig
 
 
@@ -26,13 +26,13 @@ def recommend(
     data: Data, tokenizer: Tokens, fields: Fields = None, config_dir: ConfigDir = None, out: Out = None
 ) -> None:
     """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
-    from analysis.inference.recommend import advise
+    from analysis.inference.recommend import recommend_weight
     from plw.console import console
 
     config = dataset_choice(data, fields or [], config_dir)
     r_g = _generation_ratio(data, tokenizer, config)
     fits, no_model = _own_model(config)
-    advice = advise(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
+    advice = recommend_weight(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
     _show(data, config, advice, console())
     if out is not None:
         about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
@@ -75,7 +75,7 @@ def _is_world(config: "CellConfig") -> bool:
     return config.scale.name == "mini"
 
 
-def _show(data: str, config: "CellConfig", advice: "Advice", screen: "Console") -> None:
+def _show(data: str, config: "CellConfig", advice: "Recommendation", screen: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.gam.fit import fit_gam
-from analysis.gam.mgcv import r_available
+from analysis.r_bridge import r_has
 from plw import cli
 
 KEYS = {"edf", "edf_total", "smoothing", "score", "scale", "log_likelihood", "predictions", "predictions_se"}
@@ -70,7 +70,7 @@ def test_predictions_are_made_where_asked(monkeypatch, capsys, table, tmp_path):
 
 
 @pytest.mark.r
-@pytest.mark.skipif(not r_available(), reason="R with mgcv and jsonlite is not installed")
+@pytest.mark.skipif(not r_has("mgcv"), reason="R with mgcv and jsonlite is not installed")
 def test_r_gives_the_same_json(monkeypatch, capsys, table, tmp_path):
     file, made = table(task=['b, "x\'" #1', "ü;b", "Z"] * 20), {}
     for engine in ("python", "r"):

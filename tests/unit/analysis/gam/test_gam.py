@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from analysis.gam.criteria import CRITERIA, METHODS
 from analysis.gam.fit import fit_gam
-from analysis.gam.mgcv import fit_gam_r, r_available
+from analysis.gam.mgcv import fit_gam_r
 from analysis.gam.search import BOUNDS, STARTS
+from analysis.r_bridge import r_has
 from plw.errors import UserError
 
 WEIGHTS, RATIOS = (
@@ -21,7 +22,7 @@ WEIGHTS, RATIOS = (
 )
 STORED_FITS = Path(__file__).parents[3] / "assets" / "reference" / "gam"
 STORED = {"gcv": "GCV.Cp", "reml": "REML", "ml": "ML"}
-needs_r = pytest.mark.skipif(not r_available(), reason="R with mgcv and jsonlite is not installed")
+needs_r = pytest.mark.skipif(not r_has("mgcv"), reason="R with mgcv and jsonlite is not installed")
 
 
 def simulated(seed, *, ratios=RATIOS, benchmarks=4, noise=0.05, amplitude=1.0, keep=1.0):
@@ -194,7 +195,7 @@ def test_predicting_an_unknown_benchmark_is_one_line():
 def test_without_r_its_engine_says_what_it_needs(monkeypatch):
     import analysis.gam.mgcv as module
 
-    monkeypatch.setattr(module, "r_available", lambda: False)
+    monkeypatch.setattr("analysis.r_bridge.r_has", lambda package: False)
     with pytest.raises(UserError, match="engine r needs Rscript with the packages mgcv and jsonlite"):
         module.fit_gam_r(*simulated(9), ([0.1], [1.0], ["b0"]))
 

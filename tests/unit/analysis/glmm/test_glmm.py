@@ -14,10 +14,11 @@ from scipy.special import expit
 
 from analysis.glmm.bootstrap import bootstrap, refits, simulate_scores
 from analysis.glmm.design import make_design, powers, squeeze
-from analysis.glmm.fit import NAMES, as_json, fit_design, fit_glmm, log_likelihood_at
-from analysis.glmm.glmmtmb import SCRIPT, fit_designs_r, fit_glmm_r, r_available
+from analysis.glmm.fit import NAMES, fit_design, fit_glmm, glmm_json, log_likelihood_at
+from analysis.glmm.glmmtmb import SCRIPT, fit_designs_r, fit_glmm_r
 from analysis.glmm.inference import best_w, optimum_plw
 from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, BetaRows, Laplace
+from analysis.r_bridge import r_has
 from plw.errors import UserError
 
 STORED_FITS = Path(__file__).parents[3] / "assets" / "reference" / "glmm"
@@ -25,7 +26,7 @@ SETS = ("s0_strong_orth", "s1_strong", "s2_null", "s3_singular", "s7_null_nore")
 KINDS = {"raw": "raw", "orthogonal": "orth"}
 CASES = [(name, kind) for name in SETS for kind in KINDS]
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
-needs_r = pytest.mark.skipif(not r_available(), reason="R with glmmTMB and jsonlite is not installed")
+needs_r = pytest.mark.skipif(not r_has("glmmTMB"), reason="R with glmmTMB and jsonlite is not installed")
 
 
 @cache
@@ -248,7 +249,7 @@ def test_scores_that_lie_on_a_curve_have_no_dispersion_to_estimate():
 
 
 def test_json_has_the_named_keys_and_no_nan():
-    made = as_json(fit_glmm(*_study()))
+    made = glmm_json(fit_glmm(*_study()))
     json.dumps(made, allow_nan=False)
     assert set(made) >= {"fixed", "fixed_se", "random", "dispersion", "log_likelihood", "wald", "lrt", "optimum",
                          "converged", "messages"}  # fmt: skip
@@ -319,7 +320,7 @@ def test_both_engines_agree():
         designs = {name: _design(name, kind) for name in names}
         for name, by_r in fit_designs_r(designs).items():
             ours = _fit(name, kind)
-            one, two = as_json(ours), as_json(by_r)
+            one, two = glmm_json(ours), glmm_json(by_r)
             assert set(one) == set(two)
             if name == "s3_singular":
                 assert by_r.log_likelihood <= ours.log_likelihood + 1e-6
@@ -351,7 +352,7 @@ def test_r_fits_seeds_and_one_model_too():
 
 
 def test_r_failing_is_said(monkeypatch, tmp_path):
-    if not r_available():
+    if not r_has("glmmTMB"):
         pytest.skip("R is not installed")
     broken = tmp_path / "glmm.R"
     broken.write_text("stop('no such model')")

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis.glmm.fit import fit_glmm
-from analysis.inference.power import power, power_table, study_design
-from analysis.inference.sensitivity import BASELINE, SQUEEZES, normalizer_sensitivity, sensitivity, sensitivity_table
+from analysis.inference.power import power, study_design
+from analysis.inference.sensitivity import BASELINE, SQUEEZES, normalizer_sensitivity, sensitivity
+from analysis.tables.checks import power_table, sensitivity_table
 from plw.errors import UserError
 
 WEIGHTS = (0.0, 1e-2, 1e-1, 5e-1, 1.0)

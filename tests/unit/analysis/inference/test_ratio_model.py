@@ -7,11 +7,13 @@ import pandas as pd
 import pytest
 from simulated_study import GROUPS, RATIOS, WEIGHTS
 
-from analysis.figures.contours import FIGURES, contour_figures, surface
+from analysis.figures.contours import CONTOURS, contour_figures
 from analysis.figures.theme import picture
 from analysis.gam.fit import fit_gam
-from analysis.inference.ratio_model import AGGREGATES, optima_by_ratio, ratio_fits, table_4
+from analysis.gam.surface import surface
+from analysis.inference.ratio_model import AGGREGATES, optima_by_ratio, ratio_fits
 from analysis.scores.frame import tidy_frame
+from analysis.tables.ratio_model import table_4
 
 
 def study(datasets=("data", "cleaned", "short"), weights=WEIGHTS):
@@ -67,7 +69,7 @@ def test_fewer_than_three_ratios_are_refused_and_said():
     frame = study(datasets=("data", "short"), weights=(0.0, 0.1, 1.0))
     # Two tokenizers give one dataset two ratios; that is no third dataset.
     rows = frame.rows.assign(r_g=frame.rows["r_g"] + 1e-9 * (frame.rows["model"] == "deep"))
-    fits = ratio_fits(type(frame)(rows=rows, holes=frame.holes, notes=()))
+    fits = ratio_fits(type(frame)(rows=rows, missing=frame.missing, notes=()))
     assert all(item.fit is None for item in fits)
     assert fits[0].refusal == (
         "the ratio model needs datasets of 3 different generation ratios or more; found short 0.08, data 3.2"
@@ -82,7 +84,7 @@ def test_fewer_than_three_ratios_are_refused_and_said():
 def test_an_aggregate_without_benchmarks_is_refused_alone(frame):
     rows = frame.rows[frame.rows["group"] == "multiple_choice"]
     refusals = {
-        item.aggregate: item.refusal for item in ratio_fits(type(frame)(rows=rows, holes=frame.holes, notes=()))
+        item.aggregate: item.refusal for item in ratio_fits(type(frame)(rows=rows, missing=frame.missing, notes=()))
     }
     assert refusals["multiple choice"] == ""
     assert "found none" in refusals["generation"]
@@ -99,7 +101,7 @@ def test_the_surface_is_the_mean_over_benchmarks_on_the_grid(frame):
 def test_the_contours_are_drawn_the_same_each_time(frame):
     figures = contour_figures(ratio_fits(frame))
     again = contour_figures(ratio_fits(frame))
-    assert list(figures) == list(FIGURES)
+    assert list(figures) == list(CONTOURS)
     for key in ("figure3_ratio_contour", "figure9_contour_generation"):
         figure, caption = figures[key]
         assert figure.get_size_inches()[0] == pytest.approx(3.3)

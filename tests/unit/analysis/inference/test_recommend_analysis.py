@@ -1,4 +1,4 @@
-"""Advice: Table 4 read by its rule, a study's model beside it, and a sentence that says where it hardly matters."""
+"""The recommendation: Table 4 by its rule, a study's model beside it, and where it hardly matters."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from analysis.gam.fit import fit_gam
 from analysis.inference.ratio_model import RatioFit
-from analysis.inference.recommend import advise, read_table_4
+from analysis.inference.recommend import read_table_4, recommend_weight
 from analysis.scores.published import TABLE_4
 
 
@@ -43,7 +43,7 @@ def test_table_4_between_and_beyond_its_rows(aggregate, r_g, plw, rows, outside)
 
 @given(st.floats(0.01, 100))
 def test_any_ratio_has_a_sentence(r_g):
-    found = advise(r_g, [])
+    found = recommend_weight(r_g, [])
     assert found.sentence.endswith(".")
     assert (found.plw is None) == found.sentence.startswith("It hardly matters here")
     assert bool(found.remarks) == (not 0.5 <= r_g <= 8)
@@ -51,11 +51,13 @@ def test_any_ratio_has_a_sentence(r_g):
 
 
 def test_below_the_table_the_regression_of_short_is_told():
-    assert any("AlpacaDataShort (R_g 0.082) has its optimum at 0.242" in line for line in advise(0.1, []).remarks)
+    assert any(
+        "AlpacaDataShort (R_g 0.082) has its optimum at 0.242" in line for line in recommend_weight(0.1, []).remarks
+    )
 
 
 def test_the_registrys_model_goes_first_where_it_can_tell():
-    found = advise(2.0, fits(1.0))
+    found = recommend_weight(2.0, fits(1.0))
     assert found.plw == 1.0
     assert "this registry's model" in found.sentence
     assert "the paper's weight, 0.24, is outside that interval" in found.sentence
@@ -63,27 +65,27 @@ def test_the_registrys_model_goes_first_where_it_can_tell():
 
 
 def test_where_the_registrys_model_is_flat_it_hardly_matters():
-    found = advise(2.0, fits(0.0, noise=0.002))
+    found = recommend_weight(2.0, fits(0.0, noise=0.002))
     assert found.plw is None
     assert found.sentence.startswith("It hardly matters here: this registry's model")
 
 
 def test_the_embedded_world_is_shown_and_does_not_decide():
-    found = advise(2.0, fits(1.0), like_yours=False)
+    found = recommend_weight(2.0, fits(1.0), like_yours=False)
     assert found.plw == pytest.approx(0.239)
     assert "no evidence for others" in found.sentence
     assert found.own[0].optimum.plw == 1.0
 
 
 def test_outside_of_the_registrys_ratios_its_model_says_nothing():
-    found = advise(9.0, fits(1.0))
+    found = recommend_weight(9.0, fits(1.0))
     assert [item.optimum for item in found.own] == [None] * 3
     assert found.own[0].refusal == "R_g 9 lies outside of the registry's ratios, 0.1 to 7"
     assert found.plw is None
 
 
 def test_as_json_it_keeps_what_is_missing_missing():
-    told = advise(9.0, [], no_model="no registry there").to_dict()
+    told = recommend_weight(9.0, [], no_model="no registry there").to_dict()
     assert told["no_model"] == "no registry there"
     assert told["own"] == []
     assert (told["plw"], told["hardly_matters"]) == (None, True)

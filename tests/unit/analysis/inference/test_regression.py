@@ -6,11 +6,11 @@ import pytest
 from scipy.special import expit
 
 from analysis.glmm.fit import fit_glmm
-from analysis.glmm.glmmtmb import r_available
 from analysis.inference.regression import GLMM, regressions
+from analysis.r_bridge import r_has
 from analysis.tables.paper import table_3
 
-needs_r = pytest.mark.skipif(not r_available(), reason="R with glmmTMB and jsonlite is not installed")
+needs_r = pytest.mark.skipif(not r_has("glmmTMB"), reason="R with glmmTMB and jsonlite is not installed")
 WEIGHTS = (0.0, 5e-4, 0.01, 0.1, 0.5, 1.0)
 
 

@@ -10,8 +10,8 @@ from study_frames import frame_of
 
 import analysis.inference.sensitivity as sensitivity
 from analysis.figures.axes import weight_ticks
-from analysis.figures.benchmarks import FIGURES, figure_benchmarks
-from analysis.figures.contours import FIGURES as CONTOURS
+from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks
+from analysis.figures.contours import CONTOURS
 from analysis.figures.residuals import figure_residuals
 from analysis.figures.theme import dataset_colours
 from analysis.inference.ratio_model import ratio_fits
@@ -22,11 +22,10 @@ from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import Z, benchmark_curves
 from analysis.scores.frame import tidy_frame, weight_from_scale
 from analysis.scores.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
-from analysis.scores.study import read_study
+from analysis.scores.study import read_study, read_table_1
 from analysis.tables.beyond_paper import differences_table
 from analysis.tables.captions import coverage
 from analysis.tables.latex import latex
-from analysis.tables.paper import read_table_1
 
 FIT = Regression(
     dataset="AlpacaDataShort", engine=GLMM, n=260, w=5.0, w2=-4.0, intercept=-1.0, w_se=0.5, p=0.0, optimum=0.21,
@@ -97,7 +96,7 @@ def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
     assert "Missing: 2 scores in 2 cells (arc)." in figures["figure4_multiple_choice"][1]
     assert "Missing: nothing." in figures["figure6_long_generation"][1]
     wanted = set(dataset_colours(frame.rows["dataset"]).values())
-    for key in FIGURES:
+    for key in BENCHMARK_FIGURES:
         for axis in figures[key][0].axes:
             drawn = {to_hex(line.get_color()).upper() for line in axis.lines}
             assert drawn <= wanted

@@ -43,7 +43,7 @@ def test_a_cell_without_a_benchmark_is_in_no_aggregate():
     assert len(cell_aggregates(frame)) == 3
     assert table["cells"].to_dict() == {0.0: 1, 1.0: 2}
     assert table.loc[0.0, "simple"] == pytest.approx(0.15)
-    assert len(frame.holes) == 1
+    assert len(frame.missing) == 1
 
 
 def test_a_constant_benchmark_counts_in_the_simple_aggregate_only():

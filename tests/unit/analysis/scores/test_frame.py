@@ -1,4 +1,4 @@
-"""The tidy frame: scales by hand, holes listed, what does not belong refused or left out with a note."""
+"""The tidy frame: scales by hand, missing listed, what does not belong refused or left out with a note."""
 
 import numpy as np
 import pandas as pd
@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import GROUPS, WEIGHTS
 
-from analysis.scores.frame import describe_holes, min_max, tidy_frame, weight_from_scale, weight_scale
-from analysis.scores.sources import read_export, read_scores
+from analysis.scores.csv_table import read_export, read_scores
+from analysis.scores.frame import describe_missing, min_max, tidy_frame, weight_from_scale, weight_scale
 from plw.errors import UserError
 from plw.registry.export import export_csv
 from plw.registry.store import Registry
@@ -27,7 +27,7 @@ def test_one_row_per_cell_and_benchmark_on_the_unit_scale(make_study):
     assert len(rows) == 3 * 2 * 3 * 13
     assert rows.loc[rows["benchmark"] == "pandalm", "score01"].eq(0.4).all()
     assert rows.loc[rows["benchmark"] == "arc", "score01"].max() == 0.75
-    assert frame.holes.empty
+    assert frame.missing.empty
     tenth = rows[rows["prompt_weight"] == 0.1]
     np.testing.assert_allclose(tenth["w_p"], 0.5, atol=1e-5)
     assert set(rows.loc[rows["benchmark"] == "alpaca_eval", "group"]) == {"long_generation"}
@@ -50,8 +50,8 @@ def test_holes_are_listed_and_nothing_is_filled(make_study):
     url, _ = make_study(weights=(0.0, 0.1, 1.0), skip=skip)
     frame = _read(url)
     assert len(frame.rows) == 18 * 13 - 13 - 2
-    assert len(frame.holes) == 13 + 2
-    assert describe_holes(frame.holes, len(GROUPS)) == [
+    assert len(frame.missing) == 13 + 2
+    assert describe_missing(frame.missing, len(GROUPS)) == [
         "data, deep, PLW 1, seed 42: pandalm",
         "data, wide, PLW 1, seed 42: pandalm",
         "short, wide, PLW 0.1, seed 42: every score",
@@ -80,8 +80,8 @@ def test_the_export_gives_the_same_frame_as_the_registry(make_study, tmp_path):
     ("text", "message"),
     [
         (None, "no such file"),
-        ("", "not a CSV table"),
-        ("study,scale\nplw,mini\n", "column dataset is missing"),
+        ("", "the file is empty"),
+        ("study,scale\nplw,mini\n", "column 'dataset' is missing"),
     ],
 )
 def test_a_bad_export_is_one_line(tmp_path, text, message):
@@ -99,12 +99,12 @@ def test_any_table_with_four_columns_is_read(tmp_path):
     frame = tidy_frame(read_scores(path, names, {"metric": "win_rate"}), {"arc": "multiple_choice"})
     assert frame.rows["score01"].tolist() == [0.2, 0.6]
     assert frame.rows["stderr"].isna().all()
-    assert frame.holes["prompt_weight"].tolist() == [0.5], "an empty value is a hole, not a zero"
+    assert frame.missing["prompt_weight"].tolist() == [0.5], "an empty value is a hole, not a zero"
     assert frame.notes == ("1 headline scores have no value; they count as missing.",)
-    with pytest.raises(UserError, match="column value is missing; needed are data, task, w, value"):
+    with pytest.raises(UserError, match="column 'value' is missing; the file has data, task, w, points"):
         read_scores(path, names | {"value": "value"})
     path.write_text("dataset,benchmark,prompt_weight,value\n")
-    with pytest.raises(UserError, match="a header and no scores"):
+    with pytest.raises(UserError, match="no row under the header"):
         read_scores(path)
 
 
@@ -141,8 +141,8 @@ def test_a_part_of_the_frame_keeps_scales_and_holes(make_study):
     whole = _read(url)
     part = whole.of_groups(["multiple_choice"])
     assert set(part.rows["benchmark"]) == {"arc", "piqa", "truthful_mc", "winogrande"} == set(part.groups)
-    assert set(part.holes["benchmark"]) == {"arc"}
-    assert len(part.holes) == 6
+    assert set(part.missing["benchmark"]) == {"arc"}
+    assert len(part.missing) == 6
     left = whole.rows[whole.rows["benchmark"] == "piqa"]["scaled"].tolist()
     assert part.rows[part.rows["benchmark"] == "piqa"]["scaled"].tolist() == left
 

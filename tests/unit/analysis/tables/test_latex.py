@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis.tables.latex import escape, latex
-from analysis.tables.paper import Table
+from analysis.tables.table import Table
 
 
 def _table(shown, title="Table 3. Regression", caption="n = 1.", key="table3_regression"):

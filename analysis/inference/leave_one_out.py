@@ -21,7 +21,7 @@ from analysis.scores.frame import TidyFrame
 BASELINES = (0.0, 1.0)
 
 
-def leave_one_out(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def choose_by_others(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Choose for each unit by the mean over the other units; the first of equals.
 
     Args:
@@ -41,7 +41,7 @@ def leave_one_out(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDA
     return choice_U, score_UC[np.arange(len(score_UC)), choice_U]
 
 
-def selection(frame: TidyFrame) -> pd.DataFrame:
+def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
     """Best-of-weights and leave-one-benchmark-out choice for every dataset and both aggregates.
 
     Weights that lack a cell which another weight has are left out of the choice (``left_out``), because their aggregate
@@ -80,7 +80,7 @@ def _choice(score_BC: NDArray[np.float64], weight_C: NDArray[np.float64]) -> dic
         return {}
     mean_C = score_BC.mean(axis=0)
     best = int(np.argmax(np.round(mean_C, 12)))
-    choice_B, held_out_B = leave_one_out(score_BC)
+    choice_B, held_out_B = choose_by_others(score_BC)
     often = Counter(float(weight) for weight in weight_C[choice_B])
     row: dict[str, Any] = {
         "best_weight": float(weight_C[best]),

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from study_frames import frame_of
 
-from analysis.inference.selection import leave_one_out, selection
+from analysis.inference.leave_one_out import choose_by_others, leave_one_out
 
 
 def test_by_hand():
     score_UC = np.array([[0.9, 0.5], [0.1, 0.5], [0.2, 0.3]])
-    choice_U, held_out_U = leave_one_out(score_UC)
+    choice_U, held_out_U = choose_by_others(score_UC)
     # Sums of the others: .3 and .8 without the first unit, 1.1 and .8 without the second, 1 and 1 without the third.
     assert choice_U.tolist() == [1, 0, 0]
     assert held_out_U.tolist() == [0.5, 0.1, 0.2]
@@ -21,7 +21,7 @@ def test_by_hand():
 
 @given(arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 5)), elements=st.integers(0, 8).map(lambda n: n / 8)))
 def test_as_the_definition_says(score_UC):
-    choice_U, held_out_U = leave_one_out(score_UC)
+    choice_U, held_out_U = choose_by_others(score_UC)
     for unit, (choice, held_out) in enumerate(zip(choice_U, held_out_U, strict=True)):
         others = np.delete(score_UC, unit, axis=0).mean(axis=0)
         assert others[choice] == pytest.approx(others.max())
@@ -29,13 +29,13 @@ def test_as_the_definition_says(score_UC):
         # What a unit itself scores has no say in its own choice.
         changed = score_UC.copy()
         changed[unit] = changed[unit][::-1]
-        assert leave_one_out(changed)[0][unit] == choice
+        assert choose_by_others(changed)[0][unit] == choice
 
 
 @pytest.mark.parametrize("score_UC", [np.ones((1, 3)), np.array([[0.1, np.nan], [0.2, 0.3]])])
 def test_what_cannot_be_left_out_is_refused(score_UC):
     with pytest.raises(ValueError, match="two units"):
-        leave_one_out(score_UC)
+        choose_by_others(score_UC)
 
 
 def test_where_weights_do_nothing_the_best_of_ten_still_leads_and_the_left_out_score_does_not():
@@ -45,7 +45,7 @@ def test_where_weights_do_nothing_the_best_of_ten_still_leads_and_the_left_out_s
     for _ in range(400):
         score_UC = generator.normal(0.5, 0.1, size=(13, 10))
         best.append(score_UC.mean(axis=0).max())
-        held_out.append(leave_one_out(score_UC)[1].mean())
+        held_out.append(choose_by_others(score_UC)[1].mean())
     assert np.mean(best) > 0.53
     assert np.mean(held_out) == pytest.approx(0.5, abs=0.006)
 
@@ -54,7 +54,7 @@ def test_a_weight_that_is_best_everywhere_has_no_optimism():
     def rule(dataset, benchmark, model, weight, seed):
         return 0.3 + 0.1 * (benchmark == "arc") + {0.0: 0.0, 0.1: 0.2, 1.0: 0.1}[weight]
 
-    row = selection(frame_of(rule, benchmarks=("arc", "piqa", "winogrande"))).set_index("kind").loc["simple"]
+    row = leave_one_out(frame_of(rule, benchmarks=("arc", "piqa", "winogrande"))).set_index("kind").loc["simple"]
     assert (row["best_weight"], row["chosen"]) == (0.1, "0.1 (3x)")
     assert row["optimism"] == pytest.approx(0)
     assert (row["held_out_gain_0"], row["best_gain_0"]) == (pytest.approx(0.2), pytest.approx(0.2))
@@ -66,13 +66,13 @@ def test_a_weight_that_lacks_a_cell_is_not_chosen_from():
         lacking = (model, weight, benchmark) == ("deep", 1.0, "arc")
         return None if lacking else 0.3 + 0.5 * weight - 0.1 * (model == "deep") + 0.01 * (benchmark == "arc")
 
-    row = selection(frame_of(rule)).set_index("kind").loc["simple"]
+    row = leave_one_out(frame_of(rule)).set_index("kind").loc["simple"]
     assert (row["weights"], row["left_out"], row["best_weight"]) == (2, 1, 0.1)
     assert pd.isna(row.get("held_out_gain_1"))
 
 
 def test_one_benchmark_or_one_weight_gives_no_answer_and_no_error():
-    alone = selection(frame_of(lambda *at: 0.1 + at[3] / 2, benchmarks=("arc",)))
+    alone = leave_one_out(frame_of(lambda *at: 0.1 + at[3] / 2, benchmarks=("arc",)))
     assert "held_out" not in alone
     assert alone["benchmarks"].tolist() == [1, 1]
 
@@ -87,4 +87,4 @@ def test_the_published_wit_grid_gives_the_known_gain(shared_data, left_out, publ
     gain = 100 * (grid.div(grid["0,1.0"], axis=0) - 1)
     score_UC = gain.groupby(left_out).mean().to_numpy()
     assert score_UC.shape[1] == 35
-    assert leave_one_out(score_UC)[1].mean() == pytest.approx(published, abs=0.01)
+    assert choose_by_others(score_UC)[1].mean() == pytest.approx(published, abs=0.01)

@@ -1,0 +1,43 @@
+"""What a table is, and how its numbers are written."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """One table: ``raw`` has full numbers, ``shown`` the same rows or a layout of them as text."""
+
+    key: str
+    """Stem of its files."""
+    title: str
+    raw: pd.DataFrame
+    shown: pd.DataFrame
+    caption: str
+
+
+def number(value: float | None, digits: int) -> str:
+    """A number with thousands separated, or a dash."""
+    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+
+
+def significant(value: float | None) -> str:
+    """Three significant digits, or a dash."""
+    return "–" if value is None or pd.isna(value) else f"{value:.3g}"
+
+
+def with_error(value: float | None, error: float | None) -> str:
+    """``0.512 (0.034)``, without the brackets where no error is known."""
+    if value is None or pd.isna(value):
+        return "–"
+    return f"{value:.3f}" if error is None or pd.isna(error) else f"{value:.3f} ({error:.3f})"
+
+
+def p_value(p: float | None) -> str:
+    """Three decimals, or ``<0.001``."""
+    return "–" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def texts(frame: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({name: ["–" if pd.isna(value) else str(value) for value in frame[name]] for name in frame})
