@@ -89,7 +89,6 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
             raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
     _refuse_weights(rows)
     grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
-    grid = grid.assign(recipe=grid["recipe"].fillna(""))
     variant, found = _variant(grid)
     if len(found) > 1:
         notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")

@@ -1,7 +1,7 @@
 """One study as the registry holds it, read in one go."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -55,20 +55,18 @@ def read_study(registry_url: str, runs: Path, study: str, scale: str) -> Study:
         UserError: no registry there, or nothing of that study in it; the line names what it holds.
     """
     with Registry.open(registry_url, create=False) as registry:
-        # Cells from before recipes were named compare with each other, which NULL would not.
-        cells = [replace(cell, recipe=cell.recipe or "") for cell in registry.cells(study=study, scale=scale)]
+        cells = registry.cells(study=study, scale=scale)
         if not cells:
             names = sorted({f"{cell.study}-{cell.scale}" for cell in registry.cells()})
             found = f"it holds {', '.join(names)}" if names else "it is empty"
             raise UserError(f"the registry has nothing of study {study} at scale {scale}; {found}")
-        scores = registry.scores_frame(study=study, scale=scale)
         return Study(
             name=study,
             scale=scale,
             runs=runs,
             cells=cells,
             stages=registry.stage_rows(study=study, scale=scale),
-            scores=scores.assign(recipe=scores["recipe"].fillna("")),
+            scores=registry.scores_frame(study=study, scale=scale),
             curves=registry.curves_frame(study=study, scale=scale),
         )
 

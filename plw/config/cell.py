@@ -54,15 +54,20 @@ class CellConfig:
         return {name: item for name, item in self.suite.prompts.items() if known is None or item.protocol in known}
 
 
-def identity_fields(config: Any) -> dict[str, Any]:
+def identity_fields(config: Any, *names: str) -> dict[str, Any]:
     """The identity fields of a schema as plain types; fields marked as execution are left out, at any depth.
 
-    So are fields marked as later, where they stand at their default.
+    A field marked LATER is left out while it stands at its default: so results from before it existed stay found.
+
+    Args:
+        config: an instance of one of the schemas.
+        names: fields to take; none: all.
     """
     return {
         item.name: _plain(getattr(config, item.name))
         for item in dataclasses.fields(config)
-        if not item.metadata.get("execution")
+        if (not names or item.name in names)
+        and not item.metadata.get("execution")
         and not (item.metadata.get("later") and getattr(config, item.name) == _default(item))
     }
 

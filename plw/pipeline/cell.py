@@ -160,7 +160,7 @@ def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None,
 
 
 def _judge_contents(weights: Input | None, opponents: dict[str, Input]) -> dict[str, Any]:
-    """What a judge stage's payload says of them; nothing where there are none, as before there could be any."""
+    """What a judge stage's payload says of them, where the judge has any."""
     said: dict[str, Any] = {} if weights is None else {"weights": weights.content}
     return said | ({"opponents": {name: item.content for name, item in opponents.items()}} if opponents else {})
 
@@ -184,8 +184,6 @@ def _payloads(
         "seed": config.seed,
     }
     trained = fingerprint(train)
-    # At their defaults they are no part of the suite's identity, as before there were others.
-    carried: dict[str, Any] = {name: suite[name] for name in ("backend", "dtype") if name in suite}
     tasks = {
         name: {
             **_without(task, "files", "group"),
@@ -200,21 +198,15 @@ def _payloads(
             name: {"limit": item["limit"], "content": prompts[name].content} for name, item in suite["prompts"].items()
         },
         "template": train["template"],
-        "decoding": suite["decoding"],
-        **carried,
+        **identity_fields(config.suite, "decoding", "backend", "dtype"),
     }
     return {
         "train": train,
-        "diagnose": {
-            "train": trained,
-            "diagnostics": suite["diagnostics"],
-            **{name: value for name, value in carried.items() if name == "dtype"},
-        },
+        "diagnose": {"train": trained, **identity_fields(config.suite, "diagnostics", "dtype")},
         "harness": {
             "train": trained,
             "tasks": tasks,
-            **{name: suite[name] for name in ("limit", "bootstrap_iterations", "bootstrap_seed")},
-            **carried,
+            **identity_fields(config.suite, "limit", "bootstrap_iterations", "bootstrap_seed", "backend", "dtype"),
         },
         "generate": generate,
         "judge": {

@@ -1,7 +1,7 @@
 """What each stage of a cell does: from the cell's context to scores and files in the stage's folder."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from plw.data.template import record_segments, request_text
@@ -9,15 +9,13 @@ from plw.files import read_jsonl, write_json_atomic
 from plw.paths import task_folder
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
+from plw.registry import CurveRow
 
 if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.pairwise import Pair
 
-CURVE_FIELDS = (
-    "step", "epoch", "loss", "prompt_loss", "completion_loss", "grad_norm", "learning_rate", "tokens", "penalty",
-    "held_out_prompt_loss", "held_out_completion_loss", "seconds", "tokens_per_second", "mfu",
-)  # fmt: skip
+CURVE_FIELDS = tuple(field.name for field in fields(CurveRow))
 
 
 def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease) -> StageResult:

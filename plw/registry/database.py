@@ -120,20 +120,8 @@ def _prepare(engine: Engine, where: str, create: bool) -> None:
         if found != SCHEMA_VERSION:
             raise UserError(
                 f"{where}: registry of schema version {found}, this plw reads {SCHEMA_VERSION}; "
-                "move it away and run `plw registry rebuild`, or use the plw that wrote it"
+                "move it away and run `plw registry rebuild`"
             )
-        _add_columns(connection)
-
-
-def _add_columns(connection: Connection) -> None:
-    """Give an older database the columns that were added since; each may be NULL, so no row has to change."""
-    tables = inspect(connection)
-    for table in metadata.sorted_tables:
-        there = {column["name"] for column in tables.get_columns(table.name)}
-        for column in table.columns:
-            if column.name not in there:
-                kind = column.type.compile(connection.dialect)
-                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}")
 
 
 def _version(connection: Connection) -> Any:

@@ -4,8 +4,12 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Self
+
+import psutil
+
+SAME_START_S = 0.5
+"""Two readings of one process's start differ by less than this, also where the clock was set between them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,7 +19,7 @@ class Owner:
     host: str
     pid: int
     process_started: float | None = None
-    """Start of the process in clock ticks since boot; None where the system does not tell."""
+    """Start of the process in seconds since boot; None where the system does not tell."""
     token: str = field(default_factory=lambda: secrets.token_hex(16))
 
     @classmethod
@@ -28,9 +32,11 @@ class Owner:
 
 
 def process_start(pid: int) -> float | None:
-    """Start of a process in clock ticks since boot; None where there is no /proc or no such process."""
-    stat = _stat(pid)
-    return float(stat[19]) if stat else None
+    """Start of a process in seconds since boot, which no change of the clock moves; None: no such process."""
+    try:
+        return round(psutil.Process(pid).create_time() - psutil.boot_time(), 2)
+    except psutil.Error:
+        return None
 
 
 def process_alive(pid: int, process_started: float | None) -> bool:
@@ -40,23 +46,11 @@ def process_alive(pid: int, process_started: float | None) -> bool:
     parent, count as dead. What cannot be known counts as alive: the heartbeat decides then.
     """
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        if psutil.Process(pid).status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD):
+            return False
+    except psutil.NoSuchProcess:
         return False
-    except OSError:
-        pass
-    stat = _stat(pid)
-    if stat is None:
+    except psutil.Error:
         return True
-    zombie = stat[0] in ("Z", "X")
-    replaced = process_started is not None and float(stat[19]) != process_started
-    return not zombie and not replaced
-
-
-def _stat(pid: int) -> list[str] | None:
-    """Fields of /proc/PID/stat from the state on (field 3), behind the command name, which may hold any character."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    return text.rpartition(")")[2].split()
+    found = process_start(pid)
+    return process_started is None or found is None or abs(found - process_started) < SAME_START_S

@@ -16,7 +16,7 @@ from plw.progress import Progress, no_progress
 from plw.registry.database import parse_url, sqlite_path
 from plw.registry.rows import Record, StageKey
 from plw.registry.schema import RUNNING, cells, curves, scores, stages
-from plw.registry.statements import name_recipe, put_record
+from plw.registry.statements import put_record
 from plw.registry.store import Registry, abandoned
 
 RECORDS = "*/*/*/*/*/record.json"
@@ -105,8 +105,6 @@ def _fill(registry: Registry, records: list[Record], damaged: list[str], *, clea
                 damaged.append(
                     f"{record.cell.folder}/{record.stage}: a score of it stands in another stage of the cell too"
                 )
-        for cell in {(r.cell.study, r.cell.scale, r.cell.recipe): r.cell for r in records}.values():
-            name_recipe(connection, cell)
         count = {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
     return RebuildCounts(records=written, **count, damaged=tuple(damaged))
 

@@ -1,4 +1,8 @@
-"""The rows of the registry as dataclasses, and the reading of a ``record.json`` into them with every field checked."""
+"""The rows of the registry as dataclasses, and the reading of a ``record.json`` into them with every field checked.
+
+A row is declared here once: its table (``schema``), the part of a record that holds it and its columns in a data frame
+follow from the dataclass. A field that may be None is a column that may be NULL.
+"""
 
 import math
 from collections.abc import Mapping
@@ -12,12 +16,19 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, order=True)
-class StageKey:
-    """Names one stage of one cell; ``cell`` is the cell's whole fingerprint in hex."""
+class CellKey:
+    """Names one cell of a study at a scale."""
 
     study: str
     scale: str
     cell: str
+    """The cell's whole fingerprint, hex."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, order=True)
+class StageKey(CellKey):
+    """Names one stage of one cell."""
+
     name: str
 
     def __str__(self) -> str:
@@ -25,13 +36,9 @@ class StageKey:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CellRow:
+class CellRow(CellKey):
     """One point of the grid."""
 
-    study: str
-    scale: str
-    cell: str
-    """Fingerprint, hex."""
     dataset: str
     model: str
     prompt_weight: float
@@ -47,8 +54,8 @@ class CellRow:
     """Canonical JSON of the whole identity."""
     created: float
     """Seconds since 1970 (UTC)."""
-    recipe: str | None = None
-    """Name of the recipe; None in rows from before it was kept."""
+    recipe: str
+    """Name of the recipe."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types: the ``cell`` of a record."""
@@ -56,13 +63,9 @@ class CellRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class StageRow:
+class StageRow(StageKey):
     """One stage as it stands: who works on it, or how it ended."""
 
-    study: str
-    scale: str
-    cell: str
-    name: str
     kind: str
     fingerprint: str
     status: str

@@ -1,9 +1,11 @@
 """The registry's tables, the same for SQLite and PostgreSQL: typed columns, NULL where a value is missing.
 
-Times are seconds since 1970 (UTC). A score or a curve belongs to one stage and is replaced with it. A column that is
-added later may be NULL and leaves the schema's version: an older database gets it when it is next opened, and an older
-plw does not see it.
+The columns are the fields of the row dataclasses. Times are seconds since 1970 (UTC). A score or a curve belongs to one
+stage and is replaced with it.
 """
+
+from dataclasses import fields
+from typing import get_args, get_type_hints
 
 from sqlalchemy import (
     BigInteger,
@@ -18,106 +20,63 @@ from sqlalchemy import (
     Table,
     Text,
 )
+from sqlalchemy.schema import SchemaItem
+from sqlalchemy.types import TypeEngine
 
-SCHEMA_VERSION = 1
+from plw.registry.rows import CellKey, CellRow, CurveRow, StageKey, StageRow
+from plw.score import Score
+
+SCHEMA_VERSION = 2
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
+
+CELL_KEY = tuple(field.name for field in fields(CellKey))
+STAGE_KEY = tuple(field.name for field in fields(StageKey))
+TYPES: dict[type, type[TypeEngine[object]]] = {str: Text, float: Double, int: BigInteger, bool: Boolean}  # type: ignore[dict-item]
 
 metadata = MetaData()
 
 meta = Table("meta", metadata, Column("schema_version", Integer, primary_key=True, autoincrement=False))
 
 
-def _cell_key(*, primary: bool = True) -> list[Column[str]]:
-    return [Column(name, Text, primary_key=primary, nullable=False) for name in ("study", "scale", "cell")]
+def _columns(row: type, key: tuple[str, ...]) -> list[Column[object]]:
+    """A column for each field of a dataclass; one of the key is never NULL, whatever the field allows."""
+    found = []
+    for name, hint in get_type_hints(row).items():
+        options = get_args(hint) or (hint,)
+        kind = next(option for option in options if option is not type(None))
+        optional = type(None) in options and name not in key
+        found.append(Column(name, TYPES[kind], primary_key=name in key, nullable=optional, autoincrement=False))
+    return found
 
 
-def _of_cell() -> ForeignKeyConstraint:
-    return ForeignKeyConstraint(["study", "scale", "cell"], ["cells.study", "cells.scale", "cells.cell"])
+def _table(name: str, row: type, key: tuple[str, ...], *more: SchemaItem) -> Table:
+    """A table of a row dataclass; rows that do not name their cell themselves get the columns that do."""
+    columns = _columns(row, key)
+    if not issubclass(row, CellKey):
+        columns = _columns(CellKey, key) + columns
+    if row is not CellRow:
+        more = (*more, ForeignKeyConstraint(CELL_KEY, [f"cells.{column}" for column in CELL_KEY]))
+    return Table(name, metadata, *columns, *more)
 
 
-cells = Table(
-    "cells",
-    metadata,
-    *_cell_key(),
-    Column("dataset", Text, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("prompt_weight", Double, nullable=False),
-    Column("response_weight", Double, nullable=False),
-    Column("normalizer", Text, nullable=False),
-    Column("scope", Text, nullable=False),
-    Column("seed", BigInteger, nullable=False),
-    Column("r_g", Double),
-    Column("folder", Text, nullable=False),
-    Column("payload", Text, nullable=False),
-    Column("created", Double, nullable=False),
-    Column("recipe", Text),
-)
+cells = _table("cells", CellRow, CELL_KEY)
 
-stages = Table(
+stages = _table(
     "stages",
-    metadata,
-    *_cell_key(),
-    Column("name", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("fingerprint", Text, nullable=False),
-    Column("status", Text, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("token", Text),
-    Column("host", Text),
-    Column("pid", BigInteger),
-    Column("process_started", Double),
-    Column("heartbeat", Double),
-    Column("started", Double),
-    Column("finished", Double),
-    Column("seconds", Double),
-    Column("error", Text),
-    Column("traceback", Text),
-    _of_cell(),
+    StageRow,
+    STAGE_KEY,
     CheckConstraint(f"status IN ('{RUNNING}', '{DONE}', '{FAILED}')", name="stages_status"),
 )
 
-scores = Table(
+scores = _table(
     "scores",
-    metadata,
-    *_cell_key(),
-    Column("suite", Text, primary_key=True),
-    Column("benchmark", Text, primary_key=True),
-    Column("metric", Text, primary_key=True),
-    Column("judge", Text, primary_key=True),
-    Column("value", Double, nullable=False),
-    Column("stderr", Double),
-    Column("n", BigInteger),
-    Column("headline", Boolean, nullable=False),
-    Column("higher_is_better", Boolean),
-    Column("task_version", Text),
-    Column("judge_version", Text),
-    Column("library_version", Text),
+    Score,
+    # Part of the key, so the judge of a score without one is an empty text.
+    (*CELL_KEY, "suite", "benchmark", "metric", "judge"),
     Column("stage", Text, nullable=False),
-    _of_cell(),
-    ForeignKeyConstraint(
-        ["study", "scale", "cell", "stage"], ["stages.study", "stages.scale", "stages.cell", "stages.name"]
-    ),
-    Index("scores_by_stage", "study", "scale", "cell", "stage"),
+    ForeignKeyConstraint([*CELL_KEY, "stage"], [f"stages.{column}" for column in STAGE_KEY]),
+    Index("scores_by_stage", *CELL_KEY, "stage"),
 )
 
-curves = Table(
-    "curves",
-    metadata,
-    *_cell_key(),
-    Column("step", BigInteger, primary_key=True, autoincrement=False),
-    Column("epoch", Double),
-    Column("loss", Double),
-    Column("prompt_loss", Double),
-    Column("completion_loss", Double),
-    Column("grad_norm", Double),
-    Column("learning_rate", Double),
-    Column("tokens", BigInteger),
-    Column("penalty", Double),
-    Column("held_out_prompt_loss", Double),
-    Column("held_out_completion_loss", Double),
-    Column("seconds", Double),
-    Column("tokens_per_second", Double),
-    Column("mfu", Double),
-    _of_cell(),
-)
+curves = _table("curves", CurveRow, (*CELL_KEY, "step"))

@@ -1,15 +1,13 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
-import json
 from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from plw.identity import canonical_json
-from plw.registry.rows import CellRow, Record, StageKey, StageRow
-from plw.registry.schema import DONE, cells, curves, scores, stages
+from plw.registry.rows import CellKey, CellRow, Record, StageKey, StageRow
+from plw.registry.schema import CELL_KEY, DONE, STAGE_KEY, cells, curves, scores, stages
 
 UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat"))
 """A stage that nobody holds."""
@@ -23,26 +21,11 @@ def insert_or_ignore(connection: Connection, table: Table, values: dict[str, Any
 
 
 def put_cell(connection: Connection, row: CellRow) -> None:
-    """Insert a cell, or fill in what was not known of the one that is there: ``r_g`` and the recipe's name."""
-    if insert_or_ignore(connection, cells, row.to_dict()):
+    """Insert a cell, or fill in the ``r_g`` that was not known of the one that is there."""
+    if insert_or_ignore(connection, cells, row.to_dict()) or row.r_g is None:
         return
-    for column, value in ((cells.c.r_g, row.r_g), (cells.c.recipe, row.recipe)):
-        if value is not None:
-            unknown = and_(same_cell(cells, row), column.is_(None))
-            connection.execute(cells.update().where(unknown).values({column.name: value}))
-
-
-def name_recipe(connection: Connection, row: CellRow) -> None:
-    """Give the recipe's name to the study's cells that have the very same recipe and no name for it yet.
-
-    Their rows are from before the name was kept; without it they would seem to be of another recipe.
-    """
-    recipe = json.loads(row.payload).get("recipe")
-    if row.recipe is None or recipe is None:
-        return
-    same = cells.c.payload.contains(f'"recipe":{canonical_json(recipe)}', autoescape=True)
-    unnamed = and_(chosen(cells, row.study, row.scale), cells.c.recipe.is_(None), same)
-    connection.execute(cells.update().where(unnamed).values(recipe=row.recipe))
+    unknown = and_(same_cell(cells, row), cells.c.r_g.is_(None))
+    connection.execute(cells.update().where(unknown).values(r_g=row.r_g))
 
 
 def put_record(connection: Connection, record: Record) -> None:
@@ -55,7 +38,7 @@ def put_record(connection: Connection, record: Record) -> None:
     if not insert_or_ignore(connection, stages, asdict(key) | row):
         connection.execute(stages.update().where(same_stage(key)).values(**row))
     connection.execute(scores.delete().where(same_cell(scores, record.cell), scores.c.stage == key.name))
-    of_cell = {"study": key.study, "scale": key.scale, "cell": key.cell}
+    of_cell = {name: getattr(key, name) for name in CELL_KEY}
     if record.scores:
         rows = [of_cell | score.to_dict() | {"judge": score.judge or "", "stage": key.name} for score in record.scores]
         connection.execute(scores.insert(), rows)
@@ -65,20 +48,19 @@ def put_record(connection: Connection, record: Record) -> None:
             connection.execute(curves.insert(), [of_cell | asdict(step) for step in record.curves])
 
 
-def same_cell(table: Table, row: CellRow) -> ColumnElement[bool]:
+def same_cell(table: Table, key: CellKey) -> ColumnElement[bool]:
     """Rows of one cell."""
-    return and_(table.c.study == row.study, table.c.scale == row.scale, table.c.cell == row.cell)
+    return and_(*(table.c[name] == getattr(key, name) for name in CELL_KEY))
 
 
 def same_stage(key: StageKey) -> ColumnElement[bool]:
     """The row of one stage."""
-    c = stages.c
-    return and_(c.study == key.study, c.scale == key.scale, c.cell == key.cell, c.name == key.name)
+    return and_(*(stages.c[name] == getattr(key, name) for name in STAGE_KEY))
 
 
 def same_key(left: Table, right: Table) -> ColumnElement[bool]:
     """Rows of two tables that belong to one cell."""
-    return and_(left.c.study == right.c.study, left.c.scale == right.c.scale, left.c.cell == right.c.cell)
+    return and_(*(left.c[name] == right.c[name] for name in CELL_KEY))
 
 
 def chosen(table: Table, study: str | None, scale: str | None) -> ColumnElement[bool]:

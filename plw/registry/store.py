@@ -15,12 +15,11 @@ from sqlalchemy import Connection, Engine, Select, Table, and_, func, select
 from plw.registry.database import connect, parse_url
 from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import CellRow, Record, StageKey, StageRow
-from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, stages
+from plw.registry.schema import CELL_KEY, DONE, FAILED, RUNNING, cells, curves, scores, stages
 from plw.registry.statements import (
     UNCLAIMED,
     chosen,
     insert_or_ignore,
-    name_recipe,
     put_cell,
     put_record,
     same_cell,
@@ -30,6 +29,9 @@ from plw.registry.statements import (
 
 if TYPE_CHECKING:
     import pandas as pd
+
+FRAME_TYPES = {str: "str", float: "float64", int: "Int64", bool: "boolean"}
+"""Python type of a column -> its type in a data frame."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,11 +84,10 @@ class Registry:
     def ensure_cell(self, row: CellRow) -> CellRow:
         """Write the cell if it is not there, and return it as it stands.
 
-        What is there stays, also its ``created``; only an ``r_g`` or a recipe's name that was unknown is filled in.
+        What is there stays, also its ``created``; only an ``r_g`` that was unknown is filled in.
         """
         with self._engine.begin() as connection:
             put_cell(connection, row)
-            name_recipe(connection, row)
             stored = connection.execute(select(cells).where(same_cell(cells, row))).one()
         return CellRow(**stored._mapping)
 
@@ -217,11 +218,11 @@ class Registry:
     def scores_frame(self, *, study: str | None = None, scale: str | None = None) -> "pd.DataFrame":
         """Every score of a finished stage beside its cell, ordered by cell and score; missing values are NA.
 
-        A stage that is being done again, or failed then, does not count: its old scores are of something else. A recipe
-        without a name is an empty text, as a score without a judge, so that rows can be grouped by it.
+        A stage that is being done again, or failed then, does not count: its old scores are of something else. A score
+        without a judge has an empty text there, so that rows can be grouped by it.
         """
         cell_columns = [c for c in cells.c if c.name not in ("folder", "payload", "created")]
-        about_score = [c for c in scores.c if c.name not in ("study", "scale", "cell")]
+        about_score = [c for c in scores.c if c.name not in CELL_KEY]
         finished = and_(same_key(stages, scores), stages.c.name == scores.c.stage, stages.c.status == DONE)
         query = (
             select(*cell_columns, *about_score)
@@ -229,8 +230,7 @@ class Registry:
             .join(stages, finished)
             .where(chosen(scores, study, scale))
         )
-        frame = self._frame(query, integers=("seed", "n"), flags=("headline", "higher_is_better"))
-        return frame.assign(recipe=frame["recipe"].fillna("")).sort_values(
+        return self._frame(query).sort_values(
             ["study", "scale", "dataset", "model", "prompt_weight", "response_weight", "seed", "recipe", "suite",
              "benchmark", "metric", "judge", "cell"],
             ignore_index=True,
@@ -241,10 +241,12 @@ class Registry:
         c = cells.c
         names = [c.dataset, c.model, c.prompt_weight, c.response_weight, c.seed]
         query = select(*names, *curves.c).join_from(curves, cells, same_key(cells, curves))
-        frame = self._frame(query.where(chosen(curves, study, scale)), integers=("seed", "step", "tokens"), flags=())
-        return frame.sort_values(["study", "scale", "cell", "step"], ignore_index=True)
+        return self._frame(query.where(chosen(curves, study, scale))).sort_values(
+            ["study", "scale", "cell", "step"], ignore_index=True
+        )
 
-    def _frame(self, query: "Select[Any]", integers: tuple[str, ...], flags: tuple[str, ...]) -> "pd.DataFrame":
+    def _frame(self, query: "Select[Any]") -> "pd.DataFrame":
+        """The rows of a query; the type of a column is that of its table's, in the form that knows missing values."""
         import pandas as pd
 
         with self._reading.connect() as connection:
@@ -253,9 +255,7 @@ class Registry:
             rows = [tuple(row) for row in result]
         frame = pd.DataFrame.from_records(rows, columns=names)
         kinds = {column.name: column.type.python_type for column in query.selected_columns if column.name is not None}
-        types = {name: {float: "float64", str: "str"}.get(kind, "") for name, kind in kinds.items()}
-        types |= dict.fromkeys(integers, "Int64") | dict.fromkeys(flags, "boolean")
-        return frame.astype({name: types[name] for name in names})
+        return frame.astype({name: FRAME_TYPES[kinds[name]] for name in names})
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

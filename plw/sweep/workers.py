@@ -17,6 +17,8 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from plw.config import CellConfig
 from plw.logs import configure_logging
 from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
@@ -141,6 +143,12 @@ def visible_gpus() -> list[str]:
     return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
 
 
+def available_cores() -> int:
+    """Cores that this process may use, where the system tells; all of the machine's otherwise."""
+    process = psutil.Process()
+    return len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
 def worker_count(config: CellConfig) -> int:
     """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8.
 
@@ -155,4 +163,4 @@ def worker_count(config: CellConfig) -> int:
     if config.judge.kind == "weights" and config.stages == ["judge"]:
         # Each worker would hold the judge's weights in the one memory.
         return 1
-    return max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // (config.execution.threads * each)))
+    return max(1, min(MAX_WORKERS, available_cores() // (config.execution.threads * each)))

@@ -121,7 +121,7 @@ def simulate(
                         study="plw", scale="mini", cell=f"{number:064x}", dataset=dataset, model=model,
                         prompt_weight=weight, response_weight=1.0, normalizer="nonzero", scope="batch", seed=42,
                         r_g=r_g, folder=f"plw-mini/d{datasets.index(dataset)}/m{models.index(model)}/p{weight:g}",
-                        payload="{}", created=1.0,
+                        payload="{}", created=1.0, recipe="",
                     ))  # fmt: skip
                     w_p = weight**0.30103
                     data = {

@@ -43,7 +43,7 @@ def write_registry(folder, datasets):
             cell = registry.ensure_cell(CellRow(
                 study="plw", scale="mini", cell=f"{number:064x}", dataset=dataset, model="wide", prompt_weight=weight,
                 response_weight=1.0, normalizer="nonzero", scope="batch", seed=42, r_g=RATIOS[dataset],
-                folder=f"plw-mini/{dataset}/p{weight:g}", payload="{}", created=1.0,
+                folder=f"plw-mini/{dataset}/p{weight:g}", payload="{}", created=1.0, recipe="plain",
             ))  # fmt: skip
             scores = [
                 Score(

@@ -144,7 +144,7 @@ def test_weights_are_loaded_once_for_all_cells(
 def test_without_gpus_weights_are_held_once(
     configure: Configure, panda: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr("plw.sweep.workers.available_cores", lambda: 6)
     monkeypatch.setattr("plw.sweep.workers.visible_gpus", lambda: [])
     assert worker_count(configure(*panda)) == 1
     assert worker_count(configure("judge=mixtral")) == 6

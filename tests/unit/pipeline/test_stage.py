@@ -16,7 +16,7 @@ from plw.score import Score
 FINGERPRINT = "f" * 64
 CELL = CellRow(
     study="s", scale="t", cell="c" * 64, dataset="d", model="m", prompt_weight=0.1, response_weight=1.0,
-    normalizer="nonzero", scope="batch", seed=1, folder="s-t/d/m/x", payload="{}", created=1.0,
+    normalizer="nonzero", scope="batch", seed=1, folder="s-t/d/m/x", payload="{}", created=1.0, recipe="plain",
 )  # fmt: skip
 KEY = StageKey(study="s", scale="t", cell="c" * 64, name="harness-x")
 

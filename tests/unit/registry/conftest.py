@@ -89,7 +89,8 @@ def make_cell() -> Callable[..., CellRow]:
         return CellRow(**{
             "study": "plw", "scale": "mini", "cell": f"{round(weight * 1e6):064x}", "dataset": "short", "model": "wide",
             "prompt_weight": weight, "response_weight": 1.0, "normalizer": "nonzero", "scope": "batch", "seed": 42,
-            "r_g": 0.082, "folder": f"plw-mini/short/wide/p{weight}", "payload": "{}", "created": 1000.0, **fields,
+            "r_g": 0.082, "folder": f"plw-mini/short/wide/p{weight}", "payload": "{}", "created": 1000.0,
+            "recipe": "plain", **fields,
         })  # fmt: skip
 
     return make

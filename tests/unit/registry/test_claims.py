@@ -1,7 +1,6 @@
 """Claims by real processes: exactly one wins, the dead are replaced, and who lost a claim writes nothing."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -10,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from plw.registry.owner import Owner, process_alive, process_start
+from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import StageKey
 from plw.registry.store import AlreadyDone, Busy, Claimed, Registry
 
@@ -151,7 +150,6 @@ def test_a_dead_process_of_another_host_is_waited_for(registry, key):
     assert isinstance(_claim(registry, key, Owner.here(), now=101.0), Busy)
 
 
-@pytest.mark.skipif(process_start(os.getpid()) is None, reason="no /proc on this system")
 def test_a_process_number_that_was_given_anew_counts_as_dead(registry, key):
     here = Owner.here()
     assert process_alive(here.pid, here.process_started)
