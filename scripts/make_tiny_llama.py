@@ -18,7 +18,7 @@ def main(
     """Make the folder; then `model.path=<folder>` trains it."""
     from plw.data.tokenizer import load_tokenizer
     from plw.errors import UserError
-    from plw.testing.tiny_llama import make_random_llama
+    from plw.testing.models import make_random_llama
 
     try:
         make_random_llama(

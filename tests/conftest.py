@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"
 
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"
+
 CORPUS = (
     "Describe a process of making crepes. Name three colours and say which of them is warm. "
     "Below is an instruction that describes a task. Write a response that completes the request. "
@@ -47,35 +50,14 @@ def llama_tokenizer(shared_data: Path) -> "PreTrainedTokenizerBase":
 @pytest.fixture(scope="session")
 def tiny_tokenizer() -> "PreTrainedTokenizerBase":
     """A byte-level BPE of 400 tokens that adds BOS; it has EOS and a padding token."""
-    return make_tiny_tokenizer()
+    from plw.testing.tokenizers import byte_level_tokenizer
 
-
-def make_tiny_tokenizer() -> "PreTrainedTokenizerBase":
-    """The tokenizer of ``tiny_tokenizer``, the same bytes every time."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "</s>", "<pad>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator([CORPUS] * 3, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 0)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="<pad>", padding_side="right"
-    )
+    return byte_level_tokenizer()
 
 
 @pytest.fixture(scope="session")
 def tiny_llama(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: "PreTrainedTokenizerBase") -> Path:
     """A folder with a LlamaForCausalLM of random weights (2 layers, 32 wide) and `tiny_tokenizer`."""
-    from plw.testing.tiny_llama import make_random_llama
+    from plw.testing.models import make_random_llama
 
     return make_random_llama(tmp_path_factory.mktemp("models") / "tiny_llama", tiny_tokenizer, hidden=32, heads=2)

@@ -115,9 +115,9 @@ class ExecutionConfig:
     token_budget: int = 2048
     """Tokens, padding included, of one micro-batch of training in one process."""
     layout: str = "auto"
-    """`padded` (rows of like length), `packed` (one row, no padding), `shared` (packed, and what examples begin with
-    alike is computed once), `auto` (shared where the model allows it; padded with dropout, in fp32 on a GPU and where
-    examples are very short)."""
+    """`padded` (rows of like length), `packed` (one row, no padding), `prefix` (packed, and a prefix that examples have
+    in common is computed once), `auto` (prefix where the model allows it; padded with dropout, in fp32 on a GPU and
+    where examples are very short)."""
     gradient_checkpointing: bool = False
     """Keep a layer's input alone and compute the layer again in the backward pass: less memory, more time."""
     compile: bool = False
@@ -147,7 +147,7 @@ class ExecutionConfig:
 
     def __post_init__(self) -> None:
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
-        one_of("execution.layout", self.layout, ("auto", "padded", "packed", "shared"))
+        one_of("execution.layout", self.layout, ("auto", "padded", "packed", "prefix"))
         one_of("execution.sharding", self.sharding, ("ddp", "fsdp"))
         if self.nodes > 1 and not self.rendezvous:
             raise UserError(

@@ -1,90 +1,116 @@
 """Worker processes under torchrun, seen by the process that holds the claim: started, watched, and ended with it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import psutil
 
 from plw.errors import StageError, UserError
 from plw.files import read_json
-from plw.train.jobfile import ENDED
+from plw.launch.job_folder import ENDED, RESULT
 
-LAUNCH = "launch"
-"""Folder of a launch, in its stage's."""
 OUTPUT = "output.txt"
+TORCH_LOGS = "torchrun"
+"""Folder in which torchrun gives each worker its error file."""
 POLL_S = 0.1
 ERRORS = {"UserError": UserError, "StageError": StageError}
 
 
-def torchrun(
-    module: str, folder: Path, *, processes: int, nodes: int = 1, meeting: Sequence[str] = ("--standalone",)
-) -> list[str]:
-    """The command that starts this machine's ``processes``, each as ``python -m module folder``."""
-    return [
-        *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={nodes}"),
-        *(f"--nproc-per-node={processes}", "--max-restarts=0", *meeting),
-        *("-m", module, str(folder.absolute())),
-    ]
+@dataclass(frozen=True, kw_only=True)
+class Workers:
+    """The worker processes of one job on this machine, each ``python -m module folder``."""
+
+    module: str
+    """The workers' module, which calls :func:`plw.launch.worker_main.worker_main`."""
+    folder: Path
+    """Of the launch, in its stage's; what the workers print goes to a file there."""
+    processes: int
+    threads: int
+    """CPU threads of a worker."""
+    what: str
+    """What the processes do, for messages."""
+    nodes: int = 1
+    rendezvous: str | None = None
+    """``host:port`` where several machines meet."""
+
+    def command(self) -> list[str]:
+        """Torchrun's command for this machine; other machines join with the same one."""
+        rendezvous = ["--standalone"]
+        if self.nodes > 1:
+            run_id = self.folder.absolute().parent.parent.name
+            rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}", f"--rdzv-id={run_id}"]
+        return [
+            *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nodes}"),
+            *(f"--nproc-per-node={self.processes}", "--max-restarts=0", f"--log-dir={self.folder / TORCH_LOGS}"),
+            *(*rendezvous, "-m", self.module, str(self.folder.absolute())),
+        ]
+
+    def run(self, write_job: Callable[[Path], None], *, on_poll: Callable[[], None]) -> Any:
+        """Start the workers and watch them to their end; none of them on this machine is left after this.
+
+        Args:
+            write_job: writes the job to the folder that it is given, with :func:`plw.launch.job_folder.put_job` last.
+            on_poll: called several times a second and once at the end; what it raises ends the work.
+
+        Returns:
+            What rank 0 left as its result; the folder is removed then.
+
+        Raises:
+            UserError, StageError: what the first process to fail says, in its own words.
+        """
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        write_job(self.folder)
+        with (self.folder / OUTPUT).open("wb") as output:
+            torchrun = subprocess.Popen(
+                self.command(),
+                env={**os.environ, "OMP_NUM_THREADS": str(self.threads), "TOKENIZERS_PARALLELISM": "false"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+            try:
+                while torchrun.poll() is None:
+                    on_poll()
+                    time.sleep(POLL_S)
+                on_poll()
+            finally:
+                _end(torchrun, self.folder, self.module)
+        if torchrun.returncode != 0:
+            raise self._failure(torchrun.returncode)
+        result = read_json(self.folder / RESULT)
+        shutil.rmtree(self.folder)
+        return result
+
+    def _failure(self, code: int) -> Exception:
+        """The first worker's own words, or the last line that anyone printed."""
+        says_more = f"{self.folder / OUTPUT} says more"
+        for path in sorted(self.folder.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns):
+            kind, _, message = read_json(path)["message"]["message"].partition(": ")
+            if kind in ERRORS:
+                return ERRORS[kind](message)
+            said = " ".join(message.split())
+            return StageError(f"a {self.what} process failed: {kind}: {said}; {says_more}")
+        lines = (self.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
+        said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
+        return StageError(f"torchrun ended with code {code} and said last: {said}; {says_more}")
 
 
-def watch(
-    command: Sequence[str], module: str, folder: Path, *, threads: int, what: str, turn: Callable[[], None]
-) -> None:
-    """Run torchrun to its end; whatever happens, none of its workers on this machine is left after this.
-
-    Args:
-        command: what :func:`torchrun` gave.
-        module: the workers' module, which calls :func:`plw.launch.worker_main.serve`.
-        folder: of the launch, with the job in it; what is printed goes to a file there.
-        threads: CPU threads of a worker.
-        what: what the processes do, for messages.
-        turn: called several times a second and once at the end; what it raises ends the work.
-
-    Raises:
-        UserError, StageError: what the first process to fail says, in its own words.
-    """
-    output = (folder / OUTPUT).open("wb")
-    started = subprocess.Popen(
-        command,
-        env={**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"},
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-    )
-    try:
-        while started.poll() is None:
-            turn()
-            time.sleep(POLL_S)
-        turn()
-        if started.returncode != 0:
-            raise _failure(folder, started.returncode, what)
-    finally:
-        _end(started, folder, module)
-        output.close()
-
-
-def _failure(folder: Path, code: int, what: str) -> Exception:
-    """The first worker's own words, or the last line that anyone printed."""
-    for path in sorted(folder.glob("error-*.json"), key=lambda path: path.stat().st_mtime_ns):
-        error = read_json(path)
-        if error["kind"] in ERRORS:
-            return ERRORS[error["kind"]](error["message"])
-        return StageError(f"a {what} process failed: {error['kind']}: {error['message']}; {folder / OUTPUT} says more")
-    lines = (folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
-    said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
-    return StageError(f"torchrun ended with code {code} and said last: {said}; {folder / OUTPUT} says more")
-
-
-def _end(started: "subprocess.Popen[bytes]", folder: Path, module: str) -> None:
+def _end(torchrun: "subprocess.Popen[bytes]", folder: Path, module: str) -> None:
     """Kill what still runs on this machine, and wait until it is gone: nothing is written after this."""
     (folder / ENDED).touch()
-    if started.poll() is None:
-        started.kill()
-        started.wait()
+    if torchrun.poll() is None:
+        torchrun.kill()
+        torchrun.wait()
     here, waiting = socket.gethostname(), []
     for path in folder.glob("worker-*.json"):
         worker = read_json(path)
@@ -100,8 +126,7 @@ def _end(started: "subprocess.Popen[bytes]", folder: Path, module: str) -> None:
 def _is_alive(pid: int, module: str) -> bool:
     """Running, and a worker of ours: a number may have gone to another process since."""
     try:
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and module in process.cmdline()
+    except psutil.NoSuchProcess:
         return False
-    return module.encode() in command and state != "Z"

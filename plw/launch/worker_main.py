@@ -1,6 +1,5 @@
 """What a worker process under torchrun does around its work: be known, end with its owner, say what failed."""
 
-import json
 import os
 import signal
 import socket
@@ -13,43 +12,49 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import StageError, UserError
+from plw.files import write_json_atomic
+from plw.launch.job_folder import ENDED, RESULT, LaunchOwner, read_owner
 from plw.logs import configure_logging
 
+WATCH_S = 0.2
 
-def serve(folder: Path, work: Callable[[], None]) -> int:
-    """Do the work with the others of a launch; 0, or 1 with the reason in a file beside the job."""
-    from plw.train.jobfile import ENDED, read_owner
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def worker_main(folder: Path, work: Callable[[], Any]) -> int:
+    """Do the work with the others of a launch; rank 0 leaves what ``work`` returns as the launch's result.
+
+    What is raised goes to the error file that torchrun gave this process.
+
+    Returns:
+        Exit code: 0, or 1 for a launch that has ended already. A failure ends the process without returning.
+    """
+    from torch.distributed.elastic.multiprocessing.errors import record
+
     configure_logging()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     rank, owner = int(os.environ["RANK"]), read_owner(folder)
-    tell(folder / f"worker-{rank}.json", {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid})
+    about = {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid}
+    write_json_atomic(folder / f"worker-{rank}.json", about)
     # Whoever ends this launch marks it first and then kills those that it finds written down.
     if (folder / ENDED).exists():
         return 1
-    threading.Thread(target=_end_with, args=(os.getppid(), owner.pid if owner.here else None), daemon=True).start()
+    threading.Thread(target=exit_with_parent, args=(os.getppid(), owner), daemon=True).start()
     try:
-        work()
+        result = record(work)()
     except Exception as error:
-        known = isinstance(error, UserError | StageError)
-        tell(folder / f"error-{rank}.json", {"kind": type(error).__name__, "message": " ".join(str(error).split())})
-        if not known:
+        if not isinstance(error, UserError | StageError):
             traceback.print_exc()
         # The others may wait for this process in a collective for ever: end without waiting for them.
         sys.stderr.flush()
         os._exit(1)
+    if rank == 0:
+        write_json_atomic(folder / RESULT, result)
     return 0
 
 
-def tell(path: Path, value: Any) -> None:
-    """Write JSON for the process that watches: whole or absent."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(value), encoding="utf-8")
-    temporary.replace(path)
-
-
-def _end_with(torchrun: int, owner: int | None) -> None:
+def exit_with_parent(torchrun: int, owner: LaunchOwner) -> None:
     """End at once when torchrun or the claim's holder has ended: work without a claim must not go on."""
-    while os.getppid() == torchrun and (owner is None or Path(f"/proc/{owner}").exists()):
-        time.sleep(0.2)
+    import psutil
+
+    while os.getppid() == torchrun and (not owner.here or psutil.pid_exists(owner.pid)):
+        time.sleep(WATCH_S)
     os._exit(1)

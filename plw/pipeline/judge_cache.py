@@ -60,7 +60,7 @@ class JudgeCache:
         judge = cell.config.judge
         if judge.kind == "weights":
             from plw.evaluate.judging.local_judge import LocalJudge
-            from plw.train.trainer import device_of
+            from plw.launch.device import device_of
 
             assert cell.judge_weights is not None
             device = str(device_of(cell.config.execution.device))

@@ -30,10 +30,10 @@ def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease)
 
 def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Fine-tune, from the last checkpoint where there is one; leaves ``model/`` and ``log.jsonl``."""
-    from plw.train.trainer import LOG, TrainingJob, train
+    from plw.train.job import LOG, TrainingJob
+    from plw.train.trainer import train
 
     config, data, folder = context.config, context.data, context.cell.stages["train"].folder
-    execution = config.execution
     job = TrainingJob(
         model=context.cell.model.location,
         revision=config.model.revision,
@@ -45,19 +45,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
         recipe=config.recipe,
         seed=config.seed,
         folder=folder,
-        device=execution.device,
-        threads=execution.threads,
-        token_budget=execution.token_budget,
-        layout=execution.layout,
-        gradient_checkpointing=execution.gradient_checkpointing,
-        compile=execution.compile,
-        evaluate_every=execution.evaluate_every,
-        processes=execution.processes,
-        sharding=execution.sharding,
-        nodes=execution.nodes,
-        rendezvous=execution.rendezvous,
-        checkpoint_seconds=execution.checkpoint_seconds,
-        keep_checkpoints=execution.keep_checkpoints,
+        execution=config.execution,
     )
     said = context.progress_for("train")
 
@@ -116,7 +104,7 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
     files = {name: {split: item.path for split, item in of.items()} for name, of in context.cell.files.items()}
     suite, execution, folder = context.config.suite, context.config.execution, context.cell.stages["harness"].folder
     if execution.processes > 1 and suite.backend == "hf" and suite.tasks:
-        from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_together
+        from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_in_processes
 
         job = HarnessJob(
             model=context.model_folder(),
@@ -128,7 +116,7 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
             task_folder=task_folder(),
         )
         context.release_model()
-        result = run_tasks_together(job, folder, progress=context.progress_for("harness"), check_lease=check_lease)
+        result = run_tasks_in_processes(job, folder, progress=context.progress_for("harness"), check_lease=check_lease)
     else:
         from plw.evaluate.lm_eval.harness import run_tasks
 

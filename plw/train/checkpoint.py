@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from plw.train.model.parallel import ALONE, Group
+from plw.launch.group import ALONE, Group
 
-POSITION = "state.json"
+STATE = "state.json"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Position:
+class TrainProgress:
     """Where in which run a checkpoint stands."""
 
     step: int
@@ -33,35 +33,35 @@ class Position:
     """Fingerprint of what decides the result of the run."""
 
 
-def save(folder: Path, position: Position, tensors: dict[str, Tensor], *, keep: int, group: Group = ALONE) -> None:
+def save(folder: Path, position: TrainProgress, tensors: dict[str, Tensor], *, keep: int, group: Group = ALONE) -> None:
     """Write ``folder/step-N`` and remove all but the newest ``keep``; every process of the group calls it."""
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
     temporary, final = folder / f".step-{position.step}.tmp", folder / f"step-{position.step}"
-    if group.first:
+    if group.is_rank0:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-    group.first_says(None)
+    group.broadcast_object(None)
     with _quiet():
         writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
         save_tensors(tensors, storage_writer=writer, no_dist=group.size == 1)
-    group.first_says(None)
-    if group.first:
+    group.broadcast_object(None)
+    if group.is_rank0:
         files = sorted(temporary.glob("*.safetensors"))
         state = {**asdict(position), "files": {path.name: path.stat().st_size for path in files}}
-        (temporary / POSITION).write_text(json.dumps(state), encoding="utf-8")
-        for path in (*files, temporary / POSITION, temporary):
+        (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
+        for path in (*files, temporary / STATE, temporary):
             _flush(path)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(folder)
         for old in _by_age(folder)[keep:]:
             shutil.rmtree(old)
-    group.first_says(None)
+    group.broadcast_object(None)
 
 
-def latest(folder: Path, *, at_most: int) -> Position | None:
+def latest(folder: Path, *, at_most: int) -> TrainProgress | None:
     """Where the newest whole checkpoint of at most ``at_most`` steps stands; broken ones are passed over."""
     for path in _by_age(folder):
         position = _position(path)
@@ -129,14 +129,14 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
     return {**{name: p for name, p in model.named_parameters() if p.requires_grad}, **buffers}
 
 
-def _position(path: Path) -> Position | None:
+def _position(path: Path) -> TrainProgress | None:
     """The checkpoint's position, if every one of its files is there in full."""
     try:
-        state = json.loads((path / POSITION).read_text(encoding="utf-8"))
+        state = json.loads((path / STATE).read_text(encoding="utf-8"))
         files = state.pop("files")
         if any((path / name).stat().st_size != size for name, size in files.items()):
             return None
-        return Position(**state)
+        return TrainProgress(**state)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -1,11 +1,19 @@
-"""What a training run is asked for, and what it reports."""
+"""What a training run is asked for, what it reports, and the job as files for processes that do not share memory."""
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from plw.config.plain import from_plain
+from plw.config.study import ExecutionConfig
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
+from plw.data.tokenizer import load_tokenizer
+from plw.launch.job_folder import job_fields, put_job
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -13,6 +21,8 @@ if TYPE_CHECKING:
 MODEL = "model"
 LOG = "log.jsonl"
 CHECKPOINTS = "checkpoints"
+EXAMPLES = ("examples", "held_out")
+"""Fields of a job that are written as safetensors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,26 +43,13 @@ class TrainingJob:
     """Decides the order of the examples, dropout, and the first LoRA weights."""
     folder: Path
     """The stage's folder; gets ``model/``, ``log.jsonl`` and, while training, ``checkpoints/``."""
-    device: str = "cpu"
-    """``auto`` (CUDA where there is one), ``cpu`` or ``cuda``."""
-    threads: int = 1
-    token_budget: int = 2048
-    """Tokens of a micro-batch, padding included; changes the result by rounding alone."""
-    layout: str = "auto"
-    """``padded``, ``packed``, ``shared``, or ``auto``, which knows what is fastest (``prepare.preferred_layout``)."""
-    gradient_checkpointing: bool = False
-    compile: bool = False
-    evaluate_every: int | None = None
-    """Steps between losses on ``held_out``, also taken at the last step."""
-    processes: int = 1
-    """On this machine."""
-    sharding: str = "fsdp"
-    """``fsdp`` or ``ddp``, with several processes."""
-    nodes: int = 1
-    rendezvous: str | None = None
-    """``host:port`` where several nodes meet."""
-    checkpoint_seconds: float = 300.0
-    keep_checkpoints: int = 2
+    execution: ExecutionConfig = field(default_factory=ExecutionConfig)
+    """Device, layout, processes, checkpoints: where and how fast."""
+
+    @property
+    def group_size(self) -> int:
+        """Processes on all machines together."""
+        return self.execution.processes * self.execution.nodes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +68,62 @@ class TrainingSummary:
     empty_units: int
     """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
     layout: str = "padded"
-    """``padded``, ``packed`` or ``shared``."""
+    """``padded``, ``packed`` or ``prefix``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for a record."""
         return asdict(self)
+
+
+def write_job(job: TrainingJob, folder: Path, *, owner: int) -> None:
+    """Write the job to ``folder``; the JSON comes last, so that its presence means all is there.
+
+    Args:
+        job: what to do.
+        folder: made if needed.
+        owner: process that holds the claim; workers end when it does.
+    """
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in EXAMPLES:
+        save_file(_columns(getattr(job, name)), folder / f"{name}.safetensors")
+    job.tokenizer.save_pretrained(folder / "tokenizer")
+    others = {item.name for item in dataclasses.fields(job)} - {*EXAMPLES, "tokenizer", "loss", "recipe", "execution"}
+    plain = {name: getattr(job, name) for name in sorted(others)} | {"folder": str(job.folder.absolute())}
+    plain |= {name: asdict(getattr(job, name)) for name in ("loss", "recipe", "execution")}
+    put_job(plain, folder, owner=owner)
+
+
+def read_job(folder: Path) -> TrainingJob:
+    """The job as it was written."""
+    from safetensors.numpy import load_file
+
+    plain = job_fields(folder)
+    plain |= {
+        "folder": Path(plain["folder"]),
+        "tokenizer": load_tokenizer(folder / "tokenizer"),
+        "loss": from_plain(LossConfig, plain["loss"]),
+        "recipe": from_plain(RecipeConfig, plain["recipe"]),
+        "execution": from_plain(ExecutionConfig, plain["execution"]),
+        **{name: _examples(load_file(folder / f"{name}.safetensors")) for name in EXAMPLES},
+    }
+    return TrainingJob(**plain)
+
+
+def _columns(examples: Sequence[EncodedExample]) -> dict[str, np.ndarray]:
+    lengths = [len(example.token_T) for example in examples]
+    empty_T = EncodedExample(token_T=np.zeros(0, dtype=np.int32), role_T=np.zeros(0, dtype=np.uint8))
+    return {
+        "token_T": np.concatenate([example.token_T for example in (*examples, empty_T)]),
+        "role_T": np.concatenate([example.role_T for example in (*examples, empty_T)]),
+        "length_E": np.array(lengths, dtype=np.int64),
+    }
+
+
+def _examples(columns: dict[str, np.ndarray]) -> list[EncodedExample]:
+    ends = np.cumsum(columns["length_E"])
+    return [
+        EncodedExample(token_T=columns["token_T"][end - length : end], role_T=columns["role_T"][end - length : end])
+        for end, length in zip(ends, columns["length_E"], strict=True)
+    ]

@@ -5,53 +5,53 @@ none works on unseen.
 """
 
 import os
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from plw.files import read_json
-from plw.launch.torchrun import LAUNCH, torchrun, watch
-from plw.train.job import LOG, TrainingJob, TrainingSummary
-from plw.train.jobfile import write_job
+from plw.launch.job_folder import LAUNCH
+from plw.launch.torchrun import Workers
+from plw.train.job import LOG, TrainingJob, TrainingSummary, write_job
 from plw.train.log import logged_steps
 
-SUMMARY = "summary.json"
-WORKER = "plw.train.worker"
+BEGINS = "begins.json"
+"""The steps done before this attempt, and the steps in all."""
 
 
 def launch(
     job: TrainingJob, *, on_step: Callable[[dict[str, Any]], None] | None, check_lease: Callable[[], None]
 ) -> TrainingSummary:
-    """``train`` in ``job.processes`` processes on this machine, and on the others that join at the rendezvous.
+    """``train`` in the job's processes on this machine, and on the others that join at the rendezvous.
 
     Raises:
         UserError, StageError: what the first process to fail says, in its own words.
     """
-    folder = job.folder / LAUNCH
-    shutil.rmtree(folder, ignore_errors=True)
-    write_job(job, folder, owner=os.getpid())
-    told = _Told(job.folder / LOG, on_step)
+    log = _LogFollower(job.folder / LOG, on_step)
 
-    def turn() -> None:
+    def on_poll() -> None:
         check_lease()
-        told.more()
+        log.poll()
 
-    watch(torchrun_command(job, folder), WORKER, folder, threads=job.threads, what="training", turn=turn)
-    summary = TrainingSummary(**read_json(folder / SUMMARY))
-    shutil.rmtree(folder)
-    return summary
+    result = workers(job).run(lambda folder: write_job(job, folder, owner=os.getpid()), on_poll=on_poll)
+    return TrainingSummary(**result)
 
 
-def torchrun_command(job: TrainingJob, folder: Path) -> list[str]:
-    """The command that starts this machine's processes; other machines join with the same one."""
-    meeting = ["--standalone"]
-    if job.nodes > 1:
-        meeting = ["--rdzv-backend=c10d", f"--rdzv-endpoint={job.rendezvous}", f"--rdzv-id={job.folder.parent.name}"]
-    return torchrun(WORKER, folder, processes=job.processes, nodes=job.nodes, meeting=meeting)
+def workers(job: TrainingJob) -> Workers:
+    """The job's processes on this machine."""
+    execution = job.execution
+    return Workers(
+        module="plw.train.worker",
+        folder=job.folder / LAUNCH,
+        processes=execution.processes,
+        threads=execution.threads,
+        what="training",
+        nodes=execution.nodes,
+        rendezvous=execution.rendezvous,
+    )
 
 
-class _Told:
+class _LogFollower:
     """Passes log rows on as they appear, each once, from the step that this attempt begins with."""
 
     def __init__(self, path: Path, on_step: Callable[[dict[str, Any]], None] | None) -> None:
@@ -59,13 +59,13 @@ class _Told:
         self._state = self._stat()
         self._last: int | None = None
 
-    def more(self) -> None:
+    def poll(self) -> None:
         """Pass on what is new."""
         if self._on_step is None or self._stat() == self._state:
             return
         self._state = self._stat()
         rows = logged_steps(self._path)
-        begins = self._path.parent / LAUNCH / "begins.json"
+        begins = self._path.parent / LAUNCH / BEGINS
         if self._last is None:
             if not begins.exists():
                 return

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from plw.train.model.parallel import ALONE, Group, own_part
+from plw.launch.group import ALONE, Group
+from plw.train.model.parallel import local_tensor
 
 
 class MinkowskiPenalty:
@@ -16,7 +17,7 @@ class MinkowskiPenalty:
     def __init__(self, model: nn.Module, *, p: float, factor: float) -> None:
         self.p, self.factor = p, factor
         self._pairs = [
-            (parameter, own_part(parameter.detach()).clone())
+            (parameter, local_tensor(parameter.detach()).clone())
             for parameter in model.parameters()
             if parameter.requires_grad
         ]
@@ -27,10 +28,10 @@ class MinkowskiPenalty:
         sums: list[Tensor] = []
         for parameter, base in self._pairs:
             assert parameter.grad is not None
-            difference = own_part(parameter).float() - base.float()
+            difference = local_tensor(parameter).float() - base.float()
             size = difference.abs()
             slope = size.pow(self.p - 1)
             sums.append((size * slope).sum(dtype=torch.float64))
-            own_part(parameter.grad).add_((slope * difference.sign()).to(base.dtype), alpha=self.factor * self.p)
+            local_tensor(parameter.grad).add_((slope * difference.sign()).to(base.dtype), alpha=self.factor * self.p)
         total = torch.stack(sums).sum()
-        return self.factor * float(group.sum(total) if sharded else total)
+        return self.factor * float(group.all_reduce(total) if sharded else total)

@@ -1,10 +1,8 @@
 """How fast a step was: tokens a second, and on a GPU the share of its peak and the memory it took."""
 
-from dataclasses import dataclass
-from typing import Self
-
 import torch
 
+from plw.train.batching.counts import TokenCounts
 from plw.train.model.load import LoadedModel
 
 PEAK_FLOPS = {
@@ -24,26 +22,7 @@ PEAK_FLOPS = {
 GIB = 2**30
 
 
-@dataclass(frozen=True, kw_only=True)
-class Work:
-    """What a step computed, padding excluded."""
-
-    tokens: int = 0
-    """Tokens that went through the decoder."""
-    predictions: int = 0
-    """Predictions that went through the head."""
-    pairs: int = 0
-    """Pairs of a token and one that it sees."""
-
-    def __add__(self, other: Self) -> Self:
-        return type(self)(
-            tokens=self.tokens + other.tokens,
-            predictions=self.predictions + other.predictions,
-            pairs=self.pairs + other.pairs,
-        )
-
-
-class Speed:
+class ThroughputMeter:
     """Numbers for the log, about a model on a device shared by ``processes``.
 
     FLOPs are the model's own, as the PaLM paper counts them (appendix B): 6 a matrix parameter and token, and
@@ -60,17 +39,19 @@ class Speed:
         self._head = loaded.head_weight_VD.numel()
         self._attention = 12 * config.num_hidden_layers * config.hidden_size
 
-    def row(self, tokens: int, work: Work, seconds: float) -> dict[str, float | None]:
+    def row(self, tokens: int, counts: TokenCounts, seconds: float) -> dict[str, float | None]:
         """The part of the log row about a step on ``tokens`` tokens of examples."""
         row: dict[str, float | None] = {
-            "computed_tokens": work.tokens,
+            "computed_tokens": counts.tokens,
             "tokens_per_second": round(tokens / seconds, 1),
             "mfu": None,
             "peak_memory_gib": None,
         }
         if self._cuda is not None:
             if self._peak:
-                flops = 6 * (self._body * work.tokens + self._head * work.predictions) + self._attention * work.pairs
+                flops = (
+                    6 * (self._body * counts.tokens + self._head * counts.predictions) + self._attention * counts.pairs
+                )
                 row["mfu"] = round(flops / seconds / self._peak, 4)
             row["peak_memory_gib"] = round(torch.cuda.max_memory_allocated(self._cuda) / GIB, 3)
         return row

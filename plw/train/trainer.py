@@ -1,4 +1,4 @@
-"""The training loop: a planned run, carried out step by step, logged, checkpointed and saved as a model folder."""
+"""The training loop: a planned run, done step by step, logged, checkpointed and saved as a model folder."""
 
 import math
 import shutil
@@ -11,6 +11,8 @@ import torch
 
 from plw.errors import StageError, UserError
 from plw.identity import fingerprint
+from plw.launch.device import device_of
+from plw.launch.group import ALONE, Group
 from plw.train import checkpoint
 from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import Step, TrainingPlan, plan_training
@@ -20,23 +22,20 @@ from plw.train.launch import launch
 from plw.train.log import TrainingLog, logged_steps
 from plw.train.model.build import preferred_layout, prepare_model
 from plw.train.model.load import save_model
-from plw.train.model.parallel import ALONE, Group, whole
+from plw.train.model.parallel import full_tensor
 from plw.train.model.weighted import accumulate_gradients, held_out_losses
 from plw.train.optimizer import make_optimizer
 from plw.train.regularise import MinkowskiPenalty
 from plw.train.schedule import learning_rate
-from plw.train.throughput import Speed
+from plw.train.throughput import ThroughputMeter
 
-__all__ = ["CHECKPOINTS", "LOG", "MODEL", "TrainingJob", "TrainingSummary", "carry_out", "train"]
+OnStep = Callable[[dict[str, Any]], None]
 
 
 def train(
-    job: TrainingJob,
-    *,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
-    check_lease: Callable[[], None] | None = None,
+    job: TrainingJob, *, on_step: OnStep | None = None, check_lease: Callable[[], None] | None = None
 ) -> TrainingSummary:
-    """Carry out a job from the newest checkpoint in its folder, or from the start.
+    """Do a job from the newest checkpoint in its folder, or from the start.
 
     Interrupted anywhere and called again, it ends with the same weights, bit by bit on a CPU, and the same log but
     for the seconds. The log has per step, from 1: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss`` and
@@ -58,25 +57,12 @@ def train(
             another run in the folder.
         StageError: the loss or the gradient is no longer finite.
     """
-    if job.processes * job.nodes > 1:
-        _plan(job, PADDED, size=job.processes * job.nodes)
+    if job.group_size > 1:
+        # Mistakes that the plan finds are told without starting anything.
+        _plan(job, PADDED, size=job.group_size)
         return launch(job, on_step=on_step, check_lease=check_lease or _always)
-    return carry_out(job, device_of(job.device), on_step=on_step, check_lease=check_lease or _always)
-
-
-def carry_out(
-    job: TrainingJob,
-    device: torch.device,
-    group: Group = ALONE,
-    *,
-    on_step: Callable[[dict[str, Any]], None] | None = None,
-    check_lease: Callable[[], None],
-) -> TrainingSummary:
-    """``train`` in this process, which is alone or one of a group."""
-    tf32 = job.recipe.precision == "bf16-mixed"
-    plan = _plan(job, preferred_layout(job, device), size=group.size)
-    with deterministic(seed=job.seed, threads=job.threads, device=device, tf32=tf32):
-        return _Run(job, plan, device, group, on_step, check_lease).carry_out()
+    device = device_of(job.execution.device)
+    return Trainer(job, device, on_step=on_step, check_lease=check_lease).run()
 
 
 def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
@@ -85,50 +71,76 @@ def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
         job.loss,
         job.recipe,
         seed=job.seed,
-        token_budget=job.token_budget,
+        token_budget=job.execution.token_budget,
         processes=size,
         layout=layout,
     )
 
 
-class _Run:
-    """The state of one attempt at a job, in one process."""
+class Trainer:
+    """One attempt at a training job, in this process, which is alone or one of a group."""
 
     def __init__(
         self,
         job: TrainingJob,
-        plan: TrainingPlan,
         device: torch.device,
-        group: Group,
-        on_step: Callable[[dict[str, Any]], None] | None,
-        check_lease: Callable[[], None],
+        group: Group = ALONE,
+        *,
+        on_step: OnStep | None = None,
+        check_lease: Callable[[], None] | None = None,
     ) -> None:
-        self.job, self.plan, self.device, self.group = job, plan, device, group
-        self.on_step, self.check_lease = on_step, check_lease
-        self.prepared = prepare_model(job, device, group)
-        if (layout := self.prepared.weighted.layout) != preferred_layout(job, device):
-            self.plan = _plan(job, layout, size=group.size)
-        self.model = self.prepared.loaded.model
-        self.optimizer = make_optimizer(self.model, job.recipe)
-        self.penalty = None
-        if job.recipe.minkowski_weight:
-            self.penalty = MinkowskiPenalty(self.model, p=job.recipe.minkowski_p, factor=job.recipe.minkowski_weight)
-        self.speed = Speed(self.prepared.loaded, device, group.size)
-        self.identity = fingerprint(
-            {"plan": plan.digest, "recipe": asdict(job.recipe), "loss": asdict(job.loss), "seed": job.seed}
-        )
+        self.job, self.device, self.group = job, device, group
+        self.on_step, self.check_lease = on_step, check_lease or _always
         self.checkpoints = job.folder / CHECKPOINTS
-        if group.size > 1:
-            # Loading drew the same numbers everywhere, as it must; from here each process drops out others.
-            torch.manual_seed(job.seed + group.rank)
 
-    def carry_out(self) -> TrainingSummary:
-        """Train what is left, save the model, remove the checkpoints."""
+    def run(self) -> TrainingSummary:
+        """Train what is left, save the model, remove the checkpoints; see :func:`train`."""
+        job = self.job
+        tf32 = job.recipe.precision == "bf16-mixed"
+        with deterministic(seed=job.seed, threads=job.execution.threads, device=self.device, tf32=tf32):
+            self._prepare()
+            done, seconds = self._train()
+            self.check_lease()
+            self._save_model()
+        return TrainingSummary(
+            steps=len(self.plan.steps),
+            warmup_steps=self.plan.warmup_steps,
+            examples=len(job.examples),
+            tokens=sum(step.tokens for step in self.plan.steps),
+            seconds=seconds,
+            resumed_from=done,
+            empty_units=self.plan.empty_units,
+            layout=self.prepared.weighted.layout,
+        )
+
+    def _prepare(self) -> None:
+        """Plan the run; load the model and what steps it."""
+        job, recipe = self.job, self.job.recipe
+        layout = preferred_layout(job, self.device)
+        self.plan = _plan(job, layout, size=self.group.size)
+        self.prepared = prepare_model(job, self.device, self.group)
+        if self.prepared.weighted.layout != layout:
+            self.plan = _plan(job, self.prepared.weighted.layout, size=self.group.size)
+        self.model = self.prepared.loaded.model
+        self.optimizer = make_optimizer(self.model, recipe)
+        self.penalty = None
+        if recipe.minkowski_weight:
+            self.penalty = MinkowskiPenalty(self.model, p=recipe.minkowski_p, factor=recipe.minkowski_weight)
+        self.throughput = ThroughputMeter(self.prepared.loaded, self.device, self.group.size)
+        self.identity = fingerprint(
+            {"plan": self.plan.digest, "recipe": asdict(recipe), "loss": asdict(job.loss), "seed": job.seed}
+        )
+        if self.group.size > 1:
+            # Loading drew the same numbers everywhere, as it must; from here each process drops out others.
+            torch.manual_seed(job.seed + self.group.rank)
+
+    def _train(self) -> tuple[int, float]:
+        """The steps that are left; how many were done before, and the seconds of all."""
         done, seconds_before, rows = self._resume()
         started = saved_at = time.perf_counter()
         self.check_lease()
-        # The file is the first process's; the others go through the same steps without one.
-        log = TrainingLog(self.job.folder / LOG, rows) if self.group.first else None
+        # The file is rank 0's; the others go through the same steps without one.
+        log = TrainingLog(self.job.folder / LOG, rows) if self.group.is_rank0 else None
         try:
             for number, step in enumerate(self.plan.steps[done:], start=done + 1):
                 self.check_lease()
@@ -138,7 +150,7 @@ class _Run:
                 if self.on_step is not None:
                     self.on_step({**row, "steps": len(self.plan.steps)})
                 now = time.perf_counter()
-                due = self.group.first_says(now - saved_at >= self.job.checkpoint_seconds)
+                due = self.group.broadcast_object(now - saved_at >= self.job.execution.checkpoint_seconds)
                 if due and number < len(self.plan.steps):
                     self.check_lease()
                     if log is not None:
@@ -150,24 +162,12 @@ class _Run:
         finally:
             if log is not None:
                 log.close()
-        seconds = seconds_before + time.perf_counter() - started
-        self.check_lease()
-        self._save_model()
-        return TrainingSummary(
-            steps=len(self.plan.steps),
-            warmup_steps=self.plan.warmup_steps,
-            examples=len(self.job.examples),
-            tokens=sum(step.tokens for step in self.plan.steps),
-            seconds=seconds,
-            resumed_from=done,
-            empty_units=self.plan.empty_units,
-            layout=self.prepared.weighted.layout,
-        )
+        return done, seconds_before + time.perf_counter() - started
 
     def _resume(self) -> tuple[int, float, list[dict[str, Any]]]:
         """Steps done, seconds they took and their log rows, with model and optimizer as they were then."""
         rows = logged_steps(self.job.folder / LOG)
-        found = self.group.first_says(checkpoint.latest(self.checkpoints, at_most=len(rows)))
+        found = self.group.broadcast_object(checkpoint.latest(self.checkpoints, at_most=len(rows)))
         if found is None:
             return 0, 0.0, []
         if found.run != self.identity:
@@ -181,9 +181,9 @@ class _Run:
     def _save_checkpoint(self, step: int, seconds: float) -> None:
         checkpoint.save(
             self.checkpoints,
-            checkpoint.Position(step=step, seconds=seconds, run=self.identity),
+            checkpoint.TrainProgress(step=step, seconds=seconds, run=self.identity),
             checkpoint.capture(self.model, self.optimizer, self.group),
-            keep=self.job.keep_checkpoints,
+            keep=self.job.execution.keep_checkpoints,
             group=self.group,
         )
 
@@ -192,9 +192,9 @@ class _Run:
         tensors = None
         if self.prepared.sharded:
             saved = self.model.state_dict().keys()
-            tensors = {name: whole(p.detach()).cpu() for name, p in self.model.named_parameters()}
+            tensors = {name: full_tensor(p.detach()).cpu() for name, p in self.model.named_parameters()}
             tensors |= {name: buffer.cpu() for name, buffer in self.model.named_buffers() if name in saved}
-        if self.group.first:
+        if self.group.is_rank0:
             save_model(self.prepared.loaded, self.job.folder / MODEL, tensors=tensors)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
@@ -208,7 +208,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         prepared, where = self.prepared, {"device": self.device, "group": self.group}
-        losses, work = accumulate_gradients(
+        losses, counts = accumulate_gradients(
             prepared.weighted,
             self.job.examples,
             step,
@@ -233,19 +233,19 @@ class _Run:
             "learning_rate": rate,
             "tokens": step.tokens,
             "seconds": round(seconds, 4),
-            **self.speed.row(step.tokens, work, seconds),
+            **self.throughput.row(step.tokens, counts, seconds),
             **self._held_out(number),
         }
 
     def _held_out(self, number: int) -> dict[str, float | None]:
         """The two losses on held-out examples, None at steps without them."""
-        every, last = self.job.evaluate_every, number == len(self.plan.steps)
+        every, last = self.job.execution.evaluate_every, number == len(self.plan.steps)
         if not self.job.held_out or every is None or (number % every and not last):
             return {"held_out_prompt_loss": None, "held_out_completion_loss": None}
         losses = held_out_losses(
             self.prepared.weighted,
             self.job.held_out,
-            token_budget=self.job.token_budget,
+            token_budget=self.job.execution.token_budget,
             device=self.device,
             group=self.group,
             wrapper=self.prepared.wrapper,
@@ -256,23 +256,12 @@ class _Run:
         """The gradient's norm; the gradient is then scaled down to ``clip_norm`` if it was longer."""
         limit = self.job.recipe.clip_norm
         parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = whole(torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True))
+        norm = full_tensor(
+            torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None], foreach=True)
+        )
         if limit is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, limit, norm, foreach=True)
         return float(norm)
-
-
-def device_of(name: str) -> torch.device:
-    """The device that ``execution.device`` names.
-
-    Raises:
-        UserError: CUDA is asked for where there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("execution.device=cuda, but torch sees no CUDA device; allowed here: cpu, auto")
-    return torch.device(name)
 
 
 def _always() -> None:

@@ -60,7 +60,7 @@ class SftOptions:
 
 def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
     """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, or a layout of ours by its name."""
-    from plw.train.batching.layout import PACKED, PADDED, SHARED
+    from plw.train.batching.layout import PACKED, PADDED, PREFIX
 
     def ours(name: str, layout: str) -> Contender:
         return Contender(
@@ -70,7 +70,7 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
         )
 
     known = {
-        **{layout: ours(layout, layout) for layout in (PADDED, PACKED, SHARED)},
+        **{layout: ours(layout, layout) for layout in (PADDED, PACKED, PREFIX)},
         "trainer": Contender(
             name="trainer",
             what="(a) Hugging Face Trainer, Stanford Alpaca's recipe: micro-batch 4, padded to longest, full logits",
@@ -92,8 +92,10 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
 
 
 def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budget: int) -> Spent:
+    from plw.config.study import ExecutionConfig
     from plw.config.training import LossConfig, RecipeConfig
-    from plw.train.trainer import TrainingJob, train
+    from plw.train.job import TrainingJob
+    from plw.train.trainer import train
 
     recipe = RecipeConfig(
         name="alpaca",
@@ -111,10 +113,12 @@ def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budge
         recipe=recipe,
         seed=42,
         folder=folder,
-        device=setting.machine.device,
-        threads=setting.machine.threads,
-        layout=layout,
-        token_budget=token_budget,
+        execution=ExecutionConfig(
+            device=setting.machine.device,
+            threads=setting.machine.threads,
+            layout=layout,
+            token_budget=token_budget,
+        ),
     )
     marks: list[tuple[float, float]] = []
     shares: list[float] = []

@@ -81,7 +81,7 @@ def make_setting(
         machine: where it is trained.
     """
     from plw.data.tokenizer import load_tokenizer
-    from plw.testing.tiny_llama import make_random_llama
+    from plw.testing.models import make_random_llama
 
     loaded = load_tokenizer(tokenizer)
     if loaded.pad_token is None:

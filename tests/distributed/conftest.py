@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -15,14 +14,10 @@ def tied_llama(
     tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Embedding and head are one tensor, and two query heads share a key."""
-    from transformers import AutoConfig, LlamaForCausalLM
+    from transformers import AutoConfig
 
-    folder = tmp_path_factory.mktemp("tied")
-    config = AutoConfig.from_pretrained(tiny_llama)
-    config.tie_word_embeddings = True
-    config.num_key_value_heads = 1
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        LlamaForCausalLM(config).save_pretrained(folder)
-    tiny_tokenizer.save_pretrained(folder)
-    return folder
+    from plw.testing.models import make_model
+
+    fields = AutoConfig.from_pretrained(tiny_llama).to_diff_dict()
+    fields |= {"tie_word_embeddings": True, "num_key_value_heads": 1}
+    return make_model(tmp_path_factory.mktemp("tied"), "Llama", tiny_tokenizer, **fields)

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from plw.train.model.parallel import joined
+from plw.launch.group import process_group
 
 torch.set_num_threads(1)
 module, function, arguments, out = sys.argv[1:]
-with joined(torch.device("cpu")) as group:
+with process_group(torch.device("cpu")) as group:
     result = getattr(importlib.import_module(module), function)(group, **json.loads(arguments))
     Path(out, f"{group.rank}.json").write_text(json.dumps(result))
 """

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from plw.train.model.parallel import ALONE
+from plw.launch.group import ALONE
 from tests.distributed.processes import run_processes
 from tests.distributed.work import gradients
 
@@ -15,17 +15,17 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp": ("plain", {"sharding": "fsdp"}),
     "fsdp-packed-tied": ("tied", {"sharding": "fsdp", "layout": "packed"}),
     "ddp-packed-tied": ("tied", {"sharding": "ddp", "layout": "packed"}),
-    "fsdp-shared-tied": ("tied", {"sharding": "fsdp", "layout": "shared", "alike": True}),
-    "ddp-shared-checkpointing": (
+    "fsdp-prefix-tied": ("tied", {"sharding": "fsdp", "layout": "prefix", "common_prefix": True}),
+    "ddp-prefix-checkpointing": (
         "plain",
-        {"sharding": "ddp", "layout": "shared", "alike": True, "gradient_checkpointing": True},
+        {"sharding": "ddp", "layout": "prefix", "common_prefix": True, "gradient_checkpointing": True},
     ),
     "fsdp-checkpointing-tied": ("tied", {"sharding": "fsdp", "gradient_checkpointing": True}),
     "ddp-checkpointing": ("plain", {"sharding": "ddp", "gradient_checkpointing": True}),
     # The second example has no token with weight, so one of the two processes has nothing to learn from.
     "ddp-empty": ("plain", {"sharding": "ddp", "rows": [1, 7], "weight": 0.0}),
     "fsdp-empty-tied": ("tied", {"sharding": "fsdp", "rows": [1, 7], "weight": 0.0}),
-    "fsdp-shared-empty": ("plain", {"layout": "shared", "alike": True, "rows": [1, 7], "weight": 0.0}),
+    "fsdp-prefix-empty": ("plain", {"layout": "prefix", "common_prefix": True, "rows": [1, 7], "weight": 0.0}),
     "ddp-lora": ("plain", {"sharding": "ddp", "recipe": {"lora_rank": 2}}),
     "fsdp-mixed": ("plain", {"sharding": "fsdp", "recipe": {"precision": "bf16-mixed"}}),
 }

@@ -13,9 +13,9 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import ClaimLostError, UserError
 from plw.evaluate.lm_eval.data_parallel import data_parallel
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
-from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_together, write_harness_job
+from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_in_processes, write_harness_job
 from plw.evaluate.models.hf import EvalModel
-from plw.train.model.parallel import Group
+from plw.launch.group import Group
 
 WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
 COMMON = """
@@ -82,7 +82,7 @@ def job(tiny_llama: Path, tmp_path: Path) -> HarnessJob:
 
 def together(job: HarnessJob, folder: Path, **hears: Any) -> HarnessResult:
     hears = {"progress": lambda *_: None, "check_lease": lambda: None} | hears
-    return run_tasks_together(job, folder, **hears)
+    return run_tasks_in_processes(job, folder, **hears)
 
 
 def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob, tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_a_lost_claim_ends_every_process(job: HarnessJob, tmp_path: Path) -> Non
         together(job, tmp_path, check_lease=check_lease)
     for path in launch.glob("worker-*.json"):
         command = Path(f"/proc/{json.loads(path.read_text())['pid']}/cmdline")
-        assert not command.exists() or b"harness_worker" not in command.read_bytes()
+        assert not command.exists() or b"lm_eval.worker" not in command.read_bytes()
     assert not (launch / "result.json").exists()
 
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from plw.errors import ClaimLostError, StageError, UserError
-from plw.train.job import TrainingJob
-from plw.train.jobfile import Owner, read_job, read_owner, write_job
-from plw.train.launch import torchrun_command
+from plw.launch.job_folder import LaunchOwner, read_owner
+from plw.testing.jobs import with_fields
+from plw.train.job import TrainingJob, read_job, write_job
+from plw.train.launch import workers
 from plw.train.trainer import train
 from tests.distributed.work import make_job
 
@@ -76,7 +77,7 @@ def test_two_processes_lose_their_claim_and_one_goes_on(tied_llama: Path, tmp_pa
     time.sleep(0.5)
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before, "a lost claim writes nothing more"
     assert not (tmp_path / "model").exists()
-    summary = train(dataclasses.replace(job, processes=1))
+    summary = train(with_fields(job, processes=1))
     assert 2 <= summary.resumed_from < 24
     assert_near(tmp_path, alone)
 
@@ -89,7 +90,7 @@ def test_one_process_dies_and_two_go_on(tied_llama: Path, tmp_path: Path, alone:
     # Files of an attempt that was killed are in nobody's way.
     (tmp_path / "launch").mkdir()
     (tmp_path / "launch/begins.json").write_text("[23, 24]")
-    summary = train(dataclasses.replace(job, processes=2, sharding="ddp"), on_step=told.append)
+    summary = train(with_fields(job, processes=2, sharding="ddp"), on_step=told.append)
     assert summary.resumed_from == 4
     assert [row["step"] for row in told] == list(range(5, 25))
     assert [{k: row[k] for k in ("step", "loss")} for row in told] == [
@@ -125,7 +126,7 @@ def test_a_mistake_in_a_worker_is_its_own_line(tied_llama: Path, tmp_path: Path)
     with pytest.raises(UserError, match=r"recipe.lora_rank=2 with several processes needs execution.sharding=ddp"):
         train(job)
     with pytest.raises(UserError, match=r"execution.processes=5 is more than the 4 examples"):
-        train(dataclasses.replace(job, processes=5))
+        train(with_fields(job, processes=5))
 
 
 def test_two_nodes_meet(tied_llama: Path, tmp_path: Path) -> None:
@@ -141,7 +142,7 @@ def test_two_nodes_meet(tied_llama: Path, tmp_path: Path) -> None:
     def join() -> None:
         launch = tmp_path / "both/launch"
         if not joiners and (launch / "job.json").exists():
-            joiners.append(subprocess.Popen(torchrun_command(job, launch), stderr=subprocess.DEVNULL))
+            joiners.append(subprocess.Popen(workers(job).command(), stderr=subprocess.DEVNULL))
 
     train(job, check_lease=join)
     assert joiners[0].wait(60) == 0
@@ -153,7 +154,7 @@ def test_a_job_survives_its_files(tied_llama: Path, tmp_path: Path) -> None:
     job = make_job(tied_llama, tmp_path, {"lora_targets": ["q_proj"], "lora_rank": 2}, evaluate_every=3)
     write_job(job, tmp_path / "launch", owner=17)
     again = read_job(tmp_path / "launch")
-    assert read_owner(tmp_path / "launch") == Owner(pid=17, here=True)
+    assert read_owner(tmp_path / "launch") == LaunchOwner(pid=17, here=True)
     for field in dataclasses.fields(TrainingJob):
         if field.name not in ("tokenizer", "examples", "held_out", "folder"):
             assert getattr(again, field.name) == getattr(job, field.name), field.name

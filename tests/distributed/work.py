@@ -9,10 +9,12 @@ import torch
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
+from plw.launch.group import Group
+from plw.testing import jobs as testing
 from plw.train.batching.plan import plan_training
 from plw.train.job import TrainingJob
 from plw.train.model.build import prepare_model
-from plw.train.model.parallel import Group, whole
+from plw.train.model.parallel import full_tensor
 from plw.train.model.weighted import accumulate_gradients, held_out_losses
 from plw.train.regularise import MinkowskiPenalty
 
@@ -30,7 +32,7 @@ def make_examples() -> list[EncodedExample]:
     return made
 
 
-def begin_alike(examples: list[EncodedExample]) -> list[EncodedExample]:
+def with_common_prefix(examples: list[EncodedExample]) -> list[EncodedExample]:
     """The same with one beginning for all, as long as the shortest has tokens."""
     beginning_T = min((example.token_T for example in examples), key=len)
     return [
@@ -46,16 +48,13 @@ def make_job(
 ) -> TrainingJob:
     """Four steps of four examples, unless the recipe says otherwise."""
     defaults: dict[str, Any] = {
-        "model": str(model),
-        "tokenizer": load_tokenizer(model),
         "examples": make_examples(),
         "loss": LossConfig(prompt_weight=0.1),
         "recipe": RecipeConfig(**{**RECIPE, **(recipe or {})}),  # type: ignore[arg-type]
         "seed": 7,
-        "folder": Path(folder),
         "token_budget": 64,
     }
-    return TrainingJob(**{**defaults, **fields})
+    return testing.training_job(model, load_tokenizer(model), folder, **{**defaults, **fields})
 
 
 def gradients(group: Group, *, folder: str, cases: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -64,7 +63,13 @@ def gradients(group: Group, *, folder: str, cases: dict[str, dict[str, Any]]) ->
 
 
 def gradient(
-    group: Group, *, file: str, rows: list[int] | None = None, weight: float = 0.1, alike: bool = False, **fields: Any
+    group: Group,
+    *,
+    file: str,
+    rows: list[int] | None = None,
+    weight: float = 0.1,
+    common_prefix: bool = False,
+    **fields: Any,
 ) -> dict[str, Any]:
     """The gradient, with a penalty's, of one step over the given rows, all if None."""
     from safetensors.torch import save_file
@@ -72,7 +77,7 @@ def gradient(
     torch.manual_seed(0)
     job = make_job(**fields)
     prepared = prepare_model(job, CPU, group)
-    examples = begin_alike(job.examples) if alike else job.examples
+    examples = with_common_prefix(job.examples) if common_prefix else job.examples
     examples = examples if rows is None else [examples[row] for row in rows]
     (step,) = plan_training(
         examples,
@@ -93,9 +98,9 @@ def gradient(
     held_out = held_out_losses(prepared.weighted, job.examples, token_budget=64, **spread)  # type: ignore[arg-type]
     pulled = penalty.add_gradient(group, sharded=prepared.sharded)
     trained = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-    norm = whole(torch.nn.utils.get_total_norm(list(trained.values())))
-    tensors = {name: whole(tensor).contiguous() for name, tensor in trained.items()}
-    if group.first:
+    norm = full_tensor(torch.nn.utils.get_total_norm(list(trained.values())))
+    tensors = {name: full_tensor(tensor).contiguous() for name, tensor in trained.items()}
+    if group.is_rank0:
         save_file(tensors, file)
     return {
         "numbers": [losses.loss, losses.completion_loss, held_out.prompt_loss, pulled, float(norm)],

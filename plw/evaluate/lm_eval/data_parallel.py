@@ -13,7 +13,7 @@ from typing import Any
 
 from plw.errors import StageError
 from plw.evaluate.lm_eval.patches import substituted
-from plw.train.model.parallel import Group
+from plw.launch.group import Group
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def _collator(original: Any, group: Group) -> Any:
             # Where requests share a context, lm-eval notes their places as they are answered, so only ours are there.
             answered = len(self._reorder_indices) == len(newarr)
             places = self._reorder_indices if answered else [self._reorder_indices[index] for index in self._own]
-            everyone = group.each_says(list(zip(places, newarr, strict=True)))
+            everyone = group.all_gather_object(list(zip(places, newarr, strict=True)))
             answers = {place: answer for said in reversed(everyone) for place, answer in said}
             if len(answers) != len(self):
                 raise StageError(

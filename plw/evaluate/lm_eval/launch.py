@@ -5,21 +5,19 @@ are and what they found is read from there.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from plw.config.evaluation import SuiteConfig, TaskConfig
+from plw.config.evaluation import SuiteConfig
+from plw.config.plain import from_plain
 from plw.evaluate.lm_eval.harness import HarnessResult
 from plw.files import read_json
-from plw.launch.torchrun import LAUNCH, torchrun, watch
+from plw.launch.job_folder import LAUNCH, job_fields, put_job
+from plw.launch.torchrun import Workers
 from plw.progress import Progress
 from plw.score import Score
-from plw.train.jobfile import JOB, put_job
 
-WORKER = "plw.evaluate.lm_eval.worker"
-RESULT = "result.json"
 PROGRESS = "progress.json"
 NOT_HARNESS = ("prompts", "decoding", "diagnostics")
 """Parts of a suite that other stages read."""
@@ -41,7 +39,7 @@ class HarnessJob:
     task_folder: Path
 
 
-def run_tasks_together(
+def run_tasks_in_processes(
     job: HarnessJob, folder: Path, *, progress: Progress, check_lease: Callable[[], None]
 ) -> HarnessResult:
     """:func:`plw.evaluate.lm_eval.harness.run_tasks` in ``job.processes`` processes on this machine, to equal results.
@@ -49,29 +47,31 @@ def run_tasks_together(
     Args:
         job: What to evaluate, and where.
         folder: The stage's; what the processes print stays in its ``launch`` when one fails.
-        progress: Hears the requests done, as the first process's share says.
+        progress: Gets the requests done, as the first process's share says.
         check_lease: Called several times a second; stops the work at once by raising.
 
     Raises:
         UserError, StageError: what the first process to fail says, in its own words.
     """
     launch = folder / LAUNCH
-    shutil.rmtree(launch, ignore_errors=True)
-    write_harness_job(job, launch, owner=os.getpid())
-    heard: list[object] = [None]
+    last: list[object] = [None]
 
-    def turn() -> None:
+    def on_poll() -> None:
         check_lease()
         if (launch / PROGRESS).exists():
-            done, total, note = said = read_json(launch / PROGRESS)
-            if said != heard[0]:
-                heard[0] = said
+            done, total, note = now = read_json(launch / PROGRESS)
+            if now != last[0]:
+                last[0] = now
                 progress(done, total, note)
 
-    command = torchrun(WORKER, launch, processes=job.processes)
-    watch(command, WORKER, launch, threads=job.threads, what="harness", turn=turn)
-    result = read_json(launch / RESULT)
-    shutil.rmtree(launch)
+    workers = Workers(
+        module="plw.evaluate.lm_eval.worker",
+        folder=launch,
+        processes=job.processes,
+        threads=job.threads,
+        what="harness",
+    )
+    result = workers.run(lambda folder: write_harness_job(job, folder, owner=os.getpid()), on_poll=on_poll)
     return HarnessResult(scores=[Score(**score) for score in result["scores"]], raw=result["raw"])
 
 
@@ -86,9 +86,6 @@ def write_harness_job(job: HarnessJob, folder: Path, *, owner: int) -> None:
 
 def read_harness_job(folder: Path) -> HarnessJob:
     """The job as it was written; of the suite, what the harness reads."""
-    plain = read_json(folder / JOB)["job"]
-    tasks = {name: TaskConfig(**task) for name, task in plain["suite"].pop("tasks").items()}
-    plain |= {"suite": SuiteConfig(**plain["suite"], tasks=tasks)}
-    plain |= {"model": Path(plain["model"]), "task_folder": Path(plain["task_folder"])}
-    plain |= {"files": {name: {split: Path(path) for split, path in of.items()} for name, of in plain["files"].items()}}
-    return HarnessJob(**plain)
+    plain = job_fields(folder)
+    files = {name: {split: Path(path) for split, path in of.items()} for name, of in plain.pop("files").items()}
+    return from_plain(HarnessJob, plain | {"files": files})

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-EVEN = 0.05
+IMBALANCE_TOLERANCE = 0.05
 """Tokens of two processes within a step count as even when they differ by no more than this share of the larger."""
 
 SWAP_ROUNDS = 64
 """Swaps tried on a step that is not even; each narrows the gap, few are needed."""
 
-SEEN_AT_MOST = 4
+MAX_KV_FACTOR = 4
 """Tokens that the examples of a micro-batch see at most, as a multiple of the token budget. Keys and values are
 written once for each example that sees them, however few are computed."""
 
 Places = NDArray[np.int64]
 
 
-def lay_out(
-    length_E: Places, *, processes: int, token_budget: int, packed: bool, alike_E: Places | None = None
+def assign_microbatches(
+    length_E: Places, *, processes: int, token_budget: int, packed: bool, prefix_E: Places | None = None
 ) -> list[list[Places]]:
     """Micro-batches of one step by process, every process with the same number of them.
 
@@ -31,24 +31,24 @@ def lay_out(
         processes: how many share the step.
         token_budget: tokens of a micro-batch at most; no example may be longer.
         packed: tokens of a micro-batch are the sum of its lengths; else rows times the longest.
-        alike_E: tokens that each example begins with alike with the one before it, if these are to count once in a
+        prefix_E: tokens that each example begins with alike with the one before it, if these are to count once in a
             micro-batch; the examples are then in an order in which those that begin alike are neighbours.
 
     Returns:
         ``[process][micro-batch]`` -> places in ``length_E``.
     """
     parts_P = []
-    for share in share_evenly(length_E if alike_E is None else length_E - alike_E, processes):
-        if alike_E is None:
+    for share in balance_across_ranks(length_E if prefix_E is None else length_E - prefix_E, processes):
+        if prefix_E is None:
             parts = micro_batches(length_E[share], token_budget, packed=packed)
         else:
-            parts = neighbours(length_E[share], _alike_among(share, alike_E), token_budget)
+            parts = neighbours(length_E[share], _prefixes_among(share, prefix_E), token_budget)
         parts_P.append([share[part] for part in parts])
     most = max(len(parts) for parts in parts_P)
     return [_cut_into(parts, most, length_E) for parts in parts_P]
 
 
-def share_evenly(length_E: Places, processes: int) -> list[Places]:
+def balance_across_ranks(length_E: Places, processes: int) -> list[Places]:
     """Split places so that tokens per process differ by no more than 5% where that is found.
 
     Longest first to whoever has least; then, while the step is not even, the swap or move between the fullest and
@@ -66,7 +66,7 @@ def share_evenly(length_E: Places, processes: int) -> list[Places]:
     for _ in range(SWAP_ROUNDS):
         most, least = tokens.index(max(tokens)), tokens.index(min(tokens))
         gap = tokens[most] - tokens[least]
-        if gap <= EVEN * tokens[most] or not _narrow(shares[most], shares[least], lengths, gap):
+        if gap <= IMBALANCE_TOLERANCE * tokens[most] or not _narrow(shares[most], shares[least], lengths, gap):
             break
         for process in (most, least):
             tokens[process] = sum(lengths[place] for place in shares[process])
@@ -97,16 +97,16 @@ def micro_batches(length_E: Places, token_budget: int, *, packed: bool = False) 
     return [np.array(part, dtype=np.int64) for part in parts]
 
 
-def neighbours(length_E: Places, alike_E: Places, token_budget: int) -> list[Places]:
+def neighbours(length_E: Places, prefix_E: Places, token_budget: int) -> list[Places]:
     """Cut the examples, in their order, where the next one's own tokens would exceed the budget.
 
     The first of a part brings all of its tokens, each other what it does not begin with alike with the one before.
     """
     parts: list[list[int]] = []
     room = seen = 0
-    for index, (length, alike) in enumerate(zip(length_E.tolist(), alike_E.tolist(), strict=True)):
+    for index, (length, alike) in enumerate(zip(length_E.tolist(), prefix_E.tolist(), strict=True)):
         seen += length
-        if parts and room >= length - alike and seen <= SEEN_AT_MOST * token_budget:
+        if parts and room >= length - alike and seen <= MAX_KV_FACTOR * token_budget:
             parts[-1].append(index)
             room -= length - alike
         else:
@@ -115,11 +115,11 @@ def neighbours(length_E: Places, alike_E: Places, token_budget: int) -> list[Pla
     return [np.array(part, dtype=np.int64) for part in parts]
 
 
-def _alike_among(share: Places, alike_E: Places) -> Places:
+def _prefixes_among(share: Places, prefix_E: Places) -> Places:
     """What each of the chosen begins with alike with the one chosen before it: the least on the way between them."""
     if len(share) < 2:
         return np.zeros(len(share), dtype=np.int64)
-    return np.array([0, *np.minimum.reduceat(alike_E[: share[-1] + 1], share[:-1] + 1)], dtype=np.int64)
+    return np.array([0, *np.minimum.reduceat(prefix_E[: share[-1] + 1], share[:-1] + 1)], dtype=np.int64)
 
 
 def _narrow(fuller: list[int], emptier: list[int], lengths: Sequence[int], gap: int) -> bool:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
 from plw.loss.coefficients import expand
-from plw.train.batching.layout import PADDED, SHARED
+from plw.train.batching.layout import PADDED, PREFIX
 from plw.train.batching.packed_row import PackedRow, TokenPath, make_row
 from plw.train.batching.plan import Step
-from plw.train.batching.prefixes import alike
+from plw.train.batching.prefixes import shared_prefix_lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,9 +112,9 @@ def place_tokens(tokens: Sequence[NDArray[np.int32]], layout: str, pad_id: int =
         shape = (max(1, len(lengths)), max(lengths, default=1))
         paths, owned = [b * shape[1] + np.arange(length) for b, length in enumerate(lengths)], lengths
     else:
-        alike_E = alike(tokens) if layout == SHARED else np.zeros(len(tokens), dtype=np.int64)
-        owned = (np.array(lengths, dtype=np.int64) - alike_E).tolist()
-        shape, paths = (1, max(1, sum(owned))), _paths(alike_E.tolist(), owned)
+        prefix_E = shared_prefix_lengths(tokens) if layout == PREFIX else np.zeros(len(tokens), dtype=np.int64)
+        owned = (np.array(lengths, dtype=np.int64) - prefix_E).tolist()
+        shape, paths = (1, max(1, sum(owned))), _paths(prefix_E.tolist(), owned)
     token_F = np.full(shape[0] * shape[1], pad_id, dtype=np.int64)
     position_F, before_F = np.zeros((2, len(token_F)), dtype=np.int64)
     for token_T, path in zip(tokens, paths, strict=True):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from plw.data.encoding import EncodedExample
 
 
-def rank_by_beginning(examples: Sequence[EncodedExample]) -> NDArray[np.int64]:
+def rank_by_prefix(examples: Sequence[EncodedExample]) -> NDArray[np.int64]:
     """Each example's place in an order in which those that begin alike are neighbours.
 
     The order is that of the tokens' bytes: in memory alone it means something, but equal beginnings have equal bytes.
@@ -19,16 +19,16 @@ def rank_by_beginning(examples: Sequence[EncodedExample]) -> NDArray[np.int64]:
     return rank_E
 
 
-def alike(tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
+def shared_prefix_lengths(tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
     """How many tokens each example begins with alike with the one before it; 0 for the first."""
     length_E = np.array([len(token_T) for token_T in tokens], dtype=np.int64)
-    alike_E = np.zeros(len(tokens), dtype=np.int64)
+    prefix_E = np.zeros(len(tokens), dtype=np.int64)
     if len(tokens) < 2:
-        return alike_E
+        return prefix_E
     # One column more than the longest, of another filling in every other row, so that no two rows are alike to the end.
     token_ET = np.empty((len(tokens), int(length_E.max()) + 1), dtype=np.int32)
     for e, token_T in enumerate(tokens):
         token_ET[e, : len(token_T)] = token_T
         token_ET[e, len(token_T) :] = -1 - e % 2
-    alike_E[1:] = (token_ET[1:] != token_ET[:-1]).argmax(axis=1)
-    return alike_E
+    prefix_E[1:] = (token_ET[1:] != token_ET[:-1]).argmax(axis=1)
+    return prefix_E

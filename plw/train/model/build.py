@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError
+from plw.launch.group import ALONE, Group
 from plw.train.batching.collate import PlacedTokens, place_tokens
-from plw.train.batching.layout import PACKED, PADDED, SHARED
+from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.packed_row import make_row
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
 from plw.train.model.head import TOLERANCE
 from plw.train.model.load import LoadedModel, load_model
 from plw.train.model.lora import add_lora
-from plw.train.model.parallel import ALONE, Group, layers, wrap
+from plw.train.model.parallel import layers, parallelize
 from plw.train.model.weighted import WeightedModel, hidden_states
 
 ROW_TOKENS = 48
@@ -53,27 +54,29 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         dropout=recipe.dropout,
     )
     if recipe.lora_rank is not None:
-        if group.size > 1 and job.sharding == "fsdp":
+        if group.size > 1 and job.execution.sharding == "fsdp":
             raise UserError(
                 f"recipe.lora_rank={recipe.lora_rank} with several processes needs execution.sharding=ddp, found fsdp"
             )
         loaded = add_lora(loaded, recipe)
     layout = _set_layout(loaded, job, preferred_layout(job, device))
-    if job.gradient_checkpointing:
+    if job.execution.gradient_checkpointing:
         loaded.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
-    if job.compile:
+    if job.execution.compile:
         for layer in layers(loaded.decoder):
             layer.compile(dynamic=True)
     weighted = WeightedModel(loaded, precision=recipe.precision, layout=layout, label_smoothing=recipe.label_smoothing)
     wrapper: nn.Module = weighted
     if group.size > 1:
         mixed = recipe.precision == "bf16-mixed"
-        wrapper = wrap(weighted, decoder=loaded.decoder, sharding=job.sharding, device=device, mixed=mixed)
+        wrapper = parallelize(
+            weighted, decoder=loaded.decoder, sharding=job.execution.sharding, device=device, mixed=mixed
+        )
     else:
         weighted.to(device)
     wrapper.train()
     return PreparedModel(
-        loaded=loaded, weighted=weighted, wrapper=wrapper, sharded=group.size > 1 and job.sharding == "fsdp"
+        loaded=loaded, weighted=weighted, wrapper=wrapper, sharded=group.size > 1 and job.execution.sharding == "fsdp"
     )
 
 
@@ -82,14 +85,14 @@ def preferred_layout(job: TrainingJob, device: torch.device) -> str:
 
     Without that kernel attention goes example by example: on a CPU only short examples notice, on a GPU all do.
     """
-    if job.layout != "auto":
-        return job.layout
+    if job.execution.layout != "auto":
+        return job.execution.layout
     if job.recipe.dropout or not job.examples:
         return PADDED
     product = torch.float32 if job.recipe.precision == "fp32" else torch.bfloat16
     tokens = sum(len(example.token_T) for example in job.examples)
     enough = device.type == "cpu" and tokens >= ROW_TOKENS * len(job.examples)
-    return SHARED if has_varlen_kernel(device, product) or enough else PADDED
+    return PREFIX if has_varlen_kernel(device, product) or enough else PADDED
 
 
 def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
@@ -111,15 +114,15 @@ def _set_layout(loaded: LoadedModel, job: TrainingJob, wanted: str) -> str:
         rates = ", ".join(loaded.dropout_fields)
         problem = f"the {kind} model drops out ({rates}), and what examples share would be dropped for all of them"
         found = PACKED
-    elif not _near(_probe(loaded, SHARED), packed_TD):
-        problem = f"a {kind} model's examples that begin alike would not have the states of each alone"
+    elif not _near(_probe(loaded, PREFIX), packed_TD):
+        problem = f"a {kind} model's examples with a common prefix would not have the states of each alone"
         found = PACKED
     else:
-        return SHARED
-    if job.layout == "auto":
+        return PREFIX
+    if job.execution.layout == "auto":
         return found
     allowed = ", ".join([PADDED, *([PACKED] if found == PACKED else []), "auto"])
-    raise UserError(f"execution.layout={job.layout}: {problem}; allowed here: {allowed}")
+    raise UserError(f"execution.layout={job.execution.layout}: {problem}; allowed here: {allowed}")
 
 
 def _pack(loaded: LoadedModel) -> Tensor | None:
@@ -136,13 +139,13 @@ def _pack(loaded: LoadedModel) -> Tensor | None:
     loaded.model.set_attn_implementation(ROW_ATTENTION)
     with suppress(RowUnknownError):
         packed_TD = _probe(loaded, PACKED)
-        if _near(packed_TD, alone_TD) and not _leaks(loaded):
+        if _near(packed_TD, alone_TD) and not _attends_across_examples(loaded):
             return packed_TD
     loaded.model.set_attn_implementation(before)
     return None
 
 
-def _leaks(loaded: LoadedModel) -> bool:
+def _attends_across_examples(loaded: LoadedModel) -> bool:
     """Whether the last example's states have a gradient by another's tokens, however small."""
     placed = _place_probe(loaded)
     token_1T, position_1T = (torch.from_numpy(part)[None] for part in (placed.token_F, placed.position_F))

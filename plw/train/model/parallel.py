@@ -1,71 +1,16 @@
-"""Several processes as one: who is in the group, what they add up, and how the model is wrapped for them."""
+"""One model over several processes: DDP or FSDP2, whole tensors and local parts of them."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
 
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """The processes that train one cell together, seen from one of them."""
-
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def first(self) -> bool:
-        """Whether this process writes logs and files for all."""
-        return self.rank == 0
-
-    def sum(self, tensor: Tensor) -> Tensor:
-        """The sum over all processes, in each of them."""
-        if self.size > 1:
-            dist.all_reduce(tensor)
-        return tensor
-
-    def first_says(self, value: Any) -> Any:
-        """The first process's value (plain types), in every process."""
-        if self.size == 1:
-            return value
-        box = [value]
-        dist.broadcast_object_list(box, src=0, device=torch.device("cpu"))
-        return box[0]
-
-    def each_says(self, value: Any) -> list[Any]:
-        """Every process's value (plain types), by rank, in every process; of a group of processes on CPUs (gloo)."""
-        values = [value] * self.size
-        if self.size > 1:
-            dist.all_gather_object(values, value)
-        return values
-
-
-ALONE = Group()
-
-
-@contextmanager
-def joined(device: torch.device, patience: timedelta | None = None) -> Iterator[Group]:
-    """The group that torchrun started this process in; ``patience``: how long one waits for another (None: torch's)."""
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=patience)
-    try:
-        yield Group(rank=dist.get_rank(), size=dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
-
-
-def own_device(name: str) -> torch.device:
-    """The device of this process on its machine: one GPU each."""
-    return torch.device(name, int(os.environ["LOCAL_RANK"])) if name == "cuda" else torch.device(name)
-
-
-def wrap(weighted: nn.Module, *, decoder: nn.Module, sharding: str, device: torch.device, mixed: bool) -> nn.Module:
+def parallelize(
+    weighted: nn.Module, *, decoder: nn.Module, sharding: str, device: torch.device, mixed: bool
+) -> nn.Module:
     """The model with its loss, spread over the processes of the group; gradients are summed, not averaged.
 
     ``ddp`` keeps a copy in each process. ``fsdp`` keeps a part of every tensor in each: the matrices of a layer's
@@ -111,7 +56,7 @@ def synchronised(module: nn.Module, now: bool) -> Iterator[None]:
         yield
 
 
-def put_back(module: nn.Module) -> None:
+def reshard(module: nn.Module) -> None:
     """Give gathered tensors back after a forward that no backward follows; FSDP would keep them for it."""
     from torch.distributed.fsdp import FSDPModule
 
@@ -125,7 +70,7 @@ def layers(decoder: nn.Module) -> nn.ModuleList:
     return max(lists, key=lambda found: sum(parameter.numel() for parameter in found.parameters()))
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A tensor that may be spread over processes, whole in each of them."""
     from torch.distributed.tensor import DTensor
 
@@ -133,7 +78,7 @@ def whole(tensor: Tensor) -> Tensor:
     return found
 
 
-def own_part(tensor: Tensor) -> Tensor:
+def local_tensor(tensor: Tensor) -> Tensor:
     """The part that this process holds of a tensor that may be spread over processes."""
     from torch.distributed.tensor import DTensor
 

@@ -9,14 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from plw.data.encoding import EncodedExample
+from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.batching.collate import Batch, collate
+from plw.train.batching.counts import TokenCounts
 from plw.train.batching.layout import PADDED, Layout
 from plw.train.batching.packed_row import PackedRow
 from plw.train.batching.plan import Step
 from plw.train.model.load import LoadedModel
-from plw.train.model.parallel import ALONE, Group, put_back, synchronised
-from plw.train.throughput import Work
+from plw.train.model.parallel import reshard, synchronised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +92,7 @@ def accumulate_gradients(
     device: torch.device,
     group: Group = ALONE,
     wrapper: nn.Module | None = None,
-) -> tuple[StepLosses, Work]:
+) -> tuple[StepLosses, TokenCounts]:
     """Add the gradient of ``step``'s loss to the parameters' ``grad``; its losses, and what was computed for them.
 
     The coefficients already hold every denominator, so micro-batches simply add up, however they are cut, and so do
@@ -106,7 +107,7 @@ def accumulate_gradients(
         wrapper: what distribution has made of ``weighted``; itself if None.
     """
     mine = step.micro_batches[group.rank]
-    sums, module = _Sums(device), wrapper or weighted
+    sums, module = LossAccumulator(device), wrapper or weighted
     for turn, micro_batch in enumerate(mine, start=1):
         batch = collate(examples, step, micro_batch.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout)
         with synchronised(module, turn == len(mine)):
@@ -136,7 +137,7 @@ def held_out_losses(
         ).micro_batches(np.arange(len(examples))),
         tokens=0,
     )
-    sums, module = _Sums(device), wrapper or weighted
+    sums, module = LossAccumulator(device), wrapper or weighted
     module.eval()
     for micro_batch in everything.micro_batches[group.rank]:
         batch = collate(
@@ -144,32 +145,32 @@ def held_out_losses(
         )
         sums.add(batch, *module(batch))
     module.train()
-    put_back(module)
+    reshard(module)
     return sums.of(group)[0]
 
 
-class _Sums:
+class LossAccumulator:
     """What a step's micro-batches add up to, on the device until the end: one transfer from it a step."""
 
     def __init__(self, device: torch.device) -> None:
         # Loss, then sum and count of cross-entropy for prompts and for completions.
         self._losses_5 = torch.zeros(5, dtype=torch.float64, device=device)
-        self._work = Work()
+        self._counts = TokenCounts()
 
     def add(self, batch: Batch, loss: Tensor, cross_entropy_N: Tensor) -> None:
         counts_2N = torch.stack([batch.prompts_N, batch.completions_N]).double()
         sums_2 = counts_2N @ cross_entropy_N.double()
         self._losses_5 += torch.cat([loss.double()[None], torch.stack([sums_2, counts_2N.sum(dim=1)], dim=1).flatten()])
-        self._work += Work(tokens=batch.tokens, predictions=len(batch.target_N), pairs=batch.pairs)
+        self._counts += TokenCounts(tokens=batch.tokens, predictions=len(batch.target_N), pairs=batch.pairs)
 
-    def of(self, group: Group) -> tuple[StepLosses, Work]:
+    def of(self, group: Group) -> tuple[StepLosses, TokenCounts]:
         """The sums over the group's processes, as means where they are means."""
-        work_3 = torch.tensor(astuple(self._work), dtype=torch.float64).to(self._losses_5.device)
-        sums = group.sum(torch.cat([self._losses_5, work_3])).tolist()
+        counts_3 = torch.tensor(astuple(self._counts), dtype=torch.float64).to(self._losses_5.device)
+        sums = group.all_reduce(torch.cat([self._losses_5, counts_3])).tolist()
         loss, prompt_sum, prompts, completion_sum, completions = sums[:5]
         losses = StepLosses(
             loss=loss,
             prompt_loss=prompt_sum / prompts if prompts else None,
             completion_loss=completion_sum / completions if completions else None,
         )
-        return losses, Work(tokens=int(sums[5]), predictions=int(sums[6]), pairs=int(sums[7]))
+        return losses, TokenCounts(tokens=int(sums[5]), predictions=int(sums[6]), pairs=int(sums[7]))

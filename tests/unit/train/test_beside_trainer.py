@@ -20,7 +20,7 @@ from plw.data.encoding import encode
 from plw.data.records import AlpacaRecord
 from plw.data.template import record_segments
 from plw.paths import conf_folder
-from plw.train.job import TrainingJob
+from plw.testing.jobs import training_job
 from plw.train.log import logged_steps
 from plw.train.trainer import train
 
@@ -88,16 +88,8 @@ def ours(
     encoded = encode(segments, tokenizer, max_length=recipe.max_length, end_of_sequence=template.end_of_sequence)
     assert encoded.without_completion == 1
     fields = {**choice("loss", loss), "prompt_weight": weight}
-    job = TrainingJob(
-        model=str(model),
-        tokenizer=tokenizer,
-        examples=encoded.examples,
-        loss=LossConfig(**fields),
-        recipe=recipe,
-        seed=SEED,
-        folder=folder,
-    )
-    train(job)
+    about = {"examples": encoded.examples, "loss": LossConfig(**fields), "recipe": recipe, "seed": SEED}
+    train(training_job(model, tokenizer, folder, **about))
     return logged_steps(folder / "log.jsonl")
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import torch
 
 from plw.train import checkpoint
-from plw.train.checkpoint import Position
+from plw.train.checkpoint import TrainProgress
 from plw.train.log import TrainingLog, logged_steps
 
 
-def position(step: int) -> Position:
-    return Position(step=step, seconds=1.5, run="r")
+def position(step: int) -> TrainProgress:
+    return TrainProgress(step=step, seconds=1.5, run="r")
 
 
 def test_the_last_ones_are_kept_in_numeric_order(tmp_path: Path) -> None:

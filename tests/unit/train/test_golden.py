@@ -15,7 +15,7 @@ import torch
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
-from plw.train.job import TrainingJob
+from plw.testing.jobs import training_job
 from plw.train.log import logged_steps
 from plw.train.trainer import train
 
@@ -47,17 +47,9 @@ def losses(model: Path, tokenizer: "PreTrainedTokenizerBase", folder: Path, **fi
         token_T = ((dice.integers(400) + np.arange(length)) % 397 + 3).astype(np.int32)
         examples.append(EncodedExample(token_T=token_T, role_T=(np.arange(length) >= prompt).astype(np.uint8)))
     recipe = RecipeConfig(name="r", epochs=10, batch_size=4, learning_rate=2e-3, weight_decay=0.01, max_length=64)
-    job = TrainingJob(
-        model=str(model),
-        tokenizer=tokenizer,
-        examples=examples,
-        loss=LossConfig(prompt_weight=0.1, normalizer="weights"),
-        recipe=recipe,
-        seed=42,
-        folder=folder,
-        **{"token_budget": 128, **fields},  # type: ignore[arg-type]
-    )
-    train(job)
+    loss = LossConfig(prompt_weight=0.1, normalizer="weights")
+    about = {"examples": examples, "loss": loss, "recipe": recipe, "seed": 42, "token_budget": 128}
+    train(training_job(model, tokenizer, folder, **{**about, **fields}))
     return [row["loss"] for row in logged_steps(folder / "log.jsonl")]
 
 
@@ -77,7 +69,7 @@ def test_the_curve(tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", 
         assert found == pytest.approx(expected, rel=ELSEWHERE)
 
 
-@pytest.mark.parametrize("layout", ["packed", "shared"])
+@pytest.mark.parametrize("layout", ["packed", "prefix"])
 def test_another_layout_stays_far_within_the_tolerance(
     tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, layout: str
 ) -> None:
@@ -87,10 +79,10 @@ def test_another_layout_stays_far_within_the_tolerance(
 
 def write_curve() -> None:
     """Write the curve of this machine."""
-    from plw.testing.tiny_llama import make_random_llama
-    from tests.conftest import make_tiny_tokenizer
+    from plw.testing.models import make_random_llama
+    from plw.testing.tokenizers import byte_level_tokenizer
 
-    tokenizer = make_tiny_tokenizer()
+    tokenizer = byte_level_tokenizer()
     with tempfile.TemporaryDirectory() as name:
         model = make_random_llama(Path(name) / "model", tokenizer, hidden=32, heads=2)
         found = losses(model, tokenizer, Path(name) / "run")

@@ -11,6 +11,7 @@ from torch import nn
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.errors import UserError
+from plw.testing.jobs import with_fields
 from plw.train.model.load import load_model
 from plw.train.regularise import MinkowskiPenalty
 from plw.train.trainer import train
@@ -167,7 +168,7 @@ def test_losses_on_held_out_examples_stand_in_their_rows(tiny_llama: Path, tmp_p
     job = make_job(tiny_llama, tmp_path / "run", {"epochs": 3, "dropout": 0.2}, evaluate_every=4)
     job = dataclasses.replace(job, examples=job.examples[:6], held_out=job.examples[6:])
     train(job)
-    train(dataclasses.replace(job, folder=tmp_path / "packed", layout="packed"))
+    train(with_fields(job, folder=tmp_path / "packed", layout="packed"))
     rows, packed = rows_of(tmp_path / "run"), rows_of(tmp_path / "packed")
     names = ("held_out_prompt_loss", "held_out_completion_loss")
     assert [row["step"] for row in rows if row[names[0]] is not None] == [4, 6]

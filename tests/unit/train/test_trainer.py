@@ -17,7 +17,9 @@ import torch
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import ClaimLostError, StageError, UserError
-from plw.train.trainer import TrainingJob, train
+from plw.testing.jobs import training_job, with_fields
+from plw.train.job import TrainingJob
+from plw.train.trainer import train
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,17 +41,14 @@ def make_examples() -> list[EncodedExample]:
 def make_job(model: Path, tokenizer: "PreTrainedTokenizerBase", folder: Path, **fields: Any) -> TrainingJob:
     recipe = RecipeConfig(name="r", epochs=2, batch_size=4, learning_rate=1e-3, weight_decay=0.01, max_length=64)
     defaults: dict[str, Any] = {
-        "model": str(model),
-        "tokenizer": tokenizer,
         "examples": make_examples(),
         "loss": LossConfig(prompt_weight=0.1),
         "recipe": recipe,
         "seed": 7,
-        "folder": folder,
         "token_budget": 64,
         "checkpoint_seconds": 1e-9,
     }
-    return TrainingJob(**{**defaults, **fields})
+    return training_job(model, tokenizer, folder, **{**defaults, **fields})
 
 
 def outcome(folder: Path) -> tuple[bytes, list[dict[str, Any]]]:
@@ -135,7 +134,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
-from test_loop import make_job
+from test_trainer import make_job
 from plw.data.tokenizer import load_tokenizer
 from plw.train.trainer import train
 
@@ -256,12 +255,12 @@ def test_failures_are_one_line(tiny_llama: Path, tiny_tokenizer: "PreTrainedToke
         train(dataclasses.replace(job, recipe=wild))
     if not torch.cuda.is_available():
         with pytest.raises(UserError, match="torch sees no CUDA device"):
-            train(dataclasses.replace(job, device="cuda"))
+            train(with_fields(job, device="cuda"))
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns of itself from inside its compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
-@pytest.mark.parametrize("layout", ["padded", "shared"])
+@pytest.mark.parametrize("layout", ["padded", "prefix"])
 def test_a_compiled_model_trains_alike(
     undisturbed: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, layout: str
 ) -> None:

@@ -16,6 +16,8 @@ import yaml
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.models.hf import EvalModel
+from plw.testing.models import make_model
+from plw.testing.tokenizers import byte_level_tokenizer
 
 pytestmark = pytest.mark.slow
 
@@ -43,39 +45,21 @@ def questions(folder: Path) -> list[str]:
     return [f"Q: {row['question']}\nA: {' '.join(row['best_answer'].split()[:ANSWER_WORDS])}\n\n" for row in rows]
 
 
-def own_tokenizer(texts: list[str]) -> Any:
-    """Few entries, for a small model's cost is in the vocabulary; the benchmarks' words, for it is in length too."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    raw.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=1024,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    raw.train_from_iterator(texts, trainer)
-    raw.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
-    return PreTrainedTokenizerFast(tokenizer_object=raw, bos_token="<s>", eos_token="</s>")
-
-
 @pytest.fixture(scope="module")
 def short_answering_llama(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A saved Llama of one narrow layer that has seen enough questions to end an answer."""
-    from transformers import LlamaConfig, LlamaForCausalLM
+    from transformers import LlamaForCausalLM
 
     texts = questions(shared_data / "tasks")
     examples = yaml.safe_load((LM_EVAL_TASKS / "truthfulqa" / "truthfulqa_mc1.yaml").read_text())["doc_to_text"]
-    tokenizer = own_tokenizer([*texts, *[examples] * 20])
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=1024, hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        num_key_value_heads=2, max_position_embeddings=2048, bos_token_id=0, eos_token_id=1,
+    # Few entries, for a small model's cost is in the vocabulary; the benchmarks' words, for it is in length too.
+    tokenizer = byte_level_tokenizer([*texts, *[examples] * 20], size=1024, pad=None)
+    folder = make_model(
+        tmp_path_factory.mktemp("real") / "model", "Llama", tokenizer, vocab_size=1024, hidden_size=32,
+        intermediate_size=64, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=2,
+        max_position_embeddings=2048,
     )  # fmt: skip
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM.from_pretrained(folder).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     token_T = torch.tensor([token for text in texts for token in tokenizer(text)["input_ids"][1:]])
     token_BT = token_T[: len(token_T) // 64 * 64].reshape(-1, 64)
@@ -84,9 +68,7 @@ def short_answering_llama(shared_data: Path, tmp_path_factory: pytest.TempPathFa
         model(input_ids=rows, labels=rows).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    folder = tmp_path_factory.mktemp("real") / "model"
     model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
     return folder
 
 

@@ -7,8 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.train.batching.balance import EVEN, SEEN_AT_MOST, lay_out, micro_batches, share_evenly
-from plw.train.batching.prefixes import alike
+from plw.train.batching.balance import (
+    IMBALANCE_TOLERANCE,
+    MAX_KV_FACTOR,
+    assign_microbatches,
+    balance_across_ranks,
+    micro_batches,
+)
+from plw.train.batching.prefixes import shared_prefix_lengths
 
 
 def lengths(values: list[int]) -> np.ndarray:
@@ -32,8 +38,8 @@ def test_micro_batches_partition_within_the_budget(length_E: list[int], budget: 
 def test_every_process_has_as_many_turns_and_the_same_input_the_same_layout(
     length_E: list[int], processes: int, packed: bool
 ) -> None:
-    layout = lay_out(lengths(length_E), processes=processes, token_budget=80, packed=packed)
-    again = lay_out(lengths(length_E), processes=processes, token_budget=80, packed=packed)
+    layout = assign_microbatches(lengths(length_E), processes=processes, token_budget=80, packed=packed)
+    again = assign_microbatches(lengths(length_E), processes=processes, token_budget=80, packed=packed)
     flat = [part.tolist() for parts in layout for part in parts]
     assert flat == [part.tolist() for parts in again for part in parts]
     assert sorted(place for part in flat for place in part) == list(range(len(length_E)))
@@ -54,18 +60,18 @@ def test_steps_of_instruction_data_are_even(processes: int) -> None:
     dice = np.random.default_rng(0)
     for _ in range(50):
         length_E = np.clip(np.exp(dice.normal(4.9, 0.7, 128)).astype(np.int64), 30, 512)
-        tokens = [int(length_E[share].sum()) for share in share_evenly(length_E, processes)]
-        assert max(tokens) - min(tokens) <= EVEN * max(tokens)
+        tokens = [int(length_E[share].sum()) for share in balance_across_ranks(length_E, processes)]
+        assert max(tokens) - min(tokens) <= IMBALANCE_TOLERANCE * max(tokens)
 
 
 def test_swaps_find_what_the_longest_first_rule_misses() -> None:
     # Longest first gives 8+5+4 against 7+6; 8+7 against 6+5+4 is even.
-    tokens = [sum([8, 7, 6, 5, 4][i] for i in share) for share in share_evenly(lengths([8, 7, 6, 5, 4]), 2)]
+    tokens = [sum([8, 7, 6, 5, 4][i] for i in share) for share in balance_across_ranks(lengths([8, 7, 6, 5, 4]), 2)]
     assert sorted(tokens) == [15, 15]
 
 
 def test_one_process_keeps_the_order() -> None:
-    assert share_evenly(lengths([3, 9, 1]), 1)[0].tolist() == [0, 1, 2]
+    assert balance_across_ranks(lengths([3, 9, 1]), 1)[0].tolist() == [0, 1, 2]
 
 
 beginnings = st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=14), min_size=1, max_size=24).map(sorted)
@@ -78,25 +84,25 @@ def distinct(examples: list[list[int]]) -> int:
 
 @given(examples=beginnings, processes=st.integers(1, 4), budget=st.integers(14, 60))
 def test_shared_tokens_count_once_in_a_micro_batch(examples: list[list[int]], processes: int, budget: int) -> None:
-    alike_E = alike([np.array(example, dtype=np.int32) for example in examples])
-    layout = lay_out(
+    prefix_E = shared_prefix_lengths([np.array(example, dtype=np.int32) for example in examples])
+    layout = assign_microbatches(
         lengths([len(example) for example in examples]),
         processes=processes,
         token_budget=budget,
         packed=True,
-        alike_E=alike_E,
+        prefix_E=prefix_E,
     )
     assert sorted(place for parts in layout for part in parts for place in part) == list(range(len(examples)))
     assert len({len(parts) for parts in layout}) == 1
     for parts in layout:
         chosen = [[examples[place] for place in part] for part in parts]
         assert all(distinct(part) <= budget for part in chosen)
-        assert all(sum(map(len, part)) <= SEEN_AT_MOST * budget for part in chosen)
+        assert all(sum(map(len, part)) <= MAX_KV_FACTOR * budget for part in chosen)
         if processes == 1:
             # The next example would not have gone in.
             for part, after in pairwise(chosen):
                 more = [*part, after[0]]
-                assert distinct(more) > budget or sum(map(len, more)) > SEEN_AT_MOST * budget
+                assert distinct(more) > budget or sum(map(len, more)) > MAX_KV_FACTOR * budget
 
 
 @pytest.mark.parametrize("processes", [2, 4, 8])
@@ -107,10 +113,10 @@ def test_steps_that_share_a_preamble_are_even_in_what_is_computed(processes: int
         rest_E = np.clip(np.exp(dice.normal(4.6, 0.8, 128)).astype(np.int64), 4, 460)
         kind_E = np.sort(dice.integers(0, 2, 128))
         length_E = rest_E + np.array([33, 49])[kind_E]
-        alike_E = np.array([0, *np.where(np.diff(kind_E) == 0, np.array([33, 49])[kind_E[1:]], 12)])
-        layout = lay_out(length_E, processes=processes, token_budget=2048, packed=True, alike_E=alike_E)
+        prefix_E = np.array([0, *np.where(np.diff(kind_E) == 0, np.array([33, 49])[kind_E[1:]], 12)])
+        layout = assign_microbatches(length_E, processes=processes, token_budget=2048, packed=True, prefix_E=prefix_E)
         computed = []
         for parts in layout:
-            firsts = sum(int(alike_E[part[0]]) if len(part) else 0 for part in parts)
-            computed.append(sum(int((length_E - alike_E)[part].sum()) for part in parts) + firsts)
-        assert max(computed) - min(computed) <= EVEN * max(computed)
+            firsts = sum(int(prefix_E[part[0]]) if len(part) else 0 for part in parts)
+            computed.append(sum(int((length_E - prefix_E)[part].sum()) for part in parts) + firsts)
+        assert max(computed) - min(computed) <= IMBALANCE_TOLERANCE * max(computed)

@@ -10,7 +10,7 @@ from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import expand, step_coefficients
-from plw.train.batching.layout import PACKED, PADDED, SHARED
+from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import plan_training
 
 
@@ -79,7 +79,7 @@ def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes
             examples, LossConfig(), recipe(batch_size=10), seed=1, token_budget=44, processes=n, layout=layout
         )
         for n in (1, 2, 3, 7)
-        for layout in (PADDED, PACKED, SHARED)
+        for layout in (PADDED, PACKED, PREFIX)
     ]
     assert len({plan.digest for plan in plans}) == 1
     for plan in plans:

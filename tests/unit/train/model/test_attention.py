@@ -8,15 +8,16 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_models import SIZES
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
+from plw.testing.jobs import training_job
+from plw.testing.models import SIZES, make_model
 from plw.train.batching.collate import place_tokens
-from plw.train.batching.layout import PACKED, SHARED
+from plw.train.batching.layout import PACKED, PREFIX
 from plw.train.batching.packed_row import PackedRow, make_row
 from plw.train.job import TrainingJob
 from plw.train.model.attention import (
@@ -72,7 +73,7 @@ def states(model: Any, examples: list[list[int]], layout: str) -> list[Tensor]:
     return [hidden_1TD[0, path] for path in placed.paths]
 
 
-@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (PACKED, ALIKE), (SHARED, ALIKE)])
+@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (PACKED, ALIKE), (PREFIX, ALIKE)])
 def test_an_example_has_the_states_that_it_has_alone(model: Any, layout: str, examples: list[list[int]]) -> None:
     found = states(model, examples, layout)
     model.set_attn_implementation("eager")
@@ -82,12 +83,12 @@ def test_an_example_has_the_states_that_it_has_alone(model: Any, layout: str, ex
         torch.testing.assert_close(state, alone, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (SHARED, ALIKE)])
+@pytest.mark.parametrize(("layout", "examples"), [(PACKED, APART), (PREFIX, ALIKE)])
 def test_changing_one_example_changes_no_other(model: Any, layout: str, examples: list[list[int]]) -> None:
     """Its end is changed, which no other example has, so that the rest of the row stays where it is."""
     before = states(model, examples, layout)
     for changed, tokens in enumerate(examples):
-        if layout == SHARED and any(other[: len(tokens)] == tokens for i, other in enumerate(examples) if i != changed):
+        if layout == PREFIX and any(other[: len(tokens)] == tokens for i, other in enumerate(examples) if i != changed):
             continue
         others = [list(other) for other in examples]
         others[changed][-1] += 300
@@ -100,7 +101,7 @@ def test_changing_one_example_changes_no_other(model: Any, layout: str, examples
 @given(
     # Of two tokens alone, so that many begin alike.
     examples=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9), min_size=1, max_size=6),
-    layout=st.sampled_from([PACKED, SHARED]),
+    layout=st.sampled_from([PACKED, PREFIX]),
     groups=st.sampled_from([1, 2]),
     window=st.sampled_from([None, 1, 3, 20]),
     softcap=st.sampled_from([None, 1.5]),
@@ -139,19 +140,16 @@ def test_attention_is_the_masked_formula(
 
 
 def layout_job(model: Path, tokenizer: "PreTrainedTokenizerBase", layout: str, **fields: Any) -> TrainingJob:
-    defaults: dict[str, Any] = {"examples": [], "recipe": RecipeConfig(name="r"), "loss": LossConfig(), "seed": 0}
-    return TrainingJob(model=str(model), tokenizer=tokenizer, folder=model, layout=layout, **{**defaults, **fields})
+    return training_job(model, tokenizer, model, layout=layout, **fields)
 
 
 def test_a_model_that_reads_across_examples_is_not_packed(
     tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
 ) -> None:
     """A recurrent model's state runs on through the row."""
-    from transformers import MambaConfig, MambaForCausalLM
-
     sizes = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
-    MambaForCausalLM(MambaConfig(**sizes, use_mambapy=False)).save_pretrained(tmp_path)
-    for layout in (PACKED, SHARED):
+    make_model(tmp_path, "Mamba", **sizes, use_mambapy=False)
+    for layout in (PACKED, PREFIX):
         with pytest.raises(
             UserError, match=f"layout={layout}: in one row the tokens of a mamba model would not be what"
         ):
@@ -176,36 +174,29 @@ def test_attention_that_is_more_than_ours_is_not_packed(
     tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
 ) -> None:
     """gpt-oss has sinks: logits of no token, which take part in every softmax."""
-    from transformers import GptOssConfig, GptOssForCausalLM
-
-    GptOssForCausalLM(GptOssConfig(**SIZES, num_local_experts=4, num_experts_per_tok=2)).save_pretrained(tmp_path)
+    make_model(tmp_path, "GptOss", **SIZES, num_local_experts=4, num_experts_per_tok=2)
     with pytest.raises(UserError, match="in one row the tokens of a gpt_oss model would not be what they are"):
         prepare_model(layout_job(tmp_path, tiny_tokenizer, PACKED), CPU)
 
 
 def test_a_mixture_of_experts_is_shared(tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
     """Its tokens meet others in an expert's product, so that in another row they are equal to rounding alone."""
-    from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
-
-    config = Qwen3MoeConfig(**SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24)
-    Qwen3MoeForCausalLM(config).save_pretrained(tmp_path)
-    assert prepare_model(layout_job(tmp_path, tiny_tokenizer, SHARED), CPU).weighted.layout == SHARED
+    make_model(tmp_path, "Qwen3Moe", **SIZES, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=24)
+    assert prepare_model(layout_job(tmp_path, tiny_tokenizer, PREFIX), CPU).weighted.layout == PREFIX
 
 
 def test_what_drops_out_is_not_shared(tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:
     """What examples share would be dropped for all of them at once."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     sizes = {"vocab_size": 400, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512, "pad_token_id": 2}
-    GPT2LMHeadModel(GPT2Config(**sizes, resid_pdrop=0.1)).save_pretrained(tmp_path)
+    make_model(tmp_path, "GPT2", head="LMHeadModel", **sizes, resid_pdrop=0.1)
     with pytest.raises(
-        UserError, match=r"layout=shared: the gpt2 model drops out \(.*resid_pdrop\).* allowed here: padded"
+        UserError, match=r"layout=prefix: the gpt2 model drops out \(.*resid_pdrop\).* allowed here: padded"
     ):
-        prepare_model(layout_job(tmp_path, tiny_tokenizer, SHARED), CPU)
+        prepare_model(layout_job(tmp_path, tiny_tokenizer, PREFIX), CPU)
     long = EncodedExample(token_T=np.arange(3, 303, dtype=np.int32), role_T=np.ones(300, dtype=np.uint8))
     assert prepare_model(layout_job(tmp_path, tiny_tokenizer, "auto", examples=[long]), CPU).weighted.layout == PACKED
-    still = layout_job(tmp_path, tiny_tokenizer, SHARED, recipe=RecipeConfig(name="r", dropout=0.0))
-    assert prepare_model(still, CPU).weighted.layout == SHARED
+    still = layout_job(tmp_path, tiny_tokenizer, PREFIX, recipe=RecipeConfig(name="r", dropout=0.0))
+    assert prepare_model(still, CPU).weighted.layout == PREFIX
 
 
 def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
@@ -223,8 +214,8 @@ def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
 
     monkeypatch.setattr(LlamaDecoderLayer, "forward", after_a_convolution)
     assert prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU).weighted.layout == PACKED
-    with pytest.raises(UserError, match="layout=shared: a llama model's examples that begin alike would not have"):
-        prepare_model(layout_job(tiny_llama, tiny_tokenizer, SHARED), CPU)
+    with pytest.raises(UserError, match="layout=prefix: a llama model's examples with a common prefix would not have"):
+        prepare_model(layout_job(tiny_llama, tiny_tokenizer, PREFIX), CPU)
 
 
 def test_a_model_that_keeps_the_row_from_its_attention_is_not_packed(
@@ -278,7 +269,7 @@ def test_long_examples_are_cut_in_halves_and_stay_causal(groups: int) -> None:
     torch.manual_seed(0)
     beginning, rest = [1] * 20, [2, 3, 4] * HALVED_TOKENS
     examples = [[*beginning, *rest[: HALVED_TOKENS + 31]], [*beginning, 7, 8], [*beginning, 9, *rest[:HALVED_TOKENS]]]
-    placed = place_tokens([np.array(example, dtype=np.int32) for example in examples], SHARED)
+    placed = place_tokens([np.array(example, dtype=np.int32) for example in examples], PREFIX)
     assert placed.owned == [len(examples[0]), 2, HALVED_TOKENS + 1]
     query, key, value = (
         torch.randn(1, 2 * groups if part == 0 else 2, len(placed.token_F), 8, dtype=torch.float64, requires_grad=True)

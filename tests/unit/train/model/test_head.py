@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from small_models import SIZES
 
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
+from plw.testing.models import SIZES, make_model
 from plw.train.batching.plan import plan_training
 from plw.train.model.load import load_model
 from plw.train.model.weighted import WeightedModel, accumulate_gradients
@@ -26,12 +26,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
 
 
 def save_model_of(family: str, folder: Path, **fields: Any) -> str:
-    import transformers
-
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{family}Config")(**SIZES, **fields)
-    getattr(transformers, f"{family}ForCausalLM")(config).save_pretrained(folder)
-    return str(folder)
+    return str(make_model(folder, family, **SIZES, **fields))
 
 
 def make_examples() -> list[EncodedExample]:

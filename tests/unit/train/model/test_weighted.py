@@ -11,7 +11,7 @@ from torch import Tensor
 
 from plw.config.training import NORMALIZERS, SCOPES, LossConfig, RecipeConfig
 from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
-from plw.train.batching.layout import PACKED, PADDED, SHARED
+from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import Step, plan_training
 from plw.train.model.attention import ROW_ATTENTION, register
 from plw.train.model.load import LoadedModel, load_model
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 CPU = torch.device("cpu")
-LAYOUTS = (PADDED, PACKED, SHARED)
+LAYOUTS = (PADDED, PACKED, PREFIX)
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_the_layout_does_not_enter_the_gradient(
     )
     layouts = [(plan_step(examples, loss, budget), PADDED) for budget in (40, 60)] + [(backwards, PADDED)]
     layouts += [
-        (plan_step(examples, loss, budget, layout), layout) for budget in (40, 60, 100) for layout in (PACKED, SHARED)
+        (plan_step(examples, loss, budget, layout), layout) for budget in (40, 60, 100) for layout in (PACKED, PREFIX)
     ]
     for step, layout in layouts:
         assert len(step.micro_batches[0]) > 1
@@ -180,11 +180,11 @@ def test_shared_beginnings_do_not_enter_the_gradient(
 ) -> None:
     loss = LossConfig(prompt_weight=prompt_weight, scope=scope, virtual_micro_batch=3)
     expected = gradients(loaded, alike_examples, plan_step(alike_examples, loss, 1000))
-    step = plan_step(alike_examples, loss, budget, SHARED)
-    assert_same(gradients(loaded, alike_examples, step, layout=SHARED), expected)
+    step = plan_step(alike_examples, loss, budget, PREFIX)
+    assert_same(gradients(loaded, alike_examples, step, layout=PREFIX), expected)
     # In any order: only neighbours share then, and less.
     turned = dataclasses.replace(step, micro_batches=[[part[::-1] for part in step.micro_batches[0]]])
-    assert_same(gradients(loaded, alike_examples, turned, layout=SHARED), expected)
+    assert_same(gradients(loaded, alike_examples, turned, layout=PREFIX), expected)
 
 
 @pytest.mark.parametrize("head", [{"label_smoothing": 0.2}, {"softcap": 2.0}], ids=str)
@@ -194,14 +194,14 @@ def test_shared_beginnings_under_what_a_head_does_beside(
     loss = LossConfig(prompt_weight=0.1)
     changed = dataclasses.replace(loaded, head_options=head)
     expected = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000))
-    found = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000, SHARED), layout=SHARED)
+    found = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000, PREFIX), layout=PREFIX)
     assert_same(found, expected)
 
 
 def test_a_shared_token_is_computed_once(loaded: LoadedModel, alike_examples: list[EncodedExample]) -> None:
-    step = plan_step(alike_examples, LossConfig(prompt_weight=0.1), 1000, SHARED)
+    step = plan_step(alike_examples, LossConfig(prompt_weight=0.1), 1000, PREFIX)
     loaded.model.set_attn_implementation(ROW_ATTENTION)
-    work = accumulate_gradients(WeightedModel(loaded, layout=SHARED), alike_examples, step, device=CPU)[1]
+    work = accumulate_gradients(WeightedModel(loaded, layout=PREFIX), alike_examples, step, device=CPU)[1]
     beginnings = {
         tuple(example.token_T[:end]) for example in alike_examples for end in range(1, len(example.token_T) + 1)
     }

@@ -1,0 +1,29 @@
+"""Schemas from JSON: what ``dataclasses.asdict`` took apart, put together again."""
+
+import dataclasses
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+Schema = TypeVar("Schema")
+
+
+def from_plain(schema: type[Schema], plain: dict[str, Any]) -> Schema:
+    """An object of a dataclass from its fields in JSON's types, nested dataclasses and paths included.
+
+    Args:
+        schema: a dataclass whose fields are plain, paths, dataclasses, or dicts from names to dataclasses.
+        plain: its fields as ``dataclasses.asdict`` gives them; those that are absent take their defaults.
+    """
+    hints = typing.get_type_hints(schema)
+    return schema(**{name: _value(hints[name], value) for name, value in plain.items()})
+
+
+def _value(kind: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return from_plain(kind, value)
+    if kind is Path:
+        return Path(value)
+    if isinstance(value, dict) and (arguments := typing.get_args(kind)):
+        return {key: _value(arguments[1], item) for key, item in value.items()}
+    return value
