@@ -7,8 +7,8 @@ Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
 
-def covariance_root(covariance_KK: Array) -> Array:
+def covariance_root(covariance_PP: Array) -> Array:
     """A matrix R with R R' equal to a covariance, which may be singular: rows of normals times R' have it."""
-    value_K, vector_KK = np.linalg.eigh(covariance_KK)
-    root_KK: Array = vector_KK * np.sqrt(np.maximum(value_K, 0.0))
-    return root_KK
+    value_P, vector_PP = np.linalg.eigh(covariance_PP)
+    root_PP: Array = vector_PP * np.sqrt(np.maximum(value_P, 0.0))
+    return root_PP

@@ -44,10 +44,10 @@ def contour_figure(item: RatioFit) -> Figure:
         figure = Figure(figsize=(COLUMN_INCHES, 2.75), layout="constrained")
         axis = figure.subplots()
         drawn = surface(item.fit)
-        place_M, height_R = drawn.weight_M**EXPONENT, drawn.ratio_R
-        filled = axis.contourf(place_M, height_R, drawn.score_RM, levels=LEVELS, cmap=COLOURS)
-        axis.contour(place_M, height_R, drawn.score_RM, levels=filled.levels, colors=PALE, linewidths=0.25, alpha=0.6)
-        _ridge(axis, item.fit, drawn.ratio_R)
+        place_M, height_Y = drawn.weight_M**EXPONENT, drawn.ratio_Y
+        filled = axis.contourf(place_M, height_Y, drawn.score_YM, levels=LEVELS, cmap=COLOURS)
+        axis.contour(place_M, height_Y, drawn.score_YM, levels=filled.levels, colors=PALE, linewidths=0.25, alpha=0.6)
+        _ridge(axis, item.fit, drawn.ratio_Y)
         _points(axis, item.points)
         _axes(axis, item.fit, item.points)
         bar = figure.colorbar(filled, ax=axis, pad=0.02, fraction=0.05)
@@ -83,16 +83,16 @@ def caption(item: RatioFit) -> str:
     )
 
 
-def _ridge(axis: Any, fit: GamFit, ratio_R: Array) -> None:
-    found = optima(fit, [float(ratio) for ratio in ratio_R], draws=1)
-    place_R = np.array([best.plw for best in found]) ** EXPONENT
-    starred_R = np.array([best.starred for best in found])
+def _ridge(axis: Any, fit: GamFit, ratio_Y: Array) -> None:
+    found = optima(fit, [float(ratio) for ratio in ratio_Y], draws=1)
+    place_Y = np.array([best.plw for best in found]) ** EXPONENT
+    starred_Y = np.array([best.starred for best in found])
     # A jump from one top to another is no part of the ridge.
-    jump_R = np.append(np.abs(np.diff(place_R)) > 0.1, False)
-    for chosen_R, style, label in ((~starred_R, "-", "best weight"), (starred_R, ":", "best, hardly matters")):
-        if chosen_R.any():
-            x_R = np.where(chosen_R & ~jump_R, place_R, np.nan)
-            axis.plot(x_R, ratio_R, style, color=RIDGE, linewidth=1.8, label=label, clip_on=False, zorder=3)
+    jump_Y = np.append(np.abs(np.diff(place_Y)) > 0.1, False)
+    for chosen_Y, style, label in ((~starred_Y, "-", "best weight"), (starred_Y, ":", "best, hardly matters")):
+        if chosen_Y.any():
+            x_Y = np.where(chosen_Y & ~jump_Y, place_Y, np.nan)
+            axis.plot(x_Y, ratio_Y, style, color=RIDGE, linewidth=1.8, label=label, clip_on=False, zorder=3)
 
 
 def _points(axis: Any, points: pd.DataFrame) -> None:

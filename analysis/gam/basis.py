@@ -13,17 +13,17 @@ from analysis.arrays import Array
 class CubicMargin:
     """A natural cubic spline, parametrised by its values at K knots (mgcv's ``bs="cr"``; Wood 2017, section 5.3.1)."""
 
-    knot_K: Array
+    knot_J: Array
 
     @classmethod
     def of(cls, x_N: Array, knots: int) -> "CubicMargin":
         """Knots at evenly spaced quantiles of the different values of a covariate, of which there are enough."""
-        return cls(knot_K=np.quantile(np.unique(x_N), np.linspace(0, 1, knots)))
+        return cls(knot_J=np.quantile(np.unique(x_N), np.linspace(0, 1, knots)))
 
     @cached_property
     def _system(self) -> tuple[Array, Array]:
         """D and B of the equations D values = B curvatures that a spline with continuous slope satisfies inside."""
-        h = np.diff(self.knot_K)
+        h = np.diff(self.knot_J)
         inner = len(h) - 1
         d, b = np.zeros((inner, inner + 2)), np.zeros((inner, inner))
         for i in range(inner):
@@ -34,14 +34,14 @@ class CubicMargin:
         return d, b
 
     @cached_property
-    def curvature_KK(self) -> Array:
+    def curvature_JJ(self) -> Array:
         """Turns values at the knots into second derivatives there; they are 0 at both ends."""
         d, b = self._system
-        end_K = np.zeros((1, len(self.knot_K)))
-        return np.vstack([end_K, np.linalg.solve(b, d), end_K])
+        end_J = np.zeros((1, len(self.knot_J)))
+        return np.vstack([end_J, np.linalg.solve(b, d), end_J])
 
     @cached_property
-    def penalty_KK(self) -> Array:
+    def penalty_JJ(self) -> Array:
         """Of the integrated squared second derivative."""
         d, b = self._system
         penalty: Array = d.T @ np.linalg.solve(b, d)
@@ -49,29 +49,29 @@ class CubicMargin:
 
     def matrix(self, x_N: Array) -> Array:
         """[N, K]: the spline at ``x_N`` is this times its values at the knots; beyond the end knots it is straight."""
-        knot, last = self.knot_K, len(self.knot_K) - 2
+        knot, last = self.knot_J, len(self.knot_J) - 2
         place_N = np.clip(np.searchsorted(knot, x_N, side="right") - 1, 0, last)
         inside_N = np.clip(x_N, knot[0], knot[-1])
         h_N = (knot[1:] - knot[:-1])[place_N]
         right_N, left_N = knot[place_N + 1] - inside_N, inside_N - knot[place_N]
-        value_KK = np.eye(len(knot))
-        inside_NK: Array = (
-            (right_N / h_N)[:, None] * value_KK[place_N]
-            + (left_N / h_N)[:, None] * value_KK[place_N + 1]
-            + ((right_N**3 / h_N - h_N * right_N) / 6)[:, None] * self.curvature_KK[place_N]
-            + ((left_N**3 / h_N - h_N * left_N) / 6)[:, None] * self.curvature_KK[place_N + 1]
+        value_JJ = np.eye(len(knot))
+        inside_NJ: Array = (
+            (right_N / h_N)[:, None] * value_JJ[place_N]
+            + (left_N / h_N)[:, None] * value_JJ[place_N + 1]
+            + ((right_N**3 / h_N - h_N * right_N) / 6)[:, None] * self.curvature_JJ[place_N]
+            + ((left_N**3 / h_N - h_N * left_N) / 6)[:, None] * self.curvature_JJ[place_N + 1]
         )
         # inside_N is an end knot for everything beyond it, so that the distance is 0 within.
-        return inside_NK + (x_N - inside_N)[:, None] * self._slopes(place_N > 0)
+        return inside_NJ + (x_N - inside_N)[:, None] * self._slopes(place_N > 0)
 
     def _slopes(self, right_N: NDArray[np.bool_]) -> Array:
         """First derivative at the left or the right end, by the values at the knots; curvature there is 0."""
-        knot, value_KK, curvature = self.knot_K, np.eye(len(self.knot_K)), self.curvature_KK
+        knot, value_JJ, curvature = self.knot_J, np.eye(len(self.knot_J)), self.curvature_JJ
         first, last = knot[1] - knot[0], knot[-1] - knot[-2]
-        at_left = (value_KK[1] - value_KK[0]) / first - first * curvature[1] / 6
-        at_right = (value_KK[-1] - value_KK[-2]) / last + last * curvature[-2] / 6
-        slope_NK: Array = np.where(right_N[:, None], at_right, at_left)
-        return slope_NK
+        at_left = (value_JJ[1] - value_JJ[0]) / first - first * curvature[1] / 6
+        at_right = (value_JJ[-1] - value_JJ[-2]) / last + last * curvature[-2] / 6
+        slope_NJ: Array = np.where(right_N[:, None], at_right, at_left)
+        return slope_NJ
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,28 +134,28 @@ def make_tensor(w_N: Array, r_N: Array, knots: int = 3) -> Tensor:
     )
 
 
-def _product(left_NK: Array, right_NK: Array) -> Array:
+def _product(left_NJ: Array, right_NJ: Array) -> Array:
     """[N, K * K]: every column of one times every column of the other."""
-    product: Array = np.einsum("ni,nj->nij", left_NK, right_NK).reshape(len(left_NK), -1)
+    product: Array = np.einsum("ni,nj->nij", left_NJ, right_NJ).reshape(len(left_NJ), -1)
     return product
 
 
 def _directions(margin: CubicMargin) -> tuple[Array, Array]:
     """Eigenvalues of a margin's penalty, the largest 1, and eigenvectors; the last two are a line and the constant."""
-    value_K, vector_KK = np.linalg.eigh(margin.penalty_KK)
-    knots = len(value_K)
-    constant_K = np.full(knots, knots**-0.5)
-    line_K = margin.knot_K - margin.knot_K.mean()
-    free = np.stack([line_K / np.linalg.norm(line_K), constant_K], axis=1)
-    value_K = np.append(value_K[:1:-1] / value_K[-1], [0.0, 0.0])
-    return value_K, np.hstack([vector_KK[:, :1:-1], free])
+    value_J, vector_JJ = np.linalg.eigh(margin.penalty_JJ)
+    knots = len(value_J)
+    constant_J = np.full(knots, knots**-0.5)
+    line_J = margin.knot_J - margin.knot_J.mean()
+    free = np.stack([line_J / np.linalg.norm(line_J), constant_J], axis=1)
+    value_J = np.append(value_J[:1:-1] / value_J[-1], [0.0, 0.0])
+    return value_J, np.hstack([vector_JJ[:, :1:-1], free])
 
 
 def _penalty_scales(crossing_NC: Array, margins: tuple[CubicMargin, CubicMargin]) -> Array:
     """The scaling of mgcv, which makes a smoothing parameter of 1 a moderate one whatever the units: ‖S‖₁ / ‖X‖∞²."""
     square = np.abs(crossing_NC).sum(axis=1).max() ** 2
     norms = [
-        np.abs(margin.penalty_KK).sum(axis=0).max() / np.linalg.eigvalsh(margin.penalty_KK)[-1] for margin in margins
+        np.abs(margin.penalty_JJ).sum(axis=0).max() / np.linalg.eigvalsh(margin.penalty_JJ)[-1] for margin in margins
     ]
     scale_2: Array = np.array(norms) / square
     return scale_2

@@ -65,10 +65,10 @@ class Curve:
         tensor = self.tensor
         columns, bearing = len(tensor.mean_C), len(tensor.mean_C) - tensor.free
         vectors = np.linalg.eigh(in_mgcv(np.diag(tensor.penalty_2C.sum(axis=0)), tensor))[1][:, tensor.free :]
-        direction_CQ = np.linalg.solve(tensor.to_mgcv, vectors)
-        unit_CQ = direction_CQ @ np.linalg.inv(direction_CQ[:bearing])
-        gram_QQ = unit_CQ.T @ self.gram_PP[-columns:, -columns:] @ unit_CQ
-        return gram_QQ, 2 * float(np.linalg.slogdet(direction_CQ[:bearing])[1])
+        direction_CC = np.linalg.solve(tensor.to_mgcv, vectors)
+        unit_CC = direction_CC @ np.linalg.inv(direction_CC[:bearing])
+        gram_CC = unit_CC.T @ self.gram_PP[-columns:, -columns:] @ unit_CC
+        return gram_CC, 2 * float(np.linalg.slogdet(direction_CC[:bearing])[1])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +136,11 @@ def reml(curve: Curve, rho_2: Array) -> tuple[float, Array]:
 def ml(curve: Curve, rho_2: Array) -> tuple[float, Array]:
     """Minus the log-likelihood with the penalised coefficients integrated out, and its gradient."""
     fit = solve(curve, rho_2)
-    gram_QQ, volume = curve.penalised_part
-    penalty_2Q = fit.penalty_2P[:, curve.penalised_P]
-    inverse_QQ, log_determinant = _inverse(gram_QQ + np.diag(penalty_2Q.sum(axis=0)))
+    gram_CC, volume = curve.penalised_part
+    penalty_2C = fit.penalty_2P[:, curve.penalised_P]
+    inverse_CC, log_determinant = _inverse(gram_CC + np.diag(penalty_2C.sum(axis=0)))
     determinant = log_determinant + volume - curve.penalty_constant
-    return _marginal(curve, fit, curve.n, determinant, penalty_2Q @ np.diag(inverse_QQ))
+    return _marginal(curve, fit, curve.n, determinant, penalty_2C @ np.diag(inverse_CC))
 
 
 CRITERIA: dict[str, Callable[[Curve, Array], tuple[float, Array]]] = {"gcv": gcv, "reml": reml, "ml": ml}
@@ -150,11 +150,11 @@ def _marginal(curve: Curve, fit: Solution, degrees: int, log_determinant: float,
     """Minus a marginal log-likelihood with the scale at its optimum, from log|X'X + S| and its derivatives."""
     squares_2 = fit.penalty_2P @ fit.coefficient_P**2
     penalised = fit.deviance + squares_2.sum()
-    bearing_2Q = fit.penalty_2P[:, curve.penalised_P]
-    penalty_Q = bearing_2Q.sum(axis=0)
+    bearing_2C = fit.penalty_2P[:, curve.penalised_P]
+    penalty_C = bearing_2C.sum(axis=0)
     value = degrees / 2 * (1 + np.log(2 * np.pi * penalised / degrees))
-    value += (log_determinant - np.log(penalty_Q).sum()) / 2
-    gradient_2 = degrees * squares_2 / (2 * penalised) + (trace_2 - (bearing_2Q / penalty_Q).sum(axis=1)) / 2
+    value += (log_determinant - np.log(penalty_C).sum()) / 2
+    gradient_2 = degrees * squares_2 / (2 * penalised) + (trace_2 - (bearing_2C / penalty_C).sum(axis=1)) / 2
     return float(value), gradient_2
 
 

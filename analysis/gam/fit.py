@@ -211,8 +211,8 @@ def _curve(design_NP: Array, score_N: Array, tensor: Tensor) -> Curve:
     centred_N = score_N - score_N.mean()
     parametric = design_NP.shape[1] - len(tensor.mean_C)
     penalty_2P = np.hstack([np.zeros((2, parametric)), tensor.penalty_2C])
-    free_NF = design_NP[:, penalty_2P.sum(axis=0) == 0]
-    if np.linalg.matrix_rank(free_NF / np.linalg.norm(free_NF, axis=0)) < free_NF.shape[1]:
+    free_NP = design_NP[:, penalty_2P.sum(axis=0) == 0]
+    if np.linalg.matrix_rank(free_NP / np.linalg.norm(free_NP, axis=0)) < free_NP.shape[1]:
         raise UserError(
             "the scores do not determine the ratio model: the effects of weight, ratio and benchmark cannot be told "
             "apart (is a benchmark measured at one ratio only, or a ratio at one weight only?)"
@@ -259,9 +259,9 @@ def _whole(to_mgcv: Array, parametric: int) -> Array:
 
 def _contrasts(codes_N: NDArray[np.intp], levels: int) -> Array:
     """[N, levels]: the intercept, and a column for each level but the first."""
-    column_NL = np.eye(levels)[codes_N]
-    column_NL[:, 0] = 1
-    return column_NL
+    column_NG = np.eye(levels)[codes_N]
+    column_NG[:, 0] = 1
+    return column_NG
 
 
 def known_codes(benchmark_M: Sequence[Any], benchmarks: tuple[str, ...]) -> NDArray[np.intp]:

@@ -66,17 +66,17 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, 
     """
     weight_M, mean_C = weights(fit), fit.surface_coefficient_C
     generator, groups = np.random.default_rng(seed), len(fit.benchmarks)
-    normal_DC = generator.standard_normal((draws, len(mean_C)))
-    drawn = {"scores": mean_C + normal_DC @ covariance_root(fit.surface_covariance_CC).T}
+    normal_ZC = generator.standard_normal((draws, len(mean_C)))
+    drawn = {"scores": mean_C + normal_ZC @ covariance_root(fit.surface_covariance_CC).T}
     if groups >= FEWEST_BENCHMARKS:
-        tail_D1 = np.sqrt((groups - 1) / generator.chisquare(groups - 1, (draws, 1)))
-        drawn["benchmarks"] = mean_C + normal_DC @ covariance_root(fit.surface_clustered_CC).T * tail_D1
+        tail_Z1 = np.sqrt((groups - 1) / generator.chisquare(groups - 1, (draws, 1)))
+        drawn["benchmarks"] = mean_C + normal_ZC @ covariance_root(fit.surface_clustered_CC).T * tail_Z1
     over = "benchmarks" if "benchmarks" in drawn else "scores"
     found = []
     for ratio in ratios:
         surface_MC = fit.surface(weight_M, np.full(len(weight_M), float(ratio)))
         curve_M = surface_MC @ mean_C
-        ends = {name: _ends(surface_MC @ drawn_DC.T, weight_M) for name, drawn_DC in drawn.items()}
+        ends = {name: _ends(surface_MC @ drawn_ZC.T, weight_M) for name, drawn_ZC in drawn.items()}
         found.append(
             RatioOptimum(
                 ratio=float(ratio),
@@ -92,9 +92,9 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, 
     return found
 
 
-def _ends(curve_MD: Array, weight_M: Array) -> tuple[float, float]:
-    best_D = weight_M[np.argmax(curve_MD, axis=0)]
-    low, high = np.quantile(best_D, TAILS, method="nearest")
+def _ends(curve_MZ: Array, weight_M: Array) -> tuple[float, float]:
+    best_Z = weight_M[np.argmax(curve_MZ, axis=0)]
+    low, high = np.quantile(best_Z, TAILS, method="nearest")
     return float(low), float(high)
 
 

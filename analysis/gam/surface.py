@@ -16,17 +16,17 @@ class Surface:
     """Predicted mean over benchmarks on a grid, and its standard error."""
 
     weight_M: Array
-    ratio_R: Array
-    score_RM: Array
-    error_RM: Array
+    ratio_Y: Array
+    score_YM: Array
+    error_YM: Array
 
 
-def surface(fit: GamFit, weight_M: Array | None = None, ratio_R: Array | None = None) -> Surface:
+def surface(fit: GamFit, weight_M: Array | None = None, ratio_Y: Array | None = None) -> Surface:
     """The surface over the data's weights (evenly spaced in w_p) and ratios (evenly spaced in their logarithm)."""
     weight_M = weights(fit)[::5] if weight_M is None else weight_M
     low, high = fit.ratio_range
-    ratio_R = np.geomspace(low, high, SURFACE_RATIOS) if ratio_R is None else ratio_R
-    ratio_N, weight_N = (axis.ravel() for axis in np.meshgrid(ratio_R, weight_M, indexing="ij"))
+    ratio_Y = np.geomspace(low, high, SURFACE_RATIOS) if ratio_Y is None else ratio_Y
+    ratio_N, weight_N = (axis.ravel() for axis in np.meshgrid(ratio_Y, weight_M, indexing="ij"))
     mean_N, error_N = fit.predict_average(weight_N, ratio_N)
-    shape = len(ratio_R), len(weight_M)
-    return Surface(weight_M=weight_M, ratio_R=ratio_R, score_RM=mean_N.reshape(shape), error_RM=error_N.reshape(shape))
+    shape = len(ratio_Y), len(weight_M)
+    return Surface(weight_M=weight_M, ratio_Y=ratio_Y, score_YM=mean_N.reshape(shape), error_YM=error_N.reshape(shape))

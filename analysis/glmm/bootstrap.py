@@ -62,11 +62,11 @@ def sample_effects(fit: GlmmFit, design: Design, generator: np.random.Generator)
     """What newly drawn random effects add to each row's η."""
     effect_N = np.zeros(design.n)
     if fit.random["benchmark"] is not None:
-        slope_B2 = (
+        slope_G2 = (
             generator.standard_normal((len(design.benchmarks), 2))
             @ covariance_root(np.asarray(fit.random["benchmark"])).T
         )
-        effect_N += (design.columns_NC[:, 1:] * slope_B2[design.benchmark_N]).sum(axis=1)
+        effect_N += (design.columns_NC[:, 1:] * slope_G2[design.benchmark_N]).sum(axis=1)
     for name, code_N in (("model", design.model_N), ("seed", design.seed_N)):
         variance = fit.random.get(name)
         if variance is not None and code_N is not None:

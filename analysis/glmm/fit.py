@@ -131,8 +131,8 @@ def at_fit(problem: Problem, fit: GlmmFit) -> Array:
 
 def _off_zero(problem: Problem, psi_P: Array) -> Array:
     """At 0 the gradient by a standard deviation is 0 by symmetry: a search that begins there would stay there."""
-    theta_T = psi_P[problem.terms + 1 :]
-    return np.concatenate([psi_P[: problem.terms + 1], np.where(np.abs(theta_T) < SINGULAR, 0.05, theta_T)])
+    theta_P = psi_P[problem.terms + 1 :]
+    return np.concatenate([psi_P[: problem.terms + 1], np.where(np.abs(theta_P) < SINGULAR, 0.05, theta_P)])
 
 
 def _nested(null_problem: Problem, problem: Problem, best: Maximum, warm: bool) -> tuple[Maximum, Maximum]:
@@ -201,8 +201,8 @@ def _fixed_covariance(problem: Problem, best: Maximum) -> Array:
     hessian_PP = best.hessian_PP
     if not np.isfinite(hessian_PP).all():
         return np.full((terms, terms), np.nan)
-    fixed_CC, cross_CT, rest_TT = hessian_PP[:terms, :terms], hessian_PP[:terms, terms:], hessian_PP[terms:, terms:]
-    information_CC = fixed_CC - cross_CT @ np.linalg.pinv(rest_TT, rcond=1e-8, hermitian=True) @ cross_CT.T
+    fixed_CC, cross_CP, rest_PP = hessian_PP[:terms, :terms], hessian_PP[:terms, terms:], hessian_PP[terms:, terms:]
+    information_CC = fixed_CC - cross_CP @ np.linalg.pinv(rest_PP, rcond=1e-8, hermitian=True) @ cross_CP.T
     if np.linalg.eigvalsh(information_CC)[0] <= 0:
         return np.full((terms, terms), np.nan)
     map_CC = problem.fixed_map()

@@ -128,9 +128,9 @@ class Laplace:
 
     def __call__(self, psi_P: Array) -> tuple[float, Array]:
         """Value and gradient; infinity where there is no mode to be found."""
-        beta_C, log_phi, theta_T = self._split(psi_P)
+        beta_C, log_phi, theta_P = self._split(psi_P)
         phi = float(np.exp(np.clip(log_phi, -LOG_PHI_LIMIT, LOG_PHI_LIMIT)))
-        loading_NQ = self.loadings(theta_T)
+        loading_NQ = self.loadings(theta_P)
         offset_N = self.fixed_NC @ beta_C
         if not np.isfinite(offset_N).all() or not self._find_mode(offset_N, loading_NQ, phi):
             return np.inf, np.zeros_like(psi_P)
@@ -139,14 +139,14 @@ class Laplace:
             gradient_P[self.terms] = 0.0
         return value, gradient_P
 
-    def loadings(self, theta_T: Array) -> Array:
+    def loadings(self, theta_P: Array) -> Array:
         """Z Λ: what each standard normal effect adds to each row's η."""
         loading_NQ = np.zeros((len(self.row_N), self.effects))
         if self.slopes != NONE:
-            a, b, c = self._triangle(theta_T)
+            a, b, c = self._triangle(theta_P)
             loading_NQ[self.row_N, self.first_N] = a * self.slope_N2[:, 0] + b * self.slope_N2[:, 1]
             loading_NQ[self.row_N, self.first_N + 1] = c * self.slope_N2[:, 1]
-        deviations = theta_T[SLOPE_PARAMETERS[self.slopes] :]
+        deviations = theta_P[SLOPE_PARAMETERS[self.slopes] :]
         for column_N, deviation in zip(self.columns, deviations, strict=True):
             loading_NQ[self.row_N, column_N] = deviation * self.unit
         return loading_NQ
@@ -154,8 +154,8 @@ class Laplace:
     def _split(self, psi_P: Array) -> tuple[Array, float, Array]:
         return psi_P[: self.terms], float(psi_P[self.terms]), psi_P[self.terms + 1 :]
 
-    def _triangle(self, theta_T: Array) -> tuple[float, float, float]:
-        a, *middle, c = (float(value) for value in theta_T[: SLOPE_PARAMETERS[self.slopes]])
+    def _triangle(self, theta_P: Array) -> tuple[float, float, float]:
+        a, *middle, c = (float(value) for value in theta_P[: SLOPE_PARAMETERS[self.slopes]])
         return a, middle[0] if middle else 0.0, c
 
     def _find_mode(self, offset_N: Array, loading_NQ: Array, phi: float) -> bool:

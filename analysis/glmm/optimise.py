@@ -73,12 +73,12 @@ class Problem:
 
     def triangle(self, psi_P: Array) -> Array:
         """Λ of the slopes on the scaled columns: lower triangular, (2, 2)."""
-        theta_T = psi_P[self.terms + 1 :]
+        theta_P = psi_P[self.terms + 1 :]
         if self.slopes == NONE:
             return np.zeros((2, 2))
         if self.slopes == DIAGONAL:
-            return np.diag(theta_T[:2])
-        return np.array([[theta_T[0], 0.0], [theta_T[1], theta_T[2]]])
+            return np.diag(theta_P[:2])
+        return np.array([[theta_P[0], 0.0], [theta_P[1], theta_P[2]]])
 
     def benchmark_covariance(self, psi_P: Array) -> Array:
         """Covariance of the slopes in the design's basis, (2, 2)."""
@@ -87,8 +87,8 @@ class Problem:
 
     def deviations(self, psi_P: Array) -> dict[str, float]:
         """Standard deviation of each random intercept."""
-        theta_T = psi_P[self.terms + 1 + SLOPE_PARAMETERS[self.slopes] :]
-        return {name: abs(float(value)) * self.scatter for name, value in zip(self.intercepts, theta_T, strict=True)}
+        theta_P = psi_P[self.terms + 1 + SLOPE_PARAMETERS[self.slopes] :]
+        return {name: abs(float(value)) * self.scatter for name, value in zip(self.intercepts, theta_P, strict=True)}
 
     def parameters(
         self, fixed_C: Array, dispersion: float, covariance_22: Array, deviations: dict[str, float]
@@ -113,10 +113,10 @@ class Problem:
         mean_N = 1 / (1 + np.exp(-self.fixed_NC @ psi_C))
         spread = float(((score_N - mean_N) ** 2).mean())
         phi = float(np.clip((mean_N * (1 - mean_N)).mean() / max(spread, 1e-12) - 1, 1.0, 1e8))
-        theta_T = np.full(SLOPE_PARAMETERS[self.slopes] + len(self.intercepts), deviation)
+        theta_P = np.full(SLOPE_PARAMETERS[self.slopes] + len(self.intercepts), deviation)
         if self.slopes == FULL:
-            theta_T[1] = -0.5 * deviation
-        return np.concatenate([psi_C, [np.log(phi)], theta_T])
+            theta_P[1] = -0.5 * deviation
+        return np.concatenate([psi_C, [np.log(phi)], theta_P])
 
     def is_singular(self, psi_P: Array) -> bool:
         """Whether some direction of the random part has no variance."""

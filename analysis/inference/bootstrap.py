@@ -28,7 +28,7 @@ class Cube:
     """One dataset's scores of one kind over its complete cells."""
 
     weight_W: NDArray[np.float64]
-    score_WBMS: NDArray[np.float64]
+    score_WGAS: NDArray[np.float64]
     """weight x benchmark x base model x seed; NaN where there is none."""
 
 
@@ -37,9 +37,9 @@ def score_cube(frame: TidyFrame, dataset: str, kind: str) -> Cube:
     cells = cell_aggregates(frame)
     rows = frame.rows[frame.rows["dataset"] == dataset].merge(cells[AXES], on=AXES)
     axes = [rows[name].astype("category") for name in ("prompt_weight", "benchmark", "model", "seed")]
-    score_WBMS = np.full([len(axis.cat.categories) for axis in axes], np.nan)
-    score_WBMS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[KINDS[kind]].to_numpy(dtype=float)
-    return Cube(weight_W=axes[0].cat.categories.to_numpy(dtype=float), score_WBMS=score_WBMS)
+    score_WGAS = np.full([len(axis.cat.categories) for axis in axes], np.nan)
+    score_WGAS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[KINDS[kind]].to_numpy(dtype=float)
+    return Cube(weight_W=axes[0].cat.categories.to_numpy(dtype=float), score_WGAS=score_WGAS)
 
 
 def bootstrap(
@@ -70,12 +70,12 @@ def bootstrap(
     for dataset in sorted(set(frame.rows["dataset"])):
         for kind in KINDS:
             cube = score_cube(frame, dataset, kind)
-            counts = _counts(cube.score_WBMS.shape[1:], unit, draws, np.random.default_rng(seed))
-            for name, score_WBMS in _quantities(cube, references).items():
-                known_W = np.isfinite(score_WBMS).any(axis=(1, 2, 3))
+            counts = _counts(cube.score_WGAS.shape[1:], unit, draws, np.random.default_rng(seed))
+            for name, score_WGAS in _quantities(cube, references).items():
+                known_W = np.isfinite(score_WGAS).any(axis=(1, 2, 3))
                 for place in np.flatnonzero(known_W):
-                    estimate = float(np.nanmean(score_WBMS[place]))
-                    low, high = _interval(score_WBMS[place], counts)
+                    estimate = float(np.nanmean(score_WGAS[place]))
+                    low, high = _interval(score_WGAS[place], counts)
                     rows.append((dataset, float(cube.weight_W[place]), kind, name, unit, estimate, low, high))
     columns = ["dataset", "prompt_weight", "kind", "quantity", "unit", "estimate", "low", "high"]
     return pd.DataFrame(rows, columns=columns)
@@ -83,13 +83,13 @@ def bootstrap(
 
 def _quantities(cube: Cube, references: Sequence[float]) -> dict[str, NDArray[np.float64]]:
     """Name -> scores, or their differences from the same benchmark, model and seed at a reference weight."""
-    found = {"aggregate": cube.score_WBMS}
+    found = {"aggregate": cube.score_WGAS}
     for reference in references:
         at = np.flatnonzero(cube.weight_W == reference)
         if len(at):
-            gain_WBMS = cube.score_WBMS - cube.score_WBMS[at[0]]
-            gain_WBMS[at[0]] = np.nan
-            found[f"gain over PLW {reference:g}"] = gain_WBMS
+            gain_WGAS = cube.score_WGAS - cube.score_WGAS[at[0]]
+            gain_WGAS[at[0]] = np.nan
+            found[f"gain over PLW {reference:g}"] = gain_WGAS
     return found
 
 
@@ -106,14 +106,14 @@ def _counts(
     )
 
 
-def _interval(score_BMS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...]) -> tuple[float, float]:
-    if np.isfinite(score_BMS).any(axis=(1, 2)).sum() < 2:
+def _interval(score_GAS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...]) -> tuple[float, float]:
+    if np.isfinite(score_GAS).any(axis=(1, 2)).sum() < 2:
         return float("nan"), float("nan")
-    known_BMS = np.isfinite(score_BMS)
-    sums_R, sizes_R = (
+    known_GAS = np.isfinite(score_GAS)
+    sums_Z, sizes_Z = (
         np.einsum("rb,rm,rs,bms->r", *counts, values, optimize=True)
-        for values in (np.where(known_BMS, score_BMS, 0.0), known_BMS.astype(float))
+        for values in (np.where(known_GAS, score_GAS, 0.0), known_GAS.astype(float))
     )
-    mean_R = sums_R[sizes_R > 0] / sizes_R[sizes_R > 0]
-    low, high = np.quantile(mean_R, TAILS)
+    mean_Z = sums_Z[sizes_Z > 0] / sizes_Z[sizes_Z > 0]
+    low, high = np.quantile(mean_Z, TAILS)
     return float(low), float(high)

@@ -21,11 +21,11 @@ from analysis.scores.frame import TidyFrame
 BASELINES = (0.0, 1.0)
 
 
-def choose_by_others(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def choose_by_others(score_UW: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """Choose for each unit by the mean over the other units; the first of equals.
 
     Args:
-        score_UC: score of unit u (benchmark, base model, ...) under choice c (weight); all known, at least two units.
+        score_UW: score of unit u (benchmark, base model, ...) under choice c (weight); all known, at least two units.
 
     Returns:
         For each unit the choice, and the unit's own score under it.
@@ -33,12 +33,12 @@ def choose_by_others(score_UC: NDArray[np.float64]) -> tuple[NDArray[np.int64], 
     Raises:
         ValueError: fewer than two units, or a score that is not a number.
     """
-    if len(score_UC) < 2 or not np.isfinite(score_UC).all():
+    if len(score_UW) < 2 or not np.isfinite(score_UW).all():
         raise ValueError("leaving one unit out needs two units and all their scores")
-    others_UC = (score_UC.sum(axis=0) - score_UC) / (len(score_UC) - 1)
+    others_UW = (score_UW.sum(axis=0) - score_UW) / (len(score_UW) - 1)
     # Sums of the same numbers in another order differ in the last digits, which must not decide between equals.
-    choice_U = np.argmax(np.round(others_UC, 12), axis=1)
-    return choice_U, score_UC[np.arange(len(score_UC)), choice_U]
+    choice_U = np.argmax(np.round(others_UW, 12), axis=1)
+    return choice_U, score_UW[np.arange(len(score_UW)), choice_U]
 
 
 def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
@@ -58,42 +58,42 @@ def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
     for dataset in sorted(set(frame.rows["dataset"])):
         for kind in KINDS:
             cube = score_cube(frame, dataset, kind)
-            score_BC, weight_C = _complete(cube)
-            row = {"dataset": dataset, "kind": kind, "benchmarks": len(score_BC), "weights": len(weight_C)}
-            rows.append(row | {"left_out": len(cube.weight_W) - len(weight_C)} | _choice(score_BC, weight_C))
+            score_GW, weight_W = _complete(cube)
+            row = {"dataset": dataset, "kind": kind, "benchmarks": len(score_GW), "weights": len(weight_W)}
+            rows.append(row | {"left_out": len(cube.weight_W) - len(weight_W)} | _choice(score_GW, weight_W))
     return pd.DataFrame(rows)
 
 
 def _complete(cube: Cube) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean score of benchmark b at weight c over models and seeds, for weights with as many cells as the fullest."""
-    known_BWMS = np.isfinite(cube.score_WBMS).swapaxes(0, 1)
-    score_BWMS = cube.score_WBMS.swapaxes(0, 1)[known_BWMS.any(axis=(1, 2, 3))]
-    if score_BWMS.size == 0:
+    known_GWAS = np.isfinite(cube.score_WGAS).swapaxes(0, 1)
+    score_GWAS = cube.score_WGAS.swapaxes(0, 1)[known_GWAS.any(axis=(1, 2, 3))]
+    if score_GWAS.size == 0:
         return np.empty((0, 0)), np.empty(0)
-    cells_W = np.isfinite(score_BWMS).all(axis=0).sum(axis=(1, 2))
+    cells_W = np.isfinite(score_GWAS).all(axis=0).sum(axis=(1, 2))
     full_W = cells_W == cells_W.max()
-    return np.nanmean(score_BWMS[:, full_W], axis=(2, 3)), cube.weight_W[full_W]
+    return np.nanmean(score_GWAS[:, full_W], axis=(2, 3)), cube.weight_W[full_W]
 
 
-def _choice(score_BC: NDArray[np.float64], weight_C: NDArray[np.float64]) -> dict[str, Any]:
-    if len(score_BC) < 2 or len(weight_C) < 2:
+def _choice(score_GW: NDArray[np.float64], weight_W: NDArray[np.float64]) -> dict[str, Any]:
+    if len(score_GW) < 2 or len(weight_W) < 2:
         return {}
-    mean_C = score_BC.mean(axis=0)
-    best = int(np.argmax(np.round(mean_C, 12)))
-    choice_B, held_out_B = choose_by_others(score_BC)
-    often = Counter(float(weight) for weight in weight_C[choice_B])
+    mean_W = score_GW.mean(axis=0)
+    best = int(np.argmax(np.round(mean_W, 12)))
+    choice_G, held_out_G = choose_by_others(score_GW)
+    often = Counter(float(weight) for weight in weight_W[choice_G])
     row: dict[str, Any] = {
-        "best_weight": float(weight_C[best]),
-        "best": float(mean_C[best]),
+        "best_weight": float(weight_W[best]),
+        "best": float(mean_W[best]),
         "chosen": ", ".join(f"{weight:g} ({number}x)" for weight, number in sorted(often.items())),
-        "held_out": float(held_out_B.mean()),
-        "optimism": float(mean_C[best] - held_out_B.mean()),
+        "held_out": float(held_out_G.mean()),
+        "optimism": float(mean_W[best] - held_out_G.mean()),
     }
     for baseline in BASELINES:
-        at = np.flatnonzero(weight_C == baseline)
+        at = np.flatnonzero(weight_W == baseline)
         if len(at):
-            gain_B = held_out_B - score_BC[:, at[0]]
-            row[f"best_gain_{baseline:g}"] = float(mean_C[best] - mean_C[at[0]])
-            row[f"held_out_gain_{baseline:g}"] = float(gain_B.mean())
-            row[f"held_out_gain_{baseline:g}_se"] = float(gain_B.std(ddof=1) / np.sqrt(len(gain_B)))
+            gain_G = held_out_G - score_GW[:, at[0]]
+            row[f"best_gain_{baseline:g}"] = float(mean_W[best] - mean_W[at[0]])
+            row[f"held_out_gain_{baseline:g}"] = float(gain_G.mean())
+            row[f"held_out_gain_{baseline:g}_se"] = float(gain_G.std(ddof=1) / np.sqrt(len(gain_G)))
     return row

@@ -63,21 +63,21 @@ def residual_checks(fit: GlmmFit, *, draws: int = 500, seed: int = 0, conditiona
         raise UserError(f"draws is {draws}; at least {MINIMUM_DRAWS} are needed")
     design, generator = fit.design, np.random.default_rng(seed)
     effect_N = mode_effects(fit) if conditional else None
-    drawn_SN = np.stack([simulate_scores(fit, design, generator, effect_N) for _ in range(draws)])
+    drawn_ZN = np.stack([simulate_scores(fit, design, generator, effect_N) for _ in range(draws)])
     mean_N = expit(linear_predictor(fit, design) + (0.0 if effect_N is None else effect_N))
-    observed_N, residual_SN = scaled_residuals(design.score_N, drawn_SN)
-    statistics = _statistics(fit, mean_N, drawn_SN)
+    observed_N, residual_ZN = scaled_residuals(design.score_N, drawn_ZN)
+    statistics = _statistics(fit, mean_N, drawn_ZN)
     rows = []
     for name, (of_residuals, two_sided, meaning) in statistics.items():
         value = of_residuals(observed_N, design.score_N)
-        under_S = np.array([of_residuals(residual_SN[i], drawn_SN[i]) for i in range(draws)])
-        rows.append({"check": name, "statistic": value, "p": _p_value(value, under_S, two_sided), "meaning": meaning})
+        under_Z = np.array([of_residuals(residual_ZN[i], drawn_ZN[i]) for i in range(draws)])
+        rows.append({"check": name, "statistic": value, "p": _p_value(value, under_Z, two_sided), "meaning": meaning})
     count = design.n
     return ResidualChecks(
         residual_N=observed_N,
         expected_N=(np.arange(count) + 0.5) / count,
         sorted_N=np.sort(observed_N),
-        band_N2=np.quantile(np.sort(residual_SN, axis=1), [0.025, 0.975], axis=0).T,
+        band_N2=np.quantile(np.sort(residual_ZN, axis=1), [0.025, 0.975], axis=0).T,
         fitted_N=mean_N,
         w_N=design.w_N,
         checks=pd.DataFrame(rows),
@@ -87,7 +87,7 @@ def residual_checks(fit: GlmmFit, *, draws: int = 500, seed: int = 0, conditiona
     )
 
 
-def scaled_residuals(score_N: Array, drawn_SN: Array) -> tuple[Array, Array]:
+def scaled_residuals(score_N: Array, drawn_ZN: Array) -> tuple[Array, Array]:
     """Each score's place among the drawn ones of its row, from 0 to 1; and each drawn score's among all of them.
 
     A score above ``k`` of ``S`` draws gets (k + 0.5) / (S + 1), the middle of the step that it stands on.
@@ -95,12 +95,12 @@ def scaled_residuals(score_N: Array, drawn_SN: Array) -> tuple[Array, Array]:
     Returns:
         The residuals of the scores (N) and of each draw (S, N).
     """
-    draws = len(drawn_SN)
-    sorted_SN = np.sort(drawn_SN, axis=0)
-    below_N = np.array([np.searchsorted(sorted_SN[:, i], value) for i, value in enumerate(score_N)])
+    draws = len(drawn_ZN)
+    sorted_ZN = np.sort(drawn_ZN, axis=0)
+    below_N = np.array([np.searchsorted(sorted_ZN[:, i], value) for i, value in enumerate(score_N)])
     # A draw is held against the others and the observed score, so that both have the same number of rivals.
-    rank_SN = stats.rankdata(drawn_SN, axis=0) - 1 + (drawn_SN > score_N)
-    return (below_N + 0.5) / (draws + 1), (rank_SN + 0.5) / (draws + 1)
+    rank_ZN = stats.rankdata(drawn_ZN, axis=0) - 1 + (drawn_ZN > score_N)
+    return (below_N + 0.5) / (draws + 1), (rank_ZN + 0.5) / (draws + 1)
 
 
 def mode_effects(fit: GlmmFit) -> Array:
@@ -119,11 +119,11 @@ def quantile_statistic(residual_N: Array, predictor_N: Array) -> float:
     statistic is chi-square with 3 degrees of freedom where rows are independent and the model holds.
     """
     scale = (predictor_N - predictor_N.mean()) / (predictor_N.std() or 1.0)
-    basis_NK, _ = np.linalg.qr(np.stack([np.ones_like(scale), scale, scale**2], axis=1))
+    basis_NC, _ = np.linalg.qr(np.stack([np.ones_like(scale), scale, scale**2], axis=1))
     values = []
     for tau in QUANTILES:
-        score_K = basis_NK.T @ (tau - (residual_N < tau))
-        values.append(float(score_K @ score_K) / (tau * (1 - tau)))
+        score_C = basis_NC.T @ (tau - (residual_N < tau))
+        values.append(float(score_C @ score_C) / (tau * (1 - tau)))
     return max(values)
 
 
@@ -135,13 +135,13 @@ def uniformity(residual_N: Array) -> float:
 
 
 def _statistics(
-    fit: GlmmFit, mean_N: Array, drawn_SN: Array
+    fit: GlmmFit, mean_N: Array, drawn_ZN: Array
 ) -> Mapping[str, tuple[Callable[[Array, Array], float], bool, str]]:
     """Check -> its statistic of residuals and scores, whether both tails count, and what a small p means."""
     design = fit.design
-    center_N = drawn_SN.mean(axis=0)
-    spread = float(((drawn_SN - center_N) ** 2).mean())
-    edge = 1.0 / (len(drawn_SN) + 1)
+    center_N = drawn_ZN.mean(axis=0)
+    spread = float(((drawn_ZN - center_N) ** 2).mean())
+    edge = 1.0 / (len(drawn_ZN) + 1)
 
     def dispersion(_: Array, score_N: Array) -> float:
         return float(((score_N - center_N) ** 2).mean() / spread)
@@ -173,10 +173,10 @@ def _statistics(
     }
 
 
-def _p_value(value: float, under_S: Array, two_sided: bool) -> float:
+def _p_value(value: float, under_Z: Array, two_sided: bool) -> float:
     """Share of simulated studies, the observed one included, whose statistic is as far out."""
-    draws = len(under_S)
-    upper = (1 + int((under_S >= value).sum())) / (draws + 1)
+    draws = len(under_Z)
+    upper = (1 + int((under_Z >= value).sum())) / (draws + 1)
     if not two_sided:
         return upper
-    return min(1.0, 2 * min(upper, (1 + int((under_S <= value).sum())) / (draws + 1)))
+    return min(1.0, 2 * min(upper, (1 + int((under_Z <= value).sum())) / (draws + 1)))

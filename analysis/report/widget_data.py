@@ -238,9 +238,9 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
             {
                 "title": item.aggregate,
                 "weights": [float(weight) for weight in found.weight_M],
-                "ratios": [float(ratio) for ratio in found.ratio_R],
-                "values": [[_number(value) for value in row] for row in found.score_RM],
-                "se": [[_number(value) for value in row] for row in found.error_RM],
+                "ratios": [float(ratio) for ratio in found.ratio_Y],
+                "values": [[_number(value) for value in row] for row in found.score_YM],
+                "se": [[_number(value) for value in row] for row in found.error_YM],
             }
         )
     return made

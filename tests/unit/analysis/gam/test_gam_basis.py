@@ -17,30 +17,30 @@ WEIGHT_N, RATIO_N = (
 
 @pytest.mark.parametrize("knots", [3, 4, 7])
 def test_a_margin_is_the_natural_cubic_spline_through_its_values(knots):
-    knot_K = np.sort(GENERATOR.uniform(-2, 5, knots))
-    margin, value_K = CubicMargin(knot_K=knot_K), GENERATOR.normal(size=knots)
-    spline = CubicSpline(knot_K, value_K, bc_type="natural")
-    at_M = np.linspace(knot_K[0], knot_K[-1], 60)
-    np.testing.assert_allclose(margin.matrix(at_M) @ value_K, spline(at_M), atol=1e-10)
-    bend, _ = quad(lambda x: float(spline(x, 2)) ** 2, knot_K[0], knot_K[-1], points=knot_K[1:-1], epsabs=1e-10)
-    assert value_K @ margin.penalty_KK @ value_K == pytest.approx(bend, rel=1e-6)
+    knot_J = np.sort(GENERATOR.uniform(-2, 5, knots))
+    margin, value_J = CubicMargin(knot_J=knot_J), GENERATOR.normal(size=knots)
+    spline = CubicSpline(knot_J, value_J, bc_type="natural")
+    at_M = np.linspace(knot_J[0], knot_J[-1], 60)
+    np.testing.assert_allclose(margin.matrix(at_M) @ value_J, spline(at_M), atol=1e-10)
+    bend, _ = quad(lambda x: float(spline(x, 2)) ** 2, knot_J[0], knot_J[-1], points=knot_J[1:-1], epsabs=1e-10)
+    assert value_J @ margin.penalty_JJ @ value_J == pytest.approx(bend, rel=1e-6)
 
 
 def test_beyond_its_knots_a_margin_is_straight_and_smooth():
-    knot_K = np.array([0.0, 0.04, 1.0])
-    margin, value_K = CubicMargin(knot_K=knot_K), np.array([0.2, -0.5, 0.9])
+    knot_J = np.array([0.0, 0.04, 1.0])
+    margin, value_J = CubicMargin(knot_J=knot_J), np.array([0.2, -0.5, 0.9])
     for end, step in ((0.0, -1.0), (1.0, 1.0)):
-        near, far, further = margin.matrix(end + step * np.array([1e-6, 1.0, 2.0])) @ value_K
-        at = (margin.matrix(np.array([end])) @ value_K)[0]
-        inside = (margin.matrix(np.array([end - step * 1e-6])) @ value_K)[0]
+        near, far, further = margin.matrix(end + step * np.array([1e-6, 1.0, 2.0])) @ value_J
+        at = (margin.matrix(np.array([end])) @ value_J)[0]
+        inside = (margin.matrix(np.array([end - step * 1e-6])) @ value_J)[0]
         assert further - far == pytest.approx(far - at)
         assert near - at == pytest.approx(at - inside, rel=1e-3)
 
 
 @given(st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=3, max_size=30, unique=True))
 def test_knots_hold_the_ends_and_the_median_of_different_values(values):
-    knot_K = CubicMargin.of(np.array(values * 2), 3).knot_K
-    assert knot_K.tolist() == pytest.approx([min(values), float(np.median(values)), max(values)])
+    knot_J = CubicMargin.of(np.array(values * 2), 3).knot_J
+    assert knot_J.tolist() == pytest.approx([min(values), float(np.median(values)), max(values)])
 
 
 def test_the_surfaces_columns_sum_to_zero_and_the_free_ones_are_a_twisted_plane():
@@ -48,19 +48,19 @@ def test_the_surfaces_columns_sum_to_zero_and_the_free_ones_are_a_twisted_plane(
     column_NC = tensor.matrix(WEIGHT_N, RATIO_N)
     np.testing.assert_allclose(column_NC.mean(axis=0), 0, atol=1e-12)
     assert tensor.free == 3
-    plane_NF = np.stack([np.ones_like(WEIGHT_N), WEIGHT_N, RATIO_N, WEIGHT_N * RATIO_N], axis=1)
-    free_NF = column_NC[:, -3:]
-    np.testing.assert_allclose(plane_NF @ np.linalg.lstsq(plane_NF, free_NF, rcond=None)[0], free_NF, atol=1e-10)
+    plane_NC = np.stack([np.ones_like(WEIGHT_N), WEIGHT_N, RATIO_N, WEIGHT_N * RATIO_N], axis=1)
+    free_NC = column_NC[:, -3:]
+    np.testing.assert_allclose(plane_NC @ np.linalg.lstsq(plane_NC, free_NC, rcond=None)[0], free_NC, atol=1e-10)
 
 
 def test_in_mgcvs_coordinates_the_columns_are_those_of_the_constrained_product():
     tensor = make_tensor(WEIGHT_N, RATIO_N)
-    product_NK = np.einsum("ni,nj->nij", tensor.margins[0].matrix(WEIGHT_N), tensor.margins[1].matrix(RATIO_N)).reshape(
+    product_NJ = np.einsum("ni,nj->nij", tensor.margins[0].matrix(WEIGHT_N), tensor.margins[1].matrix(RATIO_N)).reshape(
         len(WEIGHT_N), -1
     )
     there_NC = tensor.matrix(WEIGHT_N, RATIO_N) @ np.linalg.inv(tensor.to_mgcv)
     # An orthonormal basis Z of what is orthogonal to the columns' means, so that the product times Z sums to 0.
-    z_KC = np.linalg.lstsq(product_NK, there_NC, rcond=None)[0]
-    np.testing.assert_allclose(product_NK @ z_KC, there_NC, atol=1e-10)
-    np.testing.assert_allclose(z_KC.T @ z_KC, np.eye(8), atol=1e-9)
-    np.testing.assert_allclose(product_NK.mean(axis=0) @ z_KC, 0, atol=1e-10)
+    z_JC = np.linalg.lstsq(product_NJ, there_NC, rcond=None)[0]
+    np.testing.assert_allclose(product_NJ @ z_JC, there_NC, atol=1e-10)
+    np.testing.assert_allclose(z_JC.T @ z_JC, np.eye(8), atol=1e-9)
+    np.testing.assert_allclose(product_NJ.mean(axis=0) @ z_JC, 0, atol=1e-10)

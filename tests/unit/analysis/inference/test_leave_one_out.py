@@ -12,30 +12,30 @@ from analysis.inference.leave_one_out import choose_by_others, leave_one_out
 
 
 def test_by_hand():
-    score_UC = np.array([[0.9, 0.5], [0.1, 0.5], [0.2, 0.3]])
-    choice_U, held_out_U = choose_by_others(score_UC)
+    score_UW = np.array([[0.9, 0.5], [0.1, 0.5], [0.2, 0.3]])
+    choice_U, held_out_U = choose_by_others(score_UW)
     # Sums of the others: .3 and .8 without the first unit, 1.1 and .8 without the second, 1 and 1 without the third.
     assert choice_U.tolist() == [1, 0, 0]
     assert held_out_U.tolist() == [0.5, 0.1, 0.2]
 
 
 @given(arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 5)), elements=st.integers(0, 8).map(lambda n: n / 8)))
-def test_as_the_definition_says(score_UC):
-    choice_U, held_out_U = choose_by_others(score_UC)
+def test_as_the_definition_says(score_UW):
+    choice_U, held_out_U = choose_by_others(score_UW)
     for unit, (choice, held_out) in enumerate(zip(choice_U, held_out_U, strict=True)):
-        others = np.delete(score_UC, unit, axis=0).mean(axis=0)
+        others = np.delete(score_UW, unit, axis=0).mean(axis=0)
         assert others[choice] == pytest.approx(others.max())
-        assert held_out == score_UC[unit, choice]
+        assert held_out == score_UW[unit, choice]
         # What a unit itself scores has no say in its own choice.
-        changed = score_UC.copy()
+        changed = score_UW.copy()
         changed[unit] = changed[unit][::-1]
         assert choose_by_others(changed)[0][unit] == choice
 
 
-@pytest.mark.parametrize("score_UC", [np.ones((1, 3)), np.array([[0.1, np.nan], [0.2, 0.3]])])
-def test_what_cannot_be_left_out_is_refused(score_UC):
+@pytest.mark.parametrize("score_UW", [np.ones((1, 3)), np.array([[0.1, np.nan], [0.2, 0.3]])])
+def test_what_cannot_be_left_out_is_refused(score_UW):
     with pytest.raises(ValueError, match="two units"):
-        choose_by_others(score_UC)
+        choose_by_others(score_UW)
 
 
 def test_where_weights_do_nothing_the_best_of_ten_still_leads_and_the_left_out_score_does_not():
@@ -43,9 +43,9 @@ def test_where_weights_do_nothing_the_best_of_ten_still_leads_and_the_left_out_s
     generator = np.random.default_rng(2)
     best, held_out = [], []
     for _ in range(400):
-        score_UC = generator.normal(0.5, 0.1, size=(13, 10))
-        best.append(score_UC.mean(axis=0).max())
-        held_out.append(choose_by_others(score_UC)[1].mean())
+        score_UW = generator.normal(0.5, 0.1, size=(13, 10))
+        best.append(score_UW.mean(axis=0).max())
+        held_out.append(choose_by_others(score_UW)[1].mean())
     assert np.mean(best) > 0.53
     assert np.mean(held_out) == pytest.approx(0.5, abs=0.006)
 
@@ -85,6 +85,6 @@ def test_the_published_wit_grid_gives_the_known_gain(shared_data, left_out, publ
     table["cell"] = table["prompt_weight"].astype(float).map("{:g}".format) + "," + table["response_weight"].astype(str)
     grid = table.pivot_table(index=["dataset", "model"], columns="cell", values="score")
     gain = 100 * (grid.div(grid["0,1.0"], axis=0) - 1)
-    score_UC = gain.groupby(left_out).mean().to_numpy()
-    assert score_UC.shape[1] == 35
-    assert choose_by_others(score_UC)[1].mean() == pytest.approx(published, abs=0.01)
+    score_UW = gain.groupby(left_out).mean().to_numpy()
+    assert score_UW.shape[1] == 35
+    assert choose_by_others(score_UW)[1].mean() == pytest.approx(published, abs=0.01)

@@ -93,9 +93,9 @@ def test_an_aggregate_without_benchmarks_is_refused_alone(frame):
 def test_the_surface_is_the_mean_over_benchmarks_on_the_grid(frame):
     fit = ratio_fits(frame)[1].fit
     drawn = surface(fit)
-    assert drawn.score_RM.shape == (len(drawn.ratio_R), len(drawn.weight_M)) == drawn.error_RM.shape
-    at = pd.DataFrame({"b": fit.benchmarks, "w": drawn.weight_M[7], "r": drawn.ratio_R[11]})
-    assert drawn.score_RM[11, 7] == pytest.approx(fit.predict(at["w"], at["r"], list(at["b"]))[0].mean())
+    assert drawn.score_YM.shape == (len(drawn.ratio_Y), len(drawn.weight_M)) == drawn.error_YM.shape
+    at = pd.DataFrame({"b": fit.benchmarks, "w": drawn.weight_M[7], "r": drawn.ratio_Y[11]})
+    assert drawn.score_YM[11, 7] == pytest.approx(fit.predict(at["w"], at["r"], list(at["b"]))[0].mean())
 
 
 def test_the_contours_are_drawn_the_same_each_time(frame):

@@ -38,17 +38,17 @@ def _redrawn(fit, seed):
 def test_p_values_are_uniform_under_the_model(fit):
     """Scores drawn from the very model that is checked; every row shares random effects with others."""
     found = [residual_checks(_redrawn(fit, 100 + seed), draws=100, seed=seed).checks["p"] for seed in range(60)]
-    p_SC = np.array(found)
-    assert (stats.kstest(p_SC, "uniform", axis=0).pvalue > 1e-4).all()
-    assert 0.01 < (p_SC < 0.1).mean() < 0.2
+    p_ZC = np.array(found)
+    assert (stats.kstest(p_ZC, "uniform", axis=0).pvalue > 1e-4).all()
+    assert 0.01 < (p_ZC < 0.1).mean() < 0.2
 
 
 def test_residuals_are_uniform_given_the_effects_they_were_drawn_with(fit):
     effect_N = mode_effects(fit)
     generator = np.random.default_rng(2)
-    drawn_SN = np.stack([simulate_scores(fit, fit.design, generator, effect_N) for _ in range(200)])
+    drawn_ZN = np.stack([simulate_scores(fit, fit.design, generator, effect_N) for _ in range(200)])
     residuals = [
-        scaled_residuals(simulate_scores(fit, fit.design, generator, effect_N), drawn_SN)[0] for _ in range(40)
+        scaled_residuals(simulate_scores(fit, fit.design, generator, effect_N), drawn_ZN)[0] for _ in range(40)
     ]
     assert stats.kstest(np.concatenate(residuals), "uniform").pvalue > 1e-3
 
