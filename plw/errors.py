@@ -15,10 +15,12 @@ class StageError(Exception):
     """
 
 
-class UnreadableError(StageError):
-    """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same, so
-    the stage is not retried within one run.
-    """
+class PermanentError(StageError):
+    """A failure that the same attempt would meet again: the stage is not retried within one run."""
+
+
+class UnreadableError(PermanentError):
+    """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same."""
 
 
 class ClaimLostError(Exception):

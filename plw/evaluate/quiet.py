@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
+from unittest import mock
 
 from plw.progress import Progress
 
@@ -42,12 +43,14 @@ def quiet(*logger_names: str) -> Iterator[None]:
 
     for logger in loggers:
         logger.setLevel(logging.ERROR)
-    tqdm.std.tqdm.__init__ = hidden
     try:
-        with redirect_stdout(_Sink(sys.stdout)), warnings.catch_warnings(action="ignore"):
+        with (
+            mock.patch.object(tqdm.std.tqdm, "__init__", hidden),
+            redirect_stdout(_Sink(sys.stdout)),
+            warnings.catch_warnings(action="ignore"),
+        ):
             yield
     finally:
-        tqdm.std.tqdm.__init__ = original
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
 

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from plw.errors import ClaimLostError, StageError, UnreadableError, UserError
+from plw.errors import ClaimLostError, PermanentError, StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.score import Score
@@ -136,7 +136,7 @@ def run_stage(
             error = one_line(problem)
             claims.fail(error, traceback.format_exc())
             write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": traceback.format_exc()})
-            if isinstance(problem, UserError | UnreadableError):
+            if isinstance(problem, UserError | PermanentError):
                 break
     return Outcome(status="failed", error=error)
 

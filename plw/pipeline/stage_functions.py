@@ -200,8 +200,14 @@ def _pairs(context: CellContext, benchmark: str) -> "list[Pair]":
 
     rows = zip(context.prompts(benchmark), context.answers(benchmark), context.references(benchmark), strict=True)
     return [
-        Pair(instruction=prompt.instruction, input=prompt.input, answer=answer["output"], reference=reference)
-        for prompt, answer, reference in rows
+        Pair(
+            instruction=prompt.instruction,
+            input=prompt.input,
+            answer=answer["output"],
+            reference=reference,
+            where=f"suite.prompts.{benchmark}, row {number}",
+        )
+        for number, (prompt, answer, reference) in enumerate(rows, start=1)
     ]
 
 

@@ -5,30 +5,26 @@ is drawn by the library from a hash of the instruction, so it is the same in eve
 its parser cannot read; here they are counted, and too many of them fail the stage.
 """
 
-import logging
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import traceback
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, TypeGuard
-from unittest import mock
+from typing import Any
 
 import yaml
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import StageError, UserError
-from plw.evaluate.judging.client import open_client
+from plw.errors import PermanentError, StageError, UserError
+from plw.evaluate.judging.alpaca_eval_patches import patched_alpaca_eval, preference_of
+from plw.evaluate.judging.client import CHAT, COMPLETIONS, JudgeClient
 from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.evaluator_folder import read_evaluator
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult, Verdict, win_rate
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.files import write_text_atomic
 from plw.progress import Progress, no_progress
 
-CLIENT_CLASS = "plw.evaluate.judging.client.held_client"
 SEED = 0
 """Seed of the library's order randomisation; fixed, because it is part of the protocol."""
 
@@ -58,9 +54,9 @@ def judge_alpaca_eval(
         UserError: the evaluator's folder is not one.
         StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
-    import openai
-
     name, config, template = _load_evaluator(evaluator)
+    if not pairs:
+        raise StageError(f"judge {judge.name}: no pairs to judge")
     rows = [
         {
             "instruction": escape(pair.task, template),
@@ -69,13 +65,22 @@ def judge_alpaca_eval(
         }
         for pair in pairs
     ]
-    with open_client(judge, base_url, replies) as (_, ticket), _quiet_library(progress) as library:
-        folder = _write_evaluator(name, config, template, judge, ticket, work)
-        try:
-            annotations, metrics = _annotate(library, rows, folder) if rows else ([], {})
-        except openai.OpenAIError as error:
-            raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
-    verdicts = [_verdict(row) for row in annotations]
+    folder = _write_evaluator(name, config, template, judge, work)
+    said: dict[int, str] = {}
+    with JudgeClient(judge, base_url, replies) as client:
+
+        def ask(prompt: str | list[dict[str, str]], options: dict[str, Any]) -> dict[str, Any]:
+            index = _shown(rows, prompt if isinstance(prompt, str) else "\n".join(part["content"] for part in prompt))
+            path, asked = (COMPLETIONS, {"prompt": prompt}) if isinstance(prompt, str) else (CHAT, {"messages": prompt})
+            where = "a prompt" if index is None else pairs[index].where or f"pair {index + 1}"
+            choice = client.ask(path, {**asked, **options}, where)
+            if index is not None:
+                said[index] = choice["text"]
+            return choice
+
+        with patched_alpaca_eval(ask, client.stopping(progress)) as library:
+            annotations, metrics = _annotate(library, rows, folder, judge)
+    verdicts = [_verdict(row, said.get(index)) for index, row in enumerate(annotations)]
     result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
         raise StageError(f"alpaca_eval counted {metrics['n_total']} verdicts where {result.n} can be read")
@@ -83,48 +88,55 @@ def judge_alpaca_eval(
     return replace(result, win_rate=float(metrics["win_rate"]))
 
 
-def _annotate(library: Any, rows: list[dict[str, str]], folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _shown(rows: list[dict[str, str]], prompt: str) -> int | None:
+    """Which row a prompt shows: of those whose texts all stand in it, the one with the most text."""
+    parts = [[text.strip() for text in row.values()] for row in rows]
+    fitting = [index for index, texts in enumerate(parts) if all(text in prompt for text in texts)]
+    return max(fitting, key=lambda index: sum(map(len, parts[index])), default=None)
+
+
+def _annotate(
+    library: Any, rows: list[dict[str, str]], folder: Path, judge: JudgeConfig
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The annotated rows, in the order given, and the library's metrics (n_total alone where nothing could be read)."""
 
     def metric(annotations: list[dict[str, Any]]) -> dict[str, Any]:
-        if not any(_is_preference(row.get("preference")) for row in annotations):
+        if not any(preference_of(row.get("preference")) for row in annotations):
             return {"win_rate": math.nan, "standard_error": math.nan, "n_total": 0}
         measured: dict[str, Any] = library.metrics.get_winrate(annotations)
         return measured
 
-    board, annotations = library.evaluate(
-        model_outputs=[{"instruction": row["instruction"], "output": row["answer"]} for row in rows],
-        reference_outputs=[{"instruction": row["instruction"], "output": row["reference"]} for row in rows],
-        annotators_config=str(folder),
-        name="model",
-        output_path=None,
-        precomputed_leaderboard=None,
-        is_return_instead_of_print=True,
-        is_cache_leaderboard=False,
-        fn_metric=metric,
-        sort_by="win_rate",
-        # In the order given: instructions that occur twice would otherwise be paired crosswise.
-        annotation_kwargs={"is_ordered": True, "chunksize": None},
-        caching_path=None,
-        seed=SEED,
-    )
+    try:
+        board, annotations = library.evaluate(
+            model_outputs=[{"instruction": row["instruction"], "output": row["answer"]} for row in rows],
+            reference_outputs=[{"instruction": row["instruction"], "output": row["reference"]} for row in rows],
+            annotators_config=str(folder),
+            name="model",
+            output_path=None,
+            precomputed_leaderboard=None,
+            is_return_instead_of_print=True,
+            is_cache_leaderboard=False,
+            fn_metric=metric,
+            sort_by="win_rate",
+            # In the order given: instructions that occur twice would otherwise be paired crosswise.
+            annotation_kwargs={"is_ordered": True, "chunksize": None},
+            caching_path=None,
+            seed=SEED,
+        )
+    except AssertionError as error:
+        # The library's own checks, which say nothing.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{Path(place.filename).name}, line {place.lineno}: {place.line}"
+        raise PermanentError(f"judge {judge.name}: alpaca_eval cannot work with judge.evaluator ({said})") from error
     if len(annotations) != len(rows):
         raise StageError(f"alpaca_eval returned {len(annotations)} verdicts for {len(rows)} pairs")
     return list(annotations), board.loc["model"].to_dict()
 
 
-def _verdict(row: dict[str, Any]) -> Verdict:
-    """The library's row; its preference is missing (None or NaN) where it could not read the reply."""
-    preference = row.get("preference")
-    reply = row.get("preference_raw_completion")
-    return Verdict(
-        points=float(preference) - 1 if _is_preference(preference) else None,
-        replies=(reply,) if isinstance(reply, str) else (),
-    )
-
-
-def _is_preference(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and 1 <= value <= 2
+def _verdict(row: dict[str, Any], reply: str | None) -> Verdict:
+    """The library's row with the judge's words; the preference is missing where the library could not read them."""
+    preference = preference_of(row.get("preference"))
+    return Verdict(points=None if preference is None else preference - 1, replies=() if reply is None else (reply,))
 
 
 def _load_evaluator(folder: Path) -> tuple[str, dict[str, Any], str]:
@@ -145,51 +157,17 @@ def _load_evaluator(folder: Path) -> tuple[str, dict[str, Any], str]:
     return name, {key: value for key, value in config.items() if key != "prompt_change"}, prompt
 
 
-def _write_evaluator(
-    name: str, config: dict[str, Any], template: str, judge: JudgeConfig, ticket: str, work: Path
-) -> Path:
-    """The evaluator as used, without keys: config, prompt, and where the library finds its client."""
+def _write_evaluator(name: str, config: dict[str, Any], template: str, judge: JudgeConfig, work: Path) -> Path:
+    """The evaluator as used: its config and its prompt."""
     folder = work.absolute()
-    prompt, clients = folder / "prompt.txt", folder / "clients.yaml"
+    prompt = folder / "prompt.txt"
     completions = {
         **config.get("completions_kwargs", {}),
         "model_name": judge.model,
         "max_tokens": judge.max_tokens,
         "num_procs": judge.concurrency,
-        "client_config_path": str(clients),
     }
     filled = {**config, "prompt_template": str(prompt), "completions_kwargs": completions}
     write_text_atomic(prompt, template)
-    write_text_atomic(clients, yaml.safe_dump({"default": [{"client_class": CLIENT_CLASS, "ticket": ticket}]}))
     write_text_atomic(folder / "configs.yaml", yaml.safe_dump({name: filled}, sort_keys=False))
     return folder
-
-
-@contextmanager
-def _quiet_library(progress: Progress) -> Iterator[Any]:
-    """alpaca_eval, imported and running in silence: it sets the root logger's level and logs to the root itself.
-
-    The bar over its requests tells ``progress``.
-    """
-    root = logging.getLogger()
-    level = root.level
-    # A handler keeps logging.info() from installing one for good; a filter stops what is logged to the root directly.
-    silence = logging.NullHandler()
-    root.addHandler(silence)
-    root.addFilter(_drop)
-    try:
-        with quiet("httpx", "openai"):
-            import alpaca_eval
-            from alpaca_eval.decoders import openai as requests
-
-            root.setLevel(level)
-            with mock.patch.object(requests, "tqdm", SimpleNamespace(tqdm=tqdm_adapter(progress))):
-                yield alpaca_eval
-    finally:
-        root.setLevel(level)
-        root.removeFilter(_drop)
-        root.removeHandler(silence)
-
-
-def _drop(_: logging.LogRecord) -> bool:
-    return False

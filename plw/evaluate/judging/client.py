@@ -1,63 +1,170 @@
-"""Clients of OpenAI-compatible servers: the key comes from the environment, connections last as long as the block."""
+"""Client of a judge's OpenAI-compatible server: a request is a reply that can be read, or one line that says why not.
+
+The key comes from the environment. Replies are kept in a cache as they come, errors never. After the first request that
+stays without an answer nothing more is asked: the stage fails, and a later attempt asks for the rest.
+"""
 
 import ipaddress
+import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from itertools import count
-from typing import TYPE_CHECKING, Any
+import threading
+from types import TracebackType
+from typing import Any, Self
 from urllib.parse import urlsplit
 
+import httpx
+
 from plw.config.evaluation import JudgeConfig
+from plw.errors import PermanentError, StageError, UserError
 from plw.evaluate.judging.response_cache import ResponseCache
+from plw.evaluate.judging.responses import Failure, failure_of, read_choice
+from plw.progress import Progress
 
-if TYPE_CHECKING:
-    import openai
-
-NO_KEY = "EMPTY"
-"""Sent where the environment holds no key: servers on one's own machine ask for none."""
-
-_OPEN: dict[str, "openai.OpenAI"] = {}
-_NUMBERS = count()
+CHAT, COMPLETIONS = "chat/completions", "completions"
+KEPT = "the replies so far are kept, the same command asks for the rest"
+CHECK_TIMEOUT_S = 10.0
 
 
-@contextmanager
-def open_client(
-    judge: JudgeConfig, base_url: str, replies: ResponseCache | None = None
-) -> Iterator[tuple["openai.OpenAI", str]]:
-    """A client of ``base_url`` and the ticket by which :func:`held_client` finds it while the block runs.
+class JudgeClient:
+    """Asks one judge; safe between threads, its connections last as long as its block.
 
-    With ``replies``, what stands in that log is not asked again. Proxies of the environment are not used for addresses
-    of this machine.
+    Args:
+        judge: Name, model, key variable, concurrency and time-out.
+        base_url: Address of the server, such as ``http://127.0.0.1:8000/v1``.
+        cache: What the judge has said before; nothing in it is asked again.
     """
-    import openai
 
-    options: dict[str, Any] = {"trust_env": not _is_loopback(base_url), "timeout": judge.timeout_s}
-    if replies is None:
-        transport = openai.DefaultHttpxClient(**options)
-    else:
-        from plw.evaluate.judging.remembering import CachingClient
+    def __init__(self, judge: JudgeConfig, base_url: str, cache: ResponseCache | None = None) -> None:
+        self._judge = judge
+        self._base_url = base_url
+        self._cache = cache
+        self._http = _http_client(judge, base_url, judge.timeout_s)
+        self._stopped = threading.Event()
+        self._failed: StageError | None = None
 
-        transport = CachingClient(replies, **options)
-    client = openai.OpenAI(
-        base_url=base_url,
-        api_key=os.environ.get(judge.key_variable) or NO_KEY,
-        timeout=judge.timeout_s,
-        max_retries=2,
-        http_client=transport,
-    )
-    ticket = str(next(_NUMBERS))
-    _OPEN[ticket] = client
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stopped.set()
+        self._http.close()
+
+    def ask(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
+        """The reply's first choice as the server gave it, its words under ``text`` whatever kind of reply it is.
+
+        Args:
+            path: ``CHAT`` or ``COMPLETIONS``.
+            body: The request.
+            where: Names what is judged, for a request that can never be answered.
+
+        Raises:
+            PermanentError: the server refuses the request, and would again.
+            StageError: no answer: the server is away or busy after all retries, or its reply cannot be read.
+        """
+        asked = f"{path}\n{json.dumps(body, sort_keys=True)}"
+        kept = None if self._cache is None else self._cache.get(asked)
+        if kept is not None:
+            choice: dict[str, Any] = json.loads(kept)
+            return choice
+        try:
+            choice = self._send(path, body, where)
+        except StageError as error:
+            self._failed = self._failed or error
+            self._stopped.set()
+            raise
+        if self._cache is not None:
+            self._cache.put(asked, json.dumps(choice))
+        return choice
+
+    def stopping(self, progress: Progress) -> Progress:
+        """``progress``, which ends all asking where it raises: the claim is lost, or the user has interrupted."""
+
+        def watched(done: int, total: int, note: str = "") -> None:
+            try:
+                progress(done, total, note)
+            except BaseException:
+                self._stopped.set()
+                raise
+
+        return watched
+
+    def _send(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
+        tried = 0
+        while True:
+            if self._stopped.is_set():
+                raise self._failed or StageError(f"judge {self._judge.name}: stopped")
+            found = self._try(path, body)
+            if not isinstance(found, Failure):
+                return found
+            if tried >= found.retries:
+                raise self._error(found, where)
+            self._stopped.wait(found.delay(tried))
+            tried += 1
+
+    def _try(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
+        judge = self._judge
+        try:
+            response = self._http.post(path, json=body)
+        except httpx.TimeoutException:
+            said = f"no reply within judge.timeout_s={judge.timeout_s:g} seconds"
+            return Failure(said, "raise judge.timeout_s or lower judge.concurrency", retries=2)
+        except httpx.TransportError as error:
+            return Failure(f"cannot be reached ({error})", "see that the server runs at this address", retries=2)
+        return failure_of(response, judge) or read_choice(response.json())
+
+    def _error(self, failure: Failure, where: str) -> StageError:
+        place = f"{where}: " if failure.about_request else ""
+        line = f"judge {self._judge.name} at {self._base_url}: {place}{failure.words}; {failure.remedy}; {KEPT}"
+        key = os.environ.get(self._judge.key_variable)
+        line = line.replace(key, f"[{self._judge.key_variable}]") if key else line
+        return PermanentError(line) if failure.permanent else StageError(line)
+
+
+def check_server(judge: JudgeConfig, base_url: str) -> None:
+    """Ask a judge's server which models it has (``GET /models``), before the work that ends with it.
+
+    A server that keeps no such list passes.
+
+    Raises:
+        UserError: nobody answers there, the key is refused, or the server has no model of that name.
+    """
+    later = "start it, set judge.endpoint right, or leave judge out of stages until then"
     try:
-        yield client, ticket
-    finally:
-        del _OPEN[ticket]
-        client.close()
+        with _http_client(judge, base_url, CHECK_TIMEOUT_S) as client:
+            response = client.get("models")
+    except httpx.HTTPError as error:
+        raise UserError(f"judge.endpoint={base_url}: judge {judge.name} cannot be reached ({error}); {later}") from None
+    if response.status_code in (401, 403):
+        failure = failure_of(response, judge)
+        assert failure is not None
+        raise UserError(f"judge.endpoint={base_url}: {failure.words}; {failure.remedy}")
+    known = _model_names(response)
+    if known is not None and judge.model not in known:
+        listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+        raise UserError(f"judge.model={judge.model} is not on the server at {base_url}; allowed: {listed}")
 
 
-def held_client(*, ticket: str, **_: Any) -> "openai.OpenAI":
-    """The open client of a ticket: alpaca_eval calls this instead of making a client, and reading a key, each time."""
-    return _OPEN[ticket]
+def _model_names(response: httpx.Response) -> list[str] | None:
+    """The names on the server's list; ``None`` where it gives none."""
+    try:
+        names = [str(model["id"]) for model in response.json()["data"]]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return names or None
+
+
+def _http_client(judge: JudgeConfig, base_url: str, timeout_s: float) -> httpx.Client:
+    """A client with the judge's key; the environment's proxies are not used for addresses of this machine."""
+    key = os.environ.get(judge.key_variable)
+    return httpx.Client(
+        base_url=base_url,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+        timeout=timeout_s,
+        limits=httpx.Limits(max_connections=judge.concurrency),
+        trust_env=not _is_loopback(base_url),
+    )
 
 
 def _is_loopback(base_url: str) -> bool:

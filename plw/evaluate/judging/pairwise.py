@@ -21,6 +21,8 @@ class Pair:
     input: str = ""
     answer: str
     reference: str
+    where: str = ""
+    """Benchmark and row, for messages."""
 
     @property
     def task(self) -> str:

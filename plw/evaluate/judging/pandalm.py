@@ -11,19 +11,16 @@ the reference response 2 (our choice; the paper does not say).
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import StageError, UserError
-from plw.evaluate.judging.client import open_client
+from plw.errors import UserError
+from plw.evaluate.judging.client import CHAT, JudgeClient
 from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, win_rate
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    import openai
 
 TIE = 0
 """The label of a tie, as PandaLM's own files write it; 1 and 2 name the better response."""
@@ -123,24 +120,24 @@ def judge_pandalm(
         UserError: a prompt template is missing.
         StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
-    import openai
+    options = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": 0}
+    with JudgeClient(judge, base_url, replies) as client:
 
-    def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
-        answers: list[str] = []
-        pool = ThreadPoolExecutor(judge.concurrency)
-        try:
-            for answer in pool.map(lambda text: _ask(client, judge, text), texts):
-                answers.append(answer)
-                progress(len(answers), len(texts), f"{judge.name} on PandaLM")
-        except openai.OpenAIError as error:
-            raise StageError(f"judge {judge.name} at {base_url}: {type(error).__name__}: {error}") from error
-        finally:
-            # After an error, also one raised by who listens to the progress, nothing more is asked.
-            pool.shutdown(cancel_futures=True)
-        return answers
+        def ask(text: str, pair: str) -> str:
+            body = {**options, "messages": [{"role": "user", "content": text}]}
+            return str(client.ask(CHAT, body, pair)["text"])
 
-    library = f"openai {openai.__version__}"
-    with open_client(judge, base_url, replies) as (client, _):
+        def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
+            # Two prompts a pair, one after the other.
+            names = [pair.where or f"pair {number}" for number, pair in enumerate(pairs, start=1) for _ in range(2)]
+            tell, answers = client.stopping(progress), []
+            with ThreadPoolExecutor(judge.concurrency) as pool:
+                for answer in pool.map(ask, texts, names):
+                    answers.append(answer)
+                    tell(len(answers), len(texts), f"{judge.name} on PandaLM")
+            return answers
+
+        library = f"httpx {version('httpx')}"
         return judge_both_orders(pairs, judge, ask_all, prompts=prompts, library_version=library, progress=progress)
 
 
@@ -180,10 +177,3 @@ def judge_both_orders(
         cut=None if cut is None else cut(texts),
         library_version=library_version,
     )
-
-
-def _ask(client: "openai.OpenAI", judge: JudgeConfig, text: str) -> str:
-    answer = client.chat.completions.create(
-        model=judge.model, messages=[{"role": "user", "content": text}], max_tokens=judge.max_tokens, temperature=0
-    )
-    return (answer.choices[0].message.content or "") if answer.choices else ""

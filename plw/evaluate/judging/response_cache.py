@@ -6,10 +6,13 @@ request is asked again. The log belongs to one stage and benchmark, whose judge 
 
 import hashlib
 import json
+import logging
 import threading
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+logger = logging.getLogger(__name__)
 
 
 class ResponseCache:
@@ -20,6 +23,8 @@ class ResponseCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
         self._replies = dict(_read(path))
+        self._earlier = set(self._replies)
+        self._used: set[str] = set()
         self._file = path.open("a+b")
         if self._file.tell() and not path.read_bytes().endswith(b"\n"):
             # What follows a torn line must not be torn with it.
@@ -33,13 +38,18 @@ class ResponseCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        if self._used:
+            logger.info("%s: %d replies served from the cache", self.path, len(self._used))
 
     def __len__(self) -> int:
         return len(self._replies)
 
     def get(self, request: str) -> str | None:
         """The reply to a request that was answered before."""
-        return self._replies.get(_key(request))
+        key = _key(request)
+        if key in self._earlier:
+            self._used.add(key)
+        return self._replies.get(key)
 
     def put(self, request: str, reply: str) -> None:
         """Remember a reply; from now on it survives a kill."""
@@ -53,6 +63,7 @@ class ResponseCache:
         """Drop everything: the replies were of no use, and a judge that is set right must be asked anew."""
         with self._lock:
             self._replies.clear()
+            self._earlier.clear()
             self._file.truncate(0)
 
 

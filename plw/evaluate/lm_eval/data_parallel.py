@@ -8,11 +8,12 @@ have all answers, in the order of the documents, and they are those of one proce
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import Any
 
 from plw.errors import StageError
-from plw.evaluate.lm_eval.patches import substituted
+from plw.evaluate.lm_eval.patches import patched_collator
 from plw.launch.group import Group
 
 
@@ -24,13 +25,11 @@ def data_parallel(group: Group) -> Iterator[None]:
     documents' perplexity (``loglikelihood_rolling``) asks batch by batch, so there one process computes while the
     others wait.
     """
-    from lm_eval.models import huggingface
-
-    with substituted(huggingface, "Collator", _collator(huggingface.Collator, group)):
+    with patched_collator(partial(_collator, group)):
         yield
 
 
-def _collator(original: Any, group: Group) -> Any:
+def _collator(group: Group, original: Any) -> Any:
     """lm-eval's maker of batches, which hands on those of this process and puts everyone's answers together."""
     turns = count()
 

@@ -1,24 +1,14 @@
 """Parts of lm-eval and of what it calls that are replaced while it runs; none of them changes a number."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
 from typing import Any
+from unittest import mock
 
 from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
 from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
-
-
-@contextmanager
-def substituted(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """``owner.name`` is ``value`` while the block runs."""
-    original = getattr(owner, name)
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, original)
 
 
 @contextmanager
@@ -42,7 +32,16 @@ def patched_lm_eval(progress: Progress) -> Iterator[None]:
             (metrics, "bootstrap_stderr", bootstrap_stderr),
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),
         ):
-            stack.enter_context(substituted(owner, name, value))
+            stack.enter_context(mock.patch.object(owner, name, value))
+        yield
+
+
+@contextmanager
+def patched_collator(make: Callable[[Any], Any]) -> Iterator[None]:
+    """lm-eval's maker of batches is what ``make`` makes of it while the block runs."""
+    from lm_eval.models import huggingface
+
+    with mock.patch.object(huggingface, "Collator", make(huggingface.Collator)):
         yield
 
 

@@ -170,7 +170,8 @@ def test_a_few_unreadable_verdicts_are_counted_not_scored(tmp_path: Path) -> Non
 
 
 def test_a_server_that_refuses_is_a_failed_stage(judge: JudgeConfig, tmp_path: Path) -> None:
-    with JudgeServer(compare) as server, pytest.raises(StageError, match=r"judge test at .*NotFoundError"):
+    said = r"judge test at .*/wrong: HTTP 404: no such path.*judge\.endpoint"
+    with JudgeServer(compare) as server, pytest.raises(StageError, match=said):
         run(pairs_of("w"), judge, server.base_url + "/wrong", tmp_path)
 
 

@@ -194,7 +194,7 @@ def test_a_judge_that_is_not_there_is_a_failed_stage(judge: JudgeConfig) -> None
         address = server.base_url
     pairs = [Pair(instruction="Pair", answer="a", reference="b")]
 
-    with pytest.raises(StageError, match=r"judge test at http://127.0.0.1:.*APIConnectionError"):
+    with pytest.raises(StageError, match=r"judge test at http://127.0.0.1:.* cannot be reached"):
         judge_pandalm(pairs, judge, address, prompts=PROMPTS)
 
 

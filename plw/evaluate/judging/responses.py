@@ -1,0 +1,129 @@
+"""What a judge's server answers: a choice that can be read, or a failure with the server's words and a remedy."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from plw.config.evaluation import JudgeConfig
+
+LONGEST_WAIT_S = 60.0
+RATE_LIMIT_RETRIES = 5
+TOO_LONG = re.compile(
+    r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too long|reduce the length|longer than", re.IGNORECASE
+)
+ADDRESS = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
+SERVER_LOG = "see the server's own log"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a request has no answer."""
+
+    words: str
+    """What happened, in the server's words where it has said any."""
+    remedy: str
+    retries: int = 0
+    """How often it is worth asking again."""
+    wait_s: float | None = None
+    """How long the server asks to wait."""
+    permanent: bool = False
+    """The same request will never be answered."""
+    about_request: bool = False
+    """It is this request that is refused, others may be answered."""
+
+    def delay(self, tried: int) -> float:
+        """Seconds to wait before the next try, doubled with each."""
+        return min(LONGEST_WAIT_S, self.wait_s if self.wait_s is not None else 0.5 * 2**tried)
+
+
+def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
+    """Why a response is no answer; ``None`` where it is one. An error object counts whatever the status."""
+    try:
+        body = response.json()
+    except ValueError:
+        if response.is_success:
+            return Failure(f"the reply is not JSON: {_short(response.text)!r}", ADDRESS)
+        body = None
+    error = body.get("error") if isinstance(body, dict) else None
+    if not response.is_success or error:
+        status = response.status_code
+        if response.is_success and isinstance(error, dict) and str(error.get("code")).isdigit():
+            status = int(error["code"])
+        words = f"HTTP {response.status_code}: {server_words(response.text, error)}"
+        return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
+    choices = body.get("choices") if isinstance(body, dict) else None
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+        return Failure(f"the reply has no choices: {_short(response.text)!r}", ADDRESS)
+    if _text(choices[0]) is not None:
+        return None
+    if choices[0].get("finish_reason") == "length":
+        said = f"the reply ended at judge.max_tokens={judge.max_tokens} before its first word"
+        return Failure(said, "raise judge.max_tokens, or switch the reasoning of such a model off")
+    return Failure(f"the reply has no content: {_short(response.text)!r}", SERVER_LOG)
+
+
+def read_choice(body: dict[str, Any]) -> dict[str, Any]:
+    """The first choice of a reply in which :func:`failure_of` sees none, its words under ``text``."""
+    usage = body.get("usage")
+    tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    choice: dict[str, Any] = body["choices"][0]
+    return {**choice, "text": _text(choice), "total_tokens": tokens or 0}
+
+
+def server_words(text: str, error: Any) -> str:
+    """The message of an error object, or the beginning of another body, on one line."""
+    said = error.get("message") if isinstance(error, dict) else error
+    return _short(said if isinstance(said, str) and said else text or "no words")
+
+
+def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, error: Any) -> Failure:
+    wait = float(retry_after) if re.fullmatch(r"\d+(\.\d+)?", retry_after) else None
+    code = error.get("code") if isinstance(error, dict) else None
+    if status in (401, 403):
+        return Failure(words, f"see the key in the environment variable {judge.key_variable}", permanent=True)
+    if status == 404:
+        return Failure(words, f"see judge.model={judge.model} and judge.endpoint", permanent=True)
+    if status == 429 and code != "insufficient_quota":
+        return Failure(words, "wait, or lower judge.concurrency", retries=RATE_LIMIT_RETRIES, wait_s=wait)
+    if status >= 500 or status in (408, 409, 425):
+        return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
+    if 400 <= status < 500 and status != 429:
+        remedy = "it can never be judged as it is"
+        if TOO_LONG.search(words):
+            remedy = (
+                "the prompt does not fit the judge's context: serve it with a longer one, shorten the answers "
+                "(suite.decoding.max_new_tokens), or lower judge.max_tokens"
+            )
+        return Failure(words, remedy, permanent=True, about_request=True)
+    return Failure(words, SERVER_LOG)
+
+
+def _text(choice: dict[str, Any]) -> str | None:
+    """The words of a choice: its text, its message's content, refusal or call; ``None`` where there are none.
+
+    Nothing said on purpose (an empty reply, a filtered one) is a reply, which no parser will understand; nothing said
+    because the tokens ran out is none.
+    """
+    if "message" not in choice:
+        found = choice.get("text")
+        return found if isinstance(found, str) and (found or choice.get("finish_reason") != "length") else None
+    message = choice["message"]
+    if not isinstance(message, dict):
+        return None
+    calls = message.get("tool_calls") or []
+    call = message.get("function_call") or (calls[0].get("function") if calls else None)
+    for said in (call.get("arguments") if isinstance(call, dict) else None, message.get("content")):
+        if isinstance(said, str) and said:
+            return said
+    if isinstance(message.get("refusal"), str):
+        return str(message["refusal"])
+    if choice.get("finish_reason") == "content_filter":
+        return ""
+    return "" if message.get("content") == "" and choice.get("finish_reason") != "length" else None
+
+
+def _short(text: str, limit: int = 300) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 3] + "..."
