@@ -56,17 +56,17 @@ def encode(
     """
     end = _end_of_sequence(tokenizer) if end_of_sequence else ""
     start = starting_tokens(tokenizer)
-    texts, ends_ES = [], []
+    texts, ends_E = [], []
     for segments in examples:
         pieces = [segment.text + (end if segment.role == "completion" else "") for segment in segments]
         texts.append("".join(pieces))
-        ends_ES.append(np.cumsum([len(piece) for piece in pieces]).tolist())
+        ends_E.append(np.cumsum([len(piece) for piece in pieces]).tolist())
     rows = _tokenise(texts, tokenizer, start)
     # The last end of an example is the end of its row: only the inner ones need the text up to there.
-    inner = [text[:end] for text, ends in zip(texts, ends_ES, strict=True) for end in ends[:-1]]
+    inner = [text[:end] for text, ends in zip(texts, ends_E, strict=True) for end in ends[:-1]]
     inner_lengths = iter([len(row) for row in _tokenise(inner, tokenizer, start)])
     encoded, truncated = [], 0
-    for segments, ends, row in zip(examples, ends_ES, rows, strict=True):
+    for segments, ends, row in zip(examples, ends_E, rows, strict=True):
         lengths = [next(inner_lengths) for _ in ends[:-1]]
         encoded.append(_example(segments, lengths, row[:max_length]))
         truncated += len(row) > max_length

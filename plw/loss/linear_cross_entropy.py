@@ -125,28 +125,28 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         # their speed.
         chunk = -(-len(target_N) // max(1, -(-len(target_N) // options.chunk)))
         # One buffer for the logits of all chunks: fresh memory of this size costs more than the softmax in it.
-        buffer_CV = torch.empty(chunk, len(weight_VD), dtype=product, device=hidden_ND.device)
+        buffer_LV = torch.empty(chunk, len(weight_VD), dtype=product, device=hidden_ND.device)
         with torch.autocast(device, enabled=False):
             for first in range(0, len(target_N), max(1, chunk)):
                 part = slice(first, first + chunk)
-                hidden_CD, target_C1 = hidden_ND[part].to(product), target_N[part, None]
-                logit_CV = torch.mm(hidden_CD, head_VD.T, out=buffer_CV[: len(hidden_CD)]).to(total)
-                _finish_logits(logit_CV, bias_V, options)
-                loss_C1, cross_entropy_C1, slope_CV, scale_C1 = _cross_entropy(
-                    logit_CV, target_C1, options, needs_hidden or needs_weight or needs_bias
+                hidden_LD, target_L1 = hidden_ND[part].to(product), target_N[part, None]
+                logit_LV = torch.mm(hidden_LD, head_VD.T, out=buffer_LV[: len(hidden_LD)]).to(total)
+                _finish_logits(logit_LV, bias_V, options)
+                loss_L1, cross_entropy_L1, slope_LV, scale_L1 = _cross_entropy(
+                    logit_LV, target_L1, options, needs_hidden or needs_weight or needs_bias
                 )
-                loss_N[part], cross_entropy_N[part] = loss_C1.squeeze(1), cross_entropy_C1.squeeze(1)
-                if slope_CV is None:
+                loss_N[part], cross_entropy_N[part] = loss_L1.squeeze(1), cross_entropy_L1.squeeze(1)
+                if slope_LV is None:
                     continue
                 # The gradient is scale * slope: rows are scaled where they are D wide, not V wide.
-                scale_C1.mul_(coefficient_N1[part]).mul_(options.logit_scale)
+                scale_L1.mul_(coefficient_N1[part]).mul_(options.logit_scale)
                 if grad_bias_V is not None:
-                    grad_bias_V += slope_CV.T @ scale_C1.squeeze(1)
-                slope_CV = slope_CV.to(product)
+                    grad_bias_V += slope_LV.T @ scale_L1.squeeze(1)
+                slope_LV = slope_LV.to(product)
                 if grad_hidden_ND is not None:
-                    grad_hidden_ND[part] = (slope_CV @ head_VD).to(total).mul_(scale_C1).to(hidden_ND.dtype)
+                    grad_hidden_ND[part] = (slope_LV @ head_VD).to(total).mul_(scale_L1).to(hidden_ND.dtype)
                 if grad_weight_VD is not None:
-                    _add_product(grad_weight_VD, slope_CV.T, (hidden_ND[part] * scale_C1).to(product), new=first == 0)
+                    _add_product(grad_weight_VD, slope_LV.T, (hidden_ND[part] * scale_L1).to(product), new=first == 0)
         ctx.save_for_backward(
             grad_hidden_ND,
             None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
@@ -165,53 +165,53 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         return (*scaled, None, None, None)
 
 
-def _finish_logits(logit_CV: Tensor, bias_V: Tensor | None, options: _Options) -> None:
+def _finish_logits(logit_LV: Tensor, bias_V: Tensor | None, options: _Options) -> None:
     """From the matrix product to the model's logits, in place."""
     if bias_V is not None:
-        logit_CV += bias_V
+        logit_LV += bias_V
     if options.logit_scale != 1:
-        logit_CV *= options.logit_scale
+        logit_LV *= options.logit_scale
     if options.softcap is not None:
-        logit_CV.div_(options.softcap).tanh_().mul_(options.softcap)
+        logit_LV.div_(options.softcap).tanh_().mul_(options.softcap)
 
 
 def _cross_entropy(
-    logit_CV: Tensor, target_C1: Tensor, options: _Options, needs_slope: bool
+    logit_LV: Tensor, target_L1: Tensor, options: _Options, needs_slope: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
     """Smoothed loss and plain cross-entropy per row, and the loss's derivative by the uncapped logits in two factors.
 
-    Returns loss_C1, cross_entropy_C1, slope_CV and scale_C1: the derivative is scale * slope. Softmax's denominator
+    Returns loss_L1, cross_entropy_L1, slope_LV and scale_L1: the derivative is scale * slope. Softmax's denominator
     stays in the scale, so that the large matrix, made in the place of the logits, is gone over fewer times.
     """
-    smoothing, vocabulary = options.label_smoothing, logit_CV.shape[1]
-    target_logit_C1 = logit_CV.gather(1, target_C1)
-    mean_C1 = logit_CV.mean(dim=1, keepdim=True) if smoothing else target_logit_C1
-    flatness_CV = None
+    smoothing, vocabulary = options.label_smoothing, logit_LV.shape[1]
+    target_logit_L1 = logit_LV.gather(1, target_L1)
+    mean_L1 = logit_LV.mean(dim=1, keepdim=True) if smoothing else target_logit_L1
+    flatness_LV = None
     if needs_slope and options.softcap is not None:
-        flatness_CV = 1 - (logit_CV / options.softcap).square_()
-    top_C1 = logit_CV.amax(dim=1, keepdim=True)
-    slope_CV = logit_CV.sub_(top_C1).exp_()
-    sum_C1 = slope_CV.sum(dim=1, keepdim=True)
-    norm_C1 = top_C1 + sum_C1.log()
-    cross_entropy_C1 = norm_C1 - target_logit_C1
-    loss_C1 = torch.lerp(cross_entropy_C1, norm_C1 - mean_C1, smoothing) if smoothing else cross_entropy_C1
+        flatness_LV = 1 - (logit_LV / options.softcap).square_()
+    top_L1 = logit_LV.amax(dim=1, keepdim=True)
+    slope_LV = logit_LV.sub_(top_L1).exp_()
+    sum_L1 = slope_LV.sum(dim=1, keepdim=True)
+    norm_L1 = top_L1 + sum_L1.log()
+    cross_entropy_L1 = norm_L1 - target_logit_L1
+    loss_L1 = torch.lerp(cross_entropy_L1, norm_L1 - mean_L1, smoothing) if smoothing else cross_entropy_L1
     if not needs_slope:
-        return loss_C1, cross_entropy_C1, None, sum_C1
-    slope_CV.scatter_add_(1, target_C1, -(1 - smoothing) * sum_C1)
+        return loss_L1, cross_entropy_L1, None, sum_L1
+    slope_LV.scatter_add_(1, target_L1, -(1 - smoothing) * sum_L1)
     if smoothing:
-        slope_CV -= sum_C1 * (smoothing / vocabulary)
-    if flatness_CV is not None:
-        slope_CV *= flatness_CV
-    return loss_C1, cross_entropy_C1, slope_CV, sum_C1.reciprocal()
+        slope_LV -= sum_L1 * (smoothing / vocabulary)
+    if flatness_LV is not None:
+        slope_LV *= flatness_LV
+    return loss_L1, cross_entropy_L1, slope_LV, sum_L1.reciprocal()
 
 
-def _add_product(total_VD: Tensor, left_VC: Tensor, right_CD: Tensor, *, new: bool) -> None:
+def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, *, new: bool) -> None:
     """Add left @ right, in the total's precision as far as the device's kernels go; ``new`` overwrites the total."""
-    if left_VC.dtype == total_VD.dtype:
+    if left_VL.dtype == total_VD.dtype:
         # With beta 0 the old content is not read, so nobody has to fill it with zeros.
-        total_VD.addmm_(left_VC, right_CD, beta=0 if new else 1)
+        total_VD.addmm_(left_VL, right_LD, beta=0 if new else 1)
         return
-    product_VD = torch.mm(left_VC, right_CD, out_dtype=total_VD.dtype) if left_VC.is_cuda else left_VC @ right_CD
+    product_VD = torch.mm(left_VL, right_LD, out_dtype=total_VD.dtype) if left_VL.is_cuda else left_VL @ right_LD
     if new:
         total_VD.copy_(product_VD)
     else:

@@ -99,11 +99,11 @@ def _scores(
         with torch.inference_mode():
             likelihood_BTV = model(input_ids=token_BT).logits.float().log_softmax(-1)
         for row, (context, continuation) in enumerate(batch):
-            place_C = range(len(context) - 1, len(context) + len(continuation) - 1)
+            place_N = range(len(context) - 1, len(context) + len(continuation) - 1)
             likelihoods = [
-                likelihood_BTV[row, at, token].item() for at, token in zip(place_C, continuation, strict=True)
+                likelihood_BTV[row, at, token].item() for at, token in zip(place_N, continuation, strict=True)
             ]
-            likeliest = [int(likelihood_BTV[row, at].argmax()) for at in place_C]
+            likeliest = [int(likelihood_BTV[row, at].argmax()) for at in place_N]
             results.append((likelihoods, [a == b for a, b in zip(likeliest, continuation, strict=True)]))
     return results
 

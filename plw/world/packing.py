@@ -16,7 +16,7 @@ def pack(documents: Iterable[Sequence[int]], rows: int, row_tokens: int, padding
     Raises:
         ValueError: a document is longer than a row, or there are too few documents.
     """
-    packed_RT = np.full((rows, row_tokens), padding, dtype=np.int32)
+    packed_BT = np.full((rows, row_tokens), padding, dtype=np.int32)
     following = iter(documents)
     waiting = list(islice(following, LOOKAHEAD))
     for row in range(rows):
@@ -26,9 +26,9 @@ def pack(documents: Iterable[Sequence[int]], rows: int, row_tokens: int, padding
             if chosen is None:
                 break
             document = waiting.pop(chosen)
-            packed_RT[row, used : used + len(document)] = document
+            packed_BT[row, used : used + len(document)] = document
             used += len(document)
             waiting.extend(islice(following, 1))
         if not used:
             raise ValueError("a document is longer than a row" if waiting else "too few documents for the rows")
-    return packed_RT
+    return packed_BT

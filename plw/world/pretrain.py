@@ -67,7 +67,7 @@ def pretrain(folder: Path, name: str) -> None:
     torch.set_num_threads(plan["threads"])
     torch.manual_seed(plan["seed"])
     tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
-    row_RT = torch.from_numpy(np.load(folder / "rows.npy", allow_pickle=False).astype(np.int64))
+    row_BT = torch.from_numpy(np.load(folder / "rows.npy", allow_pickle=False).astype(np.int64))
     padding = tokenizer.pad_token_id
     end, max_length = tokenizer.eos_token_id, tokenizer.model_max_length
     model = make_model(plan["models"][name], len(tokenizer), end, padding, max_length)
@@ -79,7 +79,7 @@ def pretrain(folder: Path, name: str) -> None:
     )
     model.train()
     for step in range(plan["steps"]):
-        token_BT = row_RT[step * plan["rows"] : (step + 1) * plan["rows"]]
+        token_BT = row_BT[step * plan["rows"] : (step + 1) * plan["rows"]]
         hidden_BTD = model.model(input_ids=token_BT[:, :-1], use_cache=False).last_hidden_state
         target_N = token_BT[:, 1:].reshape(-1)
         logits_NV = model.lm_head(hidden_BTD.reshape(len(target_N), -1))

@@ -37,15 +37,15 @@ def assign_microbatches(
     Returns:
         ``[process][micro-batch]`` -> places in ``length_E``.
     """
-    parts_P = []
+    parts_by_rank = []
     for share in balance_across_ranks(length_E if prefix_E is None else length_E - prefix_E, processes):
         if prefix_E is None:
             parts = micro_batches(length_E[share], token_budget, packed=packed)
         else:
             parts = neighbours(length_E[share], _prefixes_among(share, prefix_E), token_budget)
-        parts_P.append([share[part] for part in parts])
-    most = max(len(parts) for parts in parts_P)
-    return [_cut_into(parts, most, length_E) for parts in parts_P]
+        parts_by_rank.append([share[part] for part in parts])
+    most = max(len(parts) for parts in parts_by_rank)
+    return [_cut_into(parts, most, length_E) for parts in parts_by_rank]
 
 
 def balance_across_ranks(length_E: Places, processes: int) -> list[Places]:
@@ -126,9 +126,9 @@ def _narrow(fuller: list[int], emptier: list[int], lengths: Sequence[int], gap: 
     """Swap two places, or move one, so that the gap shrinks most; False if nothing shrinks it."""
     mine, theirs = np.array([lengths[p] for p in fuller]), np.array([*(lengths[p] for p in emptier), 0])
     # The last column stands for nothing in return: a move.
-    left_FE = np.abs(gap - 2 * (mine[:, None] - theirs[None, :]))
-    row, column = divmod(int(left_FE.argmin()), len(theirs))
-    if left_FE[row, column] >= gap or (column == len(emptier) and len(fuller) == 1):
+    left_EE = np.abs(gap - 2 * (mine[:, None] - theirs[None, :]))
+    row, column = divmod(int(left_EE.argmin()), len(theirs))
+    if left_EE[row, column] >= gap or (column == len(emptier) and len(fuller) == 1):
         return False
     given = fuller.pop(row)
     if column < len(emptier):

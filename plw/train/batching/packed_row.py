@@ -31,7 +31,7 @@ class PackedRow:
     longest_key: int
     queries_E: list[int]
     """How many tokens are each example's own."""
-    stretches_S: list[int]
+    stretches_I: list[int]
     """Lengths of the stretches of the row that no example uses a part of."""
     keys_E: list[list[int]]
     """The stretches that make up each example's keys."""
@@ -53,7 +53,7 @@ def make_row(paths: Sequence[TokenPath], owned: Sequence[int], device: torch.dev
     for path, own in pairs:
         jumps = np.flatnonzero(np.diff(path) != 1)
         starts.update((*(path[jumps] + 1).tolist(), *path[jumps + 1].tolist(), int(path[-own])))
-    start_S = np.array(sorted(starts), dtype=np.int64)
+    start_I = np.array(sorted(starts), dtype=np.int64)
     queries = [own for _, own in pairs]
     keys = [len(path) for path, _ in pairs]
     key_K = np.concatenate([path for path, _ in pairs]) if sum(keys) > tokens else None
@@ -64,8 +64,8 @@ def make_row(paths: Sequence[TokenPath], owned: Sequence[int], device: torch.dev
         longest_query=max(queries),
         longest_key=max(keys),
         queries_E=queries,
-        stretches_S=np.diff([*start_S, tokens]).tolist(),
-        keys_E=[np.unique(np.searchsorted(start_S, path, side="right") - 1).tolist() for path, _ in pairs],
+        stretches_I=np.diff([*start_I, tokens]).tolist(),
+        keys_E=[np.unique(np.searchsorted(start_I, path, side="right") - 1).tolist() for path, _ in pairs],
     )
 
 

@@ -81,13 +81,13 @@ def plan_training(
             example_E = order_E[first : first + recipe.batch_size]
             c = role_coefficients(count_ER[example_E], loss, rows=[int(i) + 1 for i in example_E])
             weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
-            parts_P = laid_out.micro_batches(example_E[weighted_N])
+            parts_by_rank = laid_out.micro_batches(example_E[weighted_N])
             steps.append(
                 Step(
                     epoch=epoch,
                     example_E=example_E,
                     coefficient_ER=c.coefficient_ER,
-                    micro_batches=[[weighted_N[part] for part in parts] for parts in parts_P],
+                    micro_batches=[[weighted_N[part] for part in parts] for parts in parts_by_rank],
                     tokens=int(length_E[example_E].sum()),
                 )
             )

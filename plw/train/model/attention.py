@@ -147,16 +147,16 @@ def _example_by_example(
     """Compiled, it would be so anew for every batch's lengths."""
     # Split at once: one slice an example would each write a whole row of zeros in the backward pass.
     query_E = torch.split(query_1HTD, row.queries_E, dim=2)
-    key_S, value_S = (torch.split(part, row.stretches_S, dim=2) for part in (key_1HTD, value_1HTD))
+    key_I, value_I = (torch.split(part, row.stretches_I, dim=2) for part in (key_1HTD, value_1HTD))
     parts = [
-        _one_example(query, _joined(key_S, keys), _joined(value_S, keys), **how)
+        _one_example(query, _joined(key_I, keys), _joined(value_I, keys), **how)
         for query, keys in zip(query_E, row.keys_E, strict=True)
     ]
     return torch.cat(parts, dim=2).transpose(1, 2)
 
 
-def _joined(part_S: Sequence[Tensor], chosen: list[int]) -> Tensor:
-    return part_S[chosen[0]] if len(chosen) == 1 else torch.cat([part_S[s] for s in chosen], dim=2)
+def _joined(part_I: Sequence[Tensor], chosen: list[int]) -> Tensor:
+    return part_I[chosen[0]] if len(chosen) == 1 else torch.cat([part_I[s] for s in chosen], dim=2)
 
 
 def _one_example(
@@ -182,16 +182,16 @@ def _one_example(
             first = causal(query[:, :, :middle], key[:, :, :seen], value[:, :, :seen])
             return torch.cat([first, causal(query[:, :, middle:], key, value)], dim=2)
         return causal(query, key, value)
-    seen_QK = _seen(queries, keys, query.device)
+    seen_TK = _seen(queries, keys, query.device)
     if window is not None:
-        seen_QK = seen_QK.triu(keys - queries + 1 - window)
+        seen_TK = seen_TK.triu(keys - queries + 1 - window)
     if softcap is None:
         return F.scaled_dot_product_attention(
-            query, key, value, attn_mask=seen_QK, dropout_p=dropout, scale=scaling, enable_gqa=groups > 1
+            query, key, value, attn_mask=seen_TK, dropout_p=dropout, scale=scaling, enable_gqa=groups > 1
         )
     key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
     product = query @ key.transpose(2, 3) * (query.shape[3] ** -0.5 if scaling is None else scaling)
-    product = (torch.tanh(product / softcap) * softcap).masked_fill(~seen_QK, -torch.inf)
+    product = (torch.tanh(product / softcap) * softcap).masked_fill(~seen_TK, -torch.inf)
     weight = F.dropout(product.float().softmax(dim=-1).to(query.dtype), p=dropout)
     return weight @ value
 

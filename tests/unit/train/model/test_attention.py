@@ -250,11 +250,11 @@ def test_a_kernel_that_counts_from_the_start_is_not_used(counted_from: str, monk
             places = row.key_K[slice(*row.key_bound_E[example : example + 2].tolist())]  # type: ignore[index]
             queries, keys = row.queries_E[example], len(places)
             first = keys - queries if counted_from == "end" else 0
-            distance_QK = first + torch.arange(queries)[:, None] - torch.arange(keys)[None]
-            seen_QK = (distance_QK >= 0) & (distance_QK < (window or keys))
+            distance_TK = first + torch.arange(queries)[:, None] - torch.arange(keys)[None]
+            seen_TK = (distance_TK >= 0) & (distance_TK < (window or keys))
             outputs.append(
                 scaled_dot_product_attention(
-                    query[:, :, of_query], key[:, :, places], value[:, :, places], attn_mask=seen_QK, enable_gqa=True
+                    query[:, :, of_query], key[:, :, places], value[:, :, places], attn_mask=seen_TK, enable_gqa=True
                 )
             )
         return torch.cat(outputs, dim=2).transpose(1, 2)
