@@ -18,41 +18,13 @@ NAMED_AT_MOST = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class StepCoefficients:
-    """The coefficients of one optimizer step, token by token."""
-
-    coefficient_T: list[NDArray[np.float64]]
-    """One array per example, aligned with its tokens; position 0 is 0, because nothing predicts it."""
-    empty_units: int
-    """Units (step, virtual micro-batch or example, by scope) whose Z is 0: they contribute nothing."""
-
-
-@dataclass(frozen=True, kw_only=True)
 class RoleCoefficients:
-    """The same in its short form: within an example, all predicted tokens of a role share one coefficient."""
+    """A step's coefficients: within an example, all predicted tokens of a role share one."""
 
     coefficient_ER: NDArray[np.float64]
     """[examples, 2]: the coefficient of a PROMPT and of a COMPLETION token."""
     empty_units: int
-
-
-def step_coefficients(
-    roles: Sequence[NDArray[np.uint8]], loss: LossConfig, *, rows: Sequence[int] | None = None
-) -> StepCoefficients:
-    """c_t of every token of one optimizer step.
-
-    Args:
-        roles: role_T of each example of the step, in the shuffled order.
-        loss: weights, normalizer, scope.
-        rows: the examples' rows in the dataset from 1, for the message; their places in the step if None.
-
-    Raises:
-        UserError: no token of the step has a coefficient; the line names the examples.
-    """
-    count_ER = np.array([predicted_counts(role_T) for role_T in roles], dtype=np.int64).reshape(-1, 2)
-    short = role_coefficients(count_ER, loss, rows=rows)
-    expanded = [expand(role_T, c_R) for role_T, c_R in zip(roles, short.coefficient_ER, strict=True)]
-    return StepCoefficients(coefficient_T=expanded, empty_units=short.empty_units)
+    """Units (step, virtual micro-batch or example, by scope) whose Z is 0: they contribute nothing."""
 
 
 def predicted_counts(role_T: NDArray[np.uint8]) -> tuple[int, int]:

@@ -41,10 +41,6 @@ class TrainingLog:
         """Force the rows onto the disk: before a checkpoint that counts on them."""
         os.fsync(self._file.fileno())
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
     def __enter__(self) -> Self:
         return self
 

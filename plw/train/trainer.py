@@ -4,6 +4,7 @@ import math
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any
 
@@ -20,7 +21,8 @@ from plw.train.determinism import deterministic
 from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
 from plw.train.launch import launch
 from plw.train.log import TrainingLog, logged_steps
-from plw.train.model.build import preferred_layout, prepare_model
+from plw.train.model.build import prepare_model
+from plw.train.model.layout_choice import preferred_layout
 from plw.train.model.load import save_model
 from plw.train.model.parallel import full_tensor
 from plw.train.model.weighted import accumulate_gradients, held_out_losses
@@ -116,7 +118,7 @@ class Trainer:
     def _prepare(self) -> None:
         """Plan the run; load the model and what steps it."""
         job, recipe = self.job, self.job.recipe
-        layout = preferred_layout(job, self.device)
+        layout = preferred_layout(job, self.device).layout
         self.plan = _plan(job, layout, size=self.group.size)
         self.prepared = prepare_model(job, self.device, self.group)
         if self.prepared.weighted.layout != layout:
@@ -140,8 +142,7 @@ class Trainer:
         started = saved_at = time.perf_counter()
         self.check_lease()
         # The file is rank 0's; the others go through the same steps without one.
-        log = TrainingLog(self.job.folder / LOG, rows) if self.group.is_rank0 else None
-        try:
+        with TrainingLog(self.job.folder / LOG, rows) if self.group.is_rank0 else nullcontext() as log:
             for number, step in enumerate(self.plan.steps[done:], start=done + 1):
                 self.check_lease()
                 row = self._step(number, step)
@@ -159,9 +160,6 @@ class Trainer:
                     saved_at = time.perf_counter()
             if log is not None:
                 log.sync()
-        finally:
-            if log is not None:
-                log.close()
         return done, seconds_before + time.perf_counter() - started
 
     def _resume(self) -> tuple[int, float, list[dict[str, Any]]]:

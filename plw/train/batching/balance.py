@@ -31,8 +31,8 @@ def assign_microbatches(
         processes: how many share the step.
         token_budget: tokens of a micro-batch at most; no example may be longer.
         packed: tokens of a micro-batch are the sum of its lengths; else rows times the longest.
-        prefix_E: tokens that each example begins with alike with the one before it, if these are to count once in a
-            micro-batch; the examples are then in an order in which those that begin alike are neighbours.
+        prefix_E: tokens of the prefix that each example has in common with the one before it, if these are to count
+            once in a micro-batch; examples with a common prefix are then neighbours.
 
     Returns:
         ``[process][micro-batch]`` -> places in ``length_E``.
@@ -100,15 +100,15 @@ def micro_batches(length_E: Places, token_budget: int, *, packed: bool = False) 
 def neighbours(length_E: Places, prefix_E: Places, token_budget: int) -> list[Places]:
     """Cut the examples, in their order, where the next one's own tokens would exceed the budget.
 
-    The first of a part brings all of its tokens, each other what it does not begin with alike with the one before.
+    The first of a part brings all of its tokens, each other those beyond its common prefix with the one before.
     """
     parts: list[list[int]] = []
     room = seen = 0
-    for index, (length, alike) in enumerate(zip(length_E.tolist(), prefix_E.tolist(), strict=True)):
+    for index, (length, prefix) in enumerate(zip(length_E.tolist(), prefix_E.tolist(), strict=True)):
         seen += length
-        if parts and room >= length - alike and seen <= MAX_KV_FACTOR * token_budget:
+        if parts and room >= length - prefix and seen <= MAX_KV_FACTOR * token_budget:
             parts[-1].append(index)
-            room -= length - alike
+            room -= length - prefix
         else:
             parts.append([index])
             room, seen = token_budget - length, length
@@ -116,7 +116,7 @@ def neighbours(length_E: Places, prefix_E: Places, token_budget: int) -> list[Pl
 
 
 def _prefixes_among(share: Places, prefix_E: Places) -> Places:
-    """What each of the chosen begins with alike with the one chosen before it: the least on the way between them."""
+    """Prefix that each of the chosen has in common with the one chosen before it: the least on the way between them."""
     if len(share) < 2:
         return np.zeros(len(share), dtype=np.int64)
     return np.array([0, *np.minimum.reduceat(prefix_E[: share[-1] + 1], share[:-1] + 1)], dtype=np.int64)

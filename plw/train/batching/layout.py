@@ -10,7 +10,7 @@ from plw.train.batching.balance import assign_microbatches
 from plw.train.batching.prefixes import rank_by_prefix, shared_prefix_lengths
 
 PADDED, PACKED, PREFIX = "padded", "packed", "prefix"
-"""Rows of like length; one row without padding; one row in which examples that begin alike share their beginning."""
+"""Rows of like length; one row without padding; one row in which a common prefix stands once."""
 
 
 class Layout:

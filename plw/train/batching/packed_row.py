@@ -17,7 +17,7 @@ class PackedRow:
     """The examples of a row that have tokens of their own, in order.
 
     An example's queries are its own tokens; its keys are all of its tokens, of which the first may stand with another
-    example that begins alike. So its queries are the last of its keys, and attention is causal counted from the end.
+    example of the same prefix. So its queries are the last of its keys, and attention is causal counted from the end.
     All of it is said twice: for kernels that want bounds and indices, and for tensors that are split and joined.
     """
 

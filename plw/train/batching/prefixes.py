@@ -1,4 +1,4 @@
-"""What examples begin with alike, such as a template's preamble or a system prompt: in a row it needs to stand once."""
+"""Prefixes that examples have in common, a template's preamble or a system prompt: in a row each stands once."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from plw.data.encoding import EncodedExample
 
 
 def rank_by_prefix(examples: Sequence[EncodedExample]) -> NDArray[np.int64]:
-    """Each example's place in an order in which those that begin alike are neighbours.
+    """Each example's place in an order in which those with a common prefix are neighbours.
 
-    The order is that of the tokens' bytes: in memory alone it means something, but equal beginnings have equal bytes.
+    The order is that of the tokens' bytes: in memory alone it means something, but equal prefixes have equal bytes.
     """
     bytes_E = [example.token_T.tobytes() for example in examples]
     rank_E = np.empty(len(examples), dtype=np.int64)
@@ -20,7 +20,7 @@ def rank_by_prefix(examples: Sequence[EncodedExample]) -> NDArray[np.int64]:
 
 
 def shared_prefix_lengths(tokens: Sequence[NDArray[np.int32]]) -> NDArray[np.int64]:
-    """How many tokens each example begins with alike with the one before it; 0 for the first."""
+    """Tokens of the prefix that each example has in common with the one before it; 0 for the first."""
     length_E = np.array([len(token_T) for token_T in tokens], dtype=np.int64)
     prefix_E = np.zeros(len(tokens), dtype=np.int64)
     if len(tokens) < 2:

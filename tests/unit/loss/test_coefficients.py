@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from plw.config.training import NORMALIZERS, SCOPES, LossConfig
 from plw.errors import UserError
-from plw.loss.coefficients import step_coefficients
+from plw.testing.coefficients import step_coefficients
 
 weights = st.sampled_from([0.0, 5e-4, 0.1, 0.3, 1.0])
 configs = st.builds(

@@ -31,7 +31,8 @@ within a tenth of this; a wrong coefficient, order or schedule is a hundred time
 
 def hardware() -> str:
     """What decides the last digits."""
-    about = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
+    info = Path("/proc/cpuinfo")
+    about = info.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if info.exists() else []
     names = ("model name", "cpu family", "model", "stepping")
     found = [line.partition(":")[2].strip() for line in about if line.partition(":")[0].strip() in names]
     return f"torch {torch.__version__}, {' '.join(found) or platform.machine()}"

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
-from plw.loss.coefficients import expand, step_coefficients
+from plw.loss.coefficients import expand
+from plw.testing.coefficients import step_coefficients
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import plan_training
 

@@ -1,5 +1,6 @@
 """Rows of several examples: none sees another, and each has the hidden states that it has alone."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -197,6 +198,38 @@ def test_what_drops_out_is_not_shared(tiny_tokenizer: "PreTrainedTokenizerBase",
     assert prepare_model(layout_job(tmp_path, tiny_tokenizer, "auto", examples=[long]), CPU).weighted.layout == PACKED
     still = layout_job(tmp_path, tiny_tokenizer, PREFIX, recipe=RecipeConfig(name="r", dropout=0.0))
     assert prepare_model(still, CPU).weighted.layout == PREFIX
+
+
+@pytest.mark.parametrize(
+    ("length", "recipe", "layout", "why"),
+    [(60, {}, "prefix", "60 tokens"), (20, {}, "padded", "20 tokens"), (60, {"dropout": 0.5}, "padded", "dropout")],
+)
+def test_the_log_says_which_layout_was_taken_and_why(
+    length: int,
+    recipe: dict[str, Any],
+    layout: str,
+    why: str,
+    tiny_llama: Path,
+    tiny_tokenizer: "PreTrainedTokenizerBase",
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    example = EncodedExample(token_T=np.arange(3, 3 + length, dtype=np.int32), role_T=np.ones(length, dtype=np.uint8))
+    recipe_config = RecipeConfig(name="r", **recipe)
+    with caplog.at_level("INFO", logger="plw"):
+        prepare_model(layout_job(tiny_llama, tiny_tokenizer, "auto", examples=[example], recipe=recipe_config), CPU)
+    chosen, kernel = (record.getMessage() for record in caplog.records)
+    assert re.match(rf"layout {layout}: .*{why}", chosen)
+    assert ("example by example" in kernel) == (layout == "prefix")
+
+
+def test_the_log_says_why_the_better_layout_was_not_taken(
+    tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_model(tmp_path, "GptOss", **SIZES, num_local_experts=4, num_experts_per_tok=2)
+    long = EncodedExample(token_T=np.arange(3, 303, dtype=np.int32), role_T=np.ones(300, dtype=np.uint8))
+    with caplog.at_level("INFO", logger="plw"):
+        prepare_model(layout_job(tmp_path, tiny_tokenizer, "auto", examples=[long]), CPU)
+    assert re.match(r"layout padded: not prefix: .*gpt_oss", caplog.records[0].getMessage())
 
 
 def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
