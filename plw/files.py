@@ -1,14 +1,18 @@
-"""Files that are whole or absent: written under a temporary name, flushed, then renamed into place."""
+"""Files written whole or not at all, JSON read in one way everywhere, and hashes of contents."""
 
 import hashlib
 import json
 import os
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
+
+LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
+"""How the small file begins that git-lfs leaves in place of a large one."""
 
 
 def write_bytes_atomic(path: Path, data: bytes) -> None:
@@ -42,44 +46,220 @@ def write_jsonl_atomic(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text_atomic(path, "".join(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n" for row in rows))
 
 
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, UTF-16 or UTF-32, with or without a byte order mark.
+
+    Raises:
+        UserError: the file is missing, a folder, or no such text; the line names the file.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    if data.startswith(LFS_POINTER):
+        raise UserError(_pointer_line(path))
+    encoding = json.detect_encoding(data)
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        kind = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
+        raise UserError(f"{path}: not {kind} text (byte {error.start}); save the file as UTF-8") from None
+
+
+def check_no_pointer(path: Path) -> None:
+    """Refuse what git-lfs leaves in place of a large file that it has not fetched.
+
+    Raises:
+        UserError: the file is such a pointer.
+    """
+    with path.open("rb") as file:
+        if file.read(len(LFS_POINTER)) == LFS_POINTER:
+            raise UserError(_pointer_line(path))
+
+
+def _pointer_line(path: Path) -> str:
+    return f"{path}: a git-lfs pointer stands in place of the file; fetch the file itself (git lfs pull)"
+
+
 def read_json(path: Path) -> Any:
-    """Parse a JSON file.
+    """Parse a file that holds one JSON value.
 
     Raises:
         UserError: the file is missing or is not JSON; the line names the file and the place.
     """
+    text = read_text(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
+        return _parse(text)
+    except _JsonError as error:
+        raise UserError(f"{path}: not valid JSON ({error}{error.place})") from None
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Parse a file of one JSON object a line.
+def read_rows(path: Path) -> list[tuple[str, Any]]:
+    """("<file>: row <number>", value) of each row of a JSON list or of a file with one JSON value a line.
+
+    What the file holds decides which of the two it is, not the end of its name. Rows are counted from 1; lines that are
+    blank are no rows. Only a line feed ends a line: JSON strings may hold other separators, such as U+2028, unescaped.
 
     Raises:
-        UserError: the file is missing, or a line is not a JSON object; the line names the row, counted from 1.
+        UserError: the file is missing, or is neither; the line names the file and the row.
+    """
+    text = read_text(path)
+    start = text.lstrip(WHITESPACE)
+    if start.startswith("["):
+        return _rows_of_list(path, text)
+    rows: list[tuple[str, Any]] = []
+    for line in text.split("\n"):
+        if not line.strip(WHITESPACE):
+            continue
+        where = f"{path}: row {len(rows) + 1}"
+        try:
+            rows.append((where, _parse(line)))
+        except _JsonError as error:
+            if not rows and _is_json(text):
+                raise UserError(f"{path}: holds one JSON value of several lines, not a list of rows") from None
+            raise UserError(f"{where} is not valid JSON ({error}, column {error.column})") from None
+    return rows
+
+
+def read_objects(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """``read_rows`` where each row is an object.
+
+    Raises:
+        UserError: as ``read_rows``; or a row that is no object, or a file that has none.
+    """
+    rows = read_rows(path)
+    if not rows:
+        raise UserError(f"{path}: holds no rows; give a file with at least one")
+    for where, value in rows:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {kind_of(value)}, not an object")
+    return rows
+
+
+def kind_of(value: Any) -> str:
+    """A JSON value's type in plain words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def check_text(text: str, where: str) -> None:
+    """Refuse a text that cannot be written: one with half of a surrogate pair, as a cut JSON escape leaves it.
+
+    Args:
+        text: A string of a file.
+        where: File, row and field, for the message.
+
+    Raises:
+        UserError: it holds one; no tokenizer takes it.
+    """
+    if text.isascii():
+        return
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(text[error.start]):04X}"
+        raise UserError(
+            f"{where} holds half of a surrogate pair ({half} at character {error.start + 1}), which is no text: a "
+            "character was cut in two; write the whole character or leave it out"
+        ) from None
+
+
+def check_texts(value: Any, where: str) -> None:
+    """``check_text`` of every string in a JSON value; the line names the field that holds it."""
+    if isinstance(value, str):
+        check_text(value, where)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            check_texts(item, f"{where}: field '{key}'")
+    elif isinstance(value, list):
+        for item in value:
+            check_texts(item, where)
+
+
+WHITESPACE = " \t\r\n"
+"""What JSON allows between values."""
+
+
+class _JsonError(Exception):
+    """A text that is not JSON, or not of a kind that is read: the reason, and where it stands if that is known."""
+
+    place = ""
+    column = 1
+
+
+def _parse(text: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        _JsonError: it is none, or it is nested too deeply or holds a number of too many digits to be read.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error})") from None
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
+        return _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        failed = _JsonError(error.msg)
+        failed.place, failed.column = f", line {error.lineno} column {error.colno}", error.colno
+    except RecursionError:
+        failed = _JsonError("lists and objects are nested too deeply to be read")
+    except ValueError:
+        # Python refuses to read integers of thousands of digits, because that takes quadratic time.
+        failed = _JsonError(f"a number has more than {sys.get_int_max_str_digits()} digits")
+    raise failed from None
+
+
+def _no_number(name: str) -> Any:
+    raise _JsonError(f"{name} is no JSON value; write null for what is missing")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        _parse(text)
+    except _JsonError:
+        return False
+    return True
+
+
+def _rows_of_list(path: Path, text: str) -> list[tuple[str, Any]]:
+    try:
+        value = _parse(text)
+    except _JsonError as error:
+        raise UserError(f"{path}: row {_broken_row(text)} is not valid JSON ({error}{error.place})") from None
+    return [(f"{path}: row {row}", item) for row, item in enumerate(value, start=1)]
+
+
+def _broken_row(text: str) -> int:
+    """The number, from 1, of the first element of a JSON list that does not parse."""
+    position = text.find("[") + 1
+    row = 1
+    while True:
+        position = _next(text, position)
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: row {number} is not valid JSON ({error})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{path}: row {number} is a {type(row).__name__}, not a JSON object")
-        rows.append(row)
-    return rows
+            _, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError, _JsonError):
+            return row
+        position = _next(text, position)
+        if position >= len(text) or text[position] != ",":
+            return row
+        position += 1
+        row += 1
+
+
+def _next(text: str, position: int) -> int:
+    """The first place from ``position`` on that is no whitespace."""
+    while position < len(text) and text[position] in WHITESPACE:
+        position += 1
+    return position
 
 
 def folder_hash(folder: Path, patterns: tuple[str, ...] = ("*",)) -> str:

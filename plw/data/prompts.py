@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from plw.errors import UserError
-from plw.files import read_json
+from plw.files import check_text, read_objects
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,25 +19,20 @@ class PromptRecord:
 
 
 def load_prompts(path: Path) -> list[PromptRecord]:
-    """Read a JSON list of {instruction, input?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
+    """Read rows of {instruction, input?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
 
     Raises:
-        UserError: not such a list; the line names the file, the row (from 1) and the field.
+        UserError: not such a file; the line names the file, the row (from 1) and the field.
     """
-    rows = read_json(path)
-    if not isinstance(rows, list) or not rows:
-        found = "an empty list" if rows == [] else type(rows).__name__
-        raise UserError(f"{path}: expected a JSON list of prompts, found {found}")
-    return [_prompt(row, f"{path}: row {number}") for number, row in enumerate(rows, start=1)]
+    return [_prompt(row, where) for where, row in read_objects(path)]
 
 
-def _prompt(row: object, where: str) -> PromptRecord:
-    if not isinstance(row, dict):
-        raise UserError(f"{where} is a {type(row).__name__}, not a JSON object")
+def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
     values = {"input": "", "output": None, **row}
     for field in ("instruction", "input", "output"):
         if not isinstance(values[field], str) and (field != "output" or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
+        check_text(values[field] or "", f"{where}: field '{field}'")
     return PromptRecord(instruction=values["instruction"], input=values["input"], reference=values["output"])
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.training import FIELDS
-from plw.data.rows import kind_of, read_rows
+from plw.data.rows import dataset_rows
 from plw.errors import UserError
+from plw.files import check_text, kind_of
 
 CHAT_ROLES = ("system", "user", "assistant")
 
@@ -121,7 +122,7 @@ def find(values: Mapping[str, Any], name: str) -> Any:
 
 
 def _objects(path: Path, names: Mapping[str, str]) -> Iterator[_Row]:
-    for where, value in read_rows(path):
+    for where, value in dataset_rows(path):
         if not isinstance(value, dict):
             raise UserError(f"{where} is {kind_of(value)}, not an object")
         yield _Row(where, value, names)
@@ -155,6 +156,7 @@ def _turns(row: _Row) -> ChatRecord:
     for number, (place, message) in enumerate(_messages(row, "texts")):
         if not isinstance(message, str):
             raise UserError(f"{place} is {kind_of(message)}; it must be text")
+        check_text(message, place)
         turns.append(ChatMessage(role=("user", "assistant")[number % 2], content=message))
     return _conversation(row, turns)
 
@@ -178,4 +180,5 @@ def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
 def _text(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where}: field '{name}' is {kind_of(value)}; it must be text")
+    check_text(value, f"{where}: field '{name}'")
     return value

@@ -1,17 +1,17 @@
-"""The rows of JSON, JSONL and parquet files, each with the words that say where it stands."""
+"""The rows of datasets and benchmarks: JSON or parquet files, each row with the words that say where it stands."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
+from plw.files import check_no_pointer, check_texts, read_objects, read_rows
 
 KINDS = (".json", ".jsonl", ".parquet")
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSONL lines, or of a parquet table.
+def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
+    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, or of a parquet table.
 
     Raises:
         UserError: a missing or unreadable file, one of another kind, or malformed JSON with its row.
@@ -22,39 +22,16 @@ def read_rows(path: Path) -> Iterator[tuple[str, Any]]:
         raise UserError(f"{path}: no such file; set dataset.path to an existing .json, .jsonl or .parquet file")
     if path.suffix == ".parquet":
         return _table(path)
-    if path.suffix == ".jsonl":
-        return _lines(path, _read(path))
-    if path.suffix == ".json":
-        return _array(path, _read(path))
+    if path.suffix in KINDS:
+        return read_rows(path)
     raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
-
-
-def kind_of(value: Any) -> str:
-    """A JSON value's type in plain words."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list) else "an object"
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow
     from pyarrow import parquet
 
+    check_no_pointer(path)
     try:
         row = 0
         with parquet.ParquetFile(path) as file:
@@ -63,50 +40,20 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
                     row += 1
                     yield f"{path}: row {row}", value
     except (pyarrow.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error).split())
         raise UserError(f"{path}: not a parquet file that can be read ({reason})") from None
+    except UnicodeDecodeError as error:
+        place = f"row {row + 1} or one soon after it"
+        raise UserError(f"{path}: {place} holds text that is not UTF-8 ({error.reason})") from None
 
 
-def _lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    row = 0
-    # JSON strings may hold U+2028 and its like unescaped, so only a newline ends a line.
-    for line in text.split("\n"):
-        if not line.strip():
-            continue
-        row += 1
-        try:
-            yield f"{path}: row {row}", json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path}: row {row} is not valid JSON ({error.msg}, column {error.colno})") from None
+def task_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a benchmark's local file, a JSON list or JSON lines.
 
-
-def _array(path: Path, text: str) -> Iterator[tuple[str, Any]]:
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        place = f"{error.msg}, line {error.lineno} column {error.colno}"
-        raise UserError(f"{path}: row {_broken_row(text)} is not valid JSON ({place})") from None
-    if not isinstance(value, list):
-        raise UserError(f"{path}: holds {kind_of(value)}, not a list of records")
-    for row, item in enumerate(value, start=1):
-        yield f"{path}: row {row}", item
-
-
-def _broken_row(text: str) -> int:
-    """The number, from 1, of the first element of a JSON list that does not parse."""
-    decoder = json.JSONDecoder()
-    position = text.find("[") + 1
-    row = 1
-    while True:
-        while position < len(text) and text[position] in " \t\r\n":
-            position += 1
-        try:
-            _, position = decoder.raw_decode(text, position)
-        except json.JSONDecodeError:
-            return row
-        while position < len(text) and text[position] in " \t\r\n":
-            position += 1
-        if position >= len(text) or text[position] != ",":
-            return row
-        position += 1
-        row += 1
+    Raises:
+        UserError: no such file, or one with a row that is no object or holds text that cannot be written.
+    """
+    rows = read_objects(path)
+    for where, row in rows:
+        check_texts(row, where)
+    return [row for _, row in rows]

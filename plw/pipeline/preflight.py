@@ -8,6 +8,7 @@ from plw.config.fields import HUB_PREFIX
 from plw.data.prepare import sample
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
+from plw.data.rows import task_rows
 from plw.data.sources import local_files
 from plw.errors import UserError
 from plw.inputs import WORLD_PREFIX
@@ -40,6 +41,8 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
+    for path in sorted({path for cell in cells for path in _task_files(cell)}):
+        task_rows(Path(path))
     for cell in cells:
         _check_judge(cell)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
@@ -133,6 +136,18 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
             )
             found.setdefault(repr(key), cell)
     return list(found.values())
+
+
+def _task_files(cell: Cell) -> list[str]:
+    """Local files of the benchmarks."""
+    if "harness" not in cell.config.stages:
+        return []
+    return [
+        cell.files[name][split].location
+        for name, task in cell.config.suite.tasks.items()
+        for split, path in task.files.items()
+        if _is_ours(path)
+    ]
 
 
 def _prompts(cell: Cell) -> list[str]:

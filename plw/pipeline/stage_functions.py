@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from plw.data.template import record_segments, request_text
-from plw.files import read_jsonl, write_json_atomic
+from plw.files import read_rows, write_json_atomic
 from plw.paths import task_folder
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
@@ -54,7 +54,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
         said(row["step"], row["steps"], format_progress(row))
 
     summary = train(job, on_step=on_step, check_lease=check_lease)
-    curves = [{name: row[name] for name in CURVE_FIELDS} for row in read_jsonl(folder / LOG)]
+    curves = [{name: row[name] for name in CURVE_FIELDS} for _, row in read_rows(folder / LOG)]
     r_g = data.statistics.generation_ratio
     return StageResult(
         details={"training": summary.to_dict(), "data": _table_1_row(data), "curves": curves},

@@ -5,7 +5,6 @@ much of a GPU's peak each reaches is the config's to say (`execution.cost`). Ans
 so evaluation is an upper bound.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from rich.table import Table
 
 from plw.config import CellConfig
 from plw.config.study import CostConfig
+from plw.errors import UserError
+from plw.files import read_rows
 from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
 
@@ -143,12 +144,12 @@ def _dataset(cell: Cell) -> tuple[int, float] | None:
 @lru_cache(maxsize=64)
 def _measured(path: Path) -> tuple[int, float]:
     """Records of a JSON or JSONL file and, from their characters, about how many tokens."""
-    text = path.read_text(encoding="utf-8")
     try:
-        rows = json.loads(text) if path.suffix == ".json" else [json.loads(line) for line in text.splitlines() if line]
-    except json.JSONDecodeError:
+        rows = read_rows(path)
+    except UserError:
+        # The run says what is wrong with the file; a plan can be had without it.
         return 0, 0.0
-    return len(rows), sum(map(len, _texts(rows))) / CHARACTERS_A_TOKEN
+    return len(rows), sum(len(text) for _, row in rows for text in _texts(row)) / CHARACTERS_A_TOKEN
 
 
 def _texts(value: Any) -> Iterable[str]:

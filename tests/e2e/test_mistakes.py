@@ -81,6 +81,17 @@ def test_a_record_without_output_names_row_and_field(study: Study, tiny_llama: P
     assert "'output'" in line
 
 
+@pytest.mark.parametrize("mode", [(), ("-m",)])
+def test_a_benchmarks_file_is_read_before_the_first_cell(
+    study: Study, tiny_llama: Path, tmp_path: Path, mode: tuple[str, ...]
+) -> None:
+    path = tmp_path / "piqa.jsonl"
+    path.write_text(json.dumps({"goal": "a", "sol1": "b", "sol2": "c", "label": 0}) + "\n{\n")
+    data = own(tiny_llama, data_file(tmp_path, GOOD))
+    line = refuses(study, *mode, *data, f"+suite.tasks.piqa.files.validation={path}")
+    assert f"{path}: row 2 is not valid JSON" in line
+
+
 def test_unknown_benchmark(study: Study, tiny_llama: Path, tmp_path: Path) -> None:
     line = refuses(study, *own(tiny_llama, data_file(tmp_path, GOOD)), "suite.tasks.piqa.task=pikka")
     assert "suite.tasks.piqa.task=pikka" in line

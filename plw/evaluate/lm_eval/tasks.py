@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
+from plw.data.rows import task_rows
 from plw.errors import UserError
 from plw.evaluate.quiet import quiet
-from plw.files import read_json, read_jsonl
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -178,28 +178,13 @@ def read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
 
     splits = datasets.DatasetDict()
     for split, name in data_files.items():
-        rows = _read_rows(Path(name))
+        rows = task_rows(Path(name))
         columns = dict.fromkeys(key for row in rows for key in row)
         try:
             splits[split] = datasets.Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
         except (ValueError, TypeError) as error:  # the bases of pyarrow's errors
             raise UserError(f"{name}: a column mixes types ({error})") from None
     return splits
-
-
-def _read_rows(path: Path) -> list[dict[str, Any]]:
-    if path.suffix != ".json":
-        rows = read_jsonl(path)
-    else:
-        rows = read_json(path)
-        if not isinstance(rows, list):
-            raise UserError(f"{path}: a {type(rows).__name__}, not a JSON list of objects")
-        for number, row in enumerate(rows, start=1):
-            if not isinstance(row, dict):
-                raise UserError(f"{path}: row {number} is a {type(row).__name__}, not a JSON object")
-    if not rows:
-        raise UserError(f"{path}: no rows")
-    return rows
 
 
 def _hub_dataset(manager: "TaskManager", task: str) -> str | None:

@@ -51,10 +51,11 @@ def test_chat_keeps_order_and_roles(tmp_path: Path) -> None:
         ("a.json", [{**GOOD, "instruction": 5}], "row 1: field 'instruction' is a number; it must be text"),
         ("a.json", [{**GOOD, "input": True}], "row 1: field 'input' is true or false; it must be text"),
         ("a.json", [GOOD, "text"], "row 2 is text, not an object"),
-        ("a.json", {"data": [GOOD]}, "holds an object, not a list of records"),
+        ("a.json", {"data": [GOOD]}, "row 1 has no field 'instruction' (fields found: data)"),
         ("a.json", [], "holds no records; give a file with at least one"),
         ("a.jsonl", "\n\n", "holds no records; give a file with at least one"),
-        ("a.json", "", "row 1 is not valid JSON (Expecting value, line 1 column 1)"),
+        ("a.json", "", "holds no records; give a file with at least one"),
+        ("a.json", json.dumps({"data": [GOOD]}, indent=1), "one JSON value of several lines, not a list"),
         (
             "a.json",
             f'[{json.dumps(GOOD)},\n{json.dumps(GOOD)},\n{{"instruction": "x" "output"}}]',

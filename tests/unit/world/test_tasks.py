@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plw.files import read_jsonl
+from plw.files import read_rows
 from plw.paths import task_folder
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def test_each_task_reads_its_documents(tiny_folder: Path, tasks: dict[str, Any])
     assert sorted(tasks) == TASKS
     for name, task in tasks.items():
         documents = list(task.test_docs())
-        assert len(documents) == len(read_jsonl(tiny_folder / "benchmarks" / f"{name}.jsonl"))
+        assert len(documents) == len(read_rows(tiny_folder / "benchmarks" / f"{name}.jsonl"))
         assert task.VERSION or task.config.metadata["version"] == 1.0
         assert task.OUTPUT_TYPE in ("multiple_choice", "generate_until")
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from plw.config.world import WorldConfig
-from plw.files import read_json, read_jsonl
+from plw.files import read_json, read_rows
 from plw.world.benchmarks import make_benchmarks
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import Person, World, stream
@@ -163,7 +163,7 @@ def test_files_hold_what_the_makers_made(tiny_folder: Path, tiny_world: World, t
     for name, records in make_instructions(tiny_world, tiny_config).items():
         assert read_json(tiny_folder / "instructions" / f"{name}.json") == records
     for name, documents in make_benchmarks(tiny_world, tiny_config).items():
-        assert read_jsonl(tiny_folder / "benchmarks" / f"{name}.jsonl") == documents
+        assert [row for _, row in read_rows(tiny_folder / "benchmarks" / f"{name}.jsonl")] == documents
     sizes = read_json(tiny_folder / "world.json")["sizes"]
     assert sizes["prompts/alpaca_eval"] == 12
     assert sizes["instructions/cleaned"] == 40

@@ -211,7 +211,7 @@ def test_nothing_is_printed(loaded: EvalModel, piqa: Path, capfd: pytest.Capture
         ({}, {"validation": "other"}, r"bench: the task piqa cannot read .*other\.jsonl \(UndefinedError"),
         ({}, {"validation": "mixed"}, r"mixed\.jsonl: a column mixes types"),
         ({}, {"validation": "broken"}, r"broken\.jsonl: row 2 is not valid JSON"),
-        ({}, {"validation": "empty"}, r"empty\.jsonl: no rows"),
+        ({}, {"validation": "empty"}, r"empty\.jsonl: holds no rows"),
         ({}, {"validation": "gap"}, r"suite\.tasks: a document does not fit the task that reads it"),
         ({}, {"validation": "missing"}, r"missing\.jsonl: no such file"),
         ({}, {"validation": "long"}, r"longer than the model's context of 512 tokens"),

@@ -1,0 +1,125 @@
+"""One reader for all JSON of a user: the same rows whatever the encoding and the form, one line for what is no JSON."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.data.prompts import load_prompts
+from plw.data.records import load_records
+from plw.data.rows import task_rows
+from plw.errors import UserError
+from plw.files import read_json, read_rows
+
+ODD = "line\u2028next\u0085and\u2029on \x0b\x0c\x1c é 😀"
+"""Separators that str.splitlines knows, letters of two and four bytes."""
+ROWS = [{"instruction": f"Say {n} {ODD}", "input": "", "output": f"It is {n} {ODD}"} for n in range(3)]
+FORMS: dict[str, Callable[[Any], str]] = {
+    "list": lambda rows: json.dumps(rows, ensure_ascii=False),
+    "indented list": lambda rows: "\n " + json.dumps(rows, ensure_ascii=False, indent=2) + "\n\n",
+    "lines": lambda rows: "\n".join(json.dumps(row, ensure_ascii=False) for row in rows),
+    "lines with blank ones": lambda rows: "\r\n\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows) + "\r\n",
+}
+READERS: dict[str, Callable[[Path], Any]] = {
+    "rows": read_rows,
+    "records": lambda path: load_records(path, "alpaca"),
+    "prompts": load_prompts,
+    "task": task_rows,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_form_and_encoding_do_not_matter(form: str, encoding: str, tmp_path: Path) -> None:
+    for name in ("data.json", "data.jsonl"):
+        path = tmp_path / name
+        path.write_bytes(FORMS[form](ROWS).encode(encoding))
+        assert [row for _, row in read_rows(path)] == ROWS
+        assert [where for where, _ in read_rows(path)] == [f"{path}: row {n}" for n in (1, 2, 3)]
+        assert task_rows(path) == ROWS
+        read: list[Any] = list(load_records(path, "alpaca"))
+        assert [(record.instruction, record.output) for record in read] == [
+            (r["instruction"], r["output"]) for r in ROWS
+        ]
+        assert [prompt.reference for prompt in load_prompts(path)] == [row["output"] for row in ROWS]
+
+
+def good(number: int) -> str:
+    return json.dumps({"instruction": f"{number}", "output": "x"})
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("form", ["list", "lines"])
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        ('{"instruction": "cut', "Unterminated string|control character"),
+        ("[" * 3000 + "]" * 3000, "nested too deeply"),
+        ('{"instruction": ' * 3000 + "1" + "}" * 3000, "nested too deeply"),
+        ('{"instruction": "x", "output": ' + "1" * 5000 + "}", "digits"),
+        ('{"instruction": "x", "output": NaN}', "NaN"),
+        ('{"instruction": "x", "output": -Infinity}', "-Infinity"),
+        ('{"instruction": "x" "output"}', "delimiter"),
+    ],
+)
+def test_what_is_no_json_is_told_with_its_row(reader: str, form: str, bad: str, reason: str, tmp_path: Path) -> None:
+    rows = [good(1), good(2), bad, good(4)]
+    path = tmp_path / "data.json"
+    path.write_text("[" + ",\n".join(rows) + "]" if form == "list" else "\n".join(rows))
+    with pytest.raises(UserError) as caught:
+        READERS[reader](path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: row 3 is not valid JSON")
+    assert re.search(reason, line)
+    assert "\n" not in line
+    assert len(line) < 300
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name != "rows"])
+def test_half_a_surrogate_pair_names_row_and_field(reader: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text("[" + ",".join([good(1), '{"instruction": "x", "output": "é cut \\ud83d"}']) + "]")
+    with pytest.raises(UserError) as caught:
+        READERS[reader](path)
+    line = str(caught.value)
+    assert line.startswith(f"{path}: row 2: field 'output'")
+    assert "U+D83D" in line
+    line.encode()  # It can be printed.
+
+
+def test_a_whole_pair_in_escapes_is_text(tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text('[{"instruction": "x", "output": "\\ud83d\\ude00"}]')
+    (record,) = load_prompts(path)
+    assert record.reference == "😀"
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b'[{"instruction": "caf\xe9"}]', "not UTF-8"),
+        (b"\xff\xfe[\x00{", "UTF-16"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git-lfs"),
+    ],
+)
+def test_what_is_no_text_is_told_with_the_remedy(reader: str, data: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_bytes(data)
+    with pytest.raises(UserError) as caught:
+        READERS[reader](path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("bad", ["[" * 3000 + "]" * 3000, "1" * 5000, "NaN", '{"a": 1} {"b": 2}', ""])
+def test_a_single_value_is_read_by_the_same_rules(bad: str, tmp_path: Path) -> None:
+    path = tmp_path / "value.json"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"a": ODD}, ensure_ascii=False).encode())
+    assert read_json(path) == {"a": ODD}
+    path.write_text(bad)
+    with pytest.raises(UserError, match="not valid JSON"):
+        read_json(path)
