@@ -1,5 +1,6 @@
 """Files for people keep to the code: versions, trees, links and lint's hooks."""
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -12,6 +13,11 @@ import plw
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+MODULES = [
+    path for top in ("plw", "analysis", "hydra_plugins", "scripts") for path in sorted((ROOT / top).rglob("*.py"))
+]
+NAMED_FILE = re.compile(r"`((?:plw|analysis|conf|hydra_plugins|scripts|tests|examples|docs)/[\w./-]*)`")
+SUFFIX = re.compile(r"\b_?[a-z]\w*?_((?=[0-9]*[A-Z])[0-9A-Z]{1,5})\b")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)[^)]*\)")
 
 
@@ -65,3 +71,26 @@ def test_what_make_installs_is_declared() -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for group in re.findall(r"--editable '\.\[([\w,]+)\]'", (ROOT / "Makefile").read_text()):
         assert set(group.split(",")) <= set(extras)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = [name for name in NAMED_FILE.findall(page.read_text(encoding="utf-8")) if "NAME" not in name]
+    lacking = [name for name in named if not (ROOT / name).exists()]
+    assert not lacking
+
+
+def test_the_legend_of_shapes_has_every_letter() -> None:
+    """A name that ends in capitals ends in axes; each letter stands in CONTRIBUTING's table, and no letter too many."""
+    rows = (ROOT / "CONTRIBUTING.md").read_text().split("### Shapes")[1]
+    legend = dict(re.findall(r"^\| ([A-Z]) \| (.+) \|$", rows, re.MULTILINE))
+    assert list(legend) == sorted(legend)
+    used: dict[str, set[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            name = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "attr", None)
+            for axes in SUFFIX.findall(name) if isinstance(name, str) else ():
+                for letter in re.sub(r"\d", "", axes):
+                    used.setdefault(letter, set()).add(f"{path.relative_to(ROOT)}: {name}")
+    assert {letter: sorted(names)[:5] for letter, names in used.items() if letter not in legend} == {}
+    assert set(legend) <= set(used), "letters that nothing uses"
