@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from plw.commands import data, fit_gam, recommend, study
+from plw.commands import compare, data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
@@ -20,6 +20,7 @@ app = typer.Typer(
 study.add_to(app)
 data.add_to(app)
 recommend.add_to(app)
+compare.add_to(app)
 fit_gam.add_to(fit_app)
 app.add_typer(registry_app, name="registry")
 app.add_typer(fit_app, name="fit")

@@ -9,8 +9,9 @@ from analysis.levels import SIGNIFICANCE
 from analysis.report.parts import Material
 from analysis.scores.aggregates import cell_aggregates
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import PERCENT_METRICS, describe_missing
+from analysis.scores.frame import describe_missing
 from plw.registry.schema import FAILED, RUNNING
+from plw.score import PERCENT_METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,15 +10,10 @@ import pandas as pd
 
 from plw.errors import UserError
 from plw.registry.rows import CellRow
+from plw.score import PERCENT_METRICS
 
 EXPONENT = 0.30103
 """w_p = PLW ** 0.30103 (PLW paper, section 5.1): 0.1 becomes 0.5, 0.01 becomes 0.25."""
-
-PERCENT_METRICS = frozenset(
-    {"bleu", "chrf", "ter", "win_rate", "discrete_win_rate", "length_controlled_winrate", "lc_win_rate",
-     "bleu_max", "rouge1_max", "rouge2_max", "rougeL_max"}
-)  # fmt: skip
-"""Metrics that are reported from 0 to 100; they are divided by 100. All others are taken as they are."""
 
 AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed"]
 """What defines a cell within a study and scale. An export has no normalizer, scope and recipe; they are empty then."""

@@ -1,0 +1,251 @@
+"""Two models on the same items: per benchmark how far they differ, how surely, and what could not have been seen."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from analysis.items.benchmark import Floats
+from analysis.items.bootstrap import paired_bootstrap, pseudo_values
+from analysis.items.clustered import clustered_mean, least_difference
+from analysis.items.corpus import corpus_scores
+from analysis.items.pairs import Pairs
+from analysis.items.proportions import PairedProportions, beta_binomial, wilson
+from analysis.levels import CONFIDENCE, SIGNIFICANCE, TAILS
+from plw.items import MEAN
+from plw.score import PERCENT_METRICS
+
+WIN_RATES = ("win_rate", "discrete_win_rate")
+
+Interval = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One benchmark; numbers are on the score's own scale, and ``difference`` is b - a."""
+
+    benchmark: str
+    metric: str
+    n: int
+    """Pairs of items."""
+    clusters: int
+    a: float
+    b: float
+    difference: float
+    se: float
+    low: float
+    high: float
+    """The 95 % interval of the difference."""
+    p: float
+    p_holm: float
+    """Corrected for the number of benchmarks that were compared."""
+    test: str
+    mde: float
+    """The smallest true difference that a study of this n finds with a probability of 80 % (uncorrected, 5 %)."""
+    equivalent: bool | None
+    """Whether both one-sided tests of 5 % exclude a difference of the margin or more; None without a margin."""
+    a_low: float
+    a_high: float
+    b_low: float
+    b_high: float
+    """The 95 % intervals of both scores."""
+    runs: int
+    """Pairs of training runs."""
+    higher_is_better: bool | None
+    scale: float | None
+    """The score's full range: 1 for shares, 100 for percentages; None where there is no bound (a length)."""
+    p_sacrebleu: float | None = None
+    """Of a paired bootstrap, the p that sacreBLEU prints; see docs/statistics-items.md."""
+
+    @property
+    def shown(self) -> bool:
+        """Whether a difference is shown after the correction."""
+        return self.p_holm < SIGNIFICANCE
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """What one method says of a benchmark."""
+
+    a: float
+    b: float
+    se: float
+    p: float
+    test: str
+    mde: float
+    interval: Callable[[float], Interval]
+    a_interval: Interval
+    b_interval: Interval
+    p_sacrebleu: float | None = None
+
+
+def compare_pairs(pairs: Sequence[Pairs], margin: float | None = None) -> list[Comparison]:
+    """Compare every benchmark.
+
+    Args:
+        pairs: One entry a benchmark.
+        margin: A difference that would not matter, as a share of the score's range: 0.02 is 0.02 of accuracy, or
+            2 BLEU. None leaves ``equivalent`` open, as does a score without bounds.
+    """
+    alone = [_compare(of_benchmark, margin) for of_benchmark in pairs]
+    return [replace(row, p_holm=p) for row, p in zip(alone, holm([row.p for row in alone]), strict=True)]
+
+
+def holm(p_T: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of T tests."""
+    order_T = np.argsort(p_T, kind="stable")
+    scaled_T = np.asarray(p_T, dtype=float)[order_T] * np.arange(len(p_T), 0, -1)
+    corrected_T = np.empty(len(p_T))
+    corrected_T[order_T] = np.minimum(1.0, np.maximum.accumulate(scaled_T))
+    return [float(p) for p in corrected_T]
+
+
+def _compare(pairs: Pairs, margin: float | None) -> Comparison:
+    if pairs.runs > 1:
+        found = _over_runs(pairs)
+    elif pairs.aggregation != MEAN or pairs.metric.split(",")[0] in WIN_RATES:
+        found = _by_bootstrap(pairs)
+    elif pairs.clusters == pairs.n and _right_or_wrong(pairs):
+        found = _by_mcnemar(pairs)
+    else:
+        found = _by_t(pairs)
+    low, high = found.interval(CONFIDENCE)
+    scale = _scale(pairs)
+    equivalent = None
+    if margin is not None and scale is not None:
+        # Two one-sided tests of 5 % reject together where the 90 % interval lies within the margin.
+        inner_low, inner_high = found.interval(1 - 2 * SIGNIFICANCE)
+        equivalent = bool(-margin * scale < inner_low and inner_high < margin * scale)
+    return Comparison(
+        benchmark=pairs.benchmark,
+        metric=pairs.metric,
+        n=pairs.n,
+        clusters=pairs.clusters,
+        a=found.a,
+        b=found.b,
+        difference=found.b - found.a,
+        se=found.se,
+        low=low,
+        high=high,
+        p=found.p,
+        p_holm=found.p,
+        test=found.test,
+        mde=found.mde,
+        equivalent=equivalent,
+        a_low=found.a_interval[0],
+        a_high=found.a_interval[1],
+        b_low=found.b_interval[0],
+        b_high=found.b_interval[1],
+        runs=pairs.runs,
+        higher_is_better=pairs.higher_is_better,
+        scale=scale,
+        p_sacrebleu=found.p_sacrebleu,
+    )
+
+
+def _by_mcnemar(pairs: Pairs) -> _Found:
+    a_N, b_N = pairs.a_NK[:, 0] == 1, pairs.b_NK[:, 0] == 1
+    counts = PairedProportions.count(a_N, b_N)
+    mean = clustered_mean(pairs.b_NK[:, 0] - pairs.a_NK[:, 0], pairs.cluster_N)
+    return _Found(
+        a=float(a_N.mean()),
+        b=float(b_N.mean()),
+        se=mean.se,
+        p=counts.p,
+        test="exact McNemar",
+        mde=counts.least_difference(),
+        interval=counts.interval,
+        a_interval=wilson(int(a_N.sum()), pairs.n, CONFIDENCE),
+        b_interval=wilson(int(b_N.sum()), pairs.n, CONFIDENCE),
+    )
+
+
+def _by_t(pairs: Pairs) -> _Found:
+    a_N, b_N = pairs.a_NK[:, 0], pairs.b_NK[:, 0]
+    mean = clustered_mean(b_N - a_N, pairs.cluster_N)
+    if _right_or_wrong(pairs):
+        sides = [beta_binomial(side_N == 1, pairs.cluster_N, CONFIDENCE) for side_N in (a_N, b_N)]
+    else:
+        sides = [clustered_mean(side_N, pairs.cluster_N).interval(CONFIDENCE) for side_N in (a_N, b_N)]
+    return _Found(
+        a=float(a_N.mean()),
+        b=float(b_N.mean()),
+        se=mean.se,
+        p=mean.p,
+        test="paired t" if pairs.clusters == pairs.n else "clustered t",
+        mde=least_difference(mean.se, mean.df),
+        interval=mean.interval,
+        a_interval=sides[0],
+        b_interval=sides[1],
+    )
+
+
+def _by_bootstrap(pairs: Pairs) -> _Found:
+    drawn = paired_bootstrap(pairs.aggregation, pairs.a_NK, pairs.b_NK, pairs.cluster_N)
+    a_side, b_side = (np.quantile(side_B, TAILS) for side_B in (drawn.a_B, drawn.b_B))
+    return _Found(
+        a=drawn.a,
+        b=drawn.b,
+        se=drawn.se,
+        p=drawn.p,
+        test="paired bootstrap",
+        mde=least_difference(drawn.se, pairs.clusters - 1),
+        interval=drawn.interval,
+        a_interval=(float(a_side[0]), float(a_side[1])),
+        b_interval=(float(b_side[0]), float(b_side[1])),
+        p_sacrebleu=drawn.p_sacrebleu,
+    )
+
+
+def _over_runs(pairs: Pairs) -> _Found:
+    """Several training runs a side: the mean over runs, its error over items and over runs."""
+    a_N, b_N, a_R, b_R = (
+        np.concatenate(parts) for parts in zip(*(_parts_of_run(pairs, run) for run in range(pairs.runs)), strict=True)
+    )
+    mean = clustered_mean(b_N - a_N, pairs.cluster_N, pairs.run_N)
+    sides = [clustered_mean(side_N, pairs.cluster_N, pairs.run_N) for side_N in (a_N, b_N)]
+    shift = float(b_R.mean() - a_R.mean()) - mean.mean
+
+    def interval(level: float) -> Interval:
+        low, high = mean.interval(level)
+        return low + shift, high + shift
+
+    return _Found(
+        a=float(a_R.mean()),
+        b=float(b_R.mean()),
+        se=mean.se,
+        p=replace(mean, mean=mean.mean + shift).p,
+        test="t clustered by item and run",
+        mde=least_difference(mean.se, mean.df),
+        interval=interval,
+        a_interval=sides[0].interval(CONFIDENCE),
+        b_interval=sides[1].interval(CONFIDENCE),
+    )
+
+
+def _parts_of_run(pairs: Pairs, run: int) -> tuple[Floats, Floats, Floats, Floats]:
+    """Each item's part in both scores of a run, and the scores themselves."""
+    in_run_N = pairs.run_N == run
+    a_NK, b_NK = pairs.a_NK[in_run_N], pairs.b_NK[in_run_N]
+    if pairs.aggregation == MEAN:
+        return a_NK[:, 0], b_NK[:, 0], a_NK.mean(axis=0), b_NK.mean(axis=0)
+    whole = [corpus_scores(pairs.aggregation, side_NK.sum(axis=0, keepdims=True)) for side_NK in (a_NK, b_NK)]
+    parts = [pseudo_values(pairs.aggregation, side_NK) for side_NK in (a_NK, b_NK)]
+    return parts[0], parts[1], whole[0], whole[1]
+
+
+def _right_or_wrong(pairs: Pairs) -> bool:
+    return bool(np.isin(pairs.a_NK, (0, 1)).all() and np.isin(pairs.b_NK, (0, 1)).all())
+
+
+def _scale(pairs: Pairs) -> float | None:
+    """Full range of the score: of a mean whose name says nothing, 1 where all values are within 0 and 1."""
+    if pairs.aggregation != MEAN or pairs.metric.split(",")[0] in PERCENT_METRICS:
+        return 100.0
+    values = np.concatenate([pairs.a_NK, pairs.b_NK])
+    return 1.0 if values.min() >= 0 and values.max() <= 1 else None

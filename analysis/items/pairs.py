@@ -1,0 +1,165 @@
+"""The items that two models have in common, side by side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, Texts
+from analysis.items.clustered import Codes
+from plw.errors import UserError
+from plw.items import CORPUS_METRICS, MEAN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """N pairs of outcomes of one benchmark; with several training runs, those of all runs."""
+
+    benchmark: str
+    metric: str
+    aggregation: str
+    higher_is_better: bool | None
+    a_NK: Floats
+    """Values in one column, or the counts of a corpus metric."""
+    b_NK: Floats
+    cluster_N: Codes
+    """An item is in one cluster with itself in other runs."""
+    run_N: Codes
+    only_in_one: int = 0
+    """Items that the other model does not have."""
+    unscored: int = 0
+    """Pairs left out because one outcome is missing (an unreadable verdict)."""
+
+    @property
+    def n(self) -> int:
+        """Pairs."""
+        return len(self.a_NK)
+
+    @property
+    def runs(self) -> int:
+        """Training runs."""
+        return int(self.run_N.max()) + 1
+
+    @property
+    def clusters(self) -> int:
+        """Different clusters."""
+        return len(np.unique(self.cluster_N))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unpaired:
+    """A benchmark that cannot be compared, and why."""
+
+    benchmark: str
+    reason: str
+
+
+def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[Pairs], list[Unpaired]]:
+    """Pair the items of two sides, run by run, by the hashes of the documents.
+
+    Args:
+        a: One model, or one of each training run.
+        b: Of the same runs, in the same order.
+
+    Raises:
+        UserError: the same cell twice, suites that differ, no benchmark in common, or no item in common.
+    """
+    for one, other in zip(a, b, strict=True):
+        _refuse_unlike(one, other)
+    names = [name for name in a[0].benchmarks if all(name in model.benchmarks for model in (*a, *b))]
+    if not names:
+        ours, theirs = (", ".join(sorted(model.benchmarks)) for model in (a[0], b[0]))
+        raise UserError(f"no benchmark in common: {a[0].label} has {ours}; {b[0].label} has {theirs}")
+    pairs: list[Pairs] = []
+    left_out: list[Unpaired] = []
+    for name in names:
+        found = _pair_benchmark([model.benchmarks[name] for model in a], [model.benchmarks[name] for model in b])
+        if isinstance(found, Pairs):
+            pairs.append(found)
+        else:
+            left_out.append(found)
+    left_out += [
+        Unpaired(benchmark=name, reason="only one of the two has it")
+        for name in dict.fromkeys(name for model in (*a, *b) for name in model.benchmarks)
+        if name not in names
+    ]
+    if not pairs:
+        said = "; ".join(f"{item.benchmark}: {item.reason}" for item in left_out)
+        raise UserError(f"{a[0].label} and {b[0].label} cannot be compared: {said}")
+    return pairs, left_out
+
+
+def _refuse_unlike(a: ModelItems, b: ModelItems) -> None:
+    same_cell = a.cell is not None and b.cell is not None and a.cell.get("cell") == b.cell.get("cell")
+    if a.folder.resolve() == b.folder.resolve() or (same_cell and a.suites == b.suites):
+        raise UserError(f"A and B are the same cell ({a.label}); give two different ones")
+    if a.suites and b.suites and not a.suites & b.suites:
+        ours, theirs = (", ".join(sorted(model.suites)) for model in (a, b))
+        raise UserError(
+            f"A was scored by suite {ours} ({a.label}), B by suite {theirs} ({b.label}); "
+            "two cells are compared on one suite"
+        )
+
+
+def _pair_benchmark(a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) -> Pairs | Unpaired:
+    name, first = a[0].benchmark, a[0]
+    metrics = {items.metric for items in (*a, *b)}
+    if len(metrics) > 1:
+        return Unpaired(benchmark=name, reason=f"the metrics differ: {', '.join(sorted(metrics))}")
+    if first.aggregation not in (MEAN, *CORPUS_METRICS):
+        return Unpaired(benchmark=name, reason=f"{first.metric} is neither a mean over items nor made of counts")
+    joined = [_join(one, other) for one, other in zip(a, b, strict=True)]
+    rows = [np.stack([ours, theirs]) for ours, theirs in joined]
+    common = sum(row.shape[1] for row in rows)
+    if common == 0:
+        return Unpaired(benchmark=name, reason="no item in common; the documents differ")
+    a_NK, b_NK = (
+        np.concatenate([_outcomes(items)[row[side]] for items, row in zip(models, rows, strict=True)])
+        for side, models in enumerate((a, b))
+    )
+    if a_NK.shape[1] != b_NK.shape[1]:
+        return Unpaired(benchmark=name, reason="the counts of the two are of different kinds")
+    known_N = ~(np.isnan(a_NK).any(axis=1) | np.isnan(b_NK).any(axis=1))
+    clusters = np.concatenate([_cluster_names(items)[row[0]] for items, row in zip(a, rows, strict=True)])[known_N]
+    runs_N = np.repeat(np.arange(len(rows)), [row.shape[1] for row in rows])[known_N]
+    code_N = _codes(clusters)
+    if len(clusters) < 2 or code_N.max() == 0:
+        what = "one item" if len(clusters) == 1 else "no item with an outcome" if not len(clusters) else "one cluster"
+        return Unpaired(benchmark=name, reason=f"only {what} in common; at least two are needed")
+    return Pairs(
+        benchmark=name,
+        metric=first.metric,
+        aggregation=first.aggregation,
+        higher_is_better=first.higher_is_better if first.higher_is_better is not None else b[0].higher_is_better,
+        a_NK=a_NK[known_N],
+        b_NK=b_NK[known_N],
+        cluster_N=code_N,
+        run_N=_codes(runs_N),
+        only_in_one=sum(len(items.key_N) for items in (*a, *b)) - 2 * common,
+        unscored=int((~known_N).sum()),
+    )
+
+
+def _join(a: BenchmarkItems, b: BenchmarkItems) -> tuple[Codes, Codes]:
+    """Places of the common items in both, in the order of the first."""
+    place_of = {key: place for place, key in enumerate(b.key_N)}
+    other_N = np.array([place_of.get(key, -1) for key in a.key_N], dtype=np.intp)
+    return np.flatnonzero(other_N >= 0), other_N[other_N >= 0]
+
+
+def _outcomes(items: BenchmarkItems) -> Floats:
+    if items.counts_NK is not None:
+        return items.counts_NK
+    return items.value_N[:, None]
+
+
+def _cluster_names(items: BenchmarkItems) -> Texts:
+    """The cluster of each item; an item without one is a cluster of its own."""
+    own_N = np.array([cluster is None for cluster in items.cluster_N], dtype=bool)
+    return np.where(own_N, items.key_N, items.cluster_N)
+
+
+def _codes(names: Texts | Codes) -> Codes:
+    """Numbers from 0, in the order in which the names appear."""
+    first: dict[object, int] = {}
+    return np.array([first.setdefault(name, len(first)) for name in names.tolist()], dtype=np.intp)

@@ -1,0 +1,111 @@
+"""Items that a study's stages left: ``items.parquet`` in the folders of one cell."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, choose_metric, item_keys
+from plw.errors import UserError
+from plw.files import file_hash, read_json
+from plw.items import ITEMS, read_items
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RECORD = "record.json"
+
+
+def item_files(folder: Path) -> list[Path]:
+    """The item tables of a cell's folder, or of one of its stages."""
+    own = folder / ITEMS
+    return [own] if own.is_file() else sorted(folder.glob(f"*/{ITEMS}"))
+
+
+def read_cell(folder: Path, metrics: Sequence[str] = ()) -> ModelItems:
+    """Every stage's items of one cell.
+
+    Args:
+        folder: The cell's, or one of its stages'.
+        metrics: What to compare; the headline metric of each benchmark where nothing is given.
+
+    Raises:
+        UserError: a file that cannot be read, that its record does not know by that content, or two stages that scored
+            the same benchmark.
+    """
+    found: dict[str, BenchmarkItems] = {}
+    suites: set[str] = set()
+    cell: dict[str, Any] | None = None
+    for path in item_files(folder):
+        record = _record_of(path)
+        suites |= {str(score["suite"]) for score in record.get("scores", ())}
+        cell = record.get("cell", cell)
+        for items in _benchmarks(read_items(path), metrics):
+            if items.benchmark in found:
+                raise UserError(
+                    f"{folder}: several stages scored {items.benchmark} ({path.parent.name} is one); "
+                    "give the folder of one stage"
+                )
+            found[items.benchmark] = items
+    return ModelItems(label=folder.name, folder=folder, benchmarks=found, suites=frozenset(suites), cell=cell)
+
+
+def _record_of(path: Path) -> dict[str, Any]:
+    """The record beside an item table; empty where the stage has not finished or the file was copied alone.
+
+    Raises:
+        UserError: the table is not the one that the record names.
+    """
+    beside = path.parent / RECORD
+    if not beside.is_file():
+        return {}
+    record: dict[str, Any] = read_json(beside)
+    expected = (record.get("files") or {}).get(ITEMS)
+    if expected is not None and file_hash(path) != expected:
+        raise UserError(f"{path}: its SHA-256 is not the one that {RECORD} beside it names; it was changed since")
+    return record
+
+
+def _benchmarks(table: "pa.Table", metrics: Sequence[str]) -> Iterator[BenchmarkItems]:
+    """One entry a benchmark: its headline metric, or the first of ``metrics`` that it has."""
+    benchmark_R = _texts(table, "benchmark")
+    metric_R = _texts(table, "metric")
+    headline_R = table["headline"].to_numpy()
+    for name in dict.fromkeys(benchmark_R):
+        of_benchmark_R = benchmark_R == name
+        known = list(dict.fromkeys(metric_R[of_benchmark_R]))
+        headline = list(dict.fromkeys(metric_R[of_benchmark_R & headline_R]))
+        chosen = choose_metric(known, metrics) if metrics else (headline or [None])[0]
+        if chosen is not None:
+            rows = table.take(np.flatnonzero(of_benchmark_R & (metric_R == chosen)))
+            yield _one_benchmark(rows, str(name), chosen)
+
+
+def _one_benchmark(rows: "pa.Table", benchmark: str, metric: str) -> BenchmarkItems:
+    first = rows.slice(0, 1).to_pylist()[0]
+    return BenchmarkItems(
+        benchmark=benchmark,
+        metric=metric,
+        aggregation=first["aggregation"],
+        higher_is_better=first["higher_is_better"],
+        key_N=item_keys(rows["task"].to_pylist(), rows["item_hash"].to_pylist()),
+        cluster_N=_texts(rows, "cluster"),
+        value_N=rows["value"].to_numpy().astype(np.float64),
+        counts_NK=_counts(rows, benchmark),
+    )
+
+
+def _counts(rows: "pa.Table", benchmark: str) -> Floats | None:
+    column = rows["counts"].combine_chunks()
+    if column.null_count:
+        return None
+    flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
+    if len(flat) % len(rows):
+        raise UserError(f"{benchmark}: the counts of its items are not all of one length")
+    counts_NK: Floats = flat.reshape(len(rows), -1)
+    return counts_NK
+
+
+def _texts(table: "pa.Table", column: str) -> Any:
+    return np.array(table[column].to_pylist(), dtype=object)

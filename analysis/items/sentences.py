@@ -1,0 +1,91 @@
+"""A comparison in plain sentences: what moved, by how much and how surely, and what can be excluded."""
+
+from collections.abc import Sequence
+
+from analysis.items.compare import Comparison
+from analysis.items.pairs import Unpaired
+
+
+def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: float | None = None) -> list[str]:
+    """What a reader should take from the comparison, the most certain first."""
+    moved = sorted((row for row in rows if row.shown), key=lambda row: (row.p_holm, -abs(row.difference) / row.se))
+    rest = [row for row in rows if not row.shown]
+    lines = [_summary(len(moved), len(rows))]
+    lines += [_moved(row) for row in moved]
+    lines += [_not_shown(row) for row in rest]
+    if margin is not None:
+        lines.append(_equivalence(rows, margin))
+    few = [row.benchmark for row in rows if row.clusters < 30]
+    if few:
+        lines.append(f"Fewer than 30 independent units in {_listed(few)}: intervals there are rough.")
+    return lines + [f"Not compared: {item.benchmark} ({item.reason})." for item in left_out]
+
+
+def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
+    """A difference of the score, in points of a hundred where the score has a range."""
+    points = value * 100 / row.scale if row.scale is not None else value
+    return f"{points:+.2f}" if sign else f"{points:.2f}"
+
+
+def unit(row: Comparison) -> str:
+    """What ``amount`` is counted in."""
+    return "points" if row.scale is not None else f"({row.metric})"
+
+
+def all_equal(rows: Sequence[Comparison]) -> bool:
+    """Whether no item tells the two models apart."""
+    return all(row.se == 0 and row.difference == 0 for row in rows)
+
+
+def _summary(moved: int, compared: int) -> str:
+    if compared == 1:
+        return "A difference is shown." if moved else "No difference is shown."
+    return f"A difference is shown on {moved} of {compared} benchmarks, after Holm's correction for their number."
+
+
+def _moved(row: Comparison) -> str:
+    higher = "higher" if row.difference > 0 else "lower"
+    better = ""
+    if row.higher_is_better is not None:
+        better = ", better" if (row.difference > 0) == row.higher_is_better else ", worse"
+    low, high = sorted((abs(row.low), abs(row.high)))
+    surely = f"95 % interval {amount(row, low)} to {amount(row, high)}, {_p(row)}"
+    return (
+        f"{row.benchmark}: B is {higher} by {amount(row, abs(row.difference))} {unit(row)}{better} "
+        f"({_score(row.a)} to {_score(row.b)}; {surely})."
+    )
+
+
+def _not_shown(row: Comparison) -> str:
+    if row.se == 0:
+        return f"{row.benchmark}: no difference on any of its {row.n} items."
+    if row.low > 0 or row.high < 0:
+        interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
+        return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({_p(row)})."
+    return (
+        f"{row.benchmark}: not shown ({_p(row)}). Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
+        f"and a rise of more than {amount(row, max(0.0, row.high))} {unit(row)}; "
+        f"{row.n} items find a difference of {amount(row, row.mde)} four times in five."
+    )
+
+
+def _equivalence(rows: Sequence[Comparison], margin: float) -> str:
+    same = [row.benchmark for row in rows if row.equivalent]
+    if not same:
+        return f"On no benchmark are A and B shown to be within {margin * 100:g} points of each other."
+    return (
+        f"Within {margin * 100:g} points of each other, by two one-sided tests of 5 % on each benchmark alone: "
+        f"{_listed(same)}."
+    )
+
+
+def _p(row: Comparison) -> str:
+    return f"corrected p {'< 0.001' if row.p_holm < 0.001 else f'{row.p_holm:.3f}'}"
+
+
+def _score(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
