@@ -17,12 +17,12 @@ from plw.launch.group import ALONE, Group
 from plw.train import checkpoint
 from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import Step, TrainingPlan, plan_training
+from plw.train.build import prepare_model
 from plw.train.determinism import deterministic
 from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
 from plw.train.launch import launch
+from plw.train.layout_choice import preferred_layout
 from plw.train.log import TrainingLog, logged_steps
-from plw.train.model.build import prepare_model
-from plw.train.model.layout_choice import preferred_layout
 from plw.train.model.load import save_model
 from plw.train.model.parallel import full_tensor
 from plw.train.model.weighted import accumulate_gradients, held_out_losses

@@ -12,8 +12,8 @@ from plw.data.tokenizer import load_tokenizer
 from plw.launch.group import Group
 from plw.testing import jobs as testing
 from plw.train.batching.plan import plan_training
+from plw.train.build import prepare_model
 from plw.train.job import TrainingJob
-from plw.train.model.build import prepare_model
 from plw.train.model.parallel import full_tensor
 from plw.train.model.weighted import accumulate_gradients, held_out_losses
 from plw.train.regularise import MinkowskiPenalty

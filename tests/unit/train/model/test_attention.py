@@ -20,6 +20,7 @@ from plw.testing.models import SIZES, make_model
 from plw.train.batching.collate import place_tokens
 from plw.train.batching.layout import PACKED, PREFIX
 from plw.train.batching.packed_row import PackedRow, make_row
+from plw.train.build import prepare_model
 from plw.train.job import TrainingJob
 from plw.train.model.attention import (
     HALVED_TOKENS,
@@ -29,7 +30,6 @@ from plw.train.model.attention import (
     row_attention,
     varlen_agrees,
 )
-from plw.train.model.build import prepare_model
 from plw.train.model.weighted import hidden_states
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from torch import nn
 from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
-from plw.train.model.layout_choice import log_choice, preferred_layout, set_layout
+from plw.train.layout_choice import log_choice, preferred_layout, set_layout
 from plw.train.model.load import LoadedModel, load_model
 from plw.train.model.lora import add_lora
 from plw.train.model.parallel import layers, parallelize
