@@ -102,9 +102,10 @@ def invert(
 
 
 def _write(out: Path, records: "list[AlpacaRecord]") -> None:
+    from plw.config.training import FIELDS
     from plw.files import write_json_atomic, write_jsonl_atomic
 
-    rows = [dataclasses.asdict(record) for record in records]
+    rows = [{name: getattr(record, name) for name in FIELDS["alpaca"]} for record in records]
     try:
         if out.suffix == ".jsonl":
             write_jsonl_atomic(out, rows)

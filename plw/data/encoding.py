@@ -23,6 +23,8 @@ class EncodedExample:
 
     token_T: NDArray[np.int32]
     role_T: NDArray[np.uint8]
+    where: str = ""
+    """File and row of its record, for messages."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +44,7 @@ def encode(
     *,
     max_length: int,
     end_of_sequence: bool = True,
+    where: Sequence[str] | None = None,
 ) -> EncodedDataset:
     """Tokenise examples as Stanford Alpaca does.
 
@@ -50,6 +53,13 @@ def encode(
     join the last letter of the prompt with the first of the completion. BOS stands once in front if the tokenizer
     adds one; EOS follows each completion if ``end_of_sequence``. Tokens beyond ``max_length`` are dropped, so a prompt
     of ``max_length`` or more loses its completion.
+
+    Args:
+        examples: Segments of each example.
+        tokenizer: Its vocabulary, BOS and EOS.
+        max_length: Tokens of an example that are kept.
+        end_of_sequence: Whether EOS follows each completion.
+        where: File and row of each example, for messages.
 
     Raises:
         UserError: EOS is asked for and the tokenizer has none.
@@ -66,9 +76,10 @@ def encode(
     inner = [text[:end] for text, ends in zip(texts, ends_E, strict=True) for end in ends[:-1]]
     inner_lengths = iter([len(row) for row in _tokenise(inner, tokenizer, start)])
     encoded, truncated = [], 0
-    for segments, ends, row in zip(examples, ends_E, rows, strict=True):
+    places = [""] * len(texts) if where is None else where
+    for segments, ends, row, place in zip(examples, ends_E, rows, places, strict=True):
         lengths = [next(inner_lengths) for _ in ends[:-1]]
-        encoded.append(_example(segments, lengths, row[:max_length]))
+        encoded.append(_example(segments, lengths, row[:max_length], place))
         truncated += len(row) > max_length
     return EncodedDataset(
         examples=encoded,
@@ -83,13 +94,15 @@ def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     return alone[:1] if alone and alone[0] == tokenizer.bos_token_id else []
 
 
-def _example(segments: Sequence[Segment], inner_lengths: Sequence[int], row: Sequence[int]) -> EncodedExample:
+def _example(
+    segments: Sequence[Segment], inner_lengths: Sequence[int], row: Sequence[int], where: str
+) -> EncodedExample:
     token_T = np.array(row, dtype=np.int32)
     role_T = np.empty(len(row), dtype=np.uint8)
     starts = [0, *inner_lengths]
     for segment, first, last in zip(segments, starts, [*inner_lengths, len(row)], strict=True):
         role_T[first:last] = COMPLETION if segment.role == "completion" else PROMPT
-    return EncodedExample(token_T=token_T, role_T=role_T)
+    return EncodedExample(token_T=token_T, role_T=role_T, where=where)
 
 
 def _tokenise(texts: list[str], tokenizer: "PreTrainedTokenizerBase", start: list[int]) -> list[list[int]]:

@@ -67,6 +67,7 @@ def prepare(
             tokenizer,
             max_length=max_length,
             end_of_sequence=template.end_of_sequence,
+            where=[record.where for record in part],
         )
         for part in (records, held_out_records)
     )

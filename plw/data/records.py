@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ class AlpacaRecord:
     instruction: str
     input: str = ""
     output: str
+    where: str = field(default="", compare=False, repr=False)
+    """File and row that it was read from (``data.json: row 3``), whatever was sampled or inverted since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +38,8 @@ class ChatRecord:
     """A conversation with at least one answer of the assistant."""
 
     messages: tuple[ChatMessage, ...]
+    where: str = field(default="", compare=False, repr=False)
+    """File and row that it was read from."""
 
 
 Record = AlpacaRecord | ChatRecord
@@ -133,6 +137,7 @@ def _alpaca(row: _Row) -> AlpacaRecord:
         instruction=row.text("instruction"),
         input=row.text("input") if row.is_given("input") else "",
         output=row.text("output"),
+        where=row.where,
     )
 
 
@@ -141,9 +146,9 @@ def _chat(row: _Row) -> ChatRecord:
     for place, message in _messages(row, "role and content"):
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
-        for field in ("role", "content"):
-            if field not in message:
-                raise UserError(f"{place} has no field '{field}' (fields found: {', '.join(message) or 'none'})")
+        for name in ("role", "content"):
+            if name not in message:
+                raise UserError(f"{place} has no field '{name}' (fields found: {', '.join(message) or 'none'})")
         role = _text(message["role"], "role", place)
         if role not in CHAT_ROLES:
             raise UserError(f"{place}: field 'role' is '{role}'; allowed: {', '.join(CHAT_ROLES)}")
@@ -174,7 +179,7 @@ def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
     if all(turn.role != "assistant" for turn in turns):
         name = row.names["messages"]
         raise UserError(f"{row.where}: field '{name}' has no message of the assistant; there is nothing to learn")
-    return ChatRecord(messages=tuple(turns))
+    return ChatRecord(messages=tuple(turns), where=row.where)
 
 
 def _text(value: Any, name: str, where: str) -> str:

@@ -34,7 +34,7 @@ def predicted_counts(role_T: NDArray[np.uint8]) -> tuple[int, int]:
 
 
 def role_coefficients(
-    count_ER: NDArray[np.int64], loss: LossConfig, *, rows: Sequence[int] | None = None
+    count_ER: NDArray[np.int64], loss: LossConfig, *, names: Sequence[str] | None = None
 ) -> RoleCoefficients:
     """Coefficients by example and role.
 
@@ -45,7 +45,7 @@ def role_coefficients(
     Args:
         count_ER: [examples, 2] predicted PROMPT and COMPLETION tokens, in the shuffled order.
         loss: weights, normalizer, scope.
-        rows: the examples' rows in the dataset, for the message.
+        names: what the message calls the examples: file and row of each.
 
     Raises:
         UserError: no token has a coefficient.
@@ -62,7 +62,7 @@ def role_coefficients(
     scale_U = np.divide(1.0, z_U * units, out=np.zeros(units), where=z_U > 0)
     coefficient_ER = scale_U[unit_E][:, None] * weight_R
     if not (coefficient_ER * count_ER).any():
-        raise UserError(_no_weight(len(count_ER), loss, rows))
+        raise UserError(_no_weight(len(count_ER), loss, names))
     return RoleCoefficients(coefficient_ER=coefficient_ER, empty_units=int(np.count_nonzero(z_U == 0)))
 
 
@@ -78,8 +78,8 @@ def _units(examples: int, loss: LossConfig) -> NDArray[np.int64]:
     return np.arange(examples) // size
 
 
-def _no_weight(examples: int, loss: LossConfig, rows: Sequence[int] | None) -> str:
-    names = [str(row) for row in (range(1, examples + 1) if rows is None else rows)]
+def _no_weight(examples: int, loss: LossConfig, names: Sequence[str] | None) -> str:
+    names = [str(number) for number in range(1, examples + 1)] if names is None else names
     more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
     return (
         f"an optimizer step has no token with weight at loss.prompt_weight={loss.prompt_weight:g}, "

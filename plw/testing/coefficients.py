@@ -21,19 +21,19 @@ class StepCoefficients:
 
 
 def step_coefficients(
-    roles: Sequence[NDArray[np.uint8]], loss: LossConfig, *, rows: Sequence[int] | None = None
+    roles: Sequence[NDArray[np.uint8]], loss: LossConfig, *, names: Sequence[str] | None = None
 ) -> StepCoefficients:
     """c_t of every token of one optimizer step.
 
     Args:
         roles: role_T of each example of the step, in the shuffled order.
         loss: weights, normalizer, scope.
-        rows: the examples' rows in the dataset from 1, for the message; their places in the step if None.
+        names: what the message calls the examples; their places in the step if None.
 
     Raises:
         UserError: no token of the step has a coefficient; the line names the examples.
     """
     count_ER = np.array([predicted_counts(role_T) for role_T in roles], dtype=np.int64).reshape(-1, 2)
-    short = role_coefficients(count_ER, loss, rows=rows)
+    short = role_coefficients(count_ER, loss, names=names)
     expanded = [expand(role_T, c_R) for role_T, c_R in zip(roles, short.coefficient_ER, strict=True)]
     return StepCoefficients(coefficient_T=expanded, empty_units=short.empty_units)

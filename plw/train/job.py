@@ -118,12 +118,18 @@ def _columns(examples: Sequence[EncodedExample]) -> dict[str, np.ndarray]:
         "token_T": np.concatenate([example.token_T for example in (*examples, empty_T)]),
         "role_T": np.concatenate([example.role_T for example in (*examples, empty_T)]),
         "length_E": np.array(lengths, dtype=np.int64),
+        # Names of files hold no zero byte.
+        "where": np.frombuffer("\0".join(example.where for example in examples).encode(), dtype=np.uint8),
     }
 
 
 def _examples(columns: dict[str, np.ndarray]) -> list[EncodedExample]:
     ends = np.cumsum(columns["length_E"])
+    lengths = columns["length_E"]
+    where = columns["where"].tobytes().decode().split("\0")[: len(lengths)]
     return [
-        EncodedExample(token_T=columns["token_T"][end - length : end], role_T=columns["role_T"][end - length : end])
-        for end, length in zip(ends, columns["length_E"], strict=True)
+        EncodedExample(
+            token_T=columns["token_T"][end - length : end], role_T=columns["role_T"][end - length : end], where=place
+        )
+        for end, length, place in zip(ends, lengths, where, strict=True)
     ]

@@ -152,6 +152,8 @@ def test_two_nodes_meet(tied_llama: Path, tmp_path: Path) -> None:
 
 def test_a_job_survives_its_files(tied_llama: Path, tmp_path: Path) -> None:
     job = make_job(tied_llama, tmp_path, {"lora_targets": ["q_proj"], "lora_rank": 2}, evaluate_every=3)
+    named = [dataclasses.replace(example, where=f"é.json: row {n}") for n, example in enumerate(job.examples)]
+    job = dataclasses.replace(job, examples=named)
     write_job(job, tmp_path / "launch", owner=17)
     again = read_job(tmp_path / "launch")
     assert read_owner(tmp_path / "launch") == LaunchOwner(pid=17, here=True)
@@ -160,5 +162,6 @@ def test_a_job_survives_its_files(tied_llama: Path, tmp_path: Path) -> None:
             assert getattr(again, field.name) == getattr(job, field.name), field.name
     assert [example.token_T.tolist() for example in again.examples] == [e.token_T.tolist() for e in job.examples]
     assert [example.role_T.tolist() for example in again.examples] == [e.role_T.tolist() for e in job.examples]
+    assert [example.where for example in again.examples] == [example.where for example in job.examples]
     assert (again.held_out, again.folder) == ([], tmp_path.absolute())
     assert again.tokenizer("Name three colours") == job.tokenizer("Name three colours")

@@ -61,15 +61,16 @@ def plan_training(
     ceil(warmup_ratio * steps). ``token_budget``, ``processes`` and ``layout`` decide the micro-batches alone.
 
     Raises:
-        UserError: no examples, no token with weight in the dataset or in a step (the line names the rows from 1), an
+        UserError: no examples, no token with weight in the dataset or in a step (the line names file and row), an
             example longer than the token budget, or more processes than a step has examples.
     """
     if not examples:
         raise UserError("the dataset has no examples to train on; give it at least one record")
     length_E = np.array([len(example.token_T) for example in examples], dtype=np.int64)
     count_ER = np.array([predicted_counts(example.role_T) for example in examples], dtype=np.int64)
+    names = [example.where or str(number) for number, example in enumerate(examples, start=1)]
     _check_weights(count_ER, loss, recipe)
-    _check_layout(length_E, recipe, token_budget, processes)
+    _check_layout(length_E, names, recipe, token_budget, processes)
     digest = hashlib.sha256()
     for example in examples:
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
@@ -79,7 +80,7 @@ def plan_training(
         order_E = np.random.default_rng([seed, epoch]).permutation(len(examples))
         for first in range(0, len(order_E), recipe.batch_size):
             example_E = order_E[first : first + recipe.batch_size]
-            c = role_coefficients(count_ER[example_E], loss, rows=[int(i) + 1 for i in example_E])
+            c = role_coefficients(count_ER[example_E], loss, names=[names[i] for i in example_E])
             weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
             parts_by_rank = laid_out.micro_batches(example_E[weighted_N])
             steps.append(
@@ -110,12 +111,15 @@ def _check_weights(count_ER: NDArray[np.int64], loss: LossConfig, recipe: Recipe
         )
 
 
-def _check_layout(length_E: NDArray[np.int64], recipe: RecipeConfig, token_budget: int, processes: int) -> None:
+def _check_layout(
+    length_E: NDArray[np.int64], names: Sequence[str], recipe: RecipeConfig, token_budget: int, processes: int
+) -> None:
     longest = int(length_E.argmax())
     if length_E[longest] > token_budget:
         raise UserError(
-            f"execution.token_budget={token_budget} is smaller than the dataset's longest example, row {longest + 1} "
-            f"with {length_E[longest]} tokens; allowed: {length_E[longest]} or more, or a smaller recipe.max_length"
+            f"execution.token_budget={token_budget} is smaller than the dataset's longest example, "
+            f"{names[longest]} with {length_E[longest]} tokens; allowed: {length_E[longest]} or more, or a smaller "
+            "recipe.max_length"
         )
     most = min(recipe.batch_size, len(length_E))
     if processes > most:

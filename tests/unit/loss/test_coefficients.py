@@ -68,7 +68,7 @@ def test_a_prompt_that_fills_the_length_contributes_nothing_and_is_counted() -> 
 def test_a_step_without_weight_names_its_examples() -> None:
     full = [np.zeros(6, dtype=np.uint8)] * 10
     with pytest.raises(UserError, match=r"examples 11, 12, 13, 14, 15, 16, 17, 18 and 2 more"):
-        step_coefficients(full, LossConfig(prompt_weight=0), rows=list(range(11, 21)))
+        step_coefficients(full, LossConfig(prompt_weight=0), names=[str(n) for n in range(11, 21)])
     with pytest.raises(UserError, match=r"examples 1, 2;"):
         step_coefficients(full[:2], LossConfig(prompt_weight=0))
 
