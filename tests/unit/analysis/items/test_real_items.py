@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from plw.cli import app
 from plw.evaluate.quiet import quiet
-from plw.testing.tiny_llama import make_random_llama
+from plw.testing.models import make_random_llama
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
