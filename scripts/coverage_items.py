@@ -61,22 +61,22 @@ def translations(generator: np.random.Generator, shift: float, *, n: int) -> Pai
     quality_N = generator.normal(0.5, 1.0, size=n)
     sides = [_segment_counts(generator, length_N, expit(quality_N + move)) for move in (0.0, shift)]
     return Pairs(
-        benchmark="wmt", metric="bleu", aggregation="bleu", higher_is_better=True, a_NK=sides[0], b_NK=sides[1],
+        benchmark="wmt", metric="bleu", aggregation="bleu", higher_is_better=True, a_NC=sides[0], b_NC=sides[1],
         cluster_N=np.arange(n), run_N=np.zeros(n, dtype=np.intp),
     )  # fmt: skip
 
 
 def _segment_counts(generator: np.random.Generator, length_N: np.ndarray, chance_N: np.ndarray) -> np.ndarray:
     longest = int(length_N.max())
-    right_NL = (generator.random((len(length_N), longest)) < chance_N[:, None]) & (
+    right_NT = (generator.random((len(length_N), longest)) < chance_N[:, None]) & (
         np.arange(longest) < length_N[:, None]
     )
     matches, totals = [], []
-    run_NL = right_NL
+    run_NT = right_NT
     for order in range(1, 5):
-        matches.append(run_NL.sum(axis=1))
+        matches.append(run_NT.sum(axis=1))
         totals.append(np.maximum(length_N - order + 1, 0))
-        run_NL = run_NL[:, :-1] & right_NL[:, order:]
+        run_NT = run_NT[:, :-1] & right_NT[:, order:]
     return np.stack([length_N, length_N, *matches, *totals], axis=1).astype(float)
 
 
@@ -107,7 +107,7 @@ def pairs(
     """Of a metric that is a mean."""
     return Pairs(
         benchmark=metric, metric=metric, aggregation=MEAN, higher_is_better=True,
-        a_NK=a_N.astype(float)[:, None], b_NK=b_N.astype(float)[:, None],
+        a_NC=a_N.astype(float)[:, None], b_NC=b_N.astype(float)[:, None],
         cluster_N=np.arange(len(a_N)) if cluster_N is None else cluster_N,
         run_N=np.zeros(len(a_N), dtype=np.intp) if run_N is None else run_N,
     )  # fmt: skip
@@ -137,9 +137,9 @@ def true_difference(make: Maker, shift: float, seed: int) -> float:
     for _ in range(400):
         one = make(generator, shift)
         if one.aggregation == MEAN:
-            found.append((float((one.b_NK - one.a_NK).sum()), len(one.a_NK)))
+            found.append((float((one.b_NC - one.a_NC).sum()), len(one.a_NC)))
         else:
-            found.append((one.a_NK.sum(axis=0), one.b_NK.sum(axis=0)))
+            found.append((one.a_NC.sum(axis=0), one.b_NC.sum(axis=0)))
     if make(generator, shift).aggregation == MEAN:
         return sum(total for total, _ in found) / sum(count for _, count in found)
     sums = [np.sum([pair[side] for pair in found], axis=0)[None, :] for side in (0, 1)]

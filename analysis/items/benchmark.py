@@ -30,7 +30,7 @@ class BenchmarkItems:
     """What the item shares with others; None where nothing."""
     value_N: Floats
     """NaN where there is none."""
-    counts_NK: Floats | None = None
+    counts_NC: Floats | None = None
     """Counts of a corpus metric, one row an item."""
 
 

@@ -96,13 +96,13 @@ def compare_pairs(pairs: Sequence[Pairs], margin: float | None = None) -> list[C
     return [replace(row, p_holm=p) for row, p in zip(alone, holm([row.p for row in alone]), strict=True)]
 
 
-def holm(p_T: Sequence[float]) -> list[float]:
-    """Holm's step-down correction of T tests."""
-    order_T = np.argsort(p_T, kind="stable")
-    scaled_T = np.asarray(p_T, dtype=float)[order_T] * np.arange(len(p_T), 0, -1)
-    corrected_T = np.empty(len(p_T))
-    corrected_T[order_T] = np.minimum(1.0, np.maximum.accumulate(scaled_T))
-    return [float(p) for p in corrected_T]
+def holm(p_N: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of N tests."""
+    order_N = np.argsort(p_N, kind="stable")
+    scaled_N = np.asarray(p_N, dtype=float)[order_N] * np.arange(len(p_N), 0, -1)
+    corrected_N = np.empty(len(p_N))
+    corrected_N[order_N] = np.minimum(1.0, np.maximum.accumulate(scaled_N))
+    return [float(p) for p in corrected_N]
 
 
 def _compare(pairs: Pairs, margin: float | None) -> Comparison:
@@ -149,9 +149,9 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
 
 
 def _by_mcnemar(pairs: Pairs) -> _Found:
-    a_N, b_N = pairs.a_NK[:, 0] == 1, pairs.b_NK[:, 0] == 1
+    a_N, b_N = pairs.a_NC[:, 0] == 1, pairs.b_NC[:, 0] == 1
     counts = PairedProportions.count(a_N, b_N)
-    mean = clustered_mean(pairs.b_NK[:, 0] - pairs.a_NK[:, 0], pairs.cluster_N)
+    mean = clustered_mean(pairs.b_NC[:, 0] - pairs.a_NC[:, 0], pairs.cluster_N)
     return _Found(
         a=float(a_N.mean()),
         b=float(b_N.mean()),
@@ -166,7 +166,7 @@ def _by_mcnemar(pairs: Pairs) -> _Found:
 
 
 def _by_t(pairs: Pairs) -> _Found:
-    a_N, b_N = pairs.a_NK[:, 0], pairs.b_NK[:, 0]
+    a_N, b_N = pairs.a_NC[:, 0], pairs.b_NC[:, 0]
     mean = clustered_mean(b_N - a_N, pairs.cluster_N)
     if _right_or_wrong(pairs):
         sides = [beta_binomial(side_N == 1, pairs.cluster_N, CONFIDENCE) for side_N in (a_N, b_N)]
@@ -186,8 +186,8 @@ def _by_t(pairs: Pairs) -> _Found:
 
 
 def _by_bootstrap(pairs: Pairs) -> _Found:
-    drawn = paired_bootstrap(pairs.aggregation, pairs.a_NK, pairs.b_NK, pairs.cluster_N)
-    a_side, b_side = (np.quantile(side_B, TAILS) for side_B in (drawn.a_B, drawn.b_B))
+    drawn = paired_bootstrap(pairs.aggregation, pairs.a_NC, pairs.b_NC, pairs.cluster_N)
+    a_side, b_side = (np.quantile(side_Z, TAILS) for side_Z in (drawn.a_Z, drawn.b_Z))
     return _Found(
         a=drawn.a,
         b=drawn.b,
@@ -204,20 +204,20 @@ def _by_bootstrap(pairs: Pairs) -> _Found:
 
 def _over_runs(pairs: Pairs) -> _Found:
     """Several training runs a side: the mean over runs, its error over items and over runs."""
-    a_N, b_N, a_R, b_R = (
+    a_N, b_N, a_S, b_S = (
         np.concatenate(parts) for parts in zip(*(_parts_of_run(pairs, run) for run in range(pairs.runs)), strict=True)
     )
     mean = clustered_mean(b_N - a_N, pairs.cluster_N, pairs.run_N)
     sides = [clustered_mean(side_N, pairs.cluster_N, pairs.run_N) for side_N in (a_N, b_N)]
-    shift = float(b_R.mean() - a_R.mean()) - mean.mean
+    shift = float(b_S.mean() - a_S.mean()) - mean.mean
 
     def interval(level: float) -> Interval:
         low, high = mean.interval(level)
         return low + shift, high + shift
 
     return _Found(
-        a=float(a_R.mean()),
-        b=float(b_R.mean()),
+        a=float(a_S.mean()),
+        b=float(b_S.mean()),
         se=mean.se,
         p=replace(mean, mean=mean.mean + shift).p,
         test="t clustered by item and run",
@@ -231,21 +231,21 @@ def _over_runs(pairs: Pairs) -> _Found:
 def _parts_of_run(pairs: Pairs, run: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Each item's part in both scores of a run, and the scores themselves."""
     in_run_N = pairs.run_N == run
-    a_NK, b_NK = pairs.a_NK[in_run_N], pairs.b_NK[in_run_N]
+    a_NC, b_NC = pairs.a_NC[in_run_N], pairs.b_NC[in_run_N]
     if pairs.aggregation == MEAN:
-        return a_NK[:, 0], b_NK[:, 0], a_NK.mean(axis=0), b_NK.mean(axis=0)
-    whole = [corpus_scores(pairs.aggregation, side_NK.sum(axis=0, keepdims=True)) for side_NK in (a_NK, b_NK)]
-    parts = [pseudo_values(pairs.aggregation, side_NK) for side_NK in (a_NK, b_NK)]
+        return a_NC[:, 0], b_NC[:, 0], a_NC.mean(axis=0), b_NC.mean(axis=0)
+    whole = [corpus_scores(pairs.aggregation, side_NC.sum(axis=0, keepdims=True)) for side_NC in (a_NC, b_NC)]
+    parts = [pseudo_values(pairs.aggregation, side_NC) for side_NC in (a_NC, b_NC)]
     return parts[0], parts[1], whole[0], whole[1]
 
 
 def _right_or_wrong(pairs: Pairs) -> bool:
-    return bool(np.isin(pairs.a_NK, (0, 1)).all() and np.isin(pairs.b_NK, (0, 1)).all())
+    return bool(np.isin(pairs.a_NC, (0, 1)).all() and np.isin(pairs.b_NC, (0, 1)).all())
 
 
 def _scale(pairs: Pairs) -> float | None:
     """Full range of the score: of a mean whose name says nothing, 1 where all values are within 0 and 1."""
     if pairs.aggregation != MEAN or pairs.metric.split(",")[0] in PERCENT_METRICS:
         return 100.0
-    values = np.concatenate([pairs.a_NK, pairs.b_NK])
+    values = np.concatenate([pairs.a_NC, pairs.b_NC])
     return 1.0 if values.min() >= 0 and values.max() <= 1 else None

@@ -40,7 +40,7 @@ def segment_counts(aggregation: str, references: Sequence[Any], answers: Sequenc
     return np.array(counts, dtype=np.float64)
 
 
-def corpus_scores(aggregation: str, sums_BK: Floats) -> Floats:
+def corpus_scores(aggregation: str, sums_ZC: Floats) -> Floats:
     """The metric of each row of summed counts."""
     compute = metric_of(aggregation)._compute_score_from_stats
-    return np.array([compute(list(sums_K)).score for sums_K in sums_BK], dtype=np.float64)
+    return np.array([compute(list(sums_C)).score for sums_C in sums_ZC], dtype=np.float64)

@@ -167,14 +167,14 @@ def _benchmark(
 ) -> BenchmarkItems:
     name = metric.split(",")[0]
     outcomes = [outcome for rows in tasks for outcome in rows.outcome]
-    counts_NK, value_N, aggregation = None, np.full(len(outcomes), np.nan), MEAN
+    counts_NC, value_N, aggregation = None, np.full(len(outcomes), np.nan), MEAN
     if all(isinstance(outcome, bool | int | float) or outcome is None for outcome in outcomes):
         value_N = np.array([np.nan if outcome is None else outcome for outcome in outcomes], dtype=np.float64)
         aggregation = name if name in NOT_MEANS else MEAN
     else:
         aggregation = name
         if name in CORPUS_METRICS and all(_is_segment(outcome) for outcome in outcomes):
-            counts_NK = segment_counts(name, [outcome[0] for outcome in outcomes], [outcome[1] for outcome in outcomes])
+            counts_NC = segment_counts(name, [outcome[0] for outcome in outcomes], [outcome[1] for outcome in outcomes])
     clusters = [cluster for rows in tasks for cluster in _clusters(rows, cluster_field, several=len(tasks) > 1)]
     return BenchmarkItems(
         benchmark=benchmark,
@@ -184,7 +184,7 @@ def _benchmark(
         key_N=item_keys([rows.task for rows in tasks for _ in rows.digest], [d for rows in tasks for d in rows.digest]),
         cluster_N=np.array(clusters, dtype=object),
         value_N=value_N,
-        counts_NK=counts_NK,
+        counts_NC=counts_NC,
     )
 
 

@@ -19,9 +19,9 @@ class Pairs:
     metric: str
     aggregation: str
     higher_is_better: bool | None
-    a_NK: Floats
+    a_NC: Floats
     """Values in one column, or the counts of a corpus metric."""
-    b_NK: Floats
+    b_NC: Floats
     cluster_N: Codes
     """An item is in one cluster with itself in other runs."""
     run_N: Codes
@@ -33,7 +33,7 @@ class Pairs:
     @property
     def n(self) -> int:
         """Pairs."""
-        return len(self.a_NK)
+        return len(self.a_NC)
 
     @property
     def runs(self) -> int:
@@ -113,13 +113,13 @@ def _pair_benchmark(a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) ->
     common = sum(row.shape[1] for row in rows)
     if common == 0:
         return Unpaired(benchmark=name, reason="no item in common; the documents differ")
-    a_NK, b_NK = (
+    a_NC, b_NC = (
         np.concatenate([_outcomes(items)[row[side]] for items, row in zip(models, rows, strict=True)])
         for side, models in enumerate((a, b))
     )
-    if a_NK.shape[1] != b_NK.shape[1]:
+    if a_NC.shape[1] != b_NC.shape[1]:
         return Unpaired(benchmark=name, reason="the counts of the two are of different kinds")
-    known_N = ~(np.isnan(a_NK).any(axis=1) | np.isnan(b_NK).any(axis=1))
+    known_N = ~(np.isnan(a_NC).any(axis=1) | np.isnan(b_NC).any(axis=1))
     clusters = np.concatenate([_cluster_names(items)[row[0]] for items, row in zip(a, rows, strict=True)])[known_N]
     runs_N = np.repeat(np.arange(len(rows)), [row.shape[1] for row in rows])[known_N]
     code_N = _codes(clusters)
@@ -131,8 +131,8 @@ def _pair_benchmark(a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) ->
         metric=first.metric,
         aggregation=first.aggregation,
         higher_is_better=first.higher_is_better if first.higher_is_better is not None else b[0].higher_is_better,
-        a_NK=a_NK[known_N],
-        b_NK=b_NK[known_N],
+        a_NC=a_NC[known_N],
+        b_NC=b_NC[known_N],
         cluster_N=code_N,
         run_N=_codes(runs_N),
         only_in_one=sum(len(items.key_N) for items in (*a, *b)) - 2 * common,
@@ -148,8 +148,8 @@ def _join(a: BenchmarkItems, b: BenchmarkItems) -> tuple[Codes, Codes]:
 
 
 def _outcomes(items: BenchmarkItems) -> Floats:
-    if items.counts_NK is not None:
-        return items.counts_NK
+    if items.counts_NC is not None:
+        return items.counts_NC
     return items.value_N[:, None]
 
 

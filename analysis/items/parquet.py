@@ -69,16 +69,16 @@ def _record_of(path: Path) -> dict[str, Any]:
 
 def _benchmarks(table: "pa.Table", metrics: Sequence[str]) -> Iterator[BenchmarkItems]:
     """One entry a benchmark: its headline metric, or the first of ``metrics`` that it has."""
-    benchmark_R = _texts(table, "benchmark")
-    metric_R = _texts(table, "metric")
-    headline_R = table["headline"].to_numpy()
-    for name in dict.fromkeys(benchmark_R):
-        of_benchmark_R = benchmark_R == name
-        known = list(dict.fromkeys(metric_R[of_benchmark_R]))
-        headline = list(dict.fromkeys(metric_R[of_benchmark_R & headline_R]))
+    benchmark_N = _texts(table, "benchmark")
+    metric_N = _texts(table, "metric")
+    headline_N = table["headline"].to_numpy()
+    for name in dict.fromkeys(benchmark_N):
+        of_benchmark_N = benchmark_N == name
+        known = list(dict.fromkeys(metric_N[of_benchmark_N]))
+        headline = list(dict.fromkeys(metric_N[of_benchmark_N & headline_N]))
         chosen = choose_metric(known, metrics) if metrics else (headline or [None])[0]
         if chosen is not None:
-            rows = table.take(np.flatnonzero(of_benchmark_R & (metric_R == chosen)))
+            rows = table.take(np.flatnonzero(of_benchmark_N & (metric_N == chosen)))
             yield _one_benchmark(rows, str(name), chosen)
 
 
@@ -92,7 +92,7 @@ def _one_benchmark(rows: "pa.Table", benchmark: str, metric: str) -> BenchmarkIt
         key_N=item_keys(rows["task"].to_pylist(), rows["item_hash"].to_pylist()),
         cluster_N=_texts(rows, "cluster"),
         value_N=rows["value"].to_numpy().astype(np.float64),
-        counts_NK=_counts(rows, benchmark),
+        counts_NC=_counts(rows, benchmark),
     )
 
 
@@ -103,8 +103,8 @@ def _counts(rows: "pa.Table", benchmark: str) -> Floats | None:
     flat = column.flatten().to_numpy(zero_copy_only=False).astype(np.float64)
     if len(flat) % len(rows):
         raise UserError(f"{benchmark}: the counts of its items are not all of one length")
-    counts_NK: Floats = flat.reshape(len(rows), -1)
-    return counts_NK
+    counts_NC: Floats = flat.reshape(len(rows), -1)
+    return counts_NC
 
 
 def _texts(table: "pa.Table", column: str) -> Any:

@@ -42,15 +42,15 @@ def beta_binomial(right_N: Rights, cluster_N: Codes, level: float) -> tuple[floa
         return float(low), float(high)
     mean_M = _grid_around(float(right_N.mean()), len(right_N), int((size_G > 0).sum()))
     # Densest at 0: in large clusters a correlation of a thousandth counts.
-    root_C = (np.arange(CORRELATIONS) + 0.5) / CORRELATIONS
-    correlation_C = root_C**3
-    strength_C = (1 - correlation_C) / correlation_C
-    a_MC = mean_M[:, None] * strength_C
-    b_MC = (1 - mean_M[:, None]) * strength_C
-    log_MC = np.zeros_like(a_MC) - special.betaln(a_MC, b_MC) * times_U.sum()
+    root_J = (np.arange(CORRELATIONS) + 0.5) / CORRELATIONS
+    correlation_J = root_J**3
+    strength_J = (1 - correlation_J) / correlation_J
+    a_MJ = mean_M[:, None] * strength_J
+    b_MJ = (1 - mean_M[:, None]) * strength_J
+    log_MJ = np.zeros_like(a_MJ) - special.betaln(a_MJ, b_MJ) * times_U.sum()
     for (hits, size), times in zip(alike, times_U, strict=True):
-        log_MC += times * special.betaln(a_MC + hits, b_MC + size - hits)
-    posterior_M = (np.exp(log_MC - log_MC.max()) * root_C**2).sum(axis=1)
+        log_MJ += times * special.betaln(a_MJ + hits, b_MJ + size - hits)
+    posterior_M = (np.exp(log_MJ - log_MJ.max()) * root_J**2).sum(axis=1)
     share_M = (np.cumsum(posterior_M) - posterior_M / 2) / posterior_M.sum()
     low, high = np.interp([(1 - level) / 2, (1 + level) / 2], share_M, mean_M)
     return float(low), float(high)

@@ -130,9 +130,9 @@ def test_power_at_the_least_difference_is_80_percent() -> None:
     planned = PairedProportions(both=400, only_a=100, only_b=100, neither=400).least_difference()
     generator = np.random.default_rng(0)
     draws = generator.multinomial(n, [(share - planned) / 2, (share + planned) / 2, 1 - share], size=2000)
-    z_D = (draws[:, 1] - draws[:, 0]) / np.sqrt(draws[:, 0] + draws[:, 1])
+    z_Z = (draws[:, 1] - draws[:, 0]) / np.sqrt(draws[:, 0] + draws[:, 1])
 
-    assert np.mean(np.abs(z_D) > 1.96) == pytest.approx(0.8, abs=0.03)
+    assert np.mean(np.abs(z_Z) > 1.96) == pytest.approx(0.8, abs=0.03)
 
 
 @pytest.mark.parametrize(("right", "n"), [(0, 10), (3, 10), (10, 10), (400, 817)])
@@ -187,7 +187,7 @@ def test_paired_bootstrap_equals_sacrebleu(aggregation: str, metric: sacrebleu.m
     test = PairedTest([("a", answers_a), ("b", answers_b)], {"m": metric}, [references], "bs", n_samples=1000)
     theirs = next(results for name, results in test()[1].items() if name != "System")
     assert (ours.a, ours.b) == pytest.approx((theirs[0].score, theirs[1].score))
-    assert (ours.a_B.mean(), ours.b_B.mean()) == pytest.approx((theirs[0].mean, theirs[1].mean), abs=1e-4)
+    assert (ours.a_Z.mean(), ours.b_Z.mean()) == pytest.approx((theirs[0].mean, theirs[1].mean), abs=1e-4)
     assert ours.p_sacrebleu == pytest.approx(theirs[1].p_value)
 
 
@@ -215,11 +215,11 @@ def test_bootstrap_of_a_mean_agrees_with_its_standard_error() -> None:
 @pytest.mark.parametrize("aggregation", ["bleu", "chrf"])
 def test_pseudo_values_stand_for_the_score(aggregation: str) -> None:
     references, answers = translations(300, 0.75, seed=4)
-    counts_NK = segment_counts(aggregation, references, answers)
+    counts_NC = segment_counts(aggregation, references, answers)
 
-    pseudo_N = pseudo_values(aggregation, counts_NK)
+    pseudo_N = pseudo_values(aggregation, counts_NC)
 
-    score = corpus_scores(aggregation, counts_NK.sum(axis=0, keepdims=True))[0]
-    drawn = paired_bootstrap(aggregation, counts_NK, counts_NK, np.arange(300))
+    score = corpus_scores(aggregation, counts_NC.sum(axis=0, keepdims=True))[0]
+    drawn = paired_bootstrap(aggregation, counts_NC, counts_NC, np.arange(300))
     assert pseudo_N.mean() == pytest.approx(score, abs=0.1)
-    assert clustered_mean(pseudo_N, np.arange(300)).se == pytest.approx(drawn.a_B.std(), rel=0.1)
+    assert clustered_mean(pseudo_N, np.arange(300)).se == pytest.approx(drawn.a_Z.std(), rel=0.1)
