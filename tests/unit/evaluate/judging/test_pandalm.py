@@ -58,7 +58,7 @@ def test_exchanging_the_answers_mirrors_the_result_unless_one_order_alone_is_a_t
 
 
 @given(first=reading, swapped=reading)
-def test_maintainers_rule(first: int | None, swapped: int | None) -> None:
+def test_the_papers_conflict_rule(first: int | None, swapped: int | None) -> None:
     result, conflict = combine_orders(first, swapped)
 
     if first is None or swapped is None:

@@ -1,0 +1,312 @@
+"""A judge's server that misbehaves: no answer is a failed stage in the server's words, and paid replies are kept."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.config.evaluation import JudgeConfig
+from plw.errors import PermanentError, StageError, UserError
+from plw.evaluate.judging.client import check_server
+from plw.evaluate.judging.judge import ServedJudge
+from plw.evaluate.judging.pairwise import Pair, PairwiseResult
+from plw.evaluate.judging.response_cache import ResponseCache
+from plw.progress import no_progress
+
+PROTOCOLS = ("alpaca_eval", "pandalm")
+Reply = tuple[int, Any, dict[str, str]]
+"""Status, body (JSON, or text as it is) and headers."""
+RATE_LIMIT = "Rate limit reached on tokens per min. Please try again in 20s."
+TOO_LONG = "This model's maximum context length is 512 tokens. Please reduce the length of the messages."
+
+
+class _QuietServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away is no news."""
+
+
+class Server:
+    """Answers request after request (numbered from 1) with what ``reply`` says; ``asked`` are the bodies."""
+
+    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], models: Reply | None = None) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.keys: set[str | None] = set()
+        lock, listed = threading.Lock(), models or (200, {"data": [{"id": "judge"}]}, {})
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def do_GET(handler) -> None:
+                handler._send(*listed)
+
+            def do_POST(handler) -> None:
+                body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
+                with lock:
+                    self.asked.append(body)
+                    self.keys.add(handler.headers.get("Authorization"))
+                    number = len(self.asked)
+                handler._send(*reply(number, body))
+
+            def _send(handler, status: int, body: Any, headers: dict[str, str]) -> None:
+                data = (body if isinstance(body, str) else json.dumps(body)).encode()
+                handler.send_response(status)
+                for name, value in {"Content-Length": str(len(data)), **headers}.items():
+                    handler.send_header(name, value)
+                handler.end_headers()
+                handler.wfile.write(data)
+
+            def log_message(handler, *_: Any) -> None:
+                """Requests are not logged."""
+
+        self._http = _QuietServer(("127.0.0.1", 0), Handler)
+
+    @contextmanager
+    def running(self) -> Iterator[str]:
+        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{self._http.server_address[1]}/v1"
+        finally:
+            self._http.shutdown()
+            self._http.server_close()
+
+
+def said(content: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:
+    """A chat completion without `usage`."""
+    return {"choices": [{"message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}]}
+
+
+def verdict(body: dict[str, Any]) -> dict[str, Any]:
+    """The answer is better, wherever it stands: in each prompt the answers say good and bad."""
+    text = body["messages"][0]["content"] if len(body["messages"]) == 1 else body["messages"][-1]["content"]
+    first = text.index("good") < text.index("bad")
+    if "### Response 1" in text:
+        return said("1" if first else "2")
+    return said("Output (a)" if first else "Output (b)")
+
+
+def right(number: int, body: dict[str, Any]) -> Reply:
+    return 200, verdict(body), {}
+
+
+def error(status: int, message: str, code: object = None, **headers: str) -> Reply:
+    return status, {"error": {"message": message, "code": code}}, headers
+
+
+PAIRS = [
+    Pair(
+        instruction=f"Tell me fact {n}.",
+        answer=f"good {n}" if n % 4 else f"bad {n}",
+        reference=f"bad {n}" if n % 4 else f"good {n}",
+        where=f"suite.prompts.mine, row {n}",
+    )
+    for n in range(1, 21)
+]
+"""Of twenty answers fifteen are better than their reference: win rate 75."""
+
+
+def ask(
+    server: Server, protocol: str, folder: Path, pairs: list[Pair] = PAIRS, **fields: Any
+) -> tuple[PairwiseResult | None, str]:
+    """The result, or the error in words; the replies are kept in the folder."""
+    judge = JudgeConfig(**{"name": "mine", "concurrency": 1, "timeout_s": 20.0, **fields})
+    with server.running() as address, ResponseCache(folder / "replies.jsonl") as replies:
+        judged = ServedJudge(judge, address)
+        try:
+            return judged.compare(protocol, pairs, replies=replies, work=folder / "work", progress=no_progress), ""
+        except StageError as failed:
+            words = str(failed)
+            assert f"judge mine at {address}" in words
+            assert "\n" not in words
+            return None, words
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plw.evaluate.judging.responses.LONGEST_WAIT_S", 0.0)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("answered", [0, 10, 19])
+def test_a_rate_limit_is_a_failed_stage_and_paid_replies_stay(protocol: str, answered: int, tmp_path: Path) -> None:
+    def limited(number: int, body: dict[str, Any]) -> Reply:
+        return right(number, body) if number <= answered else error(429, RATE_LIMIT, **{"Retry-After": "0"})
+
+    result, words = ask(Server(limited), protocol, tmp_path)
+    assert result is None
+    assert RATE_LIMIT in words
+    assert "HTTP 429" in words
+    assert "verdicts cannot be read" not in words
+
+    mended = Server(right)
+    result, _ = ask(mended, protocol, tmp_path)
+    assert result is not None
+    assert (result.win_rate, result.n, result.unparsed) == (75.0, 20, 0)
+    requests = 20 if protocol == "alpaca_eval" else 40
+    assert len(mended.asked) == requests - answered
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_busy_moment_is_waited_for(protocol: str, tmp_path: Path) -> None:
+    def busy(number: int, body: dict[str, Any]) -> Reply:
+        kinds = {1: error(429, RATE_LIMIT), 2: error(503, "loading"), 4: error(200, "overloaded", 502)}
+        return kinds.get(number) or right(number, body)
+
+    result, words = ask(Server(busy), protocol, tmp_path)
+    assert words == ""
+    assert result is not None
+    assert (result.win_rate, result.n) == (75.0, 20)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_prompt_that_the_judge_cannot_hold_is_named(protocol: str, status: int, tmp_path: Path) -> None:
+    def short(number: int, body: dict[str, Any]) -> Reply:
+        return error(status, TOO_LONG) if "Tell me fact 7." in json.dumps(body) else right(number, body)
+
+    server, judge = Server(short), JudgeConfig(name="mine", concurrency=2)
+    with (
+        server.running() as address,
+        ResponseCache(tmp_path / "other.jsonl") as replies,
+        pytest.raises(PermanentError, match=r"suite\.prompts\.mine, row 7"),
+    ):
+        ServedJudge(judge, address).compare(
+            protocol, PAIRS, replies=replies, work=tmp_path / "work", progress=no_progress
+        )
+    _, words = ask(Server(short), protocol, tmp_path)
+    assert "suite.prompts.mine, row 7" in words
+    assert TOO_LONG in words
+    assert "suite.decoding.max_new_tokens" in words
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    ("reply", "words"),
+    [
+        (error(500, "CUDA out of memory"), ["HTTP 500", "CUDA out of memory"]),
+        (error(404, "The model judge does not exist."), ["HTTP 404", "does not exist", "judge.model=judge"]),
+        (error(401, "Incorrect API key."), ["HTTP 401", "Incorrect API key.", "OPENAI_API_KEY"]),
+        (error(429, "You exceeded your quota", "insufficient_quota"), ["HTTP 429", "You exceeded your quota"]),
+        (error(200, "model is overloaded", 502), ["model is overloaded"]),
+        ((200, {"error": "out of credit"}, {}), ["out of credit"]),
+        ((200, {"choices": []}, {}), ["no choices", "judge.endpoint"]),
+        ((200, {"choices": None}, {}), ["no choices", "judge.endpoint"]),
+        ((200, {"choices": [None]}, {}), ["no choices"]),
+        ((200, ["a list"], {}), ["no choices"]),
+        ((200, {"choices": [{"message": None}]}, {}), ["no content"]),
+        ((200, "<html>Welcome</html>", {}), ["not JSON", "Welcome", "judge.endpoint"]),
+        ((502, "<html>Bad gateway</html>", {}), ["HTTP 502", "Bad gateway"]),
+        ((200, said(None, "length", reasoning_content="Let me think"), {}), ["judge.max_tokens=100", "raise"]),
+        ((200, said("", "length"), {}), ["judge.max_tokens=100"]),
+        ((200, said(None), {}), ["no content"]),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) and len(value) > 1 else None,
+)
+def test_what_a_server_says_wrongly_is_one_line_and_not_kept(
+    protocol: str, reply: Reply, words: list[str], tmp_path: Path
+) -> None:
+    result, line = ask(Server(lambda number, body: reply), protocol, tmp_path)
+    assert result is None
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "replies.jsonl").read_text(), "a reply that cannot be read is not kept"
+    result, _ = ask(Server(right), protocol, tmp_path)
+    assert result is not None
+    assert result.win_rate == 75.0
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_slow_server_is_given_up_after_the_timeout(protocol: str, tmp_path: Path) -> None:
+    wake = threading.Event()
+
+    def slow(number: int, body: dict[str, Any]) -> Reply:
+        wake.wait(20)
+        return right(number, body)
+
+    result, words = ask(Server(slow), protocol, tmp_path, timeout_s=0.2)
+    wake.set()
+    assert result is None
+    assert "judge.timeout_s=0.2" in words
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("finish", [{"refusal": "I cannot judge this."}, {"finish": "content_filter"}])
+def test_a_refusal_of_the_model_is_a_verdict_that_cannot_be_read(
+    protocol: str, finish: dict[str, str], tmp_path: Path
+) -> None:
+    def shy(number: int, body: dict[str, Any]) -> Reply:
+        refused = "Tell me fact 7." in json.dumps(body)
+        return (200, said(None, **finish), {}) if refused else right(number, body)
+
+    result, _ = ask(Server(shy), protocol, tmp_path)
+    assert result is not None
+    assert (result.n, result.unparsed, result.verdicts[6].points) == (19, 1, None)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_error_of_unreadable_verdicts_holds_a_reply(protocol: str, tmp_path: Path) -> None:
+    judge = JudgeConfig(name="mine")
+    vague = Server(lambda number, body: (200, said("Both of them are fine."), {}))
+    with (
+        vague.running() as address,
+        ResponseCache(tmp_path / "replies") as replies,
+        pytest.raises(StageError, match=r"20 of 20 verdicts cannot be read .*'Both of them are fine\.'"),
+    ):
+        ServedJudge(judge, address).compare(protocol, PAIRS, replies=replies, work=tmp_path, progress=no_progress)
+
+
+def test_nothing_more_is_asked_after_the_first_request_without_an_answer(tmp_path: Path) -> None:
+    server = Server(lambda number, body: error(401, "Incorrect API key."))
+    ask(server, "alpaca_eval", tmp_path, concurrency=4)
+    assert len(server.asked) <= 4
+
+
+def test_the_key_is_sent_and_a_server_that_quotes_it_is_not_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_JUDGE", "sk-very-secret-of-mine")
+    server = Server(lambda number, body: error(401, f"Incorrect key: {sorted(server.keys)}"))  # type: ignore[type-var]
+    _, words = ask(server, "pandalm", tmp_path, key_variable="MY_JUDGE")
+    assert server.keys == {"Bearer sk-very-secret-of-mine"}
+    assert "very-secret" not in words
+    assert "Incorrect key: ['Bearer [MY_JUDGE]']" in words
+
+
+def test_a_tie_of_unequal_answers_is_a_draw_for_evaluators_that_write_0(tmp_path: Path) -> None:
+    """`package:lmsys_gpt4` gives two scores; its parser calls equal ones 0."""
+    server = Server(lambda number, body: (200, said("7 7\nBoth are fine.") if number % 2 else said("9 2"), {}))
+    result, _ = ask(server, "alpaca_eval", tmp_path, evaluator="package:lmsys_gpt4")
+    assert result is not None
+    assert (result.n, result.unparsed, result.draws, result.losses + result.wins) == (20, 0, 10, 10)
+
+
+@pytest.mark.parametrize(
+    ("models", "model", "words"),
+    [
+        ((200, {"data": [{"id": "judge"}]}, {}), "judge", None),
+        ((200, {"data": [{"id": "a"}, {"id": "b"}]}, {}), "judge", r"judge\.model=judge .*allowed: a, b"),
+        (
+            (401, {"error": {"message": "Incorrect API key"}}, {}),
+            "judge",
+            r"HTTP 401: Incorrect.*OPENAI_API_KEY",
+        ),
+        ((404, "no such path", {}), "judge", None),
+        ((200, "not JSON", {}), "judge", None),
+    ],
+)
+def test_a_server_is_asked_for_its_models(models: Reply, model: str, words: str | None) -> None:
+    judge = JudgeConfig(name="mine", model=model)
+    with Server(right, models).running() as address:
+        if words is None:
+            check_server(judge, address)
+        else:
+            with pytest.raises(UserError, match=words):
+                check_server(judge, address)
+    with pytest.raises(UserError, match=rf"judge\.endpoint={address}: judge mine cannot be reached"):
+        check_server(judge, address)
