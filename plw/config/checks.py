@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from typing import Any
+from urllib.parse import urlsplit
 
 from plw.errors import UserError
 
@@ -34,3 +35,18 @@ def given(field: str, value: Any) -> None:
     """``value`` is not empty."""
     if value in (None, "", [], {}):
         raise UserError(f"{field} is empty; give it a value")
+
+
+def web_address(field: str, value: str | None) -> None:
+    """``value`` is an http or https address without a key in it; ``None`` (not set) passes."""
+    if value is None:
+        return
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound or any(letter.isspace() for letter in value):
+        raise UserError(f"{field}={value} is no web address; allowed: http://HOST:PORT/v1 or https://HOST/v1")
+    if parts.username or parts.password:
+        raise UserError(f"{field} holds a user's name or password; a key comes from the environment")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of
+from plw.config.checks import above_zero, at_least, given, in_range, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
 from plw.errors import UserError
 
@@ -184,6 +184,7 @@ class JudgeConfig:
     def __post_init__(self) -> None:
         given("judge.name", self.name)
         one_of("judge.kind", self.kind, ("openai", "weights", "world"))
+        web_address("judge.endpoint", self.endpoint)
         for protocol in self.protocols if self.protocols is not None else ():
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":

@@ -57,6 +57,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         from plw.evaluate.lm_eval.tasks import check_tasks
 
         check_tasks(suite, task_folder(), offline=offline)
+    _ask_judges(cells)
 
 
 def _needs_hub(cells: list[Cell], suites: Iterable[SuiteConfig]) -> bool:
@@ -114,6 +115,19 @@ def _check_judge(cell: Cell) -> None:
                 load_answers(cell.opponents[name].path, prompts)
             else:
                 reference_answers(prompts, cell.prompts[name].path, f"judge.opponents.{name}")
+
+
+def _ask_judges(cells: list[Cell]) -> None:
+    """Every judge behind an address answers, takes the key and has the model."""
+    from plw.evaluate.judging.client import check_server
+
+    asked = [
+        cell.config.judge
+        for cell in cells
+        if "judge" in cell.config.stages and cell.config.judged and cell.config.judge.kind == "openai"
+    ]
+    for judge in {(judge.endpoint, judge.model, judge.key_variable): judge for judge in asked}.values():
+        check_server(judge, str(judge.endpoint))
 
 
 def _is_ours(path: str) -> bool:

@@ -1,10 +1,10 @@
 """The PandaLM protocol: each pair judged in both orders, by the prompt that PandaLM-7B was trained on.
 
-The first line of a reply is ``1``, ``2`` or ``tie``; anything else is no verdict (PandaLM's own code counts
-it as a tie).
-Two replies become one verdict by the rule of the PandaLM paper (arXiv 2306.05087; its code asks in one order): tie
-where both say tie, tie where both name the same position (a conflict), and otherwise the reply of the first order. In the first order the evaluated model's answer is response 1,
-the reference response 2 (our choice; the paper does not say).
+The first line of a reply is ``1``, ``2`` or ``tie``; anything else is no verdict (PandaLM's own code counts it as a
+tie). Two replies become one verdict by the rule of the PandaLM paper (arXiv 2306.05087; its code asks in one order):
+tie where both say tie, tie where both name the same position (a conflict), and otherwise the reply of the first order.
+In the first order the evaluated model's answer is response 1, the reference response 2 (our choice; the paper does not
+say).
 
 :func:`combine_orders` and :func:`parse` are pure: stored verdicts of any judge can be fed through the same rule.
 """

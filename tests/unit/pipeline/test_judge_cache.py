@@ -16,6 +16,7 @@ from plw.paths import conf_folder
 from plw.pipeline import Cell, JudgeCache, check_inputs, resolve_cell
 from plw.sweep.grid import resolve_grid
 from plw.sweep.workers import worker_count
+from plw.world.server import JudgeServer
 
 Configure = Callable[..., CellConfig]
 PROMPTS = [{"instruction": "Say a.", "output": "a"}, {"instruction": "Add.", "input": "1 2", "output": "3"}]
@@ -150,3 +151,14 @@ def test_without_gpus_weights_are_held_once(
     assert worker_count(configure("judge=mixtral")) == 6
     monkeypatch.setattr("plw.sweep.workers.visible_gpus", lambda: ["0", "1"])
     assert worker_count(configure(*panda)) == 2
+
+
+def test_a_served_judge_is_asked_before_the_first_cell(configure: Configure) -> None:
+    """Nobody at the address, or a server without the model: found with the inputs, not after the training."""
+    openai = ("judge=openai", "judge.name=mine", "judge.model=judge")
+    with JudgeServer(lambda prompt: "1") as server:
+        check_inputs([resolve_cell(configure(*openai, f"judge.endpoint={server.base_url}"))])
+        with pytest.raises(UserError, match=r"judge\.model=other is not on the server .*; allowed: judge"):
+            check_inputs([resolve_cell(configure(*openai, f"judge.endpoint={server.base_url}", "judge.model=other"))])
+    with pytest.raises(UserError, match=r"judge mine cannot be reached"):
+        check_inputs([resolve_cell(configure(*openai, f"judge.endpoint={server.base_url}"))])

@@ -211,8 +211,24 @@ def test_unreadable_verdicts_are_a_kind_of_their_own(tmp_path: Path) -> None:
         ({"protocols": ["mt_bench"]}, r"judge\.protocols=mt_bench .* alpaca_eval, pandalm"),
         ({"beams": 0}, r"judge\.beams=0"),
         ({"dtype": "int8"}, r"judge\.dtype=int8"),
+        ({"endpoint": "127.0.0.1:8000/v1"}, r"judge\.endpoint=127\.0\.0\.1:8000/v1 .*allowed: http://HOST:PORT/v1"),
+        ({"endpoint": "localhost:8000/v1"}, r"judge\.endpoint=localhost:8000/v1 is no web address"),
+        ({"endpoint": "ftp://host/v1"}, r"judge\.endpoint=ftp://host/v1 is no web address"),
+        ({"endpoint": "http://"}, r"judge\.endpoint=http:// is no web address"),
+        ({"endpoint": "http://host:port/v1"}, r"judge\.endpoint=http://host:port/v1 is no web address"),
+        (
+            {"endpoint": "http://me:key@host/v1"},
+            r"judge\.endpoint holds .* password",
+        ),
     ],
 )
 def test_mistakes_in_a_judge(fields: dict[str, object], words: str) -> None:
     with pytest.raises(UserError, match=words):
         JudgeConfig(name="j", **fields)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:8000/v1", "https://api.openai.com/v1", "http://[::1]:9/v1", None]
+)
+def test_addresses_of_judges(endpoint: str | None) -> None:
+    assert JudgeConfig(name="j", endpoint=endpoint).endpoint == endpoint
