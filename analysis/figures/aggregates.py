@@ -11,24 +11,22 @@ from numpy.typing import NDArray
 
 from analysis.figures.axes import dashes, dataset_legend, weight_axis_above, weight_categories
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
-from analysis.scores.aggregates import KINDS, cell_aggregates
+from analysis.scores.aggregates import KINDS
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import TidyFrame
-from analysis.scores.mechanism import MECHANISMS, of_variant
+from analysis.scores.mechanism import MECHANISMS
 
 WHISKERS = (0.09, 0.91)
 """Quantiles at the ends of the whiskers, as in the paper's figure 2."""
 
 
-def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
+def figure_1(cells: pd.DataFrame, table: pd.DataFrame) -> Figure:
     """Simple and relative aggregates against w_p: above as means over base models, below for each base model.
 
     Args:
-        frame: the tidy frame.
+        cells: from ``cell_aggregates``.
         table: from ``aggregates``.
     """
     datasets = dataset_order(table["dataset"])
-    cells = cell_aggregates(frame)
     models = sorted(set(cells["model"]))
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, 5.4), layout="constrained")
@@ -48,19 +46,17 @@ def figure_1(frame: TidyFrame, table: pd.DataFrame) -> Figure:
     return figure
 
 
-def figure_2(scores: pd.DataFrame, frame: TidyFrame) -> Figure | None:
+def figure_2(shown: pd.DataFrame) -> Figure | None:
     """The mechanism: four measurements by weight, a box per dataset and weight over base models and seeds.
 
     Whiskers end at the quantiles 0.09 and 0.91; every cell stands as a dot as well, since a box may hold few.
 
     Args:
-        scores: every score of the study, not only the headline ones.
-        frame: the tidy frame, whose variant of the loss is shown.
+        shown: scores of one variant of the loss, from ``of_variant``.
 
     Returns:
         None where none of the four was measured.
     """
-    shown = of_variant(scores, frame)
     panels = [
         shown[(shown["benchmark"] == benchmark) & (shown["metric"] == metric)] for benchmark, metric, *_ in MECHANISMS
     ]

@@ -61,7 +61,7 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     """What each weight gains over PLW 0, with its bootstrap interval: a column a dataset, a row an aggregate.
 
     Args:
-        intervals: from ``bootstrap``.
+        intervals: from ``bootstrap_aggregates``.
 
     Returns:
         None where there is no PLW 0 to compare with.

@@ -1,6 +1,5 @@
 """Figures 3 and 7 to 9 of the paper: the predicted score over prompt weight and generation ratio."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -58,17 +57,7 @@ def contour_figure(item: RatioFit) -> Figure:
     return figure
 
 
-def contour_figures(fits: Sequence[RatioFit]) -> dict[str, tuple[Figure, str]]:
-    """Stem of the files -> figure and caption, for every aggregate that has a fit."""
-    by_name = {item.aggregate: item for item in fits if item.fit is not None}
-    return {
-        key: (contour_figure(by_name[aggregate]), caption(by_name[aggregate]))
-        for key, aggregate in CONTOURS.items()
-        if aggregate in by_name
-    }
-
-
-def caption(item: RatioFit) -> str:
+def contour_caption(item: RatioFit) -> str:
     """What the contour of an aggregate shows and what it rests on."""
     fit = item.fit
     assert fit is not None

@@ -82,7 +82,7 @@ def refits(fit: GlmmFit, n: int, seed: int, progress: Progress = no_progress) ->
         progress(index + 1, n, "bootstrap")
 
 
-def bootstrap(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = None) -> Bootstrap:
+def bootstrap_optimum(fit: GlmmFit, n: int, seed: int = 0, progress: Progress | None = None) -> Bootstrap:
     """Interval of the best weight by the parametric bootstrap: draw random effects and scores from the fit, fit again.
 
     Args:

@@ -42,7 +42,7 @@ def score_cube(frame: TidyFrame, dataset: str, kind: str) -> Cube:
     return Cube(weight_W=axes[0].cat.categories.to_numpy(dtype=float), score_WGAS=score_WGAS)
 
 
-def bootstrap(
+def bootstrap_aggregates(
     frame: TidyFrame,
     *,
     references: Sequence[float] = (0.0, 1.0),

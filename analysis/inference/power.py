@@ -15,7 +15,7 @@ from plw.errors import UserError
 from plw.progress import Progress, no_progress
 
 
-def power(
+def simulated_power(
     fit: GlmmFit,
     *,
     seeds: Sequence[int] = (1, 3),

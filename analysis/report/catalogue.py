@@ -1,28 +1,24 @@
-"""All tables and figures of a study that come from its scores alone, with captions that say what they rest on."""
+"""The tables and figures that a report can show, by key: how each is made of the report's context, and its caption.
 
-from collections.abc import Mapping, Sequence
+A maker gives None where there is nothing to show.
+"""
+
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.aggregates import figure_1, figure_2
 from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks, figure_gains
-from analysis.figures.contours import CONTOURS, contour_figures
+from analysis.figures.contours import CONTOURS, contour_caption, contour_figure
 from analysis.figures.residuals import figure_residuals
-from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS, bootstrap
-from analysis.inference.leave_one_out import leave_one_out
-from analysis.inference.ratio_model import RatioFit, optima_by_ratio
-from analysis.inference.regression import Regression
-from analysis.inference.residuals import ResidualChecks
-from analysis.inference.seeds import seed_components
-from analysis.inference.sensitivity import sensitivity
+from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
+from analysis.inference.ratio_model import optima_by_ratio
 from analysis.levels import CONFIDENCE
-from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
-from analysis.scores.benchmark_curves import benchmark_curves
-from analysis.scores.frame import TidyFrame
+from analysis.report.context import Context
+from analysis.scores.aggregates import GROUPINGS
 from analysis.scores.mechanism import of_variant
+from analysis.tables.ablation import ablation_table
 from analysis.tables.beyond_paper import (
     curves_table,
     differences_table,
@@ -37,7 +33,9 @@ from analysis.tables.checks import residual_table, sensitivity_table
 from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
 from analysis.tables.ratio_model import table_4
 from analysis.tables.table import Table
-from plw.registry.rows import StageRow
+
+Captioned = tuple[Figure, str]
+"""A figure and its caption."""
 
 TITLES = {
     "figure1_aggregates": "Figure 1. Aggregates against the prompt weight",
@@ -70,98 +68,19 @@ ALTS = {
 """Figure -> what it shows, for those who cannot see it."""
 
 
-def paper_tables(
-    *,
-    frame: TidyFrame,
-    fits: Sequence[Regression],
-    statistics: pd.DataFrame,
-    stages: Sequence[StageRow],
-    groups: Mapping[str, str],
-    benchmark_info: Mapping[str, Mapping[str, Any]],
-    scale: str,
-    intervals: pd.DataFrame,
-    ratio: Sequence[RatioFit] = (),
-    checks: Mapping[str, ResidualChecks] | None = None,
-) -> list[Table]:
-    """Tables 1 to 4 and those beyond the paper.
-
-    Args:
-        frame: the tidy frame.
-        intervals: from ``every_interval``.
-        ratio: from ``ratio_fits``; without datasets of three ratios there is no Table 4.
-        checks: dataset -> the residual checks of its regression.
-        fits: from ``regressions``.
-        statistics: from ``read_table_1``; may be empty, and then there is no Table 1.
-        stages: of the study, for the table of times.
-        groups: benchmark -> group.
-        benchmark_info: benchmark -> ``task``, ``shots`` and ``metric``.
-        scale: name of the study's scale.
-    """
-    of_cells = [
-        results_table(aggregates(frame)),
-        intervals_table(intervals),
-        gains_table(intervals),
-        leave_one_out_table(leave_one_out(frame)),
-        seeds_table(seed_components(frame)),
-    ]
-    of_scores = [
-        table_3(fits),
-        sensitivity_table(sensitivity(frame.rows)),
-        *([residual_table(checks)] if checks else []),
-        *([table_4(ratio)] if any(item.fit for item in ratio) else []),
-        groups_table(grouped_aggregates(frame)),
-        curves_table(benchmark_curves(frame)),
-        differences_table(statistics, fits, scale, optima_by_ratio(ratio)),
-        table_2(frame, groups, benchmark_info),
-    ]
-    whole, each = coverage(frame, whole_cells=True), coverage(frame)
-    made = [ending(table, whole) for table in of_cells if table is not None]
-    made += [ending(table, each) for table in of_scores]
-    if len(statistics):
-        lacking = sorted(set(frame.rows["dataset"]) - set(statistics["dataset"]))
-        words = f"Missing: {', '.join(lacking) or 'nothing'}."
-        made.append(ending(table_1(statistics), f"n = {count(len(statistics), 'dataset')}. {words}"))
-    return [*made, stage_table(stages)]
+def make_table(context: Context, key: str) -> Table | None:
+    """The table of a key with what it rests on after its caption, or None where there is nothing to show."""
+    table = TABLES[key](context)
+    if table is None or key in WITHOUT_ENDING:
+        return table
+    if key == "table1_datasets":
+        return ending(table, _datasets_ending(context))
+    return ending(table, coverage(context.frame, whole_cells=key in OF_CELLS))
 
 
-def every_interval(frame: TidyFrame) -> pd.DataFrame:
-    """``bootstrap`` by every unit."""
-    return pd.concat([bootstrap(frame, unit=unit) for unit in UNITS], ignore_index=True)
-
-
-def paper_figures(
-    *,
-    frame: TidyFrame,
-    scores: pd.DataFrame,
-    intervals: pd.DataFrame,
-    ratio: Sequence[RatioFit] = (),
-    checks: Mapping[str, ResidualChecks] | None = None,
-) -> dict[str, tuple[Figure, str]]:
-    """Figures 1 to 9, the gains, and the residual checks where there are some: key -> figure and caption.
-
-    Figures that have nothing to show are left out.
-
-    Args:
-        frame: the tidy frame.
-        scores: every score of the study, for the mechanism.
-        intervals: from ``every_interval``.
-        ratio: from ``ratio_fits``.
-        checks: dataset -> the residual checks of its regression.
-    """
-    curves, whole = benchmark_curves(frame), coverage(frame, whole_cells=True)
-    drawn: dict[str, tuple[Figure | None, str]] = {
-        "figure1_aggregates": (figure_1(frame, aggregates(frame)), f"{_AGGREGATES} {whole}"),
-        "figure2_mechanism": (figure_2(scores, frame), f"{_MECHANISM} {_seeds_and_cells(of_variant(scores, frame))}"),
-    }
-    for key, grouping in BENCHMARK_FIGURES.items():
-        part = frame.of_groups(GROUPINGS[grouping])
-        figure = figure_benchmarks(curves, grouping)
-        drawn[key] = (figure, f"{_BENCHMARKS} {coverage(part)}" if figure else "")
-    drawn |= contour_figures(ratio)
-    drawn["figure_gains"] = (figure_gains(intervals[intervals["unit"] == UNITS[0]]), f"{_GAINS} {whole}")
-    residuals = {name: (found.residual_N, found.fitted_N) for name, found in (checks or {}).items()}
-    drawn["figure_residuals"] = (figure_residuals(residuals), f"{_RESIDUALS} {coverage(frame)}")
-    return {key: (figure, caption) for key, (figure, caption) in drawn.items() if figure is not None}
+def make_figure(context: Context, key: str) -> Captioned | None:
+    """The figure of a key and its caption, or None where there is nothing to show."""
+    return FIGURES[key](context)
 
 
 def ending(table: Table, words: str) -> Table:
@@ -169,11 +88,113 @@ def ending(table: Table, words: str) -> Table:
     return replace(table, caption=f"{table.caption} {words}")
 
 
-def _seeds_and_cells(scores: pd.DataFrame) -> str:
-    """The n and seeds of the mechanism, whose cells may be others than those with every benchmark."""
-    cells = scores[["dataset", "model", "prompt_weight", "response_weight", "seed"]].drop_duplicates()
-    return f"n = {count(len(cells), 'cell')}; {seed_text(cells['seed'])}."
+def _datasets_ending(context: Context) -> str:
+    statistics = context.statistics
+    lacking = sorted(set(context.frame.rows["dataset"]) - set(statistics["dataset"]))
+    return f"n = {count(len(statistics), 'dataset')}. Missing: {', '.join(lacking) or 'nothing'}."
 
+
+def _table_1(context: Context) -> Table | None:
+    return table_1(context.statistics) if len(context.statistics) else None
+
+
+def _table_4(context: Context) -> Table | None:
+    return table_4(context.ratio) if any(item.fit for item in context.ratio) else None
+
+
+def _residual_table(context: Context) -> Table | None:
+    return residual_table(context.checks) if context.checks else None
+
+
+def _ablation(context: Context) -> Table | None:
+    scores = context.study.scores
+    several = "recipe" in scores and scores.loc[scores["headline"].astype(bool), "recipe"].nunique() > 1
+    return ablation_table(scores, context.groups) if several else None
+
+
+def _differences(context: Context) -> Table | None:
+    optima = optima_by_ratio(context.ratio)
+    return differences_table(context.statistics, context.fits, context.study.scale, optima)
+
+
+TABLES: Mapping[str, Callable[[Context], Table | None]] = {
+    "results": lambda context: results_table(context.aggregates),
+    "intervals": lambda context: intervals_table(context.intervals),
+    "gains": lambda context: gains_table(context.intervals),
+    "selection": lambda context: leave_one_out_table(context.choice),
+    "seeds": lambda context: seeds_table(context.seeds),
+    "table1_datasets": _table_1,
+    "table2_benchmarks": lambda context: table_2(context.frame, context.groups, context.benchmark_info),
+    "table3_regression": lambda context: table_3(context.fits),
+    "table4_optima": _table_4,
+    "sensitivity": lambda context: sensitivity_table(context.sensitivity),
+    "residuals": _residual_table,
+    "groups": lambda context: groups_table(context.grouped),
+    "benchmarks": lambda context: curves_table(context.curves),
+    "differences": _differences,
+    "ablation": _ablation,
+    "stage_times": lambda context: stage_table(context.study.stages),
+}
+"""Key, which is the stem of the files too -> the table."""
+
+OF_CELLS = frozenset({"results", "intervals", "gains", "selection", "seeds"})
+"""Tables of aggregates, in which only cells with every benchmark count."""
+
+WITHOUT_ENDING = frozenset({"ablation", "stage_times"})
+"""Tables that do not rest on the frame's scores."""
+
+
+def _figure_1(context: Context) -> Captioned:
+    drawn = figure_1(context.cells, context.aggregates)
+    return drawn, f"{_AGGREGATES} {coverage(context.frame, whole_cells=True)}"
+
+
+def _figure_2(context: Context) -> Captioned | None:
+    shown = of_variant(context.study.scores, context.frame)
+    drawn = figure_2(shown)
+    cells = shown[["dataset", "model", "prompt_weight", "response_weight", "seed"]].drop_duplicates()
+    if drawn is None:
+        return None
+    return drawn, f"{_MECHANISM} n = {count(len(cells), 'cell')}; {seed_text(cells['seed'])}."
+
+
+def _of_benchmarks(grouping: str) -> Callable[[Context], Captioned | None]:
+    def maker(context: Context) -> Captioned | None:
+        drawn = figure_benchmarks(context.curves, grouping)
+        if drawn is None:
+            return None
+        return drawn, f"{_BENCHMARKS} {coverage(context.frame.of_groups(GROUPINGS[grouping]))}"
+
+    return maker
+
+
+def _contour(aggregate: str) -> Callable[[Context], Captioned | None]:
+    def maker(context: Context) -> Captioned | None:
+        fitted = [item for item in context.ratio if item.aggregate == aggregate and item.fit is not None]
+        return (contour_figure(fitted[0]), contour_caption(fitted[0])) if fitted else None
+
+    return maker
+
+
+def _gains(context: Context) -> Captioned | None:
+    drawn = figure_gains(context.intervals[context.intervals["unit"] == UNITS[0]])
+    return None if drawn is None else (drawn, f"{_GAINS} {coverage(context.frame, whole_cells=True)}")
+
+
+def _residuals(context: Context) -> Captioned | None:
+    drawn = figure_residuals({name: (found.residual_N, found.fitted_N) for name, found in context.checks.items()})
+    return None if drawn is None else (drawn, f"{_RESIDUALS} {coverage(context.frame)}")
+
+
+FIGURES: Mapping[str, Callable[[Context], Captioned | None]] = {
+    "figure1_aggregates": _figure_1,
+    "figure2_mechanism": _figure_2,
+    **{key: _of_benchmarks(grouping) for key, grouping in BENCHMARK_FIGURES.items()},
+    **{key: _contour(aggregate) for key, aggregate in CONTOURS.items()},
+    "figure_gains": _gains,
+    "figure_residuals": _residuals,
+}
+"""Key, which is the stem of the files too -> the figure and its caption."""
 
 _AGGREGATES = (
     "Left the simple, right the relative aggregate; above the mean over base models and seeds with standard errors "

@@ -1,85 +1,80 @@
 """The report's chapters: which tables, figures and widgets stand under which heading.
 
-To add a part, write a maker (material -> parts) and name it in its chapter; a maker that raises a ``UserError`` leaves
+To add a part, write a maker (context -> parts) and name it in its chapter; a maker that raises a ``UserError`` leaves
 a note in the part's place, and a chapter without parts is left out.
 """
 
 from collections.abc import Callable, Iterator
 
 from analysis.figures.contours import CONTOURS
+from analysis.report.catalogue import ALTS, TITLES, make_figure, make_table
+from analysis.report.context import Context
 from analysis.report.generations import generations_data
-from analysis.report.parts import Chapter, Drawing, Material, Part, Widget, Words
-from analysis.report.text import methods, missing
-from analysis.report.widget_data import (
-    benchmarks_data,
-    curves_data,
-    grid_data,
-    mechanism_data,
-    scores_data,
-    surface_data,
-)
+from analysis.report.grid_data import grid_data
+from analysis.report.parts import Chapter, Drawing, Paragraphs, Part, Widget
+from analysis.report.text import methods, missing_lines
+from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data, surface_data
 
 
-def _tables(*keys: str) -> Callable[[Material], Iterator[Part]]:
+def _tables(*keys: str) -> Callable[[Context], Iterator[Part]]:
     """Those of the study's tables that it has."""
 
-    def maker(material: Material) -> Iterator[Part]:
-        yield from (material.tables[key] for key in keys if key in material.tables)
+    def maker(context: Context) -> Iterator[Part]:
+        yield from filter(None, (make_table(context, key) for key in keys))
 
     return maker
 
 
-def _figures(*keys: str, folded: bool = True) -> Callable[[Material], Iterator[Part]]:
+def _figures(*keys: str, folded: bool = True) -> Callable[[Context], Iterator[Part]]:
     """Those of the study's figures that it has; folded where a widget beside them shows the same."""
 
-    def maker(material: Material) -> Iterator[Part]:
-        from analysis.report.catalogue import ALTS, TITLES
-
+    def maker(context: Context) -> Iterator[Part]:
         for key in keys:
-            if key in material.figures:
-                figure, caption = material.figures[key]
+            made = make_figure(context, key)
+            if made is not None:
+                figure, caption = made
                 yield Drawing(key=key, title=TITLES[key], caption=caption, alt=ALTS[key], figure=figure, folded=folded)
 
     return maker
 
 
-def _grid(material: Material) -> Iterator[Part]:
+def _grid(context: Context) -> Iterator[Part]:
     yield Widget(
         key="grid",
         title="Every cell by its state",
         caption="One square is one cell. Choose a square to read its stages, what it lacks, and errors.",
-        data=grid_data(material),
+        data=grid_data(context),
     )
-    lines = missing(material)
+    lines = missing_lines(context)
     if lines:
-        yield Words(bullets=lines, warning=True)
+        yield Paragraphs(bullets=lines, warning=True)
     else:
-        yield Words(paragraphs=["Nothing is missing: every cell of the grid has every headline score."])
+        yield Paragraphs(paragraphs=["Nothing is missing: every cell of the grid has every headline score."])
 
 
-def _scores(material: Material) -> Iterator[Part]:
+def _scores(context: Context) -> Iterator[Part]:
     yield Widget(
         key="scores",
         title="Aggregates against the prompt weight",
         caption="Means over the complete cells of the base models chosen. Lines are least-squares parabolas through "
         "the points shown: a guide to the eye and not the regression of Table 3. Datasets stand slightly apart. "
         "Over all base models and benchmarks the bars are 95% bootstrap intervals, elsewhere one standard error.",
-        data=scores_data(material.frame, material.study, material.intervals),
+        data=scores_data(context),
     )
 
 
-def _benchmarks(material: Material) -> Iterator[Part]:
+def _benchmarks(context: Context) -> Iterator[Part]:
     yield Widget(
         key="benchmarks",
         title="Each benchmark by weight",
         caption="Headline score as its harness reports it. A dot is one cell, a line joins the means over the base "
         "models and seeds chosen; filled and hollow dots are different base models. Each panel has its own scale.",
-        data=benchmarks_data(material.frame, material.study),
+        data=benchmarks_data(context),
     )
 
 
-def _surface(material: Material) -> Iterator[Part]:
-    data = surface_data(material.ratio)
+def _surface(context: Context) -> Iterator[Part]:
+    data = surface_data(context.ratio)
     if data:
         yield Widget(
             key="surface",
@@ -89,13 +84,13 @@ def _surface(material: Material) -> Iterator[Part]:
             data=data,
         )
     else:
-        yield Words(bullets=[f"{fit.aggregate}: {fit.refusal}" for fit in material.ratio])
+        yield Paragraphs(bullets=[f"{fit.aggregate}: {fit.refusal}" for fit in context.ratio])
 
 
-def _mechanism(material: Material) -> Iterator[Part]:
-    data = mechanism_data(material.frame, material.study)
+def _mechanism(context: Context) -> Iterator[Part]:
+    data = mechanism_data(context)
     if not data["panels"]:
-        yield Words(paragraphs=["No diagnostic was measured."])
+        yield Paragraphs(paragraphs=["No diagnostic was measured."])
         return
     yield Widget(
         key="mechanism",
@@ -108,8 +103,8 @@ def _mechanism(material: Material) -> Iterator[Part]:
     )
 
 
-def _curves(material: Material) -> Iterator[Part]:
-    data = curves_data(material.study)
+def _curves(context: Context) -> Iterator[Part]:
+    data = curves_data(context.study)
     if data["cells"]:
         yield Widget(
             key="curves",
@@ -121,8 +116,8 @@ def _curves(material: Material) -> Iterator[Part]:
         )
 
 
-def _generations(material: Material) -> Iterator[Part]:
-    data, problems = generations_data(material.study, material.generations)
+def _generations(context: Context) -> Iterator[Part]:
+    data, problems = generations_data(context.study, context.generations)
     if data["sets"]:
         yield Widget(
             key="generations",
@@ -132,11 +127,11 @@ def _generations(material: Material) -> Iterator[Part]:
             data=data,
         )
     if problems:
-        yield Words(bullets=[f"Not read: {problem}" for problem in problems], warning=True)
+        yield Paragraphs(bullets=[f"Not read: {problem}" for problem in problems], warning=True)
 
 
-def _methods(material: Material) -> Iterator[Part]:
-    yield Words(bullets=[*methods(material.fits), *material.frame.notes])
+def _methods(context: Context) -> Iterator[Part]:
+    yield Paragraphs(bullets=[*methods(context.fits), *context.frame.notes])
 
 
 CHAPTERS = (

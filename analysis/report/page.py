@@ -14,9 +14,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from analysis.report.json_values import script_json
 from analysis.report.parts import Drawing, Section, Widget
+from analysis.report.study_data import StudyData
 from analysis.report.text import DatasetVerdict
-from analysis.report.widget_data import StudyData, script_json
 from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"

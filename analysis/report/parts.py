@@ -1,21 +1,15 @@
 """What a report is put together from: tables, drawings, things to explore and words, in chapters."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from analysis.inference.regression import Regression
-from analysis.scores.frame import TidyFrame
-from analysis.scores.study import Study
+from analysis.report.context import Context
 from analysis.tables.table import Table
 from plw.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from analysis.inference.ratio_model import RatioFit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +38,7 @@ class Widget:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class Paragraphs:
     """Paragraphs, then a list."""
 
     paragraphs: Sequence[str] = ()
@@ -53,31 +47,7 @@ class Words:
     """Whether they tell of problems."""
 
 
-Part = Table | Drawing | Widget | Words
-
-
-@dataclass(frozen=True, kw_only=True)
-class Material:
-    """What every part may be made from."""
-
-    study: Study
-    frame: TidyFrame
-    aggregates: pd.DataFrame
-    """From ``analysis.scores.aggregates.aggregates``."""
-    fits: Sequence[Regression]
-    problems: Sequence[str]
-    """One line for each file that could not be read."""
-    groups: Mapping[str, str]
-    tables: Mapping[str, Table]
-    """The study's tables by key: ``analysis.report.catalogue.paper_tables``."""
-    figures: Mapping[str, "tuple[Figure, str]"]
-    """Figures for print with their captions, by key: ``analysis.report.catalogue.paper_figures``."""
-    intervals: pd.DataFrame
-    """From ``analysis.inference.bootstrap.bootstrap``."""
-    ratio: "Sequence[RatioFit]"
-    """From ``analysis.inference.ratio_model.ratio_fits``."""
-    generations: int | None
-    """Prompts of each benchmark that the page shows at most; None is as many as fit."""
+Part = Table | Drawing | Widget | Paragraphs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +56,7 @@ class Chapter:
 
     key: str
     title: str
-    makers: Sequence[Callable[[Material], Iterable[Part]]]
+    makers: Sequence[Callable[[Context], Iterable[Part]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,12 +68,12 @@ class Section:
     parts: Sequence[Part]
 
 
-def make(chapter: Chapter, material: Material) -> Section:
+def make(chapter: Chapter, context: Context) -> Section:
     """Make every part of a chapter; one that cannot be made leaves a note with the reason in its place."""
     parts: list[Part] = []
     for maker in chapter.makers:
         try:
-            parts.extend(maker(material))
+            parts.extend(maker(context))
         except UserError as error:
-            parts.append(Words(bullets=[f"Not made: {error}"], warning=True))
+            parts.append(Paragraphs(bullets=[f"Not made: {error}"], warning=True))
     return Section(key=chapter.key, title=chapter.title, parts=parts)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
 from analysis.levels import SIGNIFICANCE
-from analysis.report.parts import Material
-from analysis.scores.aggregates import cell_aggregates
+from analysis.report.context import Context
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
+from analysis.tables.captions import count
 from plw.registry.schema import FAILED, RUNNING
 from plw.score import PERCENT_METRICS
 
@@ -25,9 +25,9 @@ class DatasetVerdict:
     sentences: Sequence[str]
 
 
-def verdicts(material: Material) -> list[DatasetVerdict]:
+def verdicts(context: Context) -> list[DatasetVerdict]:
     """One for each dataset, in the paper's order."""
-    table, fits = material.aggregates, {fit.dataset: fit for fit in material.fits}
+    table, fits = context.aggregates, {fit.dataset: fit for fit in context.fits}
     names = dataset_order({*table["dataset"], *fits})
     colours = dataset_colours(names)
     made = []
@@ -53,9 +53,9 @@ def headline(found: Sequence[DatasetVerdict]) -> str:
     return f"{said[:1].upper()}{said[1:]}." if said else "No dataset has scores to compare."
 
 
-def counted(material: Material) -> list[str]:
+def counted(context: Context) -> list[str]:
     """How large the study is, and by which model the verdicts were found."""
-    rows = material.frame.rows
+    rows = context.frame.rows
     seeds = sorted(set(rows["seed"]))
     axes = [
         count(rows["dataset"].nunique(), "dataset"),
@@ -64,11 +64,11 @@ def counted(material: Material) -> list[str]:
         count(len(seeds), "seed") + f" ({', '.join(str(seed) for seed in seeds)})",
     ]
     size = (
-        f"{count(len(material.study.cells), 'cell')} of {', '.join(axes)}; "
+        f"{count(len(context.study.cells), 'cell')} of {', '.join(axes)}; "
         f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
-        f"{len(cell_aggregates(material.frame))} of the cells have every benchmark."
+        f"{len(context.cells)} of the cells have every benchmark."
     )
-    if not material.fits:
+    if not context.fits:
         return [size]
     tested = (
         f"Tested by: {GLMM}; an effect is p below {SIGNIFICANCE:g} (F), each dataset by itself, without a correction"
@@ -76,10 +76,10 @@ def counted(material: Material) -> list[str]:
     return [size, f"{tested} for several datasets. The best weights tried are not corrected for having been chosen."]
 
 
-def missing(material: Material) -> list[str]:
+def missing_lines(context: Context) -> list[str]:
     """Holes, failed and unfinished stages and unreadable files, one line each."""
-    study = material.study
-    lines = describe_missing(material.frame.missing, len(material.groups))
+    study = context.study
+    lines = describe_missing(context.frame.missing, len(context.groups))
     labels = {
         cell.cell: f"{cell.dataset}, {cell.model}, PLW {cell.prompt_weight:g}, seed {cell.seed}" for cell in study.cells
     }
@@ -89,7 +89,7 @@ def missing(material: Material) -> list[str]:
             lines.append(f"{labels[stage.cell]}: stage {stage.name} failed after {attempts}: {stage.error}")
         elif stage.status == RUNNING:
             lines.append(f"{labels[stage.cell]}: stage {stage.name} was not finished when this was written")
-    return lines + [f"Not read: {problem}" for problem in material.problems]
+    return lines + [f"Not read: {problem}" for problem in context.problems]
 
 
 def methods(fits: Sequence[Regression]) -> list[str]:
@@ -115,11 +115,6 @@ def methods(fits: Sequence[Regression]) -> list[str]:
         "λ* is (-b1 / (2 b2)) ** (1 / 0.30103). The starred best weights are chosen on the same scores that they are "
         "shown with.",
     ]
-
-
-def count(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _test(fit: Regression | None) -> tuple[bool | None, str]:

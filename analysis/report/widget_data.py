@@ -4,55 +4,24 @@ Places in lists stand for names: ``cell`` is a place in ``StudyData.cells``, ``d
 lists of the same object.
 """
 
-import json
 import math
-import re
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
 
-from analysis.figures.theme import dataset_colours, markers
 from analysis.gam.surface import surface
 from analysis.inference.ratio_model import RatioFit
-from analysis.report.parts import Material
+from analysis.report.context import Context
+from analysis.report.json_values import json_number, json_numbers
 from analysis.scores.aggregates import KINDS, aggregates
-from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame, weight_scale
+from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame
 from analysis.scores.mechanism import MECHANISMS
 from analysis.scores.study import Study
-from plw.registry.rows import CellRow
-from plw.registry.schema import DONE, FAILED, RUNNING
 
 CURVE_POINTS = 160
 """Points of a training curve on the page at most; a longer one is averaged over windows of equal length."""
-
-_ESCAPED = re.compile("[<>&\u2028\u2029\ud800-\udfff]")
-
-
-class StudyData(TypedDict):
-    """What all widgets share."""
-
-    datasets: list[dict[str, Any]]
-    """``name``, ``colour``, ``shape`` (matplotlib's letter), in the paper's order."""
-    models: list[str]
-    weights: list[float]
-    """Prompt weights, rising."""
-    places: list[float]
-    """w_p of each weight."""
-    cells: list[list[Any]]
-    """dataset, model, weight, and what tells cells of the same three apart (empty where nothing has to)."""
-
-
-class GridData(TypedDict):
-    """The grid and what it lacks."""
-
-    benchmarks: int
-    rows: list[dict[str, Any]]
-    """``dataset``, ``model``, ``rest`` (seed and variant where they differ) and ``points``, one for each weight:
-    ``state`` (complete, partial, running, failed, missing), ``lacks`` (benchmarks without a score) and ``stages``
-    (name, status, seconds, attempts, error)."""
 
 
 class ScoresData(TypedDict):
@@ -100,59 +69,10 @@ class SurfaceData(TypedDict):
     se: list[list[float | None]]
 
 
-def study_data(study: Study) -> StudyData:
-    """The axes of a study and its cells."""
-    datasets = dataset_order(cell.dataset for cell in study.cells)
-    models = sorted({cell.model for cell in study.cells})
-    weights = sorted({cell.prompt_weight for cell in study.cells})
-    colours, shapes = dataset_colours(datasets), markers(datasets)
-    rest = _rest(study)
-    return {
-        "datasets": [{"name": name, "colour": colours[name], "shape": shapes[name]} for name in datasets],
-        "models": models,
-        "weights": weights,
-        "places": [float(place) for place in weight_scale(pd.Series(weights))],
-        "cells": [
-            [datasets.index(cell.dataset), models.index(cell.model), weights.index(cell.prompt_weight), rest(cell)]
-            for cell in study.cells
-        ],
-    }
-
-
-def grid_data(material: Material) -> GridData:
-    """State of every point of the grid."""
-    study, frame = material.study, material.frame
-    axes = study_data(study)
-    scored = frame.rows.groupby(AXES)["benchmark"].agg(set).to_dict()
-    rest = _rest(study)
-    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for cell, (dataset, model, weight, *_) in zip(study.cells, axes["cells"], strict=True):
-        row = rows.setdefault(
-            (dataset, model, rest(cell)),
-            {"dataset": dataset, "model": model, "rest": rest(cell), "points": [_absent() for _ in axes["weights"]]},
-        )
-        measured = _measured(cell, frame, scored, study)
-        stages = study.stages_of(cell)
-        states = {stage.status for stage in stages}
-        lacks = sorted(set(material.groups) - measured)
-        row["points"][weight] = {
-            "state": _state(states, bool(lacks), bool(measured)),
-            "lacks": lacks,
-            "stages": [[s.name, s.status, _number(s.seconds), s.attempts, s.error] for s in stages],
-        }
-    return {"benchmarks": len(material.groups), "rows": [rows[key] for key in sorted(rows)]}
-
-
-def scores_data(frame: TidyFrame, study: Study, intervals: pd.DataFrame | None = None) -> ScoresData:
-    """Aggregates by weight.
-
-    Args:
-        frame: the tidy frame.
-        study: the study, for the places of names.
-        intervals: rows ``dataset``, ``prompt_weight``, ``kind``, ``quantity`` (those named ``aggregate`` are taken),
-            ``low``, ``high`` over all models and benchmarks, to be shown there in place of standard errors.
-    """
-    rows, axes = frame.rows, study_data(study)
+def scores_data(context: Context) -> ScoresData:
+    """Aggregates by weight: with bootstrap intervals over all models and benchmarks, else with standard errors."""
+    frame = context.frame
+    rows, axes = frame.rows, context.axes
     names = [dataset["name"] for dataset in axes["datasets"]]
     groups = [group for group in dict.fromkeys(frame.rows["group"]) if rows["group"].nunique() > 1]
     series = []
@@ -163,9 +83,9 @@ def scores_data(frame: TidyFrame, study: Study, intervals: pd.DataFrame | None =
             for dataset, of_dataset in table.groupby("dataset"):
                 for kind in KINDS:
                     known = of_dataset.dropna(subset=[kind])
-                    bounds = _bounds(known, kind, intervals if group == model == "" else None)
+                    bounds = _bounds(known, kind, context.intervals if group == model == "" else None)
                     points = [
-                        [axes["weights"].index(row["prompt_weight"]), _number(row[kind]), *bound, row["cells"]]
+                        [axes["weights"].index(row["prompt_weight"]), json_number(row[kind]), *bound, row["cells"]]
                         for row, bound in zip(known.to_dict("records"), bounds["values"], strict=True)
                     ]
                     series.append({
@@ -175,14 +95,14 @@ def scores_data(frame: TidyFrame, study: Study, intervals: pd.DataFrame | None =
     return {"kinds": list(KINDS), "groups": groups, "series": series}
 
 
-def benchmarks_data(frame: TidyFrame, study: Study) -> BenchmarksData:
+def benchmarks_data(context: Context) -> BenchmarksData:
     """Headline scores of the variant that is analysed, as reported."""
-    rows = frame.rows
+    rows, study = context.frame.rows, context.study
     about = rows.groupby("benchmark", sort=False).agg(group=("group", "first"), metric=("metric", "first"))
     order = list(dict.fromkeys(rows.sort_values(["group", "benchmark"])["benchmark"]))
     points = [
-        [order.index(row["benchmark"]), study.place[tuple(row[name] for name in AXES)], _number(row["value"]),
-         _number(row["stderr"]), _number(row["n"])]
+        [order.index(row["benchmark"]), study.place[tuple(row[name] for name in AXES)], json_number(row["value"]),
+         json_number(row["stderr"]), json_number(row["n"])]
         for row in rows.to_dict("records")
         if tuple(row[name] for name in AXES) in study.place
     ]  # fmt: skip
@@ -191,11 +111,11 @@ def benchmarks_data(frame: TidyFrame, study: Study) -> BenchmarksData:
     return {"benchmarks": benchmarks, "points": points}
 
 
-def mechanism_data(frame: TidyFrame, study: Study) -> MechanismData:
+def mechanism_data(context: Context) -> MechanismData:
     """The mechanism's measurements, of the variant that is analysed; those that were not taken are left out."""
-    variant = [frame.rows[name].iloc[0] for name in VARIANT]
+    study, variant = context.study, context.frame.variant
     places = {cell.cell: index for index, cell in enumerate(study.cells)
-              if [getattr(cell, name) for name in VARIANT] == variant}  # fmt: skip
+              if tuple(getattr(cell, name) for name in VARIANT) == variant}  # fmt: skip
     panels = []
     for benchmark, metric, title, label in MECHANISMS:
         scores = study.scores
@@ -203,8 +123,10 @@ def mechanism_data(frame: TidyFrame, study: Study) -> MechanismData:
             (scores["benchmark"] == benchmark) & (scores["metric"] == metric) & scores["cell"].isin(list(places))
         ]
         if len(rows):
-            points = [[places[row["cell"]], _number(row["value"]), _number(row["stderr"]), _number(row["n"])]
-                      for row in rows.to_dict("records")]  # fmt: skip
+            points = [
+                [places[row["cell"]], *(json_number(row[name]) for name in ("value", "stderr", "n"))]
+                for row in rows.to_dict("records")
+            ]
             panels.append({"title": title, "label": label, "points": points})
     return {"panels": panels}
 
@@ -217,7 +139,9 @@ def curves_data(study: Study) -> CurvesData:
         every = math.ceil(len(rows) / CURVE_POINTS)
         names = ["step", "prompt_loss", "completion_loss", "loss"]
         means = rows[names].astype("float64").groupby(np.arange(len(rows)) // every).mean()
-        made.append({"cell": places[str(cell)], "every": every} | {name: _numbers(means[name], 5) for name in names})
+        made.append(
+            {"cell": places[str(cell)], "every": every} | {name: json_numbers(means[name], 5) for name in names}
+        )
     return {"cells": sorted(made, key=lambda curve: curve["cell"])}
 
 
@@ -239,85 +163,28 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
                 "title": item.aggregate,
                 "weights": [float(weight) for weight in found.weight_M],
                 "ratios": [float(ratio) for ratio in found.ratio_Y],
-                "values": [[_number(value) for value in row] for row in found.score_YM],
-                "se": [[_number(value) for value in row] for row in found.error_YM],
+                "values": [[json_number(value) for value in row] for row in found.score_YM],
+                "se": [[json_number(value) for value in row] for row in found.error_YM],
             }
         )
     return made
-
-
-def script_json(value: Any) -> str:
-    """JSON for the inside of a script element: nothing in it can end the element, open a comment or break a line."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"), sort_keys=True)
-    return _ESCAPED.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
-
-
-def _rest(study: Study) -> Any:
-    """What tells cells of one dataset, model and weight apart: the axes that vary, in words."""
-    varying = [name for name in (*VARIANT, "seed") if len({getattr(cell, name) for cell in study.cells}) > 1]
-
-    def words(cell: CellRow) -> str:
-        values = [(name, getattr(cell, name)) for name in varying]
-        return ", ".join(
-            f"{name.replace('_weight', '').replace('_', ' ')} {value:g}"
-            if isinstance(value, int | float)
-            else str(value)
-            for name, value in values
-        )
-
-    return words
-
-
-def _measured(cell: CellRow, frame: TidyFrame, scored: dict[Any, set[str]], study: Study) -> set[str]:
-    """Benchmarks with a headline score; cells of variants that the analysis leaves out are looked up in the scores."""
-    key = tuple(getattr(cell, name) for name in AXES)
-    if key in scored:
-        return scored[key]
-    if tuple(getattr(cell, name) for name in VARIANT) == tuple(frame.rows[name].iloc[0] for name in VARIANT):
-        return set()
-    scores = study.scores
-    return set(scores.loc[(scores["cell"] == cell.cell) & scores["headline"].fillna(value=False), "benchmark"])
-
-
-def _state(states: set[str], lacking: bool, measured: bool) -> str:
-    if FAILED in states:
-        return "failed"
-    if RUNNING in states:
-        return "running"
-    if not lacking:
-        return "complete"
-    return "partial" if measured or DONE in states else "missing"
-
-
-def _absent() -> dict[str, Any]:
-    return {"state": "missing", "lacks": [], "stages": []}
 
 
 def _bounds(known: pd.DataFrame, kind: str, intervals: pd.DataFrame | None) -> dict[str, Any]:
     """What the bars are, and (low, high) for each row."""
     if intervals is not None:
         rows = intervals[(intervals["kind"] == kind) & (intervals["quantity"] == "aggregate")]
-        found = {(row.dataset, row.prompt_weight): [_number(row.low), _number(row.high)] for row in rows.itertuples()}
+        found = {
+            (row.dataset, row.prompt_weight): [json_number(row.low), json_number(row.high)] for row in rows.itertuples()
+        }
         values = [found.get((row.dataset, row.prompt_weight), [None, None]) for row in known.itertuples()]
         return {"text": "95% bootstrap interval over benchmarks and base models", "values": values}
     low, high = known[kind] - known[f"{kind}_se"], known[kind] + known[f"{kind}_se"]
-    values = [list(pair) for pair in zip(_numbers(low), _numbers(high), strict=True)]
+    values = [list(pair) for pair in zip(json_numbers(low), json_numbers(high), strict=True)]
     return {"text": "± 1 standard error over benchmarks, base models and seeds", "values": values}
 
 
 def _parabola(x: "pd.Series[float]", y: "pd.Series[float]") -> list[float | None] | None:
     if x.nunique() < 4:
         return None
-    return _numbers(np.polynomial.Polynomial.fit(x.to_numpy(), y.to_numpy(), 2).convert().coef)
-
-
-def _numbers(values: Sequence[float] | Any, digits: int = 6) -> list[float | None]:
-    return [_number(value, digits) for value in values]
-
-
-def _number(value: Any, digits: int = 6) -> float | int | None:
-    """A whole number as it is, any other to so many significant digits; None for what is missing or infinite."""
-    if value is None or pd.isna(value) or not math.isfinite(value):
-        return None
-    short = float(value) if float(value).is_integer() else float(f"{float(value):.{digits}g}")
-    return int(short) if short.is_integer() and abs(short) < 1e15 else short
+    return json_numbers(np.polynomial.Polynomial.fit(x.to_numpy(), y.to_numpy(), 2).convert().coef)

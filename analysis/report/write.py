@@ -5,20 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.theme import picture
-from analysis.inference.ratio_model import ratio_fits
-from analysis.inference.regression import Regression, regressions
-from analysis.inference.residuals import residual_checks
-from analysis.report.catalogue import every_interval, paper_figures, paper_tables
 from analysis.report.chapters import CHAPTERS
+from analysis.report.context import make_context
 from analysis.report.freshness import begin, finish, is_fresh, source_fingerprint
 from analysis.report.page import Page, page_html
-from analysis.report.parts import Drawing, Material, Section, make
+from analysis.report.parts import Drawing, Section, make
 from analysis.report.text import counted, headline, verdicts
-from analysis.report.widget_data import study_data
-from analysis.scores.aggregates import aggregates
-from analysis.scores.frame import TidyFrame, tidy_frame
-from analysis.scores.study import Study, read_study, read_table_1
-from analysis.tables.ablation import ablation_table
+from analysis.scores.frame import tidy_frame
+from analysis.scores.study import read_study
 from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.table import Table
@@ -31,7 +25,7 @@ TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": tabl
 
 FIGURE_FORMATS = ("png", "pdf")
 
-STEPS = 4 + len(CHAPTERS)
+STEPS = 3 + len(CHAPTERS)
 
 
 def write_report(
@@ -88,25 +82,23 @@ def write_report(
         begin(out)
     except OSError as error:
         raise UserError(f"{out}: cannot make the report's folder ({error.strerror})") from None
-    tell(1, STEPS, "fitting the regression")
-    fits = regressions(frame.rows)
-    tell(2, STEPS, "making the tables and figures")
-    material = _material(read, frame, fits, groups=groups, info=benchmark_info, generations=generations)
+    tell(1, STEPS, "fitting the models")
+    context = make_context(read, frame, groups, benchmark_info, generations)
     sections = []
     for number, chapter in enumerate(CHAPTERS):
-        tell(3 + number, STEPS, chapter.title)
-        sections.append(make(chapter, material))
+        tell(2 + number, STEPS, chapter.title)
+        sections.append(make(chapter, context))
     tell(STEPS - 1, STEPS, "writing the files")
     files, pictures = _write_files(out, sections)
-    found = verdicts(material)
+    found = verdicts(context)
     text = page_html(
         Page(
             name=f"Study {study} at scale {scale}",
             headline=headline(found),
             verdicts=found,
-            counted=counted(material),
+            counted=counted(context),
             sections=[section for section in sections if section.parts],
-            study=study_data(read),
+            study=context.axes,
             files=files,
             pictures=pictures,
         )
@@ -115,40 +107,6 @@ def write_report(
     finish(out, source)
     tell(STEPS, STEPS, str(page))
     return page
-
-
-def _material(
-    read: Study,
-    frame: TidyFrame,
-    fits: Sequence[Regression],
-    *,
-    groups: Mapping[str, str],
-    info: Mapping[str, Mapping[str, Any]],
-    generations: int | None,
-) -> Material:
-    """All that the chapters are made from."""
-    statistics, problems = read_table_1(read.runs, read.name, read.scale)
-    checks = {
-        # Random effects are kept: drawn anew, two base models leave the checks without power (docs/statistics.md).
-        fit.dataset: residual_checks(fit.fit, conditional=True)
-        for fit in fits
-        if fit.fit is not None and fit.converged
-    }
-    made: dict[str, Any] = {
-        "intervals": every_interval(frame), "ratio": ratio_fits(frame), "checks": checks,
-    }  # fmt: skip
-    tables = paper_tables(
-        frame=frame, fits=fits, statistics=statistics, stages=read.stages, groups=groups, benchmark_info=info,
-        scale=read.scale, **made,
-    )  # fmt: skip
-    if "recipe" in read.scores and read.scores.loc[read.scores["headline"].astype(bool), "recipe"].nunique() > 1:
-        tables.append(ablation_table(read.scores, groups))
-    return Material(
-        study=read, frame=frame, aggregates=aggregates(frame), fits=fits, problems=problems,
-        tables={table.key: table for table in tables},
-        figures=paper_figures(frame=frame, scores=read.scores, **made),
-        intervals=made["intervals"], ratio=made["ratio"], groups=groups, generations=generations,
-    )  # fmt: skip
 
 
 def _write_files(out: Path, sections: Sequence[Section]) -> tuple[dict[str, list[str]], dict[str, bytes]]:

@@ -44,6 +44,11 @@ class TidyFrame:
     groups: Mapping[str, str] = field(default_factory=dict)
     """Benchmark -> group, of every benchmark that was asked for."""
 
+    @property
+    def variant(self) -> tuple[Any, ...]:
+        """Values of ``VARIANT`` that all rows have."""
+        return tuple(self.rows[name].iloc[0] for name in VARIANT)
+
     def of_groups(self, groups: Collection[str]) -> "TidyFrame":
         """The part that is of the benchmarks of some groups; every scale is within a benchmark, so it stays."""
         chosen = {name: group for name, group in self.groups.items() if group in groups}

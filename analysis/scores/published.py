@@ -1,6 +1,6 @@
 """The published numbers of the PLW paper (arXiv 2401.13586, v4 at EMNLP 2024), to compare a study with.
 
-Datasets are named by ``analysis.figures.theme.dataset_kind``. None stands for a number that the paper leaves unsaid.
+Datasets are named by ``analysis.scores.datasets.dataset_kind``. None stands for a number that the paper leaves unsaid.
 """
 
 PAPER = "arXiv 2401.13586"

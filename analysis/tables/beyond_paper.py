@@ -19,7 +19,7 @@ OPEN_CHOICES = "the paper leaves the loss's normaliser and the squeeze of 0 and 
 
 
 def intervals_table(intervals: pd.DataFrame) -> Table:
-    """Bootstrap intervals of both aggregates by weight and dataset; ``intervals`` is from ``bootstrap``."""
+    """Bootstrap intervals of both aggregates by weight and dataset; ``intervals`` is from ``bootstrap_aggregates``."""
     raw = intervals[intervals["quantity"] == "aggregate"]
     shown = _by_weight(raw)
     caption = (

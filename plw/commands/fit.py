@@ -45,7 +45,7 @@ def glmm(
     out: Out = None,
 ) -> None:
     """Beta mixed model of Table 3: score ~ w_p + w_p², slopes by benchmark, intercepts by base model."""
-    from analysis.glmm.bootstrap import bootstrap as draw
+    from analysis.glmm.bootstrap import bootstrap_optimum
     from analysis.glmm.fit import glmm_json
     from plw.console import console, step_bar
 
@@ -54,7 +54,7 @@ def glmm(
     drawn = None
     if bootstrap:
         with step_bar("bootstrap", screen) as progress:
-            drawn = draw(fit, bootstrap, bootstrap_seed, progress)
+            drawn = bootstrap_optimum(fit, bootstrap, bootstrap_seed, progress)
     _show(fit, drawn, screen)
     if out is not None:
         write_numbers(out, glmm_json(fit) | ({} if drawn is None else {"bootstrap": vars(drawn)}))
@@ -75,7 +75,7 @@ def power(
     out: Out = None,
 ) -> None:
     """How often studies of other sizes would find an effect as large as this table's, by simulation from its fit."""
-    from analysis.inference.power import power as simulate
+    from analysis.inference.power import simulated_power
     from analysis.tables.checks import power_table
     from plw.console import console, step_bar
 
@@ -83,7 +83,7 @@ def power(
     screen = console()
     sizes = {"seeds": tuple(seeds or (1, 3)), "benchmarks": tuple(benchmarks or (len(fit.design.benchmarks),))}
     with step_bar("power", screen) as progress:
-        frame = simulate(fit, **sizes, studies=studies, seed=random_seed, progress=progress)
+        frame = simulated_power(fit, **sizes, studies=studies, seed=random_seed, progress=progress)
     table = power_table({"": frame})
     _table(screen, table.title, [str(name) for name in table.shown], table.shown.to_numpy().tolist())
     screen.print(table.caption, markup=False)

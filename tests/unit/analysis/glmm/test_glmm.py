@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import integrate, optimize, stats
 from scipy.special import expit
 
-from analysis.glmm.bootstrap import bootstrap, refits, simulate_scores
+from analysis.glmm.bootstrap import bootstrap_optimum, refits, simulate_scores
 from analysis.glmm.design import make_design, powers, squeeze
 from analysis.glmm.fit import NAMES, fit_design, fit_glmm, glmm_json, log_likelihood_at
 from analysis.glmm.glmmtmb import SCRIPT, fit_designs_r, fit_glmm_r
@@ -245,7 +245,7 @@ def test_scores_that_lie_on_a_curve_have_no_dispersion_to_estimate():
     assert fit.wald.p is None
     assert any("not converged" in message for message in fit.messages)
     with pytest.raises(UserError, match="no model to draw from"):
-        bootstrap(fit, 3)
+        bootstrap_optimum(fit, 3)
 
 
 def test_json_has_the_named_keys_and_no_nan():
@@ -260,8 +260,8 @@ def test_json_has_the_named_keys_and_no_nan():
 def test_the_bootstrap_draws_from_the_fit():
     fit = fit_glmm(*_study(seed=3, benchmarks=5))
     told = []
-    made = bootstrap(fit, 6, seed=5, progress=lambda done, total, note="": told.append((done, total)))
-    assert made == bootstrap(fit, 6, seed=5)
+    made = bootstrap_optimum(fit, 6, seed=5, progress=lambda done, total, note="": told.append((done, total)))
+    assert made == bootstrap_optimum(fit, 6, seed=5)
     assert told == [(index + 1, 6) for index in range(6)]
     assert 0 <= made.low <= made.high <= 1
     slopes = [again.fixed["w"] for again in refits(fit, 25, seed=1)]

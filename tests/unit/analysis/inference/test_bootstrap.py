@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from study_frames import frame_of
 
-from analysis.inference.bootstrap import UNITS, bootstrap
+from analysis.inference.bootstrap import UNITS, bootstrap_aggregates
 from analysis.scores.aggregates import aggregates
 
 MANY = tuple(f"b{number:02d}" for number in range(40))
@@ -28,7 +28,7 @@ def test_estimates_are_the_aggregates_also_where_cells_are_missing():
         datasets=("short", "data"),
     )
     table = aggregates(holed).melt(["dataset", "prompt_weight"], ["simple", "relative"], "kind", "estimate")
-    made = bootstrap(holed, draws=50)
+    made = bootstrap_aggregates(holed, draws=50)
     both = made[made["quantity"] == "aggregate"].merge(table, on=["dataset", "prompt_weight", "kind"])
     assert len(both) == 2 * 3 * 2
     np.testing.assert_allclose(both["estimate_x"], both["estimate_y"], rtol=1e-12)
@@ -36,7 +36,7 @@ def test_estimates_are_the_aggregates_also_where_cells_are_missing():
 
 def test_with_benchmarks_alone_it_is_the_normal_interval_of_their_mean():
     frame = frame_of(_noise(), benchmarks=MANY)
-    made = bootstrap(frame, unit=UNITS[1], draws=4000).query("kind == 'simple' and quantity == 'aggregate'")
+    made = bootstrap_aggregates(frame, unit=UNITS[1], draws=4000).query("kind == 'simple' and quantity == 'aggregate'")
     means = frame.rows.groupby(["prompt_weight", "benchmark"])["score01"].mean().groupby("prompt_weight")
     half = 1.96 * means.std(ddof=0).to_numpy() / np.sqrt(len(MANY))
     np.testing.assert_allclose((made["high"] - made["low"]) / 2, half, rtol=0.07)
@@ -46,7 +46,7 @@ def test_gains_are_paired_so_that_a_level_of_a_benchmark_or_model_does_not_widen
     def shifted(dataset, benchmark, model, weight, seed):
         return 0.1 + 0.02 * MANY.index(benchmark) + 0.3 * (model == "wide") + 0.05 * weight
 
-    made = bootstrap(frame_of(shifted, benchmarks=MANY[:8]), draws=200).query("kind == 'simple'")
+    made = bootstrap_aggregates(frame_of(shifted, benchmarks=MANY[:8]), draws=200).query("kind == 'simple'")
     gain = made[made["quantity"] == "gain over PLW 0"].set_index("prompt_weight")
     np.testing.assert_allclose(gain.loc[1.0, ["estimate", "low", "high"]].astype(float), 0.05, atol=1e-12)
     assert 0.0 not in gain.index, "a weight gains nothing over itself"
@@ -60,7 +60,7 @@ def test_a_pair_of_which_one_is_missing_does_not_count_in_the_gain():
             return None
         return (0.2 if model == "wide" else 0.9) - 0.1 * (benchmark == "arc") + 0.01 * weight
 
-    made = bootstrap(frame_of(rule), draws=50).query("kind == 'simple' and quantity == 'gain over PLW 0'")
+    made = bootstrap_aggregates(frame_of(rule), draws=50).query("kind == 'simple' and quantity == 'gain over PLW 0'")
     assert made["estimate"].tolist() == pytest.approx([0.001, 0.01]), "the model without PLW 0 gives no difference"
 
 
@@ -69,19 +69,21 @@ def test_models_that_differ_widen_the_interval_over_benchmarks_and_models():
         return 0.3 + 0.005 * MANY.index(benchmark) + 0.3 * (model == "wide")
 
     frame = frame_of(rule, benchmarks=MANY[:10])
-    wide, narrow = (bootstrap(frame, unit=unit, draws=500).query("kind == 'simple'").iloc[0] for unit in UNITS)
+    wide, narrow = (
+        bootstrap_aggregates(frame, unit=unit, draws=500).query("kind == 'simple'").iloc[0] for unit in UNITS
+    )
     assert wide["high"] - wide["low"] > 5 * (narrow["high"] - narrow["low"])
 
 
 def test_the_same_seed_gives_the_same_draws_and_one_benchmark_gives_no_interval():
     frame = frame_of(_noise(), benchmarks=MANY[:5])
-    pd.testing.assert_frame_equal(bootstrap(frame, draws=100), bootstrap(frame, draws=100))
-    assert not bootstrap(frame, draws=100).equals(bootstrap(frame, draws=100, seed=1))
-    single = bootstrap(frame_of(_noise(), benchmarks=MANY[:1]), draws=100)
+    pd.testing.assert_frame_equal(bootstrap_aggregates(frame, draws=100), bootstrap_aggregates(frame, draws=100))
+    assert not bootstrap_aggregates(frame, draws=100).equals(bootstrap_aggregates(frame, draws=100, seed=1))
+    single = bootstrap_aggregates(frame_of(_noise(), benchmarks=MANY[:1]), draws=100)
     assert single[["low", "high"]].isna().all(axis=None)
     assert single["estimate"].notna().all()
     with pytest.raises(ValueError, match="unit must be one of"):
-        bootstrap(frame, unit="seeds")
+        bootstrap_aggregates(frame, unit="seeds")
 
 
 def test_it_covers_the_mean_of_the_benchmarks_it_was_drawn_from():
@@ -89,6 +91,6 @@ def test_it_covers_the_mean_of_the_benchmarks_it_was_drawn_from():
     for _ in range(60):
         levels = dict(zip(MANY, level + generator.normal(0, 0.1, size=40).clip(-0.4, 0.4), strict=True))
         frame = frame_of(lambda dataset, name, *rest, at=levels: at[name], benchmarks=MANY[:20], weights=(0.0,))
-        row = bootstrap(frame, unit=UNITS[1], draws=300).query("kind == 'simple'").iloc[0]
+        row = bootstrap_aggregates(frame, unit=UNITS[1], draws=300).query("kind == 'simple'").iloc[0]
         covered += row["low"] <= level <= row["high"]
     assert 50 <= covered <= 60, "of 60 intervals of 95%, 53 to 60 hold the mean in 99 of 100 tries; fewer than 50 never"

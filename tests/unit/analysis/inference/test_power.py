@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis.glmm.fit import fit_glmm
-from analysis.inference.power import power, study_design
+from analysis.inference.power import simulated_power, study_design
 from analysis.inference.sensitivity import BASELINE, SQUEEZES, normalizer_sensitivity, sensitivity
 from analysis.tables.checks import power_table, sensitivity_table
 from plw.errors import UserError
@@ -22,11 +22,11 @@ def _fit(effect, polynomial="raw"):
 
 
 def test_larger_studies_and_larger_effects_have_more_power():
-    made = power(_fit(0.6), seeds=(1, 4), benchmarks=(4, 8), studies=8, seed=3)
+    made = simulated_power(_fit(0.6), seeds=(1, 4), benchmarks=(4, 8), studies=8, seed=3)
     cells = made.set_index(["seeds", "benchmarks"])["power_f"]
     assert cells[4, 8] > cells[1, 4]
     assert (made["power_wald"] >= made["power_f"]).all()
-    first = power(_fit(0.6), seeds=(1,), benchmarks=(4,), studies=8, seed=3)
+    first = simulated_power(_fit(0.6), seeds=(1,), benchmarks=(4,), studies=8, seed=3)
     assert made.iloc[:1].equals(first), "the same seed gives the same studies, whatever other sizes are asked for"
     expected = np.sqrt(made["power_f"] * (1 - made["power_f"]) / 8)
     assert made["error"].to_numpy() == pytest.approx(expected.to_numpy())
@@ -48,7 +48,7 @@ def test_a_study_has_the_fits_weights_and_its_curve(polynomial):
 
 def test_sizes_out_of_range():
     with pytest.raises(UserError, match="at least one seed, two benchmarks and one study"):
-        power(_fit(1.0), benchmarks=(1,))
+        simulated_power(_fit(1.0), benchmarks=(1,))
 
 
 def _rows(normalizer="nonzero"):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from simulated_study import GROUPS, RATIOS, WEIGHTS
 
-from analysis.figures.contours import CONTOURS, contour_figures
+from analysis.figures.contours import CONTOURS, contour_caption, contour_figure
 from analysis.figures.theme import picture
 from analysis.gam.fit import fit_gam
 from analysis.gam.surface import surface
@@ -77,7 +77,7 @@ def test_fewer_than_three_ratios_are_refused_and_said():
     table = table_4(fits)
     assert (table.shown["all"] == "–").all()
     assert "No model of all: the ratio model needs" in table.caption
-    assert contour_figures(fits) == {}
+    assert all(item.fit is None for item in fits)
     assert optima_by_ratio(fits) == {}
 
 
@@ -99,13 +99,12 @@ def test_the_surface_is_the_mean_over_benchmarks_on_the_grid(frame):
 
 
 def test_the_contours_are_drawn_the_same_each_time(frame):
-    figures = contour_figures(ratio_fits(frame))
-    again = contour_figures(ratio_fits(frame))
-    assert list(figures) == list(CONTOURS)
-    for key in ("figure3_ratio_contour", "figure9_contour_generation"):
-        figure, caption = figures[key]
+    fits, again = ratio_fits(frame), ratio_fits(frame)
+    assert {item.aggregate for item in fits if item.fit is not None} == set(CONTOURS.values())
+    for item, same in zip(fits, again, strict=True):
+        figure = contour_figure(item)
         assert figure.get_size_inches()[0] == pytest.approx(3.3)
-        assert picture(figure, "png") == picture(again[key][0], "png")
-        assert "R_g 0.08 to 7.7" in caption
-    labels = [text.get_text() for text in figures["figure3_ratio_contour"][0].axes[0].texts]
+        assert picture(figure, "png") == picture(contour_figure(same), "png")
+        assert "R_g 0.08 to 7.7" in contour_caption(item)
+    labels = [text.get_text() for text in contour_figure(fits[0]).axes[0].texts]
     assert labels == ["data", "cleaned", "short"]

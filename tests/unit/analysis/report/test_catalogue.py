@@ -1,5 +1,7 @@
 """The paper's tables and figures from a simulated study: their captions, their layout, and what they compare with."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -14,15 +16,22 @@ from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks
 from analysis.figures.contours import CONTOURS
 from analysis.figures.residuals import figure_residuals
 from analysis.figures.theme import dataset_colours
-from analysis.inference.ratio_model import ratio_fits
 from analysis.inference.regression import GLMM, Regression
 from analysis.inference.residuals import ResidualChecks
-from analysis.report.catalogue import ALTS, TITLES, every_interval, paper_figures, paper_tables
+from analysis.report.catalogue import (
+    ALTS,
+    FIGURES,
+    TABLES,
+    TITLES,
+    make_figure,
+    make_table,
+)
+from analysis.report.context import make_context
 from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import Z, benchmark_curves
 from analysis.scores.frame import tidy_frame, weight_from_scale
 from analysis.scores.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
-from analysis.scores.study import read_study, read_table_1
+from analysis.scores.study import Study, read_study
 from analysis.tables.beyond_paper import differences_table
 from analysis.tables.captions import coverage
 from analysis.tables.latex import latex
@@ -58,21 +67,27 @@ def study(make_study):
         skip=lambda cell, benchmark: benchmark == "arc" and (cell.dataset, cell.prompt_weight) == ("tiny", 0.0),
     )
     read = read_study(url, runs, "plw", "mini")
-    return read, tidy_frame(read.scores, GROUPS, read.cells), runs
+    return read, tidy_frame(read.scores, GROUPS, read.cells)
 
 
-def _tables(study, scale="mini"):
-    read, frame, runs = study
-    info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in GROUPS}
-    return {table.key: table for table in paper_tables(
-        frame=frame, fits=[FIT],
-        statistics=read_table_1(runs, "plw", "mini")[0], stages=read.stages, groups=GROUPS, benchmark_info=info,
-        scale=scale, intervals=every_interval(frame), ratio=ratio_fits(frame), checks={"short": CHECKS},
-    )}  # fmt: skip
+def _context(read, frame, **other):
+    """The context of a study whose one regression, and its checks, are given."""
+    info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in frame.groups}
+    return replace(make_context(read, frame, dict(frame.groups), info), fits=[FIT], **other)
+
+
+def _tables(context):
+    made = {key: make_table(context, key) for key in TABLES}
+    return {key: table for key, table in made.items() if table is not None}
+
+
+def _figures(context):
+    made = {key: make_figure(context, key) for key in FIGURES}
+    return {key: figure for key, figure in made.items() if figure is not None}
 
 
 def test_every_table_is_there_and_says_what_it_rests_on(study):
-    tables = _tables(study)
+    tables = _tables(_context(*study, checks={"short": CHECKS}))
     assert set(tables) == BEYOND | PAPER | OF_FITS
     for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
         caption = tables[key].caption
@@ -88,9 +103,8 @@ def test_every_table_is_there_and_says_what_it_rests_on(study):
 
 
 def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
-    read, frame, _ = study
-    given = {"frame": frame, "scores": read.scores, "intervals": every_interval(frame), "ratio": ratio_fits(frame)}
-    figures = paper_figures(**given, checks={"short": CHECKS})
+    read, frame = study
+    figures = _figures(_context(read, frame, checks={"short": CHECKS}))
     assert set(figures) == set(TITLES) == set(ALTS)
     assert set(CONTOURS) <= set(figures)
     assert "Missing: 2 scores in 2 cells (arc)." in figures["figure4_multiple_choice"][1]
@@ -103,16 +117,13 @@ def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
             assert not axis.get_visible() or len(drawn) == 5
 
 
-def test_a_group_without_scores_and_a_study_without_plw_0_are_left_out():
+def test_a_group_without_scores_and_a_study_without_plw_0_are_left_out(tmp_path):
     frame = frame_of(lambda *at: 0.2 + at[3] / 2 + 0.1 * (at[1] == "arc"), weights=(0.1, 0.5, 1.0))
-    intervals = every_interval(frame)
-    figures = paper_figures(frame=frame, scores=frame.rows.assign(headline=True), intervals=intervals)
-    assert set(figures) == {"figure1_aggregates", "figure4_multiple_choice"}
-    tables = paper_tables(
-        frame=frame, fits=[FIT], statistics=_nothing(), stages=[], groups=dict(frame.groups),
-        benchmark_info={}, scale="own", intervals=intervals,
-    )  # fmt: skip
-    assert {table.key for table in tables} == (BEYOND | PAPER) - {"gains", "table1_datasets"}
+    read = Study(name="own", scale="own", runs=tmp_path, cells=[], stages=[], curves=_nothing(),
+                 scores=frame.rows.assign(headline=True))  # fmt: skip
+    context = _context(read, frame, checks={})
+    assert set(_figures(context)) == {"figure1_aggregates", "figure4_multiple_choice"}
+    assert set(_tables(context)) == (BEYOND | PAPER) - {"gains", "table1_datasets"}
 
 
 def _nothing():
@@ -120,7 +131,7 @@ def _nothing():
 
 
 def test_groupings_are_aggregates_of_their_benchmarks_alone(study):
-    _, frame, _ = study
+    _, frame = study
     grouped = grouped_aggregates(frame)
     assert set(grouped["grouping"]) == {"all benchmarks", *GROUPINGS}
     sizes = grouped.groupby("grouping")["benchmarks"].first().to_dict()
@@ -144,7 +155,7 @@ def test_curves_by_hand():
 
 
 def test_differences_hold_published_and_own_numbers_with_the_reason(study):
-    raw = _tables(study)["differences"].raw.set_index(["quantity", "dataset"])
+    raw = _tables(_context(*study))["differences"].raw.set_index(["quantity", "dataset"])
     assert raw.loc[("R_g", "short"), "published"] == 0.082
     assert raw.loc[("R_g", "short"), "difference"] == pytest.approx(0.08 - 0.082)
     assert raw.loc[("λ*", "AlpacaDataShort"), "published"] == 0.242

@@ -12,11 +12,12 @@ import pytest
 from simulated_study import GROUPS
 
 import analysis.inference.sensitivity as sensitivity
+import analysis.report.context as context
 import analysis.report.write as report
 from analysis.figures.theme import RC
 from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
 from analysis.report.catalogue import TITLES
-from analysis.report.parts import Chapter, Words
+from analysis.report.parts import Chapter, Paragraphs
 from analysis.report.write import write_report
 from plw.errors import UserError
 from plw.registry.owner import Owner
@@ -57,7 +58,7 @@ def quickly(monkeypatch):
     """The page, not the fits' checks or the print, is tested here: many draws take seconds, and so do fine pictures."""
     monkeypatch.setitem(RC, "savefig.dpi", 40)
     monkeypatch.setattr(report, "FIGURE_FORMATS", ("png",))
-    monkeypatch.setattr(report, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+    monkeypatch.setattr(context, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
     monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
 
 
@@ -160,8 +161,8 @@ def test_only_the_pages_own_code_may_run(make_study, tmp_path):
 
 
 def test_a_part_that_cannot_be_made_is_a_note_in_its_place(make_study, tmp_path, monkeypatch):
-    def broken(material):
-        yield Words(paragraphs=["made before"])
+    def broken(context):
+        yield Paragraphs(paragraphs=["made before"])
         raise UserError("the grid lacks a ratio")
 
     monkeypatch.setattr(report, "CHAPTERS", (*report.CHAPTERS, Chapter(key="more", title="More", makers=[broken])))

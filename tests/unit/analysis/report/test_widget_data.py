@@ -1,6 +1,8 @@
 """The numbers that the page's scripts draw: those of the registry, with every hole left open."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,17 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import GROUPS
 
-from analysis.report.parts import Material
-from analysis.report.widget_data import (
-    benchmarks_data,
-    curves_data,
-    grid_data,
-    mechanism_data,
-    scores_data,
-    script_json,
-    study_data,
-)
-from analysis.scores.aggregates import aggregates
+import analysis.inference.sensitivity as sensitivity
+import analysis.report.context as context_module
+from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
+from analysis.report.context import make_context
+from analysis.report.grid_data import grid_data
+from analysis.report.json_values import script_json
+from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_study
 from plw.registry.owner import Owner
@@ -28,29 +26,33 @@ from plw.registry.store import Registry
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 
 
+@pytest.fixture(autouse=True)
+def one_squeeze(monkeypatch):
+    """The numbers are tested here, not the fits beside them."""
+    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+    monkeypatch.setattr(context_module, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+
+
+def _context(study):
+    return make_context(study, tidy_frame(study.scores, GROUPS, study.cells), GROUPS)
+
+
 @pytest.fixture
 def read(make_study):
-    """Read a simulated study: (study, tidy frame)."""
+    """The context of a simulated study, and the registry's address."""
 
     def make(**options):
         url, runs = make_study(**{"weights": WEIGHTS, "datasets": ("data", "short")} | options)
         study = read_study(url, runs, "plw", "mini")
-        return study, tidy_frame(study.scores, GROUPS, study.cells), url
+        return _context(study), url
 
     return make
 
 
-def _grid(study, frame):
-    return grid_data(Material(
-        study=study, frame=frame, aggregates=None, fits=[], problems=[], tables={}, figures={}, intervals=None,
-        ratio=[], groups=GROUPS, generations=None,
-    ))  # fmt: skip
-
-
 def test_every_headline_score_is_there_once_with_its_error_and_n(read):
-    study, frame, _ = read()
-    data = benchmarks_data(frame, study)
-    axes = study_data(study)
+    context, _ = read()
+    study, frame, axes = context.study, context.frame, context.axes
+    data = benchmarks_data(context)
     assert len(data["points"]) == len(frame.rows)
     shown = {
         (data["benchmarks"][b]["name"], study.cells[cell].dataset, study.cells[cell].model,
@@ -66,8 +68,11 @@ def test_every_headline_score_is_there_once_with_its_error_and_n(read):
 
 
 def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_alone(read):
-    study, frame, _ = read()
-    data, axes, table = scores_data(frame, study), study_data(study), aggregates(frame)
+    context, _ = read()
+    frame, data, axes, table = context.frame, scores_data(context), context.axes, context.aggregates
+    bounds = context.intervals[context.intervals["quantity"] == "aggregate"].drop_duplicates(
+        ["dataset", "prompt_weight", "kind"], keep="last"
+    )
     for series in data["series"]:
         dataset = axes["datasets"][series["dataset"]]["name"]
         for weight, value, low, high, cells in series["points"]:
@@ -75,7 +80,8 @@ def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_a
                 row = table[(table["dataset"] == dataset) & (table["prompt_weight"] == axes["weights"][weight])].iloc[0]
                 kind = series["kind"]
                 assert value == pytest.approx(row[kind], rel=1e-5)
-                assert (low, high) == pytest.approx((value - row[f"{kind}_se"], value + row[f"{kind}_se"]), rel=1e-4)
+                interval = bounds.query("dataset == @dataset and kind == @kind and prompt_weight == @row.prompt_weight")
+                assert (low, high) == pytest.approx((interval["low"].iloc[0], interval["high"].iloc[0]), rel=1e-4)
                 assert cells == 2
             elif series["group"] == "" and series["kind"] == "simple":
                 rows = frame.rows[(frame.rows["dataset"] == dataset) & (frame.rows["model"] == series["model"])]
@@ -85,31 +91,31 @@ def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_a
 
 
 def test_a_hole_is_a_state_of_the_grid_and_no_number_anywhere(read):
-    study, frame, _ = read(skip=lambda cell, benchmark: cell.prompt_weight == 0.1 and cell.model == "deep" and (
+    context, _ = read(skip=lambda cell, benchmark: cell.prompt_weight == 0.1 and cell.model == "deep" and (
         benchmark == "pandalm" or cell.dataset == "short"))  # fmt: skip
-    axes = study_data(study)
+    axes = context.axes
     states = {
         (axes["datasets"][row["dataset"]]["name"], axes["models"][row["model"]], axes["weights"][i]): (
             point["state"], len(point["lacks"]))
-        for row in _grid(study, frame)["rows"] for i, point in enumerate(row["points"])
+        for row in grid_data(context)["rows"] for i, point in enumerate(row["points"])
     }  # fmt: skip
     assert states["data", "deep", 0.1] == ("partial", 1)
     assert states["short", "deep", 0.1] == ("partial", 13)
     assert sum(state == ("complete", 0) for state in states.values()) == 14
-    for series in scores_data(frame, study)["series"]:
+    for series in scores_data(context)["series"]:
         if series["model"] == "deep" and series["group"] == "":
             assert axes["weights"].index(0.1) not in [point[0] for point in series["points"]]
 
 
 def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
-    study, frame, url = read()
-    cell = study.cells[0]
+    context, url = read()
+    study, cell = context.study, context.study.cells[0]
     with Registry.open(url) as registry:
         key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
         registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, "garbage", "Traceback", now=2.0)
     again = read_study(url, study.runs, "plw", "mini")
-    point = _grid(again, frame)["rows"][0]["points"][0]
+    point = grid_data(replace(context, study=again))["rows"][0]["points"][0]
     assert point["state"] == "failed"
     assert ["judge", "failed", 1, 1, "garbage"] in point["stages"]
     url, runs = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",), name="other")
@@ -117,14 +123,15 @@ def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
         first = registry.cells()[0]
         registry.ensure_cell(type(first)(**first.to_dict() | {"cell": "f" * 64, "dataset": "short", "folder": "f"}))
     study = read_study(url, runs, "plw", "mini")
-    rows = _grid(study, tidy_frame(study.scores, GROUPS, study.cells))["rows"]
+    rows = grid_data(_context(study))["rows"]
     assert [[point["state"] for point in row["points"]] for row in rows] == [
         ["complete", "complete"], ["missing", "missing"]]  # fmt: skip
 
 
 def test_mechanism_and_curves_are_the_registrys(read):
-    study, frame, _ = read()
-    panels = mechanism_data(frame, study)["panels"]
+    context, _ = read()
+    study = context.study
+    panels = mechanism_data(context)["panels"]
     assert panels[0]["title"] == "Instability of the training loss"
     assert all(len(panel["points"]) == len(study.cells) for panel in panels)
     curves = curves_data(study)["cells"]
@@ -138,8 +145,8 @@ def test_mechanism_and_curves_are_the_registrys(read):
 
 def test_a_long_curve_is_averaged_over_equal_windows(read, monkeypatch):
     monkeypatch.setattr("analysis.report.widget_data.CURVE_POINTS", 5)
-    study, _, _ = read(weights=(1.0,))
-    curve = curves_data(study)["cells"][0]
+    context, _ = read(weights=(1.0,))
+    curve = curves_data(context.study)["cells"][0]
     assert curve["every"] == 3
     assert curve["step"] == [2, 5, 8, 11]
     assert curve["completion_loss"][0] == pytest.approx(np.mean([1 / n + 0.2 for n in (1, 2, 3)]), rel=1e-4)

@@ -1,0 +1,105 @@
+"""What a report is made from: everything that is read or computed of a study, once; the parts only read it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from analysis.inference.bootstrap import UNITS, bootstrap_aggregates
+from analysis.inference.leave_one_out import leave_one_out
+from analysis.inference.ratio_model import RatioFit, ratio_fits
+from analysis.inference.regression import Regression, regressions
+from analysis.inference.residuals import ResidualChecks, residual_checks
+from analysis.inference.seeds import seed_components
+from analysis.inference.sensitivity import sensitivity
+from analysis.report.study_data import StudyData, study_data
+from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
+from analysis.scores.benchmark_curves import benchmark_curves
+from analysis.scores.frame import TidyFrame
+from analysis.scores.study import Study, read_table_1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """A study, and all numbers that its tables, figures and sentences show."""
+
+    study: Study
+    frame: TidyFrame
+    groups: Mapping[str, str]
+    """Benchmark -> group, of every benchmark that was asked for."""
+    benchmark_info: Mapping[str, Mapping[str, Any]]
+    """Benchmark -> ``task``, ``shots`` and ``metric``, as Table 2 shows them."""
+    generations: int | None
+    """Prompts of each benchmark that the page shows at most; None is as many as fit."""
+    axes: StudyData
+    """The names and places that all widgets share."""
+    cells: pd.DataFrame
+    """From ``cell_aggregates``."""
+    aggregates: pd.DataFrame
+    """From ``aggregates``."""
+    grouped: pd.DataFrame
+    """From ``grouped_aggregates``."""
+    curves: pd.DataFrame
+    """From ``benchmark_curves``."""
+    intervals: pd.DataFrame
+    """From ``bootstrap_aggregates``, by every unit."""
+    choice: pd.DataFrame
+    """From ``leave_one_out``."""
+    seeds: pd.DataFrame
+    """From ``seed_components``."""
+    fits: Sequence[Regression]
+    """From ``regressions``."""
+    checks: Mapping[str, ResidualChecks]
+    """Dataset -> the residual checks of its regression, where it converged."""
+    sensitivity: pd.DataFrame
+    """From ``sensitivity``."""
+    ratio: Sequence[RatioFit]
+    """From ``ratio_fits``."""
+    statistics: pd.DataFrame
+    """Of the datasets, from ``read_table_1``; may be empty."""
+    problems: Sequence[str]
+    """One line for each file that could not be read."""
+
+
+def make_context(
+    study: Study,
+    frame: TidyFrame,
+    groups: Mapping[str, str],
+    benchmark_info: Mapping[str, Mapping[str, Any]] | None = None,
+    generations: int | None = None,
+) -> Context:
+    """Compute everything of a study that its report shows; ``frame`` is the study's."""
+    fits = regressions(frame.rows)
+    statistics, problems = read_table_1(study.runs, study.name, study.scale)
+    return Context(
+        study=study,
+        frame=frame,
+        groups=groups,
+        benchmark_info=benchmark_info or {},
+        generations=generations,
+        axes=study_data(study),
+        cells=cell_aggregates(frame),
+        aggregates=aggregates(frame),
+        grouped=grouped_aggregates(frame),
+        curves=benchmark_curves(frame),
+        intervals=every_interval(frame),
+        choice=leave_one_out(frame),
+        seeds=seed_components(frame),
+        fits=fits,
+        checks={
+            # Random effects are kept: drawn anew, two base models leave the checks no power (docs/statistics.md).
+            fit.dataset: residual_checks(fit.fit, conditional=True)
+            for fit in fits
+            if fit.fit is not None and fit.converged
+        },
+        sensitivity=sensitivity(frame.rows),
+        ratio=ratio_fits(frame),
+        statistics=statistics,
+        problems=problems,
+    )
+
+
+def every_interval(frame: TidyFrame) -> pd.DataFrame:
+    """``bootstrap_aggregates`` by every unit."""
+    return pd.concat([bootstrap_aggregates(frame, unit=unit) for unit in UNITS], ignore_index=True)

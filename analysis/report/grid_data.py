@@ -1,0 +1,70 @@
+"""The state of every cell of a study's grid, as the page shows it."""
+
+from typing import Any, TypedDict
+
+from analysis.report.context import Context
+from analysis.report.json_values import json_number
+from analysis.scores.frame import AXES, VARIANT
+from plw.registry.schema import DONE, FAILED, RUNNING
+
+
+class GridData(TypedDict):
+    """The grid and what it lacks."""
+
+    benchmarks: int
+    rows: list[dict[str, Any]]
+    """``dataset``, ``model``, ``rest`` (seed and variant where they differ) and ``points``, one for each weight:
+    ``state`` (complete, partial, running, failed, missing), ``lacks`` (benchmarks without a score) and ``stages``
+    (name, status, seconds, attempts, error)."""
+
+
+def grid_data(context: Context) -> GridData:
+    """State of every point of the grid."""
+    study, axes = context.study, context.axes
+    measured = _measured(context)
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for cell, (dataset, model, weight, label) in zip(study.cells, axes["cells"], strict=True):
+        row = rows.setdefault(
+            (dataset, model, label),
+            {"dataset": dataset, "model": model, "rest": label, "points": [_absent() for _ in axes["weights"]]},
+        )
+        has = measured.get(cell.cell, set())
+        stages = study.stages_of(cell)
+        lacks = sorted(set(context.groups) - has)
+        row["points"][weight] = {
+            "state": _state({stage.status for stage in stages}, bool(lacks), bool(has)),
+            "lacks": lacks,
+            "stages": [[s.name, s.status, json_number(s.seconds), s.attempts, s.error] for s in stages],
+        }
+    return {"benchmarks": len(context.groups), "rows": [rows[key] for key in sorted(rows)]}
+
+
+def _measured(context: Context) -> dict[str, set[str]]:
+    """Cell -> benchmarks with a headline score.
+
+    Cells of variants that the analysis leaves out are looked up in the scores, the others in the frame.
+    """
+    study, frame = context.study, context.frame
+    scored = frame.rows.groupby(AXES)["benchmark"].agg(set).to_dict()
+    headline = study.scores[study.scores["headline"].fillna(value=False)]
+    reported = headline.groupby("cell")["benchmark"].agg(set).to_dict()
+    found = {}
+    for cell in study.cells:
+        key = tuple(getattr(cell, name) for name in AXES)
+        shown = tuple(getattr(cell, name) for name in VARIANT) == frame.variant
+        found[cell.cell] = scored.get(key, set()) if shown or key in scored else reported.get(cell.cell, set())
+    return found
+
+
+def _state(states: set[str], lacking: bool, measured: bool) -> str:
+    if FAILED in states:
+        return "failed"
+    if RUNNING in states:
+        return "running"
+    if not lacking:
+        return "complete"
+    return "partial" if measured or DONE in states else "missing"
+
+
+def _absent() -> dict[str, Any]:
+    return {"state": "missing", "lacks": [], "stages": []}
