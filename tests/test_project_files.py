@@ -94,3 +94,10 @@ def test_the_legend_of_shapes_has_every_letter() -> None:
                     used.setdefault(letter, set()).add(f"{path.relative_to(ROOT)}: {name}")
     assert {letter: sorted(names)[:5] for letter, names in used.items() if letter not in legend} == {}
     assert set(legend) <= set(used), "letters that nothing uses"
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent != ROOT], ids=lambda path: path.stem)
+def test_a_page_opens_with_who_needs_it(page: Path) -> None:
+    title, _, first, *_ = page.read_text(encoding="utf-8").splitlines()
+    assert title.startswith("# ")
+    assert first.startswith("For whoever ")

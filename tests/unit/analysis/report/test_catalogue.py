@@ -91,11 +91,10 @@ def test_every_table_is_there_and_says_what_it_rests_on(study):
     assert set(tables) == BEYOND | PAPER | OF_FITS
     for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
         caption = tables[key].caption
-        assert "n = 518 scores of 40 cells (5 datasets, 2 base models, 4 weights, 13 benchmarks); seed 42." in caption
-        assert "Missing: 2 scores in 2 cells (arc)." in caption
-        assert ("Left out: 2 cells without every benchmark." in caption) == (
-            key in {"results", "intervals", "gains", "selection", "seeds"}
-        ), key
+        for counted in ("n = 518", "40 cells", "5 datasets", "2 base models", "4 weights", "13 benchmarks", "seed 42"):
+            assert counted in caption
+        assert "2 scores in 2 cells (arc)" in caption
+        assert ("Left out: 2 cells" in caption) == (key in {"results", "intervals", "gains", "selection", "seeds"}), key
     assert "Missing: nothing." in tables["table1_datasets"].caption
     for table in tables.values():
         assert len(table.shown) > 0
@@ -107,7 +106,7 @@ def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
     figures = _figures(_context(read, frame, checks={"short": CHECKS}))
     assert set(figures) == set(TITLES) == set(ALTS)
     assert set(CONTOURS) <= set(figures)
-    assert "Missing: 2 scores in 2 cells (arc)." in figures["figure4_multiple_choice"][1]
+    assert "2 scores in 2 cells (arc)" in figures["figure4_multiple_choice"][1]
     assert "Missing: nothing." in figures["figure6_long_generation"][1]
     wanted = set(dataset_colours(frame.rows["dataset"]).values())
     for key in BENCHMARK_FIGURES:

@@ -100,7 +100,9 @@ def test_any_table_with_four_columns_is_read(tmp_path):
     assert frame.rows["score01"].tolist() == [0.2, 0.6]
     assert frame.rows["stderr"].isna().all()
     assert frame.missing["prompt_weight"].tolist() == [0.5], "an empty value is a hole, not a zero"
-    assert frame.notes == ("1 headline scores have no value; they count as missing.",)
+    (note,) = frame.notes
+    assert note.startswith("1 ")
+    assert "missing" in note
     with pytest.raises(UserError, match="column 'value' is missing; the file has data, task, w, points"):
         read_scores(path, names | {"value": "value"})
     path.write_text("dataset,benchmark,prompt_weight,value\n")
@@ -193,10 +195,8 @@ def test_of_several_variants_the_largest_is_taken_with_a_note(make_study):
     few = scores[scores["dataset"] == "data"].assign(normalizer="weights")
     frame = tidy_frame(pd.concat([scores, few]), GROUPS)
     assert set(frame.rows["normalizer"]) == {"nonzero"}
-    assert frame.notes == (
-        "Of 2 variants of the loss, the one with the most cells is shown: "
-        "response weight 1, normalizer nonzero, scope batch.",
-    )
+    (note,) = frame.notes
+    assert all(word in note for word in ("2 variants", "response weight 1", "nonzero", "batch"))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0.1, 10), st.floats(-5, 5))

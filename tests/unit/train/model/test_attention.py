@@ -151,9 +151,7 @@ def test_a_model_that_reads_across_examples_is_not_packed(
     sizes = {"vocab_size": 400, "hidden_size": 16, "num_hidden_layers": 1, "state_size": 4}
     make_model(tmp_path, "Mamba", **sizes, use_mambapy=False)
     for layout in (PACKED, PREFIX):
-        with pytest.raises(
-            UserError, match=f"layout={layout}: in one row the tokens of a mamba model would not be what"
-        ):
+        with pytest.raises(UserError, match=f"layout={layout}: .* mamba"):
             prepare_model(layout_job(tmp_path, tiny_tokenizer, layout), CPU)
 
 
@@ -165,9 +163,7 @@ def test_the_smallest_leak_is_found(
 
     forward = LlamaMLP.forward
     monkeypatch.setattr(LlamaMLP, "forward", lambda self, x_BTD: forward(self, x_BTD + 1e-6 * x_BTD.roll(1, dims=1)))
-    with pytest.raises(
-        UserError, match="layout=packed: in one row the tokens of a llama model would not be what they are"
-    ):
+    with pytest.raises(UserError, match=r"layout=packed: .* llama"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU)
 
 
@@ -176,7 +172,7 @@ def test_attention_that_is_more_than_ours_is_not_packed(
 ) -> None:
     """gpt-oss has sinks: logits of no token, which take part in every softmax."""
     make_model(tmp_path, "GptOss", **SIZES, num_local_experts=4, num_experts_per_tok=2)
-    with pytest.raises(UserError, match="in one row the tokens of a gpt_oss model would not be what they are"):
+    with pytest.raises(UserError, match=r"layout=packed: .* gpt_oss"):
         prepare_model(layout_job(tmp_path, tiny_tokenizer, PACKED), CPU)
 
 
@@ -190,9 +186,7 @@ def test_what_drops_out_is_not_shared(tiny_tokenizer: "PreTrainedTokenizerBase",
     """What examples share would be dropped for all of them at once."""
     sizes = {"vocab_size": 400, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 512, "pad_token_id": 2}
     make_model(tmp_path, "GPT2", head="LMHeadModel", **sizes, resid_pdrop=0.1)
-    with pytest.raises(
-        UserError, match=r"layout=prefix: the gpt2 model drops out \(.*resid_pdrop\).* allowed here: padded"
-    ):
+    with pytest.raises(UserError, match=r"layout=prefix: .*gpt2.*resid_pdrop.*: padded"):
         prepare_model(layout_job(tmp_path, tiny_tokenizer, PREFIX), CPU)
     long = EncodedExample(token_T=np.arange(3, 303, dtype=np.int32), role_T=np.ones(300, dtype=np.uint8))
     assert prepare_model(layout_job(tmp_path, tiny_tokenizer, "auto", examples=[long]), CPU).weighted.layout == PACKED
@@ -247,7 +241,7 @@ def test_what_looks_at_its_neighbour_in_the_row_is_packed_and_not_shared(
 
     monkeypatch.setattr(LlamaDecoderLayer, "forward", after_a_convolution)
     assert prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU).weighted.layout == PACKED
-    with pytest.raises(UserError, match="layout=prefix: a llama model's examples with a common prefix would not have"):
+    with pytest.raises(UserError, match=r"layout=prefix: .* llama"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, PREFIX), CPU)
 
 
@@ -262,7 +256,7 @@ def test_a_model_that_keeps_the_row_from_its_attention_is_not_packed(
         "forward",
         lambda self, **all_: forward(self, **{k: v for k, v in all_.items() if k != "packed_row"}),
     )
-    with pytest.raises(UserError, match="layout=packed: in one row the tokens of a llama model"):
+    with pytest.raises(UserError, match=r"layout=packed: .* llama"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, PACKED), CPU)
 
 

@@ -88,5 +88,5 @@ def test_a_model_whose_decoder_is_not_named_is_refused(
 
     torch.manual_seed(0)
     Llama4ForCausalLM(Llama4TextConfig(**SIZES, num_local_experts=2)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="transformers names no decoder of Llama4ForCausalLM; it is not supported"):
+    with pytest.raises(UserError, match="Llama4ForCausalLM"):
         load_model(str(tmp_path), tiny_tokenizer)
