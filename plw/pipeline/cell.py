@@ -21,6 +21,19 @@ from plw.registry import CellRow, StageKey
 
 SOURCE = ("name", "path", "revision", "file", "sha256")
 """Fields of a dataset that say where it lies; what lies there is in its content."""
+NEEDS: dict[str, tuple[str, ...]] = {
+    "train": (),
+    "diagnose": ("train",),
+    "harness": ("train",),
+    "generate": ("train",),
+    "judge": ("generate",),
+}
+"""Kind of stage -> the kinds whose results it reads."""
+
+
+def needed_by(kind: str) -> set[str]:
+    """The kinds of stage that one rests on, directly or not."""
+    return {deeper for need in NEEDS[kind] for deeper in {need, *needed_by(need)}}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,20 +9,20 @@ from typing import Any, Literal, Self
 
 from plw.config import CellConfig
 from plw.errors import ClaimLostError
-from plw.pipeline.cell import Cell, resolve_cell
+from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.stage import RECORD, Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Owner, Registry
 
-Report = Callable[[str, str, int, int, str], None]
-"""Called with the cell's label, the stage, the units done and in all, and a note; no stage means that one ended."""
+Report = Callable[[str, str, int, int | None, str], None]
+"""Called with the cell's label, the stage, the units done and in all, and a note; None in all: the stage has ended."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CellOutcome:
-    """How each stage of a cell ended; a stage after one that is busy or failed is not there."""
+    """How each stage of a cell ended; a stage that needs one which is busy or failed is not there."""
 
     folder: Path
     label: str
@@ -33,6 +33,10 @@ class CellOutcome:
         """Another worker is on the cell."""
         return any(stage.status == "busy" for stage in self.stages.values())
 
+    def lacks(self, kind: str) -> bool:
+        """Whether a stage that this one rests on was to be done here and is not."""
+        return any(need in self.stages and not self.stages[need].finished for need in needed_by(kind))
+
     @classmethod
     def worker_died(cls, config: CellConfig) -> Self:
         """A cell whose worker process died as often as a stage may fail."""
@@ -42,7 +46,9 @@ class CellOutcome:
 
 
 def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutcome:
-    """Run the cell's stages in order; the first that fails or is busy ends it. ``judges`` keeps a judge over cells.
+    """Run the cell's stages in order; a stage is left out where one that it needs has failed or is held by another.
+
+    ``judges`` keeps a judge over cells.
 
     Raises:
         UserError: a stage's folder was made for another payload.
@@ -51,6 +57,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
     with Registry.open(config.registry.url) as registry, _context(cell, report, judges) as context:
         for kind in config.stages:
+            if outcome.lacks(kind):
+                continue
             row = registry.ensure_cell(cell.row()).to_dict()
             stage = cell.stages[kind]
             try:
@@ -63,9 +71,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
                 )
             except ClaimLostError:
                 outcome.stages[kind] = Outcome(status="busy")
-            if outcome.stages[kind].status in ("failed", "busy"):
-                break
-            report(cell.label, "", 0, 0, "")
+            if outcome.stages[kind].finished:
+                report(cell.label, kind, 0, None, "")
     return outcome
 
 

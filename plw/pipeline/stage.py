@@ -96,6 +96,11 @@ class Outcome:
     seconds: float = 0.0
     error: str | None = None
 
+    @property
+    def finished(self) -> bool:
+        """Whether the stage's result is there."""
+        return self.status in ("done", "skipped")
+
 
 StageFunction = Callable[[Callable[[], None]], StageResult]
 """Does the stage's work; calls its argument often, which raises ClaimLostError once the claim is lost."""

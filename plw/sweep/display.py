@@ -44,6 +44,7 @@ class GridDisplay:
         self._total = self._bar.add_task(f"{name} stages", total=stages, note="")
         self._lines: dict[str, TaskID] = {}
         self._ended: set[str] = set()
+        self._stages_done: set[tuple[str, str]] = set()
 
     def __enter__(self) -> "GridDisplay":
         self._bar.start()
@@ -54,10 +55,12 @@ class GridDisplay:
     ) -> None:
         self._bar.stop()
 
-    def stage_moved(self, label: str, stage: str, done: int, total: int, note: str) -> None:
-        """A cell's stage is ``done`` units of ``total``; ``stage`` empty means the stage before has ended."""
-        if not stage:
-            self._bar.advance(self._total)
+    def stage_moved(self, label: str, stage: str, done: int, total: int | None, note: str) -> None:
+        """A cell's stage is ``done`` units of ``total``; no total means that the stage has ended."""
+        if total is None:
+            # A cell that waits for another worker is gone through again; its stages count once.
+            self._stages_done.add((label, stage))
+            self._bar.update(self._total, completed=len(self._stages_done))
         elif label not in self._ended:
             if label not in self._lines:
                 self._lines[label] = self._bar.add_task("", note="")
