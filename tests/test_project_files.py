@@ -47,7 +47,12 @@ def test_the_readmes_tree_is_the_tree() -> None:
         path = ROOT.joinpath(*folders)
         assert path.exists(), f"README's tree names {path.relative_to(ROOT)}"
         named.add(path.relative_to(ROOT).as_posix())
-    inner = {f"plw/{path.name}" for path in (ROOT / "plw").iterdir() if path.is_dir() and path.name != "__pycache__"}
+    inner = {
+        path.relative_to(ROOT).as_posix()
+        for top in ("plw", "analysis")
+        for path in (ROOT / top).iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    }
     assert inner <= named, f"README's tree lacks {sorted(inner - named)}"
 
 
