@@ -13,7 +13,7 @@ import pandas as pd
 
 from plw.errors import UserError
 
-SCRIPTS = Path(__file__).parent / "R"
+R_SCRIPTS = Path(__file__).parent / "R"
 R_TIMEOUT_S = 600
 
 

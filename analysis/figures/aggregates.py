@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analysis.figures.axes import dashes, dataset_legend, weight_axis_above, weight_categories
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
-from analysis.scores.aggregates import KINDS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.mechanism import MECHANISMS
 
@@ -31,7 +31,7 @@ def figure_1(cells: pd.DataFrame, table: pd.DataFrame) -> Figure:
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, 5.4), layout="constrained")
         axes = figure.subplots(2, 2, sharex=True)
-        for column, kind in enumerate(KINDS):
+        for column, kind in enumerate(AGGREGATE_COLUMNS):
             upper, lower = axes[0, column], axes[1, column]
             _means(upper, table, kind, datasets)
             _by_model(lower, cells, kind, datasets, models)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from analysis.figures.axes import dataset_legend, weight_ticks
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
-from analysis.scores.aggregates import GROUPINGS, KINDS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, GROUPINGS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import weight_scale
 
@@ -73,8 +73,8 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     datasets = dataset_order(rows["dataset"])
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
-        axes = figure.subplots(len(KINDS), len(datasets), sharex=True, sharey="row", squeeze=False)
-        for line, kind in zip(axes, KINDS, strict=True):
+        axes = figure.subplots(len(AGGREGATE_COLUMNS), len(datasets), sharex=True, sharey="row", squeeze=False)
+        for line, kind in zip(axes, AGGREGATE_COLUMNS, strict=True):
             for axis, dataset in zip(line, datasets, strict=True):
                 chosen = rows[(rows["kind"] == kind) & (rows["dataset"] == dataset)]
                 axis.axhline(0, color="#444444", linewidth=0.7)

@@ -20,7 +20,7 @@ from analysis.scores.frame import EXPONENT
 
 COLOURS = "cividis"
 """Even in lightness, so the same in colour blindness and in grey."""
-LEVELS = 12
+CONTOUR_LEVELS = 12
 RIDGE, PALE = "#D62728", "#FFFFFF"
 WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
 RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
@@ -44,7 +44,7 @@ def contour_figure(item: RatioFit) -> Figure:
         axis = figure.subplots()
         drawn = surface(item.fit)
         place_M, height_Y = drawn.weight_M**EXPONENT, drawn.ratio_Y
-        filled = axis.contourf(place_M, height_Y, drawn.score_YM, levels=LEVELS, cmap=COLOURS)
+        filled = axis.contourf(place_M, height_Y, drawn.score_YM, levels=CONTOUR_LEVELS, cmap=COLOURS)
         axis.contour(place_M, height_Y, drawn.score_YM, levels=filled.levels, colors=PALE, linewidths=0.25, alpha=0.6)
         _ridge(axis, item.fit, drawn.ratio_Y)
         _points(axis, item.points)

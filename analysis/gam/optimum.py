@@ -14,7 +14,7 @@ STAR = 0.05
 """The paper stars a ratio where the predicted range is under 5% of the score range: the weight hardly matters there."""
 PLACES = 501
 """Weights tried, evenly spaced in w_p, so that small weights are told apart."""
-OPTIMUM_DRAWS, SEED = 2000, 0
+OPTIMUM_DRAWS = 2000
 FEWEST_BENCHMARKS = 3
 """With fewer, how benchmarks differ cannot be told."""
 WHOLE = 0.9
@@ -49,7 +49,7 @@ class RatioOptimum:
         return bool(self.high**EXPONENT - self.low**EXPONENT >= WHOLE)
 
 
-def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, seed: int = SEED) -> list[RatioOptimum]:
+def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, seed: int = 0) -> list[RatioOptimum]:
     """The best weight within the data's weights at each ratio.
 
     The interval is that of the place of the maximum, not of the score there: coefficients are drawn around their

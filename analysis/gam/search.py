@@ -12,7 +12,7 @@ Criterion = Callable[[Array], tuple[float, Array]]
 
 BOUNDS = (-20.0, 25.0)
 """Of a log smoothing parameter on mgcv's scale: at both ends the surface has long stopped to change."""
-STARTS = np.arange(-12.0, 21.0, 4.0)
+SMOOTHING_STARTS = np.arange(-12.0, 21.0, 4.0)
 STEP_LIMIT = 5.0
 MOST_STEPS, MOST_HALVINGS = 100, 30
 FLAT = 1e-8
@@ -49,7 +49,7 @@ def minimise(curve: Curve, method: str, gcv_tolerance: float = GCV_TOLERANCE) ->
 
     if method == "gcv":
         return _rest(criterion, first_guess(curve), gcv_tolerance)
-    starts = [np.array([w, r]) for w in STARTS for r in STARTS]
+    starts = [np.array([w, r]) for w in SMOOTHING_STARTS for r in SMOOTHING_STARTS]
     return _lowest(criterion, min(starts, key=lambda start: criterion(start)[0]), FLAT * curve.n)
 
 

@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from analysis.arrays import Array, covariance_root
 from analysis.glmm.design import Design
-from analysis.glmm.fit import NAMES, GlmmFit, fit_design
+from analysis.glmm.fit import FIXED_EFFECTS, GlmmFit, fit_design
 from analysis.glmm.inference import best_w
 from analysis.levels import TAILS
 from analysis.scores.frame import weight_from_scale
@@ -55,7 +55,7 @@ def simulate_scores(
 
 def linear_predictor(fit: GlmmFit, design: Design) -> Array:
     """η of the fixed effects."""
-    return np.asarray(design.columns_NC @ np.array([fit.fixed[name] for name in NAMES]))
+    return np.asarray(design.columns_NC @ np.array([fit.fixed[name] for name in FIXED_EFFECTS]))
 
 
 def sample_effects(fit: GlmmFit, design: Design, generator: np.random.Generator) -> Array:

@@ -16,7 +16,7 @@ from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, Laplace
 from analysis.glmm.messages import NOT_CONVERGED, UNBOUNDED, design_messages, fallback_message, singular_messages
 from analysis.glmm.optimise import SINGULAR, Maximum, Problem, maximise
 
-NAMES = ("intercept", "w", "w2")
+FIXED_EFFECTS = ("intercept", "w", "w2")
 PYTHON = "python"
 FALLBACKS = (FULL, DIAGONAL, NONE)
 
@@ -53,7 +53,7 @@ class GlmmFit:
     @property
     def raw_fixed(self) -> Array:
         """Intercept and coefficients of w_p and w_p^2, whatever the basis of the fit."""
-        return np.asarray(self.design.basis_CC @ np.array([self.fixed[name] for name in NAMES]))
+        return np.asarray(self.design.basis_CC @ np.array([self.fixed[name] for name in FIXED_EFFECTS]))
 
 
 def fit_glmm(
@@ -125,7 +125,7 @@ def at_fit(problem: Problem, fit: GlmmFit) -> Array:
     variances = {name: fit.random.get(name) for name in problem.intercepts}
     deviations = {name: float(np.sqrt(value or 0.0)) for name, value in variances.items()}
     covariance_22 = np.zeros((2, 2)) if fit.random["benchmark"] is None else np.asarray(fit.random["benchmark"])
-    fixed_3 = np.array([fit.fixed[name] for name in NAMES])
+    fixed_3 = np.array([fit.fixed[name] for name in FIXED_EFFECTS])
     return problem.parameters(fixed_3, fit.dispersion, covariance_22, deviations)
 
 
@@ -171,8 +171,8 @@ def _collect(problem: Problem, best: Maximum, null: Maximum, messages: list[str]
     slopes = None if problem.slopes == NONE else problem.benchmark_covariance(best.psi_P)
     errors = np.sqrt(np.diag(covariance_33))
     return GlmmFit(
-        fixed=dict(zip(NAMES, (float(value) for value in fixed_3), strict=True)),
-        fixed_se={name: float(e) if np.isfinite(e) else None for name, e in zip(NAMES, errors, strict=True)},
+        fixed=dict(zip(FIXED_EFFECTS, (float(value) for value in fixed_3), strict=True)),
+        fixed_se={name: float(e) if np.isfinite(e) else None for name, e in zip(FIXED_EFFECTS, errors, strict=True)},
         fixed_covariance=covariance_33,
         random={"benchmark": slopes, **variances},
         dispersion=float(np.exp(best.psi_P[problem.terms])),

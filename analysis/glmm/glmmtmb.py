@@ -9,16 +9,15 @@ import pandas as pd
 
 from analysis.arrays import Array
 from analysis.glmm.design import RAW, Design, make_design
-from analysis.glmm.fit import NAMES, GlmmFit, at_fit
+from analysis.glmm.fit import FIXED_EFFECTS, GlmmFit, at_fit
 from analysis.glmm.inference import chi_square, f_test, optimum, wald
 from analysis.glmm.likelihood import FULL
 from analysis.glmm.messages import NOT_CONVERGED, design_messages, fallback_message, singular_messages
 from analysis.glmm.optimise import Problem
-from analysis.r_bridge import SCRIPTS, require_r, run_r
+from analysis.r_bridge import R_SCRIPTS, require_r, run_r
 from plw.errors import UserError
 
-SCRIPT = SCRIPTS / "glmm.R"
-PACKAGE = "glmmTMB"
+GLMM_SCRIPT = R_SCRIPTS / "glmm.R"
 
 
 def fit_glmm_r(
@@ -36,7 +35,7 @@ def fit_glmm_r(
         UserError: the rows cannot hold the model, R is not there, or it failed; the line says why.
     """
     design = make_design(score_N, plw_N, benchmark_N, model_N, polynomial=polynomial, seed_N=seed_N)
-    require_r(PACKAGE)
+    require_r("glmmTMB")
     fit = fit_designs_r({"data": design})["data"]
     if isinstance(fit, str):
         raise UserError(fit)
@@ -49,7 +48,7 @@ def fit_designs_r(designs: Mapping[str, Design]) -> dict[str, GlmmFit | str]:
         return {}
     names = list(designs)
     try:
-        answer = run_r(SCRIPT, [_table(list(designs.values()))], designs[names[0]].polynomial)
+        answer = run_r(GLMM_SCRIPT, [_table(list(designs.values()))], designs[names[0]].polynomial)
     except UserError as error:
         return dict.fromkeys(names, str(error))
     fits: dict[str, GlmmFit | str] = {}
@@ -75,7 +74,7 @@ def _table(designs: Sequence[Design]) -> pd.DataFrame:
 
 
 def _from_r(design: Design, told: dict[str, Any], version: str) -> GlmmFit:
-    fixed_3 = np.array([told["fixed"][name] for name in NAMES])
+    fixed_3 = np.array([told["fixed"][name] for name in FIXED_EFFECTS])
     covariance_33 = np.array(told["covariance"], dtype=np.float64)
     errors = np.sqrt(np.diag(covariance_33))
     raw_33 = design.basis_CC @ covariance_33 @ design.basis_CC.T
@@ -85,8 +84,8 @@ def _from_r(design: Design, told: dict[str, Any], version: str) -> GlmmFit:
     variances = {name: given.get(name) for name in ("model", "seed") if name == "model" or design.seed_N is not None}
     slopes = told["benchmark_covariance"]
     fit = GlmmFit(
-        fixed=dict(zip(NAMES, (float(value) for value in fixed_3), strict=True)),
-        fixed_se={name: float(e) if np.isfinite(e) else None for name, e in zip(NAMES, errors, strict=True)},
+        fixed=dict(zip(FIXED_EFFECTS, (float(value) for value in fixed_3), strict=True)),
+        fixed_se={name: float(e) if np.isfinite(e) else None for name, e in zip(FIXED_EFFECTS, errors, strict=True)},
         fixed_covariance=covariance_33,
         random={"benchmark": None if slopes is None else np.array(slopes, dtype=np.float64), **variances},
         dispersion=told["dispersion"],

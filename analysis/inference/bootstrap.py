@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.levels import TAILS
-from analysis.scores.aggregates import KINDS, cell_aggregates
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, cell_aggregates
 from analysis.scores.frame import AXES, TidyFrame
 
 BOOTSTRAP_DRAWS = 2000
@@ -38,7 +38,7 @@ def score_cube(frame: TidyFrame, dataset: str, kind: str) -> Cube:
     rows = frame.rows[frame.rows["dataset"] == dataset].merge(cells[AXES], on=AXES)
     axes = [rows[name].astype("category") for name in ("prompt_weight", "benchmark", "model", "seed")]
     score_WGAS = np.full([len(axis.cat.categories) for axis in axes], np.nan)
-    score_WGAS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[KINDS[kind]].to_numpy(dtype=float)
+    score_WGAS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[AGGREGATE_COLUMNS[kind]].to_numpy(dtype=float)
     return Cube(weight_W=axes[0].cat.categories.to_numpy(dtype=float), score_WGAS=score_WGAS)
 
 
@@ -68,7 +68,7 @@ def bootstrap_aggregates(
     """
     rows = []
     for dataset in sorted(set(frame.rows["dataset"])):
-        for kind in KINDS:
+        for kind in AGGREGATE_COLUMNS:
             cube = score_cube(frame, dataset, kind)
             counts = _counts(cube.score_WGAS.shape[1:], unit, draws, np.random.default_rng(seed))
             for name, score_WGAS in _quantities(cube, references).items():

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.inference.bootstrap import Cube, score_cube
-from analysis.scores.aggregates import KINDS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.frame import TidyFrame
 
 BASELINES = (0.0, 1.0)
@@ -56,7 +56,7 @@ def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
     """
     rows = []
     for dataset in sorted(set(frame.rows["dataset"])):
-        for kind in KINDS:
+        for kind in AGGREGATE_COLUMNS:
             cube = score_cube(frame, dataset, kind)
             score_GW, weight_W = _complete(cube)
             row = {"dataset": dataset, "kind": kind, "benchmarks": len(score_GW), "weights": len(weight_W)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.gam.optimum import RatioOptimum, optima
 from analysis.inference.ratio_model import RatioFit
-from analysis.scores.published import NAMES, OPTIMUM, PAPER, TABLE_1, TABLE_4
+from analysis.scores.published import DATASET_NAMES, OPTIMUM, PAPER, TABLE_1, TABLE_4
 
 ALL = "all"
 
@@ -132,7 +132,8 @@ def _remarks(r_g: float) -> list[str]:
     if r_g < rows[0]:
         short = TABLE_1["short"]["r_g"]
         remarks.append(
-            f"the paper's regression for {NAMES['short']} (R_g {short:g}) has its optimum at {OPTIMUM['short']:g}"
+            f"the paper's regression for {DATASET_NAMES['short']} (R_g {short:g}) has its optimum at "
+            f"{OPTIMUM['short']:g}"
         )
     return remarks
 

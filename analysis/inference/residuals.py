@@ -19,7 +19,7 @@ from analysis.glmm.fit import GlmmFit, at_fit
 from analysis.glmm.optimise import Problem
 from plw.errors import UserError
 
-QUANTILES = (0.25, 0.5, 0.75)
+RESIDUAL_QUANTILES = (0.25, 0.5, 0.75)
 MINIMUM_DRAWS = 100
 Statistic = Callable[[Array], float]
 
@@ -121,7 +121,7 @@ def quantile_statistic(residual_N: Array, predictor_N: Array) -> float:
     scale = (predictor_N - predictor_N.mean()) / (predictor_N.std() or 1.0)
     basis_NC, _ = np.linalg.qr(np.stack([np.ones_like(scale), scale, scale**2], axis=1))
     values = []
-    for tau in QUANTILES:
+    for tau in RESIDUAL_QUANTILES:
         score_C = basis_NC.T @ (tau - (residual_N < tau))
         values.append(float(score_C @ score_C) / (tau * (1 - tau)))
     return max(values)

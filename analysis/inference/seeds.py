@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.levels import TAILS
-from analysis.scores.aggregates import KINDS, cell_aggregates
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, cell_aggregates
 from analysis.scores.frame import TidyFrame
 
 
@@ -29,7 +29,7 @@ def seed_components(frame: TidyFrame) -> pd.DataFrame:
     cells = cell_aggregates(frame)
     rows = []
     for dataset, of_dataset in cells.groupby("dataset"):
-        for kind in KINDS:
+        for kind in AGGREGATE_COLUMNS:
             row = {"dataset": dataset, "kind": kind, "seeds": of_dataset["seed"].nunique(), "cells": len(of_dataset)}
             rows.append(row | _spread(of_dataset, kind))
     return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ ANALYSIS = Path(__file__).parents[1]
 CODE = ("**/*.py", "**/*.R", "**/*.js", "**/*.css", "**/*.html")
 """Files of the analysis that a report depends on, at any depth."""
 
-LIBRARIES = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
+REPORT_LIBRARIES = ("jinja2", "matplotlib", "numpy", "pandas", "scipy")
 
 
 def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
@@ -32,7 +32,7 @@ def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
             "scores": study.scores.to_csv(index=False),
             "settings": dict(settings),
             "code": folder_hash(ANALYSIS, CODE),
-            "libraries": [version(name) for name in LIBRARIES],
+            "libraries": [version(name) for name in REPORT_LIBRARIES],
         }
     )
 

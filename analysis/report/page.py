@@ -21,7 +21,7 @@ from analysis.report.text import DatasetVerdict
 from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"
-SCRIPTS = (
+PAGE_SCRIPTS = (
     "dom.js", "tip.js", "chart.js", "filter.js", "grid.js", "scores.js", "panel.js", "benchmarks.js", "mechanism.js",
     "curves.js", "surface.js", "generations.js", "main.js",
 )  # fmt: skip
@@ -47,8 +47,8 @@ class Page:
 def page_html(page: Page) -> str:
     """The whole page."""
     style = (WEB / "report.css").read_text(encoding="utf-8")
-    script = "".join(["(() => {\n", '"use strict";\n', *((WEB / name).read_text(encoding="utf-8") for name in SCRIPTS),
-                      "})();\n"])  # fmt: skip
+    scripts = [(WEB / name).read_text(encoding="utf-8") for name in PAGE_SCRIPTS]
+    script = "".join(["(() => {\n", '"use strict";\n', *scripts, "})();\n"])
     widgets = {part.key: part.data for section in page.sections for part in section.parts if isinstance(part, Widget)}
     return _environment().get_template("template.html").render(
         page=page,

@@ -15,7 +15,7 @@ from analysis.gam.surface import surface
 from analysis.inference.ratio_model import RatioFit
 from analysis.report.context import Context
 from analysis.report.json_values import json_number, json_numbers
-from analysis.scores.aggregates import KINDS, aggregates
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, aggregates
 from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame
 from analysis.scores.mechanism import MECHANISMS
 from analysis.scores.study import Study
@@ -81,7 +81,7 @@ def scores_data(context: Context) -> ScoresData:
             chosen = rows[((rows["group"] == group) | (group == "")) & ((rows["model"] == model) | (model == ""))]
             table = aggregates(TidyFrame(rows=chosen, missing=frame.missing, notes=()))
             for dataset, of_dataset in table.groupby("dataset"):
-                for kind in KINDS:
+                for kind in AGGREGATE_COLUMNS:
                     known = of_dataset.dropna(subset=[kind])
                     bounds = _bounds(known, kind, context.intervals if group == model == "" else None)
                     points = [
@@ -92,7 +92,7 @@ def scores_data(context: Context) -> ScoresData:
                         "group": group, "model": model, "dataset": names.index(dataset), "kind": kind,
                         "bars": bounds["text"], "points": points, "curve": _parabola(known["w_p"], known[kind]),
                     })  # fmt: skip
-    return {"kinds": list(KINDS), "groups": groups, "series": series}
+    return {"kinds": list(AGGREGATE_COLUMNS), "groups": groups, "series": series}
 
 
 def benchmarks_data(context: Context) -> BenchmarksData:

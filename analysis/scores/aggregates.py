@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.scores.frame import AXES, TidyFrame
 
-KINDS = {"simple": "score01", "relative": "scaled"}
+AGGREGATE_COLUMNS = {"simple": "score01", "relative": "scaled"}
 """Aggregate -> the column it is the mean of."""
 
 WEIGHT = ["dataset", "prompt_weight"]
@@ -53,7 +53,7 @@ def aggregates(frame: TidyFrame) -> pd.DataFrame:
     table = complete.groupby([*WEIGHT, "w_p"], as_index=False).agg(
         cells=("simple", "size"), simple=("simple", "mean"), relative=("relative", "mean")
     )
-    for kind, column in KINDS.items():
+    for kind, column in AGGREGATE_COLUMNS.items():
         table[f"{kind}_se"] = table[WEIGHT].apply(tuple, axis=1).map(_standard_errors(rows, column))
         best = table.groupby("dataset")[kind].transform("max")
         table[f"best_{kind}"] = table[kind].eq(best)

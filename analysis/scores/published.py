@@ -5,7 +5,7 @@ Datasets are named by ``analysis.scores.datasets.dataset_kind``. None stands for
 
 PAPER = "arXiv 2401.13586"
 
-NAMES = {
+DATASET_NAMES = {
     "data": "AlpacaData",
     "cleaned": "AlpacaDataCleaned",
     "short": "AlpacaDataShort",

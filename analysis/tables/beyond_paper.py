@@ -7,9 +7,9 @@ import pandas as pd
 from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.regression import Regression
 from analysis.levels import CONFIDENCE
-from analysis.scores.aggregates import KINDS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_kind, dataset_order
-from analysis.scores.published import NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
+from analysis.scores.published import DATASET_NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
 from analysis.tables.table import Table, number, significant, with_error
 
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
@@ -108,7 +108,7 @@ def groups_table(grouped: pd.DataFrame) -> Table:
         for dataset in dataset_order(part["dataset"]):
             of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")
             row = {"benchmarks": f"{grouping} ({benchmarks})", "dataset": dataset}
-            for kind in KINDS:
+            for kind in AGGREGATE_COLUMNS:
                 row |= _ends_and_best(of_dataset[kind], kind)
             rows.append(row)
     caption = (
@@ -164,7 +164,7 @@ def differences_table(
     if scale in REASONS:
         raw["reason"] = REASONS[scale]
     shown = raw[["quantity", "dataset"]].assign(
-        paper=[NAMES.get(dataset_kind(str(name)), "the ratio model") for name in raw["dataset"]],
+        paper=[DATASET_NAMES.get(dataset_kind(str(name)), "the ratio model") for name in raw["dataset"]],
         published=[
             "<0.001" if name == "p" and pd.isna(value) else significant(value)
             for name, value in zip(raw["quantity"], raw["published"], strict=True)
@@ -224,7 +224,7 @@ def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
         [
             {"aggregate": kind, "PLW": f"{weight:g}"}
             | {name: texts.get((kind, weight, name), "–") for name in datasets}
-            for kind in KINDS
+            for kind in AGGREGATE_COLUMNS
             for weight in weights
         ]
     )
@@ -251,5 +251,5 @@ def _ends_and_best(values: "pd.Series[float]", kind: str) -> dict[str, str]:
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:
     """Datasets in the paper's order, the simple aggregate first."""
     order = dataset_order(table["dataset"])
-    places = table["dataset"].map(order.index), table["kind"].map(list(KINDS).index)
+    places = table["dataset"].map(order.index), table["kind"].map(list(AGGREGATE_COLUMNS).index)
     return table.assign(_first=places[0], _second=places[1]).sort_values(["_first", "_second"], ignore_index=True)

@@ -79,7 +79,7 @@ def latex(table: Table) -> str:
     )
 
 
-def escape(text: str) -> str:
+def escape_latex(text: str) -> str:
     """Plain text as LaTeX that prints it."""
     return "".join(ESCAPES.get(character, character) for character in " ".join(text.split()))
 
@@ -96,7 +96,7 @@ def _text(text: str) -> str:
 def _escape_part(part: str) -> str:
     """White space at the ends counts here: the part is followed or led by a symbol."""
     lead, tail = (" " if part[:1].isspace() else ""), (" " if part.strip() and part[-1:].isspace() else "")
-    return lead + _NEGATIVE.sub("$-$", escape(part)) + tail
+    return lead + _NEGATIVE.sub("$-$", escape_latex(part)) + tail
 
 
 def _line(cells: list[str]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.inference.regression import Regression
-from analysis.scores.aggregates import KINDS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame
 from analysis.tables.table import Table, number, p_value, significant, texts, with_error
@@ -113,7 +113,7 @@ def results_table(table: pd.DataFrame) -> Table:
     shown = pd.DataFrame({"PLW": [f"{weight:g}" for weight in sorted(set(table["prompt_weight"]))]})
     for dataset in dataset_order(table["dataset"]):
         texts = {f"{row.prompt_weight:g}": row for row in table[table["dataset"] == dataset].itertuples()}
-        for kind in KINDS:
+        for kind in AGGREGATE_COLUMNS:
             column = [
                 with_error(getattr(texts[w], kind), getattr(texts[w], f"{kind}_se"))
                 + "*" * getattr(texts[w], f"best_{kind}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.score_table import Benchmark, Engine, File, Out, Plw, Score, write_numbers
+from plw.commands.score_table import BenchmarkColumn, Engine, File, Out, PlwColumn, ScoreColumn, write_numbers
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,19 +27,19 @@ class Polynomial(StrEnum):
 Model = Annotated[str, typer.Option(help="Column that names the base model.")]
 SeedColumn = Annotated[str | None, typer.Option(help="Column of the training seed: seeds get a random intercept too.")]
 Poly = Annotated[Polynomial, typer.Option(help="Basis of the parabola.")]
-By = Annotated[Engine, typer.Option(help="python, or r: glmmTMB where R is installed.")]
+GlmmEngine = Annotated[Engine, typer.Option(help="python, or r: glmmTMB where R is installed.")]
 
 
 @fit_app.command()
 def glmm(
     file: File,
-    score: Score = "score",
-    plw: Plw = "plw",
-    benchmark: Benchmark = "benchmark",
+    score: ScoreColumn = "score",
+    plw: PlwColumn = "plw",
+    benchmark: BenchmarkColumn = "benchmark",
     model: Model = "model",
     seed: SeedColumn = None,
     poly: Poly = Polynomial.raw,
-    engine: By = Engine.python,
+    engine: GlmmEngine = Engine.python,
     bootstrap: Annotated[int, typer.Option(min=0, help="Draws for a bootstrap interval of the optimum.")] = 0,
     bootstrap_seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Out = None,
@@ -63,9 +63,9 @@ def glmm(
 @fit_app.command()
 def power(
     file: File,
-    score: Score = "score",
-    plw: Plw = "plw",
-    benchmark: Benchmark = "benchmark",
+    score: ScoreColumn = "score",
+    plw: PlwColumn = "plw",
+    benchmark: BenchmarkColumn = "benchmark",
     model: Model = "model",
     seed: SeedColumn = None,
     seeds: Annotated[list[int] | None, typer.Option(min=1, help="Seeds a study would have; repeatable.")] = None,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.score_table import Benchmark, Engine, File, Out, Plw, Score, write_numbers
+from plw.commands.score_table import BenchmarkColumn, Engine, File, Out, PlwColumn, ScoreColumn, write_numbers
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Method(StrEnum):
 
 
 Ratio = Annotated[str, typer.Option(help="Column of the generation ratio R_g.")]
-By = Annotated[Method, typer.Option(help="How smooth: gcv as mgcv's default, reml or ml.")]
-Who = Annotated[Engine, typer.Option(help="python, or r: mgcv where R is installed.")]
+MethodChoice = Annotated[Method, typer.Option(help="How smooth: gcv as mgcv's default, reml or ml.")]
+GamEngine = Annotated[Engine, typer.Option(help="python, or r: mgcv where R is installed.")]
 Grid = Annotated[
     Path | None, typer.Option(metavar="GRID.csv", help="Predict at these weights, ratios, benchmarks, not at FILE's.")
 ]
@@ -42,12 +42,12 @@ def add_to(app: typer.Typer) -> None:
 
 def gam(
     file: File,
-    score: Score = "score",
-    plw: Plw = "plw",
+    score: ScoreColumn = "score",
+    plw: PlwColumn = "plw",
     ratio: Ratio = "ratio",
-    benchmark: Benchmark = "benchmark",
-    method: By = Method.gcv,
-    engine: Who = Engine.python,
+    benchmark: BenchmarkColumn = "benchmark",
+    method: MethodChoice = Method.gcv,
+    engine: GamEngine = Engine.python,
     predict: Grid = None,
     out: Out = None,
 ) -> None:

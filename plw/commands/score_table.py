@@ -17,9 +17,9 @@ class Engine(StrEnum):
 
 
 File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a header, one row a score.")]
-Score = Annotated[str, typer.Option(help="Column of the scores, 0 to 1.")]
-Plw = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
-Benchmark = Annotated[str, typer.Option(help="Column that names the benchmark.")]
+ScoreColumn = Annotated[str, typer.Option(help="Column of the scores, 0 to 1.")]
+PlwColumn = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
+BenchmarkColumn = Annotated[str, typer.Option(help="Column that names the benchmark.")]
 Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from analysis.gam.criteria import CRITERIA, METHODS
 from analysis.gam.fit import fit_gam
 from analysis.gam.mgcv import fit_gam_r
-from analysis.gam.search import BOUNDS, STARTS
+from analysis.gam.search import BOUNDS, SMOOTHING_STARTS
 from analysis.r_bridge import r_has
 from plw.errors import UserError
 
@@ -114,7 +114,7 @@ def test_no_grid_point_beats_the_smoothing_parameters(method, amplitude):
     data = simulated(2, amplitude=amplitude)
     fit = fit_gam(*data, method=method)
     curve = _curve(data)
-    best = min(CRITERIA[method](curve, np.array([a, b]))[0] for a in STARTS for b in STARTS)
+    best = min(CRITERIA[method](curve, np.array([a, b]))[0] for a in SMOOTHING_STARTS for b in SMOOTHING_STARTS)
     assert fit.converged
     assert fit.score <= best + 1e-9
     assert (fit.smoothing_2 >= np.exp(BOUNDS[0])).all()

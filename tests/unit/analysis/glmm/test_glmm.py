@@ -14,8 +14,8 @@ from scipy.special import expit
 
 from analysis.glmm.bootstrap import bootstrap_optimum, refits, simulate_scores
 from analysis.glmm.design import make_design, powers, squeeze
-from analysis.glmm.fit import NAMES, fit_design, fit_glmm, glmm_json, log_likelihood_at
-from analysis.glmm.glmmtmb import SCRIPT, fit_designs_r, fit_glmm_r
+from analysis.glmm.fit import FIXED_EFFECTS, fit_design, fit_glmm, glmm_json, log_likelihood_at
+from analysis.glmm.glmmtmb import GLMM_SCRIPT, fit_designs_r, fit_glmm_r
 from analysis.glmm.inference import best_w, optimum_plw
 from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, BetaRows, Laplace
 from analysis.r_bridge import r_has
@@ -80,7 +80,7 @@ def test_the_maximum_is_glmmtmbs_or_better(name, kind):
         return
     assert fit.messages == () or not any("singular" in message for message in fit.messages)
     assert fit.log_likelihood == pytest.approx(reference, abs=1e-6)
-    for key, row in zip(NAMES, stored["coef"], strict=True):
+    for key, row in zip(FIXED_EFFECTS, stored["coef"], strict=True):
         assert fit.fixed[key] == pytest.approx(row["est"], rel=1e-4, abs=1e-5)
         assert fit.fixed_se[key] == pytest.approx(row["se"], rel=1e-4, abs=1e-5)
     assert fit.dispersion == pytest.approx(stored["sigma"], rel=1e-4)
@@ -355,6 +355,6 @@ def test_r_failing_is_said(monkeypatch, tmp_path):
         pytest.skip("R is not installed")
     broken = tmp_path / "glmm.R"
     broken.write_text("stop('no such model')")
-    monkeypatch.setattr("analysis.glmm.glmmtmb.SCRIPT", broken)
-    assert broken != SCRIPT
+    monkeypatch.setattr("analysis.glmm.glmmtmb.GLMM_SCRIPT", broken)
+    assert broken != GLMM_SCRIPT
     assert fit_designs_r({"a": make_design(*_study())})["a"].startswith("R failed: ")
