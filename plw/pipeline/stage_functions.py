@@ -84,7 +84,12 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
     suite, diagnostics = context.config.suite, context.config.suite.diagnostics
     losses = [row["loss"] for row in context.trained_record()["curves"]]
     scores = loss_rsd(losses, diagnostics.loss_window, suite.name)
-    scores += weight_distance(context.model_folder(), context.base_folder(), suite.name)
+    scores += weight_distance(
+        context.model_folder(),
+        context.base_folder(),
+        suite.name,
+        trust_remote_code=context.config.model.trust_remote_code,
+    )
     texts = [record_segments(record, context.config.template) for record in context.data.records]
     scores += memorisation(
         context.loaded,

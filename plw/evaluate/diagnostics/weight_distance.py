@@ -1,12 +1,16 @@
-"""How far fine-tuning moved the weights: L1 and L2 distance of two safetensors folders, in all and by layer."""
+"""How far fine-tuning moved the weights: L1 and L2 distance of two models' parameters, in all and by layer."""
 
+import math
 import re
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plw.errors import UserError
+from plw.evaluate.models.hf import load_weights
+from plw.files import read_json
 from plw.score import Score
 
 if TYPE_CHECKING:
@@ -23,40 +27,74 @@ class _Sum:
     numbers: int = 0
 
 
-def weight_distance(learned: Path, base: Path, suite: str) -> list[Score]:
+def weight_distance(learned: Path, base: Path, suite: str, *, trust_remote_code: bool = False) -> list[Score]:
     """Distance between a trained model's weights and those that it started from.
 
-    Tensors are compared by name, one at a time, in float32 with float64 sums. Where one has more rows than the other
-    (embeddings of added tokens), the rows that only one has are left out and counted. A layer is what a ``layers.<i>.``
-    (or ``h.<i>.``) in the name says; everything else, embeddings and final norm, is ``other``.
+    What transformers loads from the two folders is compared, parameter by parameter. What else their weights files hold
+    (buffers, a tied head that is stored, experts of another model) is no parameter: it is counted and left out. Both
+    models are in memory at once, in the number format of their files.
 
     Args:
-        learned: Folder with the trained model's safetensors.
-        base: Folder with the base model's.
+        learned: Folder of the trained model.
+        base: Folder of the base model.
         suite: The suite's name, for the scores.
+        trust_remote_code: Run code that comes with the base model.
+
+    Returns:
+        As :func:`parameter_distance`, and ``left_out``: numbers stored beside the parameters in either folder.
+
+    Raises:
+        UserError: a folder that is no model's, or models whose parameters do not match.
+    """
+    left_out, parameters = 0, []
+    for folder in (learned, base):
+        model = load_weights(folder, trust_remote_code=trust_remote_code)
+        parameters.append({name: parameter.detach() for name, parameter in model.named_parameters()})
+        left_out += _stored_numbers(folder) - sum(parameter.numel() for parameter in parameters[-1].values())
+    scores = parameter_distance(*parameters, suite, names=(str(learned), str(base)))
+    return [*scores, Score(suite=suite, benchmark=BENCHMARK, metric="left_out", value=float(max(0, left_out)))]
+
+
+def parameter_distance(
+    learned: "Mapping[str, torch.Tensor]",
+    base: "Mapping[str, torch.Tensor]",
+    suite: str,
+    names: tuple[str, str] = ("learned", "base"),
+) -> list[Score]:
+    """Distance between tensors of the same names, one pair at a time, in float32 with float64 sums.
+
+    Where one has more rows than the other (embeddings of added tokens), the rows that only one has are left out and
+    counted. A layer is what a ``layers.<i>.`` (or ``h.<i>.``) in the name says; everything else, embeddings and final
+    norm, is ``other``.
+
+    Args:
+        learned: Name -> tensor of the trained model.
+        base: Name -> tensor of the base model.
+        suite: The suite's name, for the scores.
+        names: What the two are called in messages.
 
     Returns:
         Metrics ``l2`` and ``l1`` over all compared numbers, ``l2.layer.<i>``, ``l1.layer.<i>``, ``l2.other``,
         ``l1.other``, each with n = numbers compared, and ``extra_rows``.
 
     Raises:
-        UserError: a folder without safetensors, a tensor that only one model has, or shapes that differ in more than
-            the number of rows.
+        UserError: a tensor that only one has, or shapes that differ in more than the number of rows.
     """
     import torch
 
-    learned_files, base_files = _tensor_files(learned), _tensor_files(base)
-    only = sorted(learned_files.keys() ^ base_files.keys())
+    only = sorted(learned.keys() ^ base.keys())
     if only:
-        where = learned if only[0] in learned_files else base
+        where = names[0] if only[0] in learned else names[1]
         raise UserError(f"{where}: tensor {only[0]} is not in the other model; {len(only)} such tensors")
     sums: dict[str, _Sum] = defaultdict(_Sum)
     extra_rows = 0
-    for name in sorted(learned_files):
-        left, right = _tensor(learned_files[name], name), _tensor(base_files[name], name)
+    for name in sorted(learned):
+        left, right = learned[name], base[name]
         if left.shape != right.shape:
             if left.ndim == 0 or left.ndim != right.ndim or left.shape[1:] != right.shape[1:]:
-                raise UserError(f"{learned}: tensor {name} is {list(left.shape)}, in {base} it is {list(right.shape)}")
+                raise UserError(
+                    f"{names[0]}: tensor {name} is {list(left.shape)}, in {names[1]} it is {list(right.shape)}"
+                )
             rows = min(len(left), len(right))
             extra_rows += abs(len(left) - len(right))
             left, right = left[:rows], right[:rows]
@@ -94,22 +132,14 @@ def _part_order(part: str) -> tuple[bool, int]:
     return (not number.isdigit(), int(number) if number.isdigit() else 0)
 
 
-def _tensor_files(folder: Path) -> dict[str, Path]:
-    """Tensor name -> the file that holds it."""
+def _stored_numbers(folder: Path) -> int:
+    """Numbers in the weights files that transformers reads: those that the index names, or the single file."""
     from safetensors import safe_open
 
-    files: dict[str, Path] = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with safe_open(str(path), framework="pt") as opened:
-            files |= dict.fromkeys(opened.keys(), path)
-    if not files:
-        raise UserError(f"{folder}: no safetensors files; the weights cannot be compared")
-    return files
-
-
-def _tensor(path: Path, name: str) -> "torch.Tensor":
-    from safetensors import safe_open
-
-    with safe_open(str(path), framework="pt") as opened:
-        tensor: torch.Tensor = opened.get_tensor(name)
-    return tensor
+    index = folder / "model.safetensors.index.json"
+    files = sorted(set(read_json(index)["weight_map"].values())) if index.is_file() else ["model.safetensors"]
+    total = 0
+    for name in files:
+        with safe_open(str(folder / name), framework="pt") as opened:
+            total += sum(math.prod(opened.get_slice(key).get_shape()) for key in opened.keys())  # noqa: SIM118
+    return total

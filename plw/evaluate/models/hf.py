@@ -5,7 +5,8 @@ Answers are batched, greedy or sampled, the same for every batch size up to floa
 
 import gc
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -47,25 +48,13 @@ class EvalModel:
             UserError: the folder is missing, or holds no model or tokenizer that transformers can read.
         """
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
-        if not (folder / "config.json").is_file():
-            raise UserError(f"{folder}: no config.json; this is not the folder of a saved model")
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
-        try:
-            with quiet("transformers"):
-                tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-                model: Any = AutoModelForCausalLM.from_pretrained(
-                    str(folder),
-                    dtype=getattr(torch, dtype),
-                    use_safetensors=True if safetensors_only else None,
-                    weights_only=True,
-                    local_files_only=True,
-                )
-        except (OSError, ValueError, pickle.UnpicklingError) as error:
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None
+        model: Any = load_weights(folder, dtype, safetensors_only=safetensors_only)
+        with quiet("transformers"), _told(folder):
+            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token is None:
                 raise UserError(f"{folder}: the tokenizer has neither a padding nor an end-of-sequence token")
@@ -78,7 +67,7 @@ class EvalModel:
     @property
     def context_length(self) -> int:
         """Tokens that the model can attend to, prompt and answer together."""
-        length = getattr(self.model.config, "max_position_embeddings", None)
+        length = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
         return int(length) if length else int(self.tokenizer.model_max_length)
 
     def for_harness(self, batch_size: int) -> Any:
@@ -99,6 +88,47 @@ class EvalModel:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def load_weights(
+    folder: Path, dtype: str = "auto", *, safetensors_only: bool = True, trust_remote_code: bool = False
+) -> "PreTrainedModel":
+    """What transformers makes of a folder, on the CPU.
+
+    Args:
+        folder: The model's folder.
+        dtype: As torch names it; ``auto`` is that of the weights.
+        safetensors_only: As ``EvalModel.load`` takes it.
+        trust_remote_code: Run code that comes with the model.
+
+    Raises:
+        UserError: the folder is missing, or holds no model that transformers can read.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{folder}: no config.json; this is not the folder of a saved model")
+    with quiet("transformers"), _told(folder):
+        model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
+            str(folder),
+            dtype=dtype if dtype == "auto" else getattr(torch, dtype),
+            use_safetensors=True if safetensors_only else None,
+            weights_only=True,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+        )
+    return model
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """What transformers cannot load is told in a line that names the folder."""
+    try:
+        yield
+    except (OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{folder}: the model cannot be loaded ({reason})") from None
 
 
 def generate(

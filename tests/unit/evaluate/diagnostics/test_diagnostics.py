@@ -1,6 +1,9 @@
 """Diagnostics against numbers worked out by hand."""
 
+import json
 import math
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +12,16 @@ import sacrebleu
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from transformers import LlamaForCausalLM
 
 from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.diagnostics.measurements import generation_length, loss_rsd, memorisation
-from plw.evaluate.diagnostics.weight_distance import weight_distance
+from plw.evaluate.diagnostics.weight_distance import parameter_distance, weight_distance
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.evaluate.models.protocol import Generation
+from plw.testing.models import SIZES, make_model
 
 
 def test_loss_rsd_is_the_mean_over_whole_windows() -> None:
@@ -60,22 +65,16 @@ def test_loss_rsd_refuses_what_is_not_a_loss(bad: float) -> None:
         loss_rsd([0.0, 0.0], window=2, suite="s")
 
 
-def test_weight_distance_by_hand(tmp_path: Path) -> None:
-    base, learned = tmp_path / "base", tmp_path / "learned"
-    for folder in (base, learned):
-        folder.mkdir()
-    save_file({"embed.weight": torch.zeros(2, 2), "layers.0.w": torch.zeros(3)}, str(base / "model-1.safetensors"))
-    save_file({"layers.1.w": torch.ones(2, dtype=torch.bfloat16)}, str(base / "model-2.safetensors"))
-    save_file(
-        {
-            "embed.weight": torch.tensor([[1.0, 0], [0, 0], [7, 7]]),
-            "layers.0.w": torch.tensor([3.0, -4.0, 0.0]),
-            "layers.1.w": torch.tensor([1.0, 1.0]),
-        },
-        str(learned / "model.safetensors"),
-    )
+def test_weight_distance_by_hand() -> None:
+    base = {"embed.weight": torch.zeros(2, 2), "layers.0.w": torch.zeros(3)}
+    base |= {"layers.1.w": torch.ones(2, dtype=torch.bfloat16)}
+    learned = {
+        "embed.weight": torch.tensor([[1.0, 0], [0, 0], [7, 7]]),
+        "layers.0.w": torch.tensor([3.0, -4.0, 0.0]),
+        "layers.1.w": torch.tensor([1.0, 1.0]),
+    }
 
-    scores = weight_distance(learned, base, "s")
+    scores = parameter_distance(learned, base, "s")
 
     values = {score.metric: (score.value, score.n) for score in scores}
     assert values == {
@@ -94,8 +93,6 @@ def test_weight_distance_by_hand(tmp_path: Path) -> None:
 
 def test_weight_distance_is_torchs_norm_of_the_difference(tiny_folder: Path, tmp_path: Path) -> None:
     """Against p-norms of the whole difference taken at once, and by the layers' own modules."""
-    from transformers import LlamaForCausalLM
-
     base, learned = (LlamaForCausalLM.from_pretrained(tiny_folder) for _ in range(2))
     torch.manual_seed(3)
     with torch.no_grad():
@@ -124,20 +121,81 @@ def test_weight_distance_to_itself_is_zero(tiny_folder: Path) -> None:
     assert {"l2.layer.0", "l2.layer.1"} <= values.keys()
 
 
-def test_weight_distance_refuses_models_that_do_not_match(tmp_path: Path) -> None:
-    folders = [tmp_path / name for name in ("a", "b", "c", "empty")]
-    for folder in folders:
-        folder.mkdir()
-    save_file({"w": torch.zeros(2, 2)}, str(folders[0] / "m.safetensors"))
-    save_file({"w": torch.zeros(2, 3)}, str(folders[1] / "m.safetensors"))
-    save_file({"w": torch.zeros(2, 2), "v": torch.zeros(1)}, str(folders[2] / "m.safetensors"))
-
+def test_weight_distance_refuses_models_that_do_not_match(tiny_folder: Path, tmp_path: Path) -> None:
+    square, wide = {"w": torch.zeros(2, 2)}, {"w": torch.zeros(2, 3)}
     with pytest.raises(UserError, match=r"tensor w is \[2, 2\]"):
-        weight_distance(folders[0], folders[1], "s")
+        parameter_distance(square, wide, "s")
     with pytest.raises(UserError, match="tensor v is not in the other model"):
-        weight_distance(folders[2], folders[0], "s")
-    with pytest.raises(UserError, match="no safetensors"):
-        weight_distance(folders[0], folders[3], "s")
+        parameter_distance(square | {"v": torch.zeros(1)}, square, "s")
+    shutil.copy(tiny_folder / "config.json", tmp_path)
+    with pytest.raises(UserError, match=rf"{tmp_path}: the model cannot be loaded .*safetensors"):
+        weight_distance(tiny_folder, tmp_path, "s")
+
+
+def change_stored(folder: Path, copy: Path, change: Callable[[dict[str, torch.Tensor]], None], parts: int = 1) -> Path:
+    """A copy of a model's folder whose weights file is changed, and cut into so many files with an index."""
+    shutil.copytree(folder, copy)
+    tensors = load_file(copy / "model.safetensors")
+    change(tensors)
+    if parts == 1:
+        save_file(tensors, copy / "model.safetensors", metadata={"format": "pt"})
+        return copy
+    (copy / "model.safetensors").unlink()
+    names, where = sorted(tensors), {}
+    for part in range(parts):
+        file = f"model-{part + 1:05}-of-{parts:05}.safetensors"
+        mine = names[part::parts]
+        save_file({name: tensors[name] for name in mine}, copy / file, metadata={"format": "pt"})
+        where |= dict.fromkeys(mine, file)
+    (copy / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": where}))
+    return copy
+
+
+def rotary(tensors: dict[str, torch.Tensor]) -> None:
+    """As the LLaMA-1 and -2 conversions on the hub store it: a buffer of four numbers a layer."""
+    for layer in range(2):
+        tensors[f"model.layers.{layer}.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+
+
+def tied_head(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["lm_head.weight"] = tensors["model.embed_tokens.weight"].clone()
+
+
+@pytest.mark.parametrize(
+    ("change", "numbers"),
+    [(rotary, 8), (tied_head, 320 * 32), (lambda tensors: (rotary(tensors), tied_head(tensors)), 8 + 320 * 32)],
+)
+@pytest.mark.parametrize("parts", [1, 3])
+def test_what_a_checkpoint_stores_beside_its_parameters_is_counted_and_not_refused(
+    tiny_folder: Path, tmp_path: Path, change: Callable[[dict[str, torch.Tensor]], None], numbers: int, parts: int
+) -> None:
+    base = change_stored(tiny_folder, tmp_path / "base", change, parts)
+    # Of other tools, and of another training; no index names them.
+    save_file({"x": torch.zeros(3)}, base / "consolidated.safetensors")
+    save_file({"y": torch.zeros(3)}, base / "adapter_model.safetensors")
+
+    scores = {score.metric: score for score in weight_distance(tiny_folder, base, "s")}
+
+    model = LlamaForCausalLM.from_pretrained(tiny_folder)
+    assert (scores["l2"].value, scores["l1"].value, scores["l2"].n) == (0.0, 0.0, model.num_parameters())
+    assert (scores["left_out"].value, scores["extra_rows"].value) == (float(numbers), 0.0)
+
+
+def test_names_of_a_checkpoint_may_be_older_than_those_of_the_model(tmp_path: Path) -> None:
+    """GPT-2 on the hub lacks the prefix that transformers writes today; experts of Mixtral are stored one by one."""
+    folder = make_model(tmp_path / "new", "GPT2", head="LMHeadModel", n_embd=32, n_head=2, n_layer=2, n_positions=64)
+
+    def unprefixed(tensors: dict[str, torch.Tensor]) -> None:
+        for name in list(tensors):
+            tensors[name.removeprefix("transformer.")] = tensors.pop(name)
+        tensors["h.0.attn.bias"] = torch.ones(1, 1, 64, 64)
+
+    old = change_stored(folder, tmp_path / "old", unprefixed)
+    scores = {score.metric: score.value for score in weight_distance(folder, old, "s")}
+    assert (scores["l2"], scores["l2.layer.1"], scores["left_out"]) == (0.0, 0.0, 64.0 * 64)
+    mixture = make_model(tmp_path / "mixture", "Mixtral", num_local_experts=2, **SIZES)
+    scores = {score.metric: score.value for score in weight_distance(mixture, mixture, "s")}
+    assert (scores["l2"], scores["left_out"]) == (0.0, 0.0)
 
 
 def test_memorisation_is_perfect_on_the_models_own_answers(loaded: EvalModel) -> None:

@@ -123,3 +123,13 @@ def test_a_folder_without_a_model_is_refused(tmp_path) -> None:  # type: ignore[
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(UserError, match="the model cannot be loaded"):
         EvalModel.load(tmp_path)
+
+
+def test_the_context_of_a_nested_config_is_that_of_its_text_part(loaded: EvalModel) -> None:
+    """Multimodal configs hold the language model's fields one level below; a tokenizer without a limit says 1e30."""
+    from transformers import Gemma3Config
+
+    config = Gemma3Config(text_config={"max_position_embeddings": 777})
+    assert not hasattr(config, "max_position_embeddings")
+    nested = EvalModel(model=SimpleNamespace(config=config), tokenizer=loaded.tokenizer, device=loaded.device)  # type: ignore[arg-type]
+    assert nested.context_length == 777
