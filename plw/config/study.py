@@ -52,7 +52,7 @@ class TrackerConfig:
     project: str = "plw"
     """wandb project."""
     mode: str = "auto"
-    """`online`, `offline`, or `auto`: online when WANDB_API_KEY is set, offline otherwise."""
+    """`online`, `offline`, or `auto`: online when WANDB_API_KEY is set, offline otherwise. WANDB_MODE comes first."""
 
     def __post_init__(self) -> None:
         one_of("tracker.name", self.name, ("wandb", "none"))

@@ -208,10 +208,10 @@ class CellContext:
         tracker = open_tracker(
             config.tracker,
             folder=cell.folder,
-            run_id=cell.fingerprint[:16],
+            id=cell.fingerprint[:16],
             name=cell.label,
             group=config.runs_name,
-            fields={key: value for key, value in cell.row().to_dict().items() if key not in ("payload", "created")},
+            config={key: value for key, value in cell.row().to_dict().items() if key not in ("payload", "created")},
         )
         self._open.callback(tracker.close)
         return tracker

@@ -1,11 +1,29 @@
-"""A run tracker beside the registry: wandb, offline unless a key is set. What it shows is never read back."""
+"""A run tracker beside the registry: wandb, offline unless a key is set. What it shows is never read back.
 
+A tracker never fails or holds up a stage: all its calls run one after the other in a thread of its own, what goes wrong
+there is told in one warning, and a server that cannot be used is left alone from then on.
+"""
+
+import logging
 import os
+import queue
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 from plw.config import TrackerConfig
 from plw.score import Score
+
+INIT_TIMEOUT_S = 15.0
+"""Seconds until a run that cannot be opened on the server is written offline."""
+FINISH_TIMEOUT_S = 60.0
+"""Seconds that the end of a cell waits for what the tracker has not sent yet."""
+SERVER_TIMEOUT_S = 10.0
+"""Seconds that the server has to answer before the first cell."""
+LATER = "; runs are kept offline in the cells' folders (`wandb sync FOLDER` sends them later)"
+
+logger = logging.getLogger(__name__)
 
 
 class Tracker(Protocol):
@@ -37,49 +55,125 @@ class NoTracker:
 class WandbTracker:
     """One wandb run; its id is the cell's, so a cell that is continued continues its run."""
 
-    def __init__(
-        self, config: TrackerConfig, *, folder: Path, run_id: str, name: str, group: str, fields: dict[str, Any]
-    ):
-        os.environ.setdefault("WANDB_SILENT", "true")
-        import wandb
-
-        online = config.mode == "online" or (config.mode == "auto" and bool(os.environ.get("WANDB_API_KEY")))
-        folder.mkdir(parents=True, exist_ok=True)
-        settings = wandb.Settings(
-            console="off", silent=True, x_disable_stats=True, x_disable_meta=True, disable_git=True, disable_code=True
-        )
-        self._run = wandb.init(
-            project=config.project,
-            mode="online" if online else "offline",
-            dir=str(folder),
-            id=run_id,
-            name=name,
-            group=group,
-            config=fields,
-            resume="allow" if online else None,
-            settings=settings,
-        )
+    def __init__(self, *, mode: str, folder: Path, **about: Any) -> None:
+        self._run: Any = None
+        self._broken = False
+        self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue()
+        self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
+        self._thread.start()
+        self._calls.put(lambda: self._open(mode, folder, about))
 
     def step(self, row: dict[str, Any]) -> None:
         """Log the row's numbers at its step; missing ones are left out."""
         values = {key: value for key, value in row.items() if value is not None and key != "step"}
-        self._run.log(values, step=row["step"])
+        self._calls.put(lambda: self._run.log(values, step=row["step"]))
 
     def scores(self, scores: list[Score]) -> None:
         """Headline scores as ``benchmark``, the others as ``benchmark/metric``."""
-        for score in scores:
-            name = score.benchmark if score.headline else f"{score.benchmark}/{score.metric}"
-            self._run.summary[name] = score.value
+        named = {
+            score.benchmark if score.headline else f"{score.benchmark}/{score.metric}": score.value for score in scores
+        }
+        self._calls.put(lambda: self._run.summary.update(named))
 
     def close(self) -> None:
-        """Finish the run."""
-        self._run.finish()
+        """Finish the run; what takes too long goes on behind the next cell, as long as the process lives."""
+        self._calls.put(lambda: self._run.finish())
+        self._calls.put(None)
+        self._thread.join(timeout=FINISH_TIMEOUT_S)
+        if self._thread.is_alive():
+            logger.warning("wandb has not finished a run within %g s; the cell goes on", FINISH_TIMEOUT_S)
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            if self._broken:
+                continue
+            try:
+                call()
+            except Exception as error:
+                self._broken = True
+                logger.warning("wandb shows no more of this cell: %s", _first_line(error))
+
+    def _open(self, mode: str, folder: Path, about: dict[str, Any]) -> None:
+        import wandb
+
+        folder.mkdir(parents=True, exist_ok=True)
+        options: dict[str, Any] = {"dir": str(folder), **about}
+        options["settings"] = wandb.Settings(
+            console="off",
+            silent=True,
+            x_disable_stats=True,
+            x_disable_meta=True,
+            disable_git=True,
+            disable_code=True,
+            init_timeout=INIT_TIMEOUT_S,
+        )
+        if mode == "online":
+            try:
+                self._run = wandb.init(mode="online", resume="allow", **options)
+                return
+            except Exception as error:
+                _stay_offline(_first_line(error))
+        self._run = wandb.init(mode="offline", **options)
 
 
-def open_tracker(
-    config: TrackerConfig, *, folder: Path, run_id: str, name: str, group: str, fields: dict[str, Any]
-) -> Tracker:
-    """The tracker that the config names."""
-    if config.name == "none":
+def open_tracker(choice: TrackerConfig, **about: Any) -> Tracker:
+    """The tracker that the config names.
+
+    Args:
+        choice: which one and how.
+        about: ``folder`` of the cell, and wandb's own ``id``, ``name``, ``group`` and ``config`` of a run.
+    """
+    mode = tracker_mode(choice)
+    if mode == "disabled":
         return NoTracker()
-    return WandbTracker(config, folder=folder, run_id=run_id, name=name, group=group, fields=fields)
+    os.environ.setdefault("WANDB_SILENT", "true")
+    return WandbTracker(mode=mode, project=choice.project, **about)
+
+
+def tracker_mode(config: TrackerConfig) -> str:
+    """``online``, ``offline`` or ``disabled``; the environment's WANDB_MODE comes first."""
+    if config.name == "none":
+        return "disabled"
+    mode = os.environ.get("WANDB_MODE") or config.mode
+    if mode == "auto":
+        mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+    return mode if mode in ("online", "disabled") else "offline"
+
+
+def check_tracker(config: TrackerConfig) -> None:
+    """Ask the server once whether it takes our runs; where it does not, this process and its workers stay offline."""
+    if tracker_mode(config) != "online":
+        return
+    os.environ.setdefault("WANDB_SILENT", "true")
+    try:
+        problem = _server_problem()
+    except Exception as error:
+        problem = _first_line(error)
+    if problem is not None:
+        _stay_offline(problem)
+
+
+def _server_problem() -> str | None:
+    import httpx
+    import wandb
+
+    settings = wandb.setup().settings
+    key = settings.api_key or ""
+    answer = httpx.post(
+        f"{settings.base_url}/graphql",
+        json={"query": "query { viewer { id } }"},
+        auth=("api", key),
+        timeout=SERVER_TIMEOUT_S,
+    )
+    known = answer.status_code == httpx.codes.OK and (answer.json().get("data") or {}).get("viewer")
+    return None if known else f"{settings.base_url} does not take the key (status {answer.status_code})"
+
+
+def _stay_offline(problem: str) -> None:
+    logger.warning("wandb cannot be used online (%s)%s", problem, LATER)
+    # Workers that are started from here, and later cells, do not try again.
+    os.environ["WANDB_MODE"] = "offline"
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

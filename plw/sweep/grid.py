@@ -12,6 +12,7 @@ from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
+from plw.pipeline.tracking import check_tracker
 from plw.registry import Registry
 from plw.sweep.display import GridDisplay
 from plw.sweep.workers import run_cells, worker_count
@@ -73,6 +74,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
+        check_tracker(todo[0].config.tracker)
         _run(todo, registry, result, console)
     result.seconds = time.monotonic() - started
     return result
