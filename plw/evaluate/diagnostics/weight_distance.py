@@ -46,12 +46,12 @@ def weight_distance(learned: Path, base: Path, suite: str, *, trust_remote_code:
     Raises:
         UserError: a folder that is no model's, or models whose parameters do not match.
     """
-    left_out, parameters = 0, []
-    for folder in (learned, base):
-        model = load_weights(folder, trust_remote_code=trust_remote_code)
-        parameters.append({name: parameter.detach() for name, parameter in model.named_parameters()})
-        left_out += _stored_numbers(folder) - sum(parameter.numel() for parameter in parameters[-1].values())
-    scores = parameter_distance(*parameters, suite, names=(str(learned), str(base)))
+    mine, theirs = (_parameters(folder, trust_remote_code) for folder in (learned, base))
+    scores = parameter_distance(mine, theirs, suite, names=(str(learned), str(base)))
+    left_out = sum(
+        _stored_numbers(folder) - sum(parameter.numel() for parameter in parameters.values())
+        for folder, parameters in ((learned, mine), (base, theirs))
+    )
     return [*scores, Score(suite=suite, benchmark=BENCHMARK, metric="left_out", value=float(max(0, left_out)))]
 
 
@@ -130,6 +130,11 @@ def _part(name: str) -> str:
 def _part_order(part: str) -> tuple[bool, int]:
     number = part.removeprefix("layer.")
     return (not number.isdigit(), int(number) if number.isdigit() else 0)
+
+
+def _parameters(folder: Path, trust_remote_code: bool) -> "dict[str, torch.Tensor]":
+    model = load_weights(folder, trust_remote_code=trust_remote_code)
+    return {name: parameter.detach() for name, parameter in model.named_parameters()}
 
 
 def _stored_numbers(folder: Path) -> int:

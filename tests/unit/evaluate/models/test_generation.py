@@ -1,5 +1,8 @@
 """Generation: order, batch independence, cutting, stopping, seeds."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -131,5 +134,6 @@ def test_the_context_of_a_nested_config_is_that_of_its_text_part(loaded: EvalMod
 
     config = Gemma3Config(text_config={"max_position_embeddings": 777})
     assert not hasattr(config, "max_position_embeddings")
-    nested = EvalModel(model=SimpleNamespace(config=config), tokenizer=loaded.tokenizer, device=loaded.device)  # type: ignore[arg-type]
+    model: Any = SimpleNamespace(config=config)
+    nested = EvalModel(model=model, tokenizer=loaded.tokenizer, device=loaded.device)
     assert nested.context_length == 777
