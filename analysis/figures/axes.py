@@ -72,7 +72,7 @@ def dataset_legend(
 
 
 def dashes(index: int) -> Any:
-    """Line styles in turn."""
+    """Line style of the base model at this place, in turn."""
     return ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))[index % 4]
 
 

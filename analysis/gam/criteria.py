@@ -96,7 +96,7 @@ def in_mgcv(form_CC: Array, tensor: Tensor) -> Array:
 
 
 def solve(curve: Curve, rho_2: Array) -> Solution:
-    """Fit at log smoothing parameters."""
+    """Fit by penalised least squares at given log smoothing parameters for w and r."""
     penalty_2P = np.exp(rho_2)[:, None] * curve.penalty_2P
     penalty_P = penalty_2P.sum(axis=0)
     inverse_PP, log_determinant = _inverse(curve.gram_PP + np.diag(penalty_P))

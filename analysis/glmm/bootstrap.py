@@ -54,7 +54,7 @@ def simulate_scores(
 
 
 def linear_predictor(fit: GlmmFit, design: Design) -> Array:
-    """η of the fixed effects."""
+    """[N]: η, the linear predictor of the fixed effects on the logit scale, at a design's rows."""
     return np.asarray(design.columns_NC @ np.array([fit.fixed[name] for name in FIXED_EFFECTS]))
 
 

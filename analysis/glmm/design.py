@@ -102,7 +102,7 @@ def squeeze(score_N: Array) -> Array:
 
 
 def powers(w_N: Array) -> Array:
-    """Columns 1, w, w^2."""
+    """[N, 3]: the columns 1, w and w^2."""
     return np.stack([np.ones_like(w_N), w_N, w_N**2], axis=1)
 
 

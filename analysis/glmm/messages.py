@@ -15,7 +15,7 @@ UNBOUNDED = (
 
 
 def fallback_message(random_part: str, why: str = "") -> str:
-    """That a simpler random part was taken."""
+    """The message that the paper's model did not converge and a simpler random part was taken."""
     return f"the paper's model did not converge{f' ({why})' if why else ''}; fallback taken: {random_part}"
 
 

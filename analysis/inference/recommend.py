@@ -40,7 +40,7 @@ class Own:
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """All of it, and a sentence."""
+    """What the paper and the study's own model say of a ratio, and the weight to try."""
 
     r_g: float
     published: tuple[Published, ...]
@@ -54,7 +54,7 @@ class Recommendation:
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """The recommendation as plain values, the keys of ``plw recommend --json``."""
         own = [
             {"aggregate": item.aggregate, "refusal": item.refusal or None}
             | (asdict(item.optimum) | {"starred": item.optimum.starred} if item.optimum else {})

@@ -126,5 +126,5 @@ def from_fit(dataset: str, fit: GlmmFit) -> Regression:
 
 
 def failed(dataset: str, n: int, reason: str) -> Regression:
-    """A dataset without a fit, and why."""
+    """The row of Table 3 of a dataset that could not be fitted; the reason is its message."""
     return Regression(dataset=dataset, engine=GLMM, n=n, messages=(reason,))

@@ -84,7 +84,7 @@ def make_figure(context: Context, key: str) -> Captioned | None:
 
 
 def ending(table: Table, words: str) -> Table:
-    """The table with words after its caption."""
+    """The table with further words at the end of its caption."""
     return replace(table, caption=f"{table.caption} {words}")
 
 

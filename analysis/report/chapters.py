@@ -17,7 +17,7 @@ from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_
 
 
 def _tables(*keys: str) -> Callable[[Context], Iterator[Part]]:
-    """Those of the study's tables that it has."""
+    """Maker of the tables of these keys that the study has."""
 
     def maker(context: Context) -> Iterator[Part]:
         yield from filter(None, (make_table(context, key) for key in keys))

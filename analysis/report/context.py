@@ -101,5 +101,5 @@ def make_context(
 
 
 def every_interval(frame: TidyFrame) -> pd.DataFrame:
-    """``bootstrap_aggregates`` by every unit."""
+    """The intervals of ``bootstrap_aggregates`` for every unit that it can draw."""
     return pd.concat([bootstrap_aggregates(frame, unit=unit) for unit in UNITS], ignore_index=True)

@@ -34,7 +34,7 @@ class GenerationsData(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class _Answers:
-    """One file of answers."""
+    """The answers of one cell to one benchmark's prompts, and the judges' verdicts on them."""
 
     cell: int
     prompts: Prompts

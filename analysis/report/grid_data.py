@@ -9,7 +9,7 @@ from plw.registry.schema import DONE, FAILED, RUNNING
 
 
 class GridData(TypedDict):
-    """The grid and what it lacks."""
+    """The grid as rows of cells, a column a weight."""
 
     benchmarks: int
     rows: list[dict[str, Any]]
@@ -19,7 +19,7 @@ class GridData(TypedDict):
 
 
 def grid_data(context: Context) -> GridData:
-    """State of every point of the grid."""
+    """State of every point of the grid: its stages, and the benchmarks that it lacks."""
     study, axes = context.study, context.axes
     measured = _measured(context)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}

@@ -45,7 +45,7 @@ class Page:
 
 
 def page_html(page: Page) -> str:
-    """The whole page."""
+    """Render the page: the template with styles, scripts, data and pictures inside."""
     style = (WEB / "report.css").read_text(encoding="utf-8")
     scripts = [(WEB / name).read_text(encoding="utf-8") for name in PAGE_SCRIPTS]
     script = "".join(["(() => {\n", '"use strict";\n', *scripts, "})();\n"])

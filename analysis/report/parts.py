@@ -39,12 +39,12 @@ class Widget:
 
 @dataclass(frozen=True, kw_only=True)
 class Paragraphs:
-    """Paragraphs, then a list."""
+    """Text of a chapter: paragraphs, then a list."""
 
     paragraphs: Sequence[str] = ()
     bullets: Sequence[str] = ()
     warning: bool = False
-    """Whether they tell of problems."""
+    """Whether the text tells of problems, which the page sets off."""
 
 
 Part = Table | Drawing | Widget | Paragraphs
@@ -61,7 +61,7 @@ class Chapter:
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A chapter made."""
+    """A chapter with its parts made, as the page shows it."""
 
     key: str
     title: str

@@ -11,7 +11,7 @@ from analysis.scores.study import Study
 
 
 class StudyData(TypedDict):
-    """What all widgets share."""
+    """The names that all widgets share; their own data hold places in these lists."""
 
     datasets: list[dict[str, Any]]
     """``name``, ``colour``, ``shape`` (matplotlib's letter), in the paper's order."""
@@ -25,7 +25,7 @@ class StudyData(TypedDict):
 
 
 def study_data(study: Study) -> StudyData:
-    """The axes of a study and its cells."""
+    """Datasets, base models and weights of a study, and where each of its cells stands among them."""
     datasets = dataset_order(cell.dataset for cell in study.cells)
     models = sorted({cell.model for cell in study.cells})
     weights = sorted({cell.prompt_weight for cell in study.cells})

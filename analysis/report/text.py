@@ -16,7 +16,7 @@ from plw.score import PERCENT_METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetVerdict:
-    """What the study says about one dataset."""
+    """What the study says about one dataset: does the weight matter, and which did best."""
 
     dataset: str
     colour: str
@@ -77,7 +77,7 @@ def counted(context: Context) -> list[str]:
 
 
 def missing_lines(context: Context) -> list[str]:
-    """Holes, failed and unfinished stages and unreadable files, one line each."""
+    """Missing scores, failed and unfinished stages and unreadable files, one line each."""
     study = context.study
     lines = describe_missing(context.frame.missing, len(context.groups))
     labels = {
@@ -93,7 +93,7 @@ def missing_lines(context: Context) -> list[str]:
 
 
 def methods(fits: Sequence[Regression]) -> list[str]:
-    """How each number was made."""
+    """How each number of the page was made, one paragraph each."""
     version = next((fit.details["version"] for fit in fits if fit.details), None)
     model = (
         "Table 3 is a beta regression with logit link: fixed w_p and w_p², correlated random slopes of both by "

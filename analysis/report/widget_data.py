@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.gam.surface import surface
+from analysis.inference.bootstrap import UNITS
 from analysis.inference.ratio_model import RatioFit
 from analysis.report.context import Context
 from analysis.report.json_values import json_number, json_numbers
@@ -35,7 +36,7 @@ class ScoresData(TypedDict):
 
 
 class BenchmarksData(TypedDict):
-    """Headline scores."""
+    """Headline scores of every cell, as the harness reports them, by benchmark."""
 
     benchmarks: list[dict[str, Any]]
     """``name``, ``group``, ``metric``."""
@@ -44,14 +45,14 @@ class BenchmarksData(TypedDict):
 
 
 class MechanismData(TypedDict):
-    """The four measurements of the mechanism."""
+    """The four measurements of the mechanism, a panel each."""
 
     panels: list[dict[str, Any]]
     """``title``, ``label`` and ``points`` (cell, value, standard error, n)."""
 
 
 class CurvesData(TypedDict):
-    """Training curves."""
+    """Losses by training step, a curve a cell."""
 
     cells: list[dict[str, Any]]
     """``cell``, ``every`` (steps averaged into a point), and lists of equal length: ``step``, ``prompt_loss``,
@@ -173,7 +174,8 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
 def _bounds(known: pd.DataFrame, kind: str, intervals: pd.DataFrame | None) -> dict[str, Any]:
     """What the bars are, and (low, high) for each row."""
     if intervals is not None:
-        rows = intervals[(intervals["kind"] == kind) & (intervals["quantity"] == "aggregate")]
+        chosen = (intervals["unit"] == UNITS[0]) & (intervals["quantity"] == "aggregate")
+        rows = intervals[chosen & (intervals["kind"] == kind)]
         found = {
             (row.dataset, row.prompt_weight): [json_number(row.low), json_number(row.high)] for row in rows.itertuples()
         }

@@ -7,12 +7,12 @@ from analysis.scores.frame import AXES, TidyFrame
 
 
 def count(number: int, noun: str) -> str:
-    """``1 seed``, ``3 seeds``."""
+    """A number with its noun, in the plural where it is not 1: ``1 seed``, ``3 seeds``, ``1,200 scores``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def seed_text(seeds: "pd.Series[int]") -> str:
-    """``seed 42`` or ``seeds 1, 2, 3``."""
+    """The different seeds of some rows, as in ``seed 42`` or ``seeds 1, 2, 3``."""
     found = sorted({int(seed) for seed in seeds})
     return f"seed{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
 

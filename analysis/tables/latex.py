@@ -80,7 +80,7 @@ def latex(table: Table) -> str:
 
 
 def escape_latex(text: str) -> str:
-    """Plain text as LaTeX that prints it."""
+    """Plain text as LaTeX that prints just that text: special characters escaped, white space made single spaces."""
     return "".join(ESCAPES.get(character, character) for character in " ".join(text.split()))
 
 

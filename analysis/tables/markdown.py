@@ -16,7 +16,7 @@ def table_csv(table: Table) -> str:
 
 
 def table_markdown(table: Table) -> str:
-    """A heading, the table and its caption."""
+    """The table as GitHub's Markdown, under a heading with its title and above its caption."""
     shown = table.shown.map(_markdown_cell)
     header = [_markdown_cell(name) for name in shown.columns]
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *shown.itertuples(index=False, name=None)]

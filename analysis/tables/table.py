@@ -23,7 +23,7 @@ def number(value: float | None, digits: int) -> str:
 
 
 def significant(value: float | None) -> str:
-    """Three significant digits, or a dash."""
+    """A number with three significant digits, as in ``0.0823``; a dash where there is none."""
     return "–" if value is None or pd.isna(value) else f"{value:.3g}"
 
 
@@ -35,7 +35,7 @@ def with_error(value: float | None, error: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """Three decimals, or ``<0.001``."""
+    """A p-value with three decimals, ``<0.001`` below that, a dash where there is none."""
     return "–" if p is None or pd.isna(p) else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 

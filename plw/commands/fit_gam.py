@@ -20,7 +20,7 @@ MOST_RATIOS = 12
 
 
 class Method(StrEnum):
-    """What chooses the smoothness."""
+    """Criterion that chooses the smoothing parameters."""
 
     gcv = "gcv"
     reml = "reml"
@@ -36,7 +36,7 @@ Grid = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    """Register the command."""
+    """Register `plw fit gam`."""
     app.command()(gam)
 
 

@@ -10,7 +10,7 @@ from plw.errors import UserError
 
 
 class Engine(StrEnum):
-    """Who fits."""
+    """Fitting engine: our own in Python, or R, which ours is held against."""
 
     python = "python"
     r = "r"

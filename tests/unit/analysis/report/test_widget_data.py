@@ -70,9 +70,8 @@ def test_every_headline_score_is_there_once_with_its_error_and_n(read):
 def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_alone(read):
     context, _ = read()
     frame, data, axes, table = context.frame, scores_data(context), context.axes, context.aggregates
-    bounds = context.intervals[context.intervals["quantity"] == "aggregate"].drop_duplicates(
-        ["dataset", "prompt_weight", "kind"], keep="last"
-    )
+    intervals = context.intervals
+    bounds = intervals[(intervals["quantity"] == "aggregate") & (intervals["unit"] == "benchmarks x models")]
     for series in data["series"]:
         dataset = axes["datasets"][series["dataset"]]["name"]
         for weight, value, low, high, cells in series["points"]:
