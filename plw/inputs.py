@@ -13,21 +13,12 @@ from urllib.parse import urlsplit
 from plw.config.fields import HUB_PREFIX
 from plw.config.training import DatasetConfig
 from plw.errors import UserError
-from plw.files import file_hash, folder_hash
+from plw.files import file_hash
+from plw.model_folder import check_model_folder, model_hash
 
 WORLD_PREFIX = "world:"
-MODEL_FILES = (
-    "*.safetensors",
-    "config.json",
-    "generation_config.json",
-    "tokenizer*",
-    "special_tokens_map.json",
-    "*.model",
-)
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
-PICKLED_FILES = ("*.bin",)
-"""Weights from before safetensors; only a judge may have them."""
 HUB_NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -91,17 +82,37 @@ class Resolver:
             raise UserError(f"dataset.path={path}: its SHA-256 is {found.content}, but dataset.sha256={pinned}")
         return found
 
-    def model(self, path: str, revision: str | None, field: str, *, pickled: bool = False) -> Input:
-        """A model folder, or a hub name at a revision; ``pickled`` weights count where they are allowed.
+    def model(
+        self,
+        path: str,
+        revision: str | None,
+        field: str,
+        *,
+        trust_remote_code: bool = False,
+        pickled: bool = False,
+    ) -> Input:
+        """A model folder, or a hub name at a revision.
+
+        Args:
+            path: as the config has it.
+            revision: of the hub.
+            field: the config field, for messages.
+            trust_remote_code: whether code of the folder is run, and so is part of its content.
+            pickled: whether weights from before safetensors are allowed.
 
         Raises:
-            UserError: neither an existing folder with a config.json nor the form of a hub name.
+            UserError: neither a folder whose model can be loaded, as far as its files' headers tell, nor the form of a
+                hub name.
         """
         if path.startswith(WORLD_PREFIX):
             return self._world(path)
         location = Path(path).expanduser()
         if location.is_dir():
-            return Input(location=str(location.absolute()), content=_model_hash(location.absolute(), field, pickled))
+            folder = location.absolute()
+            check_model_folder(folder, field, trust_remote_code=trust_remote_code, pickled=pickled)
+            return Input(
+                location=str(folder), content=model_hash(folder, trust_remote_code=trust_remote_code, pickled=pickled)
+            )
         if path.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(path):
             raise UserError(f"{field}={path}: no such folder, and not of the form of a hub name (owner/name)")
         return Input(location=path, content=f"hub:{path}@{revision or 'main'}")
@@ -127,9 +138,3 @@ def check_address(address: str, field: str) -> None:
         raise UserError(f"{field}={address}: allowed are https addresses, and http on {', '.join(LOOPBACK)}")
     if parts.username is not None or parts.password is not None:
         raise UserError(f"{field}: the address holds a name or password, which would be kept in records; leave it out")
-
-
-def _model_hash(folder: Path, field: str, pickled: bool) -> str:
-    if not (folder / "config.json").is_file():
-        raise UserError(f"{field}={folder}: not a model folder (no config.json in it)")
-    return folder_hash(folder, MODEL_FILES + (PICKLED_FILES if pickled else ()))

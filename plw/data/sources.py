@@ -104,7 +104,7 @@ def _in_snapshot(name: str, revision: str, pattern: str, how: str) -> list[Path]
                 )
         except (HfHubHTTPError, httpx.HTTPError, OSError, ValueError) as error:
             if not offline:
-                reason = " ".join(str(error).split())[:120]
+                reason = " ".join(str(error).split())
                 raise UserError(f"{what} cannot be fetched ({reason}); {how}") from None
         else:
             files = sorted(Path(folder).glob(pattern))

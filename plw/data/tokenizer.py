@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
+from plw.files import kind_of, read_json
+from plw.model_folder import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 SPACE = "▁"
 """The letter that SentencePiece writes for a space."""
 
@@ -30,18 +33,70 @@ def load_tokenizer(
         return from_sentencepiece(place)
     if place.suffix == ".model" or (place.is_absolute() and not place.exists()):
         raise UserError(f"{place}: no such file or folder; give a tokenizer folder, a hub name or a .model file")
-    if place.is_dir() and not any(place.glob("tokenizer*")) and not any(place.glob("vocab*")):
-        raise UserError(f"{place}: holds no tokenizer files (tokenizer.json); save the tokenizer beside the model")
+    if place.is_dir():
+        _check_folder(place)
     from transformers import AutoTokenizer
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
             str(path), revision=revision, trust_remote_code=trust_remote_code
         )
-    except (OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except RecursionError:
+        raise UserError(f"{path}: no tokenizer can be loaded from here (its special tokens name each other)") from None
+    except Exception as error:  # Each tokenizer class fails in its own way; a Rust panic of tokenizers is an Exception.
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: no tokenizer can be loaded from here ({reason})") from None
+    if empty := [name for name in SPECIAL_TOKENS if getattr(tokenizer, name) == ""]:
+        raise UserError(_empty_tokens(path, empty))
     return tokenizer
+
+
+def _check_folder(folder: Path) -> None:
+    """A tokenizer is there, and none of its special tokens is the empty text, which many classes look up for ever."""
+    if not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES if not pattern.startswith("special")):
+        raise UserError(f"{folder}: holds no tokenizer files (tokenizer.json); save the tokenizer beside the model")
+    empty: list[str] = []
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        config = read_json(folder / name) if (folder / name).is_file() else {}
+        if not isinstance(config, dict):
+            raise UserError(f"{folder / name}: holds {kind_of(config)}, not an object; fetch the tokenizer again")
+        for token in SPECIAL_TOKENS:
+            text = config.get(token)
+            if (text.get("content") if isinstance(text, dict) else text) == "":
+                empty.append(token)
+    if empty:
+        raise UserError(_empty_tokens(folder, list(dict.fromkeys(empty))))
+
+
+def _empty_tokens(path: str | Path, names: list[str]) -> str:
+    return (
+        f"{path}: the tokenizer's {' and '.join(names)} must not be the empty text; write the token's own text (such "
+        "as </s>), or null where there is none, in tokenizer_config.json and special_tokens_map.json"
+    )
+
+
+def check_vocabulary(tokenizer: "PreTrainedTokenizerBase", rows: int, where: str) -> None:
+    """Every token has a row of the model's embedding, or gets one: what was added on top of the vocabulary does.
+
+    Args:
+        tokenizer: said to be the model's.
+        rows: of the model's embedding.
+        where: the model, for the message.
+
+    Raises:
+        UserError: the tokenizer is another model's, or an id lies beyond the embedding and all added tokens.
+    """
+    if tokenizer.vocab_size > rows:
+        raise UserError(
+            f"{where}: the tokenizer has {tokenizer.vocab_size:,} entries, the model's embedding {rows:,} rows; they "
+            "are of different models: fetch both from one place"
+        )
+    token, last = max(tokenizer.get_vocab().items(), key=lambda item: item[1])
+    if last >= max(rows, len(tokenizer)):
+        raise UserError(
+            f"{where}: token {token!r} has id {last:,}, but the model's embedding has {rows:,} rows and the tokenizer "
+            f"{len(tokenizer):,} tokens; give ids without gaps to the added tokens"
+        )
 
 
 def from_sentencepiece(path: Path) -> "PreTrainedTokenizerBase":

@@ -111,7 +111,8 @@ def resolve_cell(config: CellConfig) -> Cell:
         world_folder=world.folder(config.world, Path(config.execution.cache).absolute()),
         world_fingerprint=world.fingerprint(config.world),
     )
-    model = resolver.model(config.model.path, config.model.revision, "model.path")
+    trusted = config.model.trust_remote_code
+    model = resolver.model(config.model.path, config.model.revision, "model.path", trust_remote_code=trusted)
     dataset = resolver.data(config.dataset)
     files = {
         name: {split: resolver.file(path, f"suite.tasks.{name}.files.{split}") for split, path in task.files.items()}

@@ -5,12 +5,14 @@ from pathlib import Path
 
 from plw.config import SuiteConfig
 from plw.config.fields import HUB_PREFIX
-from plw.data.prepare import sample
+from plw.data.prepare import sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.rows import task_rows
 from plw.data.sources import local_files
+from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
+from plw.files import read_json
 from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
@@ -20,7 +22,7 @@ from plw.progress import Progress, no_progress
 
 
 def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
-    """Fetch what lies elsewhere, read every dataset and prompt file once, and look every benchmark's task up.
+    """Fetch what lies elsewhere, read every input file and tokenizer once, and look every benchmark's task up.
 
     The world's own files are sound. ``progress`` hears the bytes of downloads.
 
@@ -35,10 +37,13 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     if offline:
         for cell in cells:
             _check_model_is_here(cell)
+    for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
+        _check_tokenizer(cell)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
-        sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
+        records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
+        split_held_out(records[: dataset.limit], dataset.held_out)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     for path in sorted({path for cell in cells for path in _task_files(cell)}):
@@ -83,6 +88,21 @@ def _check_model_is_here(cell: Cell) -> None:
             f"model.path={name}: not in the hub's cache, and the hub cannot be reached; fetch it elsewhere "
             f"(hf download {name}{at} --local-dir DIR) and give model.path=DIR"
         )
+
+
+def _local_model(cell: Cell) -> bool:
+    """Whether a base model is read from a folder of the user's."""
+    return "train" in cell.config.stages and _is_ours(cell.config.model.path) and cell.model.path.is_dir()
+
+
+def _check_tokenizer(cell: Cell) -> None:
+    """It can be loaded, and it is the model's."""
+    model = cell.config.model
+    tokenizer = load_tokenizer(cell.model.location, trust_remote_code=model.trust_remote_code)
+    config = read_json(cell.model.path / "config.json")
+    rows = (config.get("text_config") or config).get("vocab_size")
+    if isinstance(rows, int):
+        check_vocabulary(tokenizer, rows, f"model.path={model.path}")
 
 
 def _hub_tasks(suite: SuiteConfig) -> list[str]:
@@ -147,6 +167,8 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
                 dataset.format,
                 dataset.columns,
                 dataset.sample,
+                dataset.limit,
+                dataset.held_out,
             )
             found.setdefault(repr(key), cell)
     return list(found.values())

@@ -22,6 +22,8 @@ from plw.score import Score
 RECORD = "record.json"
 PAYLOAD = "payload.json"
 FAILURE = "failure.json"
+TRACE_END = 8_000
+"""Characters of a traceback that are kept from its beginning, and from its end."""
 LIBRARIES = ("torch", "transformers", "lm_eval", "alpaca_eval", "plw")
 
 
@@ -139,11 +141,19 @@ def run_stage(
             raise
         except Exception as problem:
             error = one_line(problem)
-            claims.fail(error, traceback.format_exc())
-            write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": traceback.format_exc()})
+            trace = _shortened(traceback.format_exc())
+            claims.fail(error, trace)
+            write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": trace})
             if isinstance(problem, UserError | PermanentError):
                 break
     return Outcome(status="failed", error=error)
+
+
+def _shortened(trace: str) -> str:
+    """A traceback whose middle is left out where it is long: a recursion's repeats itself a thousand times."""
+    if len(trace) <= 2 * TRACE_END:
+        return trace
+    return f"{trace[:TRACE_END]}\n... ({len(trace) - 2 * TRACE_END:,} characters left out) ...\n{trace[-TRACE_END:]}"
 
 
 def one_line(problem: BaseException) -> str:

@@ -1,6 +1,7 @@
 """A user's mistake is one clear line and exit code 2, before anything is loaded, and leaves nothing half made."""
 
 import json
+import shutil
 import sqlite3
 from pathlib import Path
 
@@ -100,6 +101,19 @@ def test_unknown_benchmark(study: Study, tiny_llama: Path, tmp_path: Path) -> No
 
 def test_model_folder_that_is_none(study: Study, tmp_path: Path) -> None:
     assert "no config.json" in refuses(study, *own(tmp_path, data_file(tmp_path, GOOD)))
+
+
+@pytest.mark.parametrize("command", [("run",), ("run", "-m"), ("plan",)], ids=" ".join)
+def test_a_damaged_model_folder_is_one_line(
+    command: tuple[str, ...], study: Study, tiny_llama: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    done = study.call(*command, *own(folder, data_file(tmp_path, GOOD)), code=2)
+    (line,) = done.stderr.strip().splitlines()
+    assert f"model.path={folder}: model.safetensors is cut" in line
+    assert line.endswith("fetch it again")
 
 
 @pytest.mark.parametrize("mode", [(), ("-m",)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plw.data.tokenizer import load_tokenizer
+from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -69,3 +69,49 @@ def test_mistakes_are_one_line(tmp_path: Path, tiny_llama: Path) -> None:
         shutil.copy(tiny_llama / name, bare)
     with pytest.raises(UserError, match="holds no tokenizer files"):
         load_tokenizer(bare)
+
+
+@pytest.mark.parametrize("names", [["eos_token"], ["bos_token", "eos_token", "unk_token"]])
+@pytest.mark.parametrize("file", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("as_object", [False, True])
+def test_empty_special_tokens_are_told(
+    names: list[str], file: str, as_object: bool, tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    """As early conversions of LLaMA have them; transformers looks them up for ever."""
+    tiny_tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / file
+    fields = json.loads(path.read_text()) if path.exists() else {}
+    empty = {"content": "", "lstrip": False} if as_object else ""
+    path.write_text(json.dumps(fields | dict.fromkeys(names, empty)))
+    with pytest.raises(UserError) as caught:
+        load_tokenizer(tmp_path)
+    line = str(caught.value)
+    assert line.startswith(str(tmp_path))
+    assert all(name in line for name in (*names, "</s>", "tokenizer_config.json"))
+
+
+def test_a_tokenizer_of_another_model_is_told(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    check_vocabulary(tiny_tokenizer, 400, "m")
+    check_vocabulary(tiny_tokenizer, 512, "m")
+    with pytest.raises(UserError, match=r"^m: the tokenizer has 400 entries, the model's embedding 320 rows"):
+        check_vocabulary(tiny_tokenizer, 320, "m")
+
+
+def test_tokens_added_on_top_get_rows_and_ids_with_gaps_are_told(
+    tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    tiny_tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    saved = json.loads(path.read_text())
+    for identity, told in ((400, False), (700, True)):
+        added = {**saved["added_tokens"][0], "id": identity, "content": "<new>"}
+        vocabulary = {**saved["model"]["vocab"], "<new>": identity} if told else saved["model"]["vocab"]
+        changed = saved | {"added_tokens": [*saved["added_tokens"], added]}
+        path.write_text(json.dumps(changed | {"model": saved["model"] | {"vocab": vocabulary}}))
+        loaded = load_tokenizer(tmp_path)
+        assert loaded.convert_tokens_to_ids("<new>") == identity
+        if told:
+            with pytest.raises(UserError, match=r"token '<new>' has id 700, but .* 401 rows"):
+                check_vocabulary(loaded, 401, "m")
+        else:
+            check_vocabulary(loaded, 400, "m")

@@ -182,3 +182,20 @@ def test_a_claim_lost_at_the_last_moment_writes_no_record(tmp_path: Path, regist
     with pytest.raises(ClaimLostError):
         run(tmp_path, registry, loses)
     assert not (stage(tmp_path).folder / RECORD).exists()
+
+
+def test_an_endless_recursion_leaves_a_file_of_bounded_size(tmp_path: Path, registry: Registry) -> None:
+    def one(depth: int) -> StageResult:
+        return other(depth + 1)
+
+    def other(depth: int) -> StageResult:
+        return one(depth + 1)
+
+    outcome = run(tmp_path, registry, lambda _: one(0), attempts=1)
+    assert outcome.status == "failed"
+    kept = (stage(tmp_path).folder / FAILURE).read_text()
+    assert len(kept) < 20_000
+    assert "RecursionError" in json.loads(kept)["error"]
+    trace = json.loads(kept)["traceback"]
+    assert trace.startswith("Traceback")
+    assert trace.rstrip().splitlines()[-1].startswith("RecursionError")

@@ -1,0 +1,227 @@
+"""What a model folder holds, and whether it can be loaded: checked from names, sizes and headers, no weights read.
+
+Files of the hub arrive cut, as git-lfs pointers, or with a config that is not theirs; each is one line before any work.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from plw.errors import UserError
+from plw.files import check_no_pointer, folder_hash, read_json
+
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
+TOKENIZER_FILES = (
+    "tokenizer*",
+    "vocab*",
+    "merges*",
+    "added_tokens.json",
+    "special_tokens_map.json",
+    "*.model",
+    "*.tiktoken",
+    "*.spm",
+    "chat_template*",
+    "chat_templates/*",
+    "additional_chat_templates/*",
+)
+CONFIG_FILES = ("config.json", "generation_config.json")
+CODE_FILES = ("**/*.py",)
+"""Read only where code that comes with the model is trusted; such code may read any other file of the folder too."""
+PICKLED_FILES = ("*.bin",)
+"""Weights from before safetensors; only a judge may have them."""
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+MAX_HEADER_BYTES = 100_000_000
+"""More is refused by the safetensors library too."""
+EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|tokens_embed)\.weight$")
+LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
+LAYER_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
+OTHER_HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM", "MultipleChoice")
+"""Ends of architectures' names that have a head for another purpose than predicting the next token."""
+
+
+def model_hash(folder: Path, *, trust_remote_code: bool = False, pickled: bool = False) -> str:
+    """SHA-256 of everything in a model folder that changes what is loaded.
+
+    Args:
+        folder: holds config, weights and tokenizer.
+        trust_remote_code: whether code in the folder is run; then all its files but other weights count.
+        pickled: whether pickled weights are loaded.
+    """
+    patterns = (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES, *(PICKLED_FILES if pickled else ()))
+    return folder_hash(folder, (*patterns, *((*CODE_FILES, "*.json", "*.txt") if trust_remote_code else ())))
+
+
+def check_model_folder(folder: Path, field: str, *, trust_remote_code: bool = False, pickled: bool = False) -> None:
+    """Refuse a folder whose model cannot be trained or asked; the answer is kept while its files stay as they are.
+
+    Args:
+        folder: what ``field`` names.
+        field: the config field, for the message.
+        trust_remote_code: whether the config lets code of the folder run.
+        pickled: whether weights from before safetensors are allowed.
+
+    Raises:
+        UserError: damaged, incomplete or of another kind; the line names folder, cause and remedy.
+    """
+    state = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(_files(folder)))
+    _check_once(folder, field, trust_remote_code, pickled, state)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.is_file())
+
+
+@lru_cache(maxsize=256)
+def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: tuple[Any, ...]) -> None:  # noqa: ARG001
+    def refuse(cause: str) -> UserError:
+        return UserError(f"{field}={folder}: {cause}")
+
+    names = {path.name for path in _files(folder)}
+    if "adapter_config.json" in names and not names & {SINGLE, INDEX}:
+        raise refuse("a LoRA adapter, not a whole model; merge it into its base model (peft: merge_and_unload)")
+    if "config.json" not in names:
+        raise refuse("not a model folder (no config.json in it)")
+    for path in _files(folder):
+        if any(path.match(pattern) for pattern in (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES, *PICKLED_FILES)):
+            check_no_pointer(path)
+    config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise refuse("config.json holds no JSON object; fetch it again")
+    # A judge, which may be pickled, is asked only, so it may be quantised too.
+    problem = _kind_problem(config) or ("" if pickled else _quantised(config)) or _code_problem(config, names, trusted)
+    if problem:
+        raise refuse(problem)
+    if pickled and not names & {SINGLE, INDEX} and any(Path(name).match(PICKLED_FILES[0]) for name in names):
+        return
+    if problem := _missing_weights(folder, names):
+        raise refuse(problem)
+    shapes: dict[str, list[int]] = {}
+    for shard in _shards(folder):
+        shapes |= _read_header(folder / shard, refuse)
+    if problem := _mismatch(config, shapes):
+        raise refuse(problem)
+
+
+def _kind_problem(config: Mapping[str, Any]) -> str:
+    """Why a model of this config is none that predicts the next token."""
+    kinds = [str(name) for name in config.get("architectures") or ()]
+    if config.get("is_encoder_decoder"):
+        return f"an encoder-decoder model ({_named(kinds, config)}); only causal language models can be trained"
+    if kinds and all(kind.endswith(OTHER_HEADS) for kind in kinds):
+        return f"{kinds[0]} does not predict the next token; give a causal language model"
+    return ""
+
+
+def _quantised(config: Mapping[str, Any]) -> str:
+    found = config.get("quantization_config") or config.get("compression_config")
+    if not found:
+        return ""
+    method = found.get("quant_method", "unknown method") if isinstance(found, dict) else "unknown method"
+    return (
+        f"a quantised checkpoint ({method}), whose weights cannot be trained; give the model that it was made from, or "
+        "save its weights in full precision without quantization_config"
+    )
+
+
+def _code_problem(config: Mapping[str, Any], names: Iterable[str], trusted: bool) -> str:
+    """What the config says of code that comes with the model and does not fit."""
+    code = config.get("auto_map") or {}
+    if not isinstance(code, dict) or not code:
+        return ""
+    modules = sorted({str(name).rpartition("--")[2].partition(".")[0] for name in code.values() if name})
+    if not trusted:
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+        # Where transformers has the architecture itself, the model's own code is not needed.
+        if config.get("model_type") in CONFIG_MAPPING_NAMES:
+            return ""
+        needed = ", ".join(f"{name}.py" for name in modules)
+        return f"it needs code of its own ({needed}); read that code, then set model.trust_remote_code=true to run it"
+    elsewhere = any("--" in str(name) for name in code.values())
+    missing = [f"{name}.py" for name in modules if f"{name}.py" not in set(names)]
+    if missing and not elsewhere:
+        return f"config.json names code that is not there: {', '.join(missing)}; fetch it with the model"
+    return ""
+
+
+def _missing_weights(folder: Path, names: set[str]) -> str:
+    if SINGLE in names:
+        return ""
+    if INDEX in names:
+        index = read_json(folder / INDEX)
+        if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+            return f"{INDEX} holds no weight_map; fetch it again"
+        missing = sorted(set(map(str, index["weight_map"].values())) - names)
+        if missing:
+            return f"{len(missing)} of its files are missing, such as {missing[0]}; fetch them (named in {INDEX})"
+        return ""
+    if any(name.endswith(".safetensors") for name in names - {"adapter_model.safetensors"}):
+        return f"neither {SINGLE} nor {INDEX} is there, so its weights cannot be put together; fetch the index too"
+    for end, what in ((".bin", "pickled"), (".pth", "pickled"), (".pt", "pickled"), (".gguf", "in GGUF form")):
+        found = sorted(name for name in names if name.endswith(end) and name != "training_args.bin")
+        if found:
+            return (
+                f"its weights are {what} ({found[0]}); only safetensors are read: load it once where you trust it and "
+                "save it with save_pretrained"
+            )
+    return f"it holds no weights ({SINGLE}); fetch them"
+
+
+def _shards(folder: Path) -> list[str]:
+    if (folder / SINGLE).is_file():
+        return [SINGLE]
+    return sorted(set(read_json(folder / INDEX)["weight_map"].values()))
+
+
+def _read_header(path: Path, refuse: Any) -> dict[str, list[int]]:
+    """Tensor -> shape, from a safetensors header; the file's size must be what the header says."""
+    size = path.stat().st_size
+    again = "fetch it again"
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if size < 8 or length > MAX_HEADER_BYTES:
+            raise refuse(f"{path.name} is no safetensors file; {again}")
+        header = file.read(length)
+    if len(header) < length:
+        raise refuse(f"{path.name} is cut: it ends within its header, after {size:,} bytes; {again}")
+    try:
+        entries: dict[str, Any] = json.loads(header)
+        entries.pop("__metadata__", None)
+        end = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
+        shapes = {name: [int(side) for side in entry["shape"]] for name, entry in entries.items()}
+    except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError):
+        raise refuse(f"{path.name} is no safetensors file (its header cannot be read); {again}") from None
+    if size != end:
+        cut = "cut: it" if size < end else "damaged: it"
+        raise refuse(f"{path.name} is {cut} has {size:,} bytes, and its header says {end:,}; {again}")
+    return shapes
+
+
+def _mismatch(config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> str:
+    """How sizes in the config differ from those of the weights."""
+    text = config.get("text_config")
+    text = text if isinstance(text, dict) else config
+    remedy = "config.json and weights are of different models; fetch both from one place"
+    embeddings = {name: shape for name, shape in shapes.items() if EMBEDDING.search(name) and len(shape) == 2}
+    rows = text.get("vocab_size")
+    if isinstance(rows, int) and embeddings and all(shape[0] != rows for shape in embeddings.values()):
+        name, shape = next(iter(embeddings.items()))
+        return f"config.json says vocab_size={rows}, but {name} has {shape[0]} rows; {remedy}"
+    width = text.get("hidden_size")
+    narrow = {"word_embed_proj_dim", "embedding_size"} & set(text)
+    if isinstance(width, int) and embeddings and not narrow and all(shape[1] != width for shape in embeddings.values()):
+        name, shape = next(iter(embeddings.items()))
+        return f"config.json says hidden_size={width}, but {name} is {shape[1]} wide; {remedy}"
+    layers = next((text[name] for name in LAYER_FIELDS if isinstance(text.get(name), int)), None)
+    found = {int(match[1]) for name in shapes if (match := LAYER.search(name))}
+    if layers is not None and found and len(found) < layers:
+        return f"config.json says {layers} layers, but the weights hold {len(found)}; {remedy}"
+    return ""
+
+
+def _named(kinds: list[str], config: Mapping[str, Any]) -> str:
+    return kinds[0] if kinds else str(config.get("model_type", "of no named architecture"))

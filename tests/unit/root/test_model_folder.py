@@ -1,0 +1,178 @@
+"""Model folders as they come: what changes the model is identity, and one that cannot be loaded is one line."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plw.errors import UserError
+from plw.inputs import Resolver
+from plw.model_folder import check_model_folder, model_hash
+
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13476839424\n"
+WEIGHTS = "model.safetensors"
+LOADED = (
+    "config.json", "generation_config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer.json",
+    "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
+    "merges.txt", "vocab.txt", "qwen.tiktoken", "spiece.model", "chat_template.jinja", "chat_template.json",
+    "chat_templates/tools.jinja", "additional_chat_templates/rag.jinja", "adapter_config.json",
+)  # fmt: skip
+NOT_LOADED = ("README.md", "trainer_state.json", "modeling_own.py", "pytorch_model.bin", "images/curve.png")
+
+
+@pytest.fixture
+def folder(tiny_llama: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+
+
+def edit(**fields: Any) -> Callable[[Path], None]:
+    """Changes fields of the config."""
+
+    def change(folder: Path) -> None:
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+    return change
+
+
+def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes())) and None
+
+
+def leave(*names: str, **made: bytes) -> Callable[[Path], None]:
+    """The folder with some files taken out; those of ``made`` put in."""
+
+    def change(folder: Path) -> None:
+        for name in names:
+            (folder / name).unlink()
+        for name, content in made.items():
+            (folder / name.replace("__", ".")).write_bytes(content)
+
+    return change
+
+
+INDEX = json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})
+DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "pointer": (rewrite(WEIGHTS, lambda _: LFS), ["git-lfs", WEIGHTS, "git lfs pull"]),
+    "pointer of the tokenizer": (rewrite("tokenizer.json", lambda _: LFS), ["git-lfs", "tokenizer.json"]),
+    "half": (rewrite(WEIGHTS, lambda data: data[: len(data) // 2]), ["cut", WEIGHTS, "fetch it again"]),
+    "a byte short": (rewrite(WEIGHTS, lambda data: data[:-1]), ["cut", WEIGHTS, "fetch it again"]),
+    "in the header": (rewrite(WEIGHTS, lambda data: data[:100]), ["cut", "header", "fetch it again"]),
+    "three bytes": (rewrite(WEIGHTS, lambda data: data[:3]), ["no safetensors file", "fetch it again"]),
+    "longer": (rewrite(WEIGHTS, lambda data: data + b"\n"), ["damaged", "fetch it again"]),
+    "a page": (rewrite(WEIGHTS, lambda _: b"<!DOCTYPE html><html>"), ["no safetensors file", "fetch it again"]),
+    "header garbled": (rewrite(WEIGHTS, lambda data: data[:8] + b"x" + data[9:]), ["header", "fetch it again"]),
+    "vocabulary": (edit(vocab_size=500), ["vocab_size=500", "embed_tokens", "one place"]),
+    "width": (edit(hidden_size=64), ["hidden_size=64", "32", "one place"]),
+    "layers": (edit(num_hidden_layers=3), ["3 layers", "2", "one place"]),
+    "quantised": (edit(quantization_config={"quant_method": "gptq"}), ["quantised", "gptq", "full precision"]),
+    "own code": (
+        edit(model_type="own", auto_map={"AutoModelForCausalLM": "modeling_own.Own"}),
+        ["modeling_own.py", "model.trust_remote_code=true"],
+    ),
+    "encoder-decoder": (
+        edit(architectures=["T5ForConditionalGeneration"], is_encoder_decoder=True),
+        ["T5", "encoder-decoder", "causal"],
+    ),
+    "a classifier": (
+        edit(architectures=["LlamaForSequenceClassification"]), ["LlamaForSequenceClassification", "causal"],
+    ),
+    "no weights": (leave(WEIGHTS), ["no weights", WEIGHTS]),
+    "pickled": (leave(WEIGHTS, pytorch_model__bin=b"x"), ["pickled", "pytorch_model.bin", "save_pretrained"]),
+    "gguf": (leave(WEIGHTS, model_q4__gguf=b"x"), ["GGUF", "save_pretrained"]),
+    "an adapter": (leave(WEIGHTS, adapter_config__json=b"{}"), ["LoRA", "merge"]),
+    "a shard missing": (
+        leave(WEIGHTS, model__safetensors__index__json=INDEX.encode()),
+        ["2 of its files", "model-00001-of-00002"],
+    ),
+    "index missing": (
+        lambda folder: (folder / WEIGHTS).rename(folder / "model-00001-of-00001.safetensors") and None, ["index"],
+    ),
+    "config cut": (rewrite("config.json", lambda data: data[:40]), ["config.json", "not valid JSON"]),
+    "config of another kind": (rewrite("config.json", lambda _: b"[]"), ["config.json", "fetch it again"]),
+    "no config": (leave("config.json"), ["no config.json"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_folder_that_cannot_be_loaded_is_one_line_with_cause_and_remedy(damage: str, folder: Path) -> None:
+    change, words = DAMAGES[damage]
+    check_model_folder(folder, "model.path")
+    change(folder)
+    with pytest.raises(UserError) as caught:
+        Resolver(world_folder=folder, world_fingerprint="w").model(str(folder), None, "model.path")
+    line = str(caught.value)
+    assert str(folder) in line
+    assert "\n" not in line
+    for word in words:
+        assert word in line, line
+
+
+def test_what_can_be_loaded_passes(folder: Path, tmp_path: Path) -> None:
+    """Code that transformers has itself, trusted code that is there, a judge's pickled and quantised weights."""
+    edit(auto_map={"AutoModelForCausalLM": "modeling_own.Own"})(folder)
+    check_model_folder(folder, "model.path")
+    edit(model_type="own")(folder)
+    with pytest.raises(UserError, match=r"modeling_own.py; fetch it"):
+        check_model_folder(folder, "model.path", trust_remote_code=True)
+    (folder / "modeling_own.py").write_text("class Own: ...\n")
+    check_model_folder(folder, "model.path", trust_remote_code=True)
+    judge = tmp_path / "judge"
+    judge.mkdir()
+    (judge / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "bitsandbytes"}}))
+    (judge / "pytorch_model.bin").write_bytes(b"weights")
+    check_model_folder(judge, "judge.path", pickled=True)
+
+
+def test_weights_in_parts_are_checked_part_by_part(folder: Path) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    tensors = sorted(load_file(folder / WEIGHTS).items())
+    parts = {"model-00001-of-00002.safetensors": tensors[::2], "model-00002-of-00002.safetensors": tensors[1::2]}
+    for name, part in parts.items():
+        save_file(dict(part), folder / name)
+    (folder / WEIGHTS).unlink()
+    index = {"weight_map": {tensor: name for name, part in parts.items() for tensor, _ in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    check_model_folder(folder, "model.path")
+    second = folder / "model-00002-of-00002.safetensors"
+    second.write_bytes(second.read_bytes()[:-5])
+    with pytest.raises(UserError, match=r"model-00002-of-00002.safetensors is cut"):
+        check_model_folder(folder, "model.path")
+
+
+def written(folder: Path, name: str, text: str) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    (folder / name).write_text(text)
+
+
+@pytest.mark.parametrize("name", LOADED)
+def test_each_file_that_is_loaded_is_identity(name: str, folder: Path) -> None:
+    before = model_hash(folder)
+    written(folder, name, "one")
+    one = model_hash(folder)
+    written(folder, name, "another")
+    assert len({before, one, model_hash(folder)}) == 3
+    written(folder, name, "one")
+    assert model_hash(folder) == one
+
+
+@pytest.mark.parametrize("name", NOT_LOADED)
+def test_a_file_that_is_not_loaded_is_none(name: str, folder: Path) -> None:
+    before = model_hash(folder)
+    written(folder, name, "one")
+    assert model_hash(folder) == before
+
+
+def test_trusted_code_is_identity_and_what_it_may_read(folder: Path) -> None:
+    found = {model_hash(folder, trust_remote_code=True)}
+    for name in ("modeling_own.py", "own/layers.py", "own_vocabulary.json"):
+        written(folder, name, "1")
+        found.add(model_hash(folder, trust_remote_code=True))
+    assert len(found) == 4
+    assert model_hash(folder, pickled=True) == model_hash(folder)
+    written(folder, "pytorch_model.bin", "1")
+    assert model_hash(folder, pickled=True) != model_hash(folder)
