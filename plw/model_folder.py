@@ -134,10 +134,10 @@ def _code_problem(config: Mapping[str, Any], names: Iterable[str], trusted: bool
         return ""
     modules = sorted({str(name).rpartition("--")[2].partition(".")[0] for name in code.values() if name})
     if not trusted:
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+        from transformers import CONFIG_MAPPING
 
         # Where transformers has the architecture itself, the model's own code is not needed.
-        if config.get("model_type") in CONFIG_MAPPING_NAMES:
+        if config.get("model_type") in CONFIG_MAPPING:
             return ""
         needed = ", ".join(f"{name}.py" for name in modules)
         return f"it needs code of its own ({needed}); read that code, then set model.trust_remote_code=true to run it"
