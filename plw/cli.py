@@ -1,6 +1,7 @@
 """The ``plw`` command: runs and plans studies through Hydra, and reads what they left in the registry."""
 
 import sys
+import traceback
 
 import typer
 
@@ -9,6 +10,7 @@ from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
 from plw.logs import configure_logging
+from plw.redact import redact
 
 app = typer.Typer(
     name="plw",
@@ -32,10 +34,14 @@ def main() -> None:
         configure_logging()
         app()
     except UserError as error:
-        print(f"plw: {error}", file=sys.stderr)  # noqa: T201
+        print(redact(f"plw: {error}"), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except StageError as error:
-        print(f"plw: {error}", file=sys.stderr)  # noqa: T201
+        print(redact(f"plw: {error}"), file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except Exception:
+        # A fault of ours keeps its traceback, without the keys that a library's words may hold.
+        print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except KeyboardInterrupt:
         print("plw: stopped; the same command continues where it was", file=sys.stderr)  # noqa: T201

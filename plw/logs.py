@@ -9,6 +9,7 @@ import sys
 from typing import TextIO
 
 from plw.errors import UserError
+from plw.redact import redact
 
 VARIABLE = "PLW_LOG"
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -53,4 +54,13 @@ def _handler() -> logging.Handler:
         made = _StandardError()
         made.setFormatter(logging.Formatter(PLAIN))
     made.name = HANDLER
+    made.addFilter(_redact)
     return made
+
+
+def _redact(record: logging.LogRecord) -> bool:
+    """Take keys out of a line, and out of the traceback under it."""
+    record.msg, record.args = redact(record.getMessage()), ()
+    if record.exc_info:
+        record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+    return True

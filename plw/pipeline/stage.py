@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 from plw.errors import ClaimLostError, PermanentError, StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
+from plw.redact import redact
 from plw.score import Score
 
 RECORD = "record.json"
@@ -140,8 +141,8 @@ def run_stage(
         except ClaimLostError:
             raise
         except Exception as problem:
-            error = one_line(problem)
-            trace = _shortened(traceback.format_exc())
+            # Servers quote keys in their errors.
+            error, trace = redact(one_line(problem)), redact(_shortened(traceback.format_exc()))
             claims.fail(error, trace)
             write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": trace})
             if isinstance(problem, UserError | PermanentError):

@@ -19,6 +19,7 @@ from plw.errors import PermanentError, StageError, UserError
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.judging.responses import Failure, failure_of, read_choice
 from plw.progress import Progress
+from plw.redact import redact
 
 CHAT, COMPLETIONS = "chat/completions", "completions"
 KEPT = "the replies so far are kept, the same command asks for the rest"
@@ -117,8 +118,7 @@ class JudgeClient:
     def _error(self, failure: Failure, where: str) -> StageError:
         place = f"{where}: " if failure.about_request else ""
         line = f"judge {self._judge.name} at {self._base_url}: {place}{failure.words}; {failure.remedy}; {KEPT}"
-        key = os.environ.get(self._judge.key_variable)
-        line = line.replace(key, f"[{self._judge.key_variable}]") if key else line
+        line = redact(line, self._judge.key_variable)
         return PermanentError(line) if failure.permanent else StageError(line)
 
 
@@ -139,7 +139,7 @@ def check_server(judge: JudgeConfig, base_url: str) -> None:
     if response.status_code in (401, 403):
         failure = failure_of(response, judge)
         assert failure is not None
-        raise UserError(f"judge.endpoint={base_url}: {failure.words}; {failure.remedy}")
+        raise UserError(redact(f"judge.endpoint={base_url}: {failure.words}; {failure.remedy}", judge.key_variable))
     known = _model_names(response)
     if known is not None and judge.model not in known:
         listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")

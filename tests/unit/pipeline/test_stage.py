@@ -139,6 +139,22 @@ def test_a_failure_that_stays_keeps_error_and_traceback(tmp_path: Path, registry
     assert not (stage(tmp_path).folder / RECORD).exists()
 
 
+def test_a_key_that_a_server_quotes_is_stored_nowhere(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-of-mine")
+
+    def refused(_: Callable[[], None]) -> StageResult:
+        raise StageError("HTTP 401: Incorrect API key provided: sk-very-secret-of-mine")
+
+    outcome = run(tmp_path, registry, refused)
+
+    assert outcome.error == "HTTP 401: Incorrect API key provided: [OPENAI_API_KEY]"
+    stored = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(stored) > 2
+    assert not any(b"very-secret" in content for content in stored)
+
+
 def test_a_users_mistake_is_not_tried_again(tmp_path: Path, registry: Registry) -> None:
     tries: list[int] = []
 
