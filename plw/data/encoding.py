@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plw.data.template import Segment
+from plw.data.tokenizer import tokenise
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -65,16 +66,15 @@ def encode(
         UserError: EOS is asked for and the tokenizer has none.
     """
     end = _end_of_sequence(tokenizer) if end_of_sequence else ""
-    start = starting_tokens(tokenizer)
     texts, ends_E = [], []
     for segments in examples:
         pieces = [segment.text + (end if segment.role == "completion" else "") for segment in segments]
         texts.append("".join(pieces))
         ends_E.append(np.cumsum([len(piece) for piece in pieces]).tolist())
-    rows = _tokenise(texts, tokenizer, start)
+    rows = tokenise(texts, tokenizer)
     # The last end of an example is the end of its row: only the inner ones need the text up to there.
     inner = [text[:end] for text, ends in zip(texts, ends_E, strict=True) for end in ends[:-1]]
-    inner_lengths = iter([len(row) for row in _tokenise(inner, tokenizer, start)])
+    inner_lengths = iter([len(row) for row in tokenise(inner, tokenizer)])
     encoded, truncated = [], 0
     places = [""] * len(texts) if where is None else where
     for segments, ends, row, place in zip(examples, ends_E, rows, places, strict=True):
@@ -88,12 +88,6 @@ def encode(
     )
 
 
-def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
-    """[BOS] if the tokenizer puts one in front of a text by itself, else nothing."""
-    alone = tokenizer("")["input_ids"]
-    return alone[:1] if alone and alone[0] == tokenizer.bos_token_id else []
-
-
 def _example(
     segments: Sequence[Segment], inner_lengths: Sequence[int], row: Sequence[int], where: str
 ) -> EncodedExample:
@@ -103,14 +97,6 @@ def _example(
     for segment, first, last in zip(segments, starts, [*inner_lengths, len(row)], strict=True):
         role_T[first:last] = COMPLETION if segment.role == "completion" else PROMPT
     return EncodedExample(token_T=token_T, role_T=role_T, where=where)
-
-
-def _tokenise(texts: list[str], tokenizer: "PreTrainedTokenizerBase", start: list[int]) -> list[list[int]]:
-    if not texts:
-        return []
-    rows: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    # A template may spell BOS out itself; it still stands once.
-    return [row if row[:1] == start else start + row for row in rows]
 
 
 def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:

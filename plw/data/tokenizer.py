@@ -1,5 +1,6 @@
 """Tokenizers: loaded from a folder, a hub name, or the SentencePiece file that the LLaMA models came with."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
+PROBE = "a"
+"""A text to see what a tokenizer puts around one."""
 SPACE = "▁"
 """The letter that SentencePiece writes for a space."""
 
@@ -48,7 +51,60 @@ def load_tokenizer(
         raise UserError(f"{path}: no tokenizer can be loaded from here ({reason})") from None
     if empty := [name for name in SPECIAL_TOKENS if getattr(tokenizer, name) == ""]:
         raise UserError(_empty_tokens(path, empty))
+    add_bos_alone(tokenizer)
     return tokenizer
+
+
+def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    """[BOS] if the tokenizer puts one in front of a text by itself, else nothing."""
+    bare: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    start: list[int] = tokenizer(PROBE)["input_ids"][:1]
+    return start if start == [tokenizer.bos_token_id] and start != bare[:1] else []
+
+
+def tokenise(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> list[list[int]]:
+    """Token ids of each text, in training and in evaluation alike: BOS once in front if the tokenizer adds one."""
+    if not texts:
+        return []
+    start = starting_tokens(tokenizer)
+    rows: list[list[int]] = tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+    # A template may spell BOS out itself; it still stands once.
+    return [row if row[:1] == start else start + row for row in rows]
+
+
+def add_bos_alone(tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Let a tokenizer put nothing around a text but BOS in front, if it does that: the one rule for every text.
+
+    Some append EOS by themselves (``add_eos_token``, or a template in tokenizer.json): a prompt to go on from would end
+    in it, and a choice would be scored by it. What is saved of the tokenizer keeps the rule.
+
+    Raises:
+        UserError: the tokenizer puts more around a text, and cannot be told not to.
+    """
+    if _adds_bos_alone(tokenizer):
+        return
+    from tokenizers.processors import TemplateProcessing
+
+    bos = [(str(tokenizer.bos_token), tokenizer.bos_token_id)] if starting_tokens(tokenizer) else []
+    front = f"{bos[0][0]} " if bos else ""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is not None:
+        for flag, value in (("_add_bos_token", bool(bos)), ("_add_eos_token", False)):
+            # The public setters would make the template anew, from flags that the file did not set.
+            object.__setattr__(tokenizer, flag, value)
+        pair = f"{front}$A {front}$B:1"
+        backend.post_processor = TemplateProcessing(single=f"{front}$A", pair=pair, special_tokens=bos)
+    if not _adds_bos_alone(tokenizer):
+        added = tokenizer.convert_ids_to_tokens(tokenizer("")["input_ids"])
+        raise UserError(
+            f"{tokenizer.name_or_path}: the tokenizer puts {added} around every text; only BOS is understood"
+        )
+
+
+def _adds_bos_alone(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    bare: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
+    whole: list[int] = tokenizer(PROBE)["input_ids"]
+    return whole == starting_tokens(tokenizer) + bare
 
 
 def _check_folder(folder: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
@@ -55,6 +56,7 @@ class EvalModel:
         model: Any = load_weights(folder, dtype, safetensors_only=safetensors_only)
         with quiet("transformers"), _told(folder):
             tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        add_bos_alone(tokenizer)
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token is None:
                 raise UserError(f"{folder}: the tokenizer has neither a padding nor an end-of-sequence token")
@@ -171,7 +173,7 @@ def generate(
             f"max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
             f"{loaded.context_length} tokens"
         )
-    encoded = [loaded.tokenizer(prompt)["input_ids"] for prompt in prompts]
+    encoded = tokenise(prompts, loaded.tokenizer)
     order = sorted(range(len(prompts)), key=lambda index: (-len(encoded[index]), index))
     answers: list[Generation | None] = [None] * len(prompts)
     for start in range(0, len(order), batch_size):

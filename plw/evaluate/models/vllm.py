@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from plw.data.tokenizer import tokenise
 from plw.errors import UserError
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
@@ -56,7 +57,7 @@ class VllmModel:
                 f"max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
                 f"{self.context_length} tokens"
             )
-        encoded = [self.lm.tokenizer(prompt)["input_ids"] for prompt in prompts]
+        encoded = tokenise(prompts, self.lm.tokenizer)
         sampling = SamplingParams(max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         with quiet("vllm"):
             outputs = self.lm.model.generate(
