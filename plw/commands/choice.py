@@ -19,6 +19,23 @@ ConfigDir = Annotated[
 ]
 
 
+def refuse_file_names(overrides: list[str] | None, option: str) -> None:
+    """Refuse a word that is meant as the name of what a command writes.
+
+    Args:
+        overrides: words of the command line.
+        option: names what is written.
+
+    Raises:
+        UserError: a word without ``=``.
+    """
+    for word in overrides or []:
+        if "=" not in word and not word.startswith("~"):
+            raise UserError(
+                f"{word} is neither FIELD=VALUE nor GROUP=CHOICE; what is written is named by {option} {word}"
+            )
+
+
 def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> "CellConfig":
     """The config of one cell of the study that the overrides name.
 
@@ -31,7 +48,8 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
     """
     from hydra import compose, initialize_config_dir
 
-    from plw.config.compose import one_line_errors, quoted, register_schema, typed
+    from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.overrides import quoted
     from plw.paths import conf_folder
 
     words = list(overrides or [])
@@ -39,6 +57,6 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
         if not config_dir.is_dir():
             raise UserError(f"--config-dir {config_dir}: no such folder")
         words.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.absolute()}')}]")
-    register_schema()
+    words = register_schema(words)
     with one_line_errors(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return typed(compose("config", overrides=words))

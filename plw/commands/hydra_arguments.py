@@ -13,8 +13,8 @@ INSTEAD = {
 """Options that people expect -> what serves instead."""
 
 
-def options_first(words: Iterable[str]) -> list[str]:
-    """The words with the options before the overrides: Hydra's parser takes overrides in one stretch only.
+def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
+    """The options, and the overrides that stand between them: Hydra's parser takes overrides in one stretch only.
 
     Raises:
         UserError: an option that is not known, or one without its value; the line says what is.
@@ -38,4 +38,4 @@ def options_first(words: Iterable[str]) -> list[str]:
                 name, f"a field is given as {name.strip('-').replace('-', '_')}=VALUE, without dashes"
             )
             raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *ALONE))}")
-    return [*options, *overrides]
+    return options, overrides

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plw.commands.choice import ConfigDir, Overrides, chosen_cell
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -19,6 +19,7 @@ def export(
     """Every score of the study as CSV, one row a metric, floats to the last digit."""
     from plw.registry import Registry, export_csv
 
+    refuse_file_names(overrides, "--out")
     config = chosen_cell(overrides, config_dir)
     with Registry.open(config.registry.url, create=False) as registry:
         export_csv(registry, out, study=config.study.name, scale=config.scale.name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from plw.commands.choice import ConfigDir, Overrides, chosen_cell
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
 from plw.commands.hydra_arguments import options_first
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -57,6 +57,7 @@ def report(
     from plw.config.benchmarks import benchmark_groups, benchmark_info
     from plw.console import console, step_bar
 
+    refuse_file_names(overrides, "--out")
     config, out_console = chosen_cell(overrides, config_dir), console()
     runs = Path(config.execution.runs)
     with step_bar("report", out_console) as progress:
@@ -90,7 +91,8 @@ def _hydra(arguments: list[str]) -> None:
     from plw.paths import conf_folder
     from plw.sweep.summary import run_and_summarise
 
-    register_schema()
+    options, words = options_first(arguments)
+    words = register_schema(words, sweep=bool({"-m", "--multirun"} & set(options)))
     single: list[DictConfig] = []
 
     def job(config: DictConfig) -> None:
@@ -104,7 +106,7 @@ def _hydra(arguments: list[str]) -> None:
     )(job)
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
-    sys.argv = ["plw run", *options_first(arguments)]
+    sys.argv = ["plw run", *options, *words]
     with one_line_errors():
         decorated()
     if single:

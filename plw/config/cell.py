@@ -4,7 +4,7 @@ import dataclasses
 from dataclasses import dataclass, field
 from typing import Any
 
-from plw.config.checks import at_least
+from plw.config.checks import MAX_SEED, check_numbers, in_range
 from plw.config.evaluation import JudgeConfig, PromptSetConfig, SuiteConfig
 from plw.config.fields import EXECUTION
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
@@ -36,7 +36,8 @@ class CellConfig:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig, metadata=EXECUTION)
 
     def __post_init__(self) -> None:
-        at_least("seed", self.seed, 0)
+        in_range("seed", self.seed, 0, MAX_SEED)
+        check_numbers(self)
         unknown = [stage for stage in self.stages if stage not in STAGES]
         if unknown or not self.stages:
             found = ", ".join(unknown) or "nothing"

@@ -1,10 +1,24 @@
 """Range checks for the schemas: each raises one clear line that names the field, the value and what is allowed."""
 
+import dataclasses
+import math
 from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
 from plw.errors import UserError
+
+LIMIT = 2**63
+MAX_SEED = 2**32 - 1
+"""The greatest seed that numpy, torch and random all take."""
+
+
+def short_number(value: float) -> str:
+    """A number in a few digits, also one that no float holds."""
+    try:
+        return f"{value:g}"
+    except OverflowError:
+        return f"({value.bit_length()} bits)" if isinstance(value, int) else str(value)
 
 
 def one_of(field: str, value: str, allowed: Collection[str]) -> None:
@@ -16,19 +30,42 @@ def one_of(field: str, value: str, allowed: Collection[str]) -> None:
 def in_range(field: str, value: float | None, low: float, high: float) -> None:
     """``value`` lies in [low, high]; ``None`` (not set) passes."""
     if value is not None and not low <= value <= high:
-        raise UserError(f"{field}={value:g} is out of range; allowed: {low:g} to {high:g}")
+        raise UserError(f"{field}={short_number(value)} is out of range; allowed: {low:g} to {high:g}")
 
 
 def at_least(field: str, value: float | None, low: float) -> None:
     """``value`` is ``low`` or more; ``None`` (not set) passes."""
     if value is not None and not value >= low:
-        raise UserError(f"{field}={value:g} is too small; allowed: {low:g} or more")
+        raise UserError(f"{field}={short_number(value)} is too small; allowed: {low:g} or more")
 
 
 def above_zero(field: str, value: float | None) -> None:
     """``value`` is positive; ``None`` (not set) passes."""
     if value is not None and not value > 0:
-        raise UserError(f"{field}={value:g} is not allowed; it must be above 0")
+        raise UserError(f"{field}={short_number(value)} is not allowed; it must be above 0")
+
+
+def check_numbers(config: Any, place: str = "") -> None:
+    """Every number of a schema, at any depth, is finite and fits into 64 bits, as files, databases and arrays hold it.
+
+    Raises:
+        UserError: one does not; the line names the field.
+    """
+    if isinstance(config, bool):
+        return
+    if isinstance(config, float) and not math.isfinite(config):
+        raise UserError(f"{place}={config} is not allowed; give a finite number")
+    if isinstance(config, int) and not -LIMIT <= config < LIMIT:
+        raise UserError(f"{place}={short_number(config)} is out of range; allowed are whole numbers below 2^63")
+    if dataclasses.is_dataclass(config):
+        for item in dataclasses.fields(config):
+            check_numbers(getattr(config, item.name), f"{place}.{item.name}" if place else item.name)
+    elif isinstance(config, dict):
+        for key, value in config.items():
+            check_numbers(value, f"{place}.{key}")
+    elif isinstance(config, list):
+        for value in config:
+            check_numbers(value, place)
 
 
 def given(field: str, value: Any) -> None:

@@ -3,7 +3,7 @@
 import copy
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,14 +13,32 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
+from plw.config.overrides import ENTRIES, added_entries, check_overrides
 from plw.errors import UserError
 
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
 
 
-def register_schema() -> None:
-    """Make ``schema`` known to Hydra's defaults list."""
-    ConfigStore.instance().store("schema", _writable(OmegaConf.structured(CellConfig)))
+def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[str]:
+    """Make ``schema`` known to Hydra's defaults list, with the entries that a command line adds.
+
+    Args:
+        words: the overrides of the command line.
+        sweep: whether several values of a field are a sweep.
+
+    Returns:
+        The words as Hydra is to be given them.
+
+    Raises:
+        UserError: a word that is no override.
+    """
+    check_overrides(words, sweep=sweep)
+    rewritten, entries = added_entries(words)
+    schema = _writable(OmegaConf.structured(CellConfig))
+    for place, kind in entries.items():
+        OmegaConf.update(schema, place, OmegaConf.structured(kind), force_add=True)
+    ConfigStore.instance().store("schema", schema)
+    return rewritten
 
 
 def typed(config: DictConfig) -> CellConfig:
@@ -35,18 +53,14 @@ def typed(config: DictConfig) -> CellConfig:
     missing = sorted(str(key) for key in OmegaConf.missing_keys(plain))
     if missing:
         raise UserError(f"{missing[0]} is missing; give it on the command line: {missing[0]}=VALUE")
-    with one_line_errors():
-        made: Any = OmegaConf.to_object(plain)
+    try:
+        with one_line_errors():
+            made: Any = OmegaConf.to_object(plain)
+    except dataclasses.FrozenInstanceError:
+        raise UserError(_unknown_field(plain, "")) from None
     if not isinstance(made, CellConfig):
         raise TypeError(f"expected a config of type CellConfig, found {type(made).__name__}")
     return made
-
-
-def quoted(text: str) -> str:
-    """A text as Hydra's grammar of overrides takes any text: in quotes, whatever letters it holds."""
-    # A backslash stands for itself except before a quote, and there each has to be doubled.
-    escaped = re.sub(r"(\\*)('|$)", lambda match: match[1] * 2 + ("\\'" if match[2] else ""), text)
-    return f"'{escaped}'"
 
 
 def _writable(node: DictConfig) -> DictConfig:
@@ -60,6 +74,20 @@ def _writable(node: DictConfig) -> DictConfig:
                 node[key] = OmegaConf.structured(child._metadata.ref_type)
             _writable(node[key])
     return node
+
+
+def _unknown_field(node: DictConfig, place: str) -> str:
+    """The first field, at any depth, that its type does not have: a plus sign puts anything anywhere."""
+    kind = OmegaConf.get_type(node)
+    if dataclasses.is_dataclass(kind):
+        known = [item.name for item in dataclasses.fields(kind)]
+        for name in map(str, node):
+            if name not in known:
+                return f"{place}{name}: no such field; allowed: {', '.join(known)}"
+    found = (
+        _unknown_field(child, f"{place}{name!s}.") for name, child in node.items() if isinstance(child, DictConfig)
+    )
+    return next((line for line in found if line), "")
 
 
 @contextmanager
@@ -91,5 +119,6 @@ def _first_words(error: BaseException) -> str:
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
     if text.endswith("is not in struct"):
-        text = f"{text}; a new entry is given with a plus sign: +{field}=VALUE"
+        new = f"{field}.FIELD" if field.rpartition(".")[0] in ENTRIES else field
+        text = f"{text}; a new entry is given with a plus sign: +{new}=VALUE"
     return f"{field}: {text}" if field and field not in text else text

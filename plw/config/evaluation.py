@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of, web_address
+from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
 from plw.errors import UserError
 
@@ -78,6 +78,7 @@ class DecodingConfig:
         at_least("suite.decoding.max_new_tokens", self.max_new_tokens, 1)
         at_least("suite.decoding.temperature", self.temperature, 0)
         in_range("suite.decoding.top_p", self.top_p, 0, 1)
+        in_range("suite.decoding.seed", self.seed, 0, MAX_SEED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,6 +132,7 @@ class SuiteConfig:
         one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)
         at_least("suite.bootstrap_iterations", self.bootstrap_iterations, 0)
+        in_range("suite.bootstrap_seed", self.bootstrap_seed, 0, MAX_SEED)
         at_least("suite.batch_size", self.batch_size, 1)
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from plw.config.checks import above_zero, at_least, in_range, one_of
+from plw.config.checks import MAX_SEED, above_zero, at_least, in_range, one_of
 from plw.errors import UserError
 
 CHECKS = ("facts", "two_hops", "tools", "truths", "translation")
@@ -93,6 +93,7 @@ class WorldConfig:
     """Check -> the least value that each base model must reach after pretraining (`plw/world/checks.py`)."""
 
     def __post_init__(self) -> None:
+        in_range("world.seed", self.seed, 0, MAX_SEED)
         in_range("world.people", self.people, 8, 500)
         in_range("world.cities", self.cities, 4, 60)
         in_range("world.tools", self.tools, 4, 80)

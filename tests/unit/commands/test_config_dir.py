@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from plw.cli import app
 from plw.commands.choice import chosen_cell
-from plw.config.compose import quoted
+from plw.config.overrides import quoted
 from plw.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ OVERRIDES = ["study=plw", "loss.prompt_weight=0,1", "~tracker", "+suite.limit=-1
 @pytest.mark.parametrize("place", range(len(OVERRIDES) + 1))
 @pytest.mark.parametrize("option", [["-m"], ["--multirun"], ["--config-dir", "my=folder"], ["--config-dir=here"]])
 def test_options_come_first_and_the_overrides_keep_their_order(place: int, option: list[str]) -> None:
-    assert options_first([*OVERRIDES[:place], *option, *OVERRIDES[place:]]) == [*option, *OVERRIDES]
+    assert options_first([*OVERRIDES[:place], *option, *OVERRIDES[place:]]) == (option, OVERRIDES)
 
 
 @pytest.mark.parametrize(

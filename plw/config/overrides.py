@@ -1,0 +1,120 @@
+"""The words of a command line, checked one by one before Hydra sees them, so that a mistake names its word."""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from plw.config.evaluation import PromptSetConfig, TaskConfig
+from plw.config.study import DatasetSize
+from plw.errors import UserError
+
+ENTRIES: dict[str, type[Any]] = {
+    "suite.tasks": TaskConfig,
+    "suite.prompts": PromptSetConfig,
+    "execution.cost.datasets": DatasetSize,
+}
+"""Fields that hold entries by name -> the entries' type."""
+
+_ADDED = re.compile(
+    r"\+{1,2}(?P<rest>(?P<place>"
+    + "|".join(map(re.escape, ENTRIES))
+    + r")\.(?P<name>[^.=]+)(?:\.(?P<field>[^.=]+)[^=]*)?=.*)",
+    re.DOTALL,
+)
+
+
+def quoted(text: str, mark: str = "'") -> str:
+    """A text as Hydra's grammar of overrides takes any text: in quotes, whatever letters it holds."""
+    # A backslash stands for itself except before a quote, and there each has to be doubled.
+    escaped = re.sub(rf"(\\*)({mark}|$)", lambda match: match[1] * 2 + (f"\\{mark}" if match[2] else ""), text)
+    return f"{mark}{escaped}{mark}"
+
+
+def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
+    """Each word is an override that Hydra can read.
+
+    Args:
+        words: ``FIELD=VALUE``, ``GROUP=CHOICE`` and Hydra's other forms.
+        sweep: whether several values of a field, with commas between, are a sweep over them.
+
+    Raises:
+        UserError: one is not; the line names the word and says how it is written.
+    """
+    parser = OverridesParser.create()
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals and not word.startswith("~"):
+            raise UserError(f"{printable(word)} is neither FIELD=VALUE nor GROUP=CHOICE")
+        try:
+            override = parser.parse_override(word)
+        except (HydraException, ValueError):
+            if not re.fullmatch(r"[+~]*[\w.@:/-]+", key):
+                found = f"{printable(key)!r} before = is no field or group"
+                raise UserError(f"{printable(word)}: {found}") from None
+            raise UserError(
+                f"{printable(word)}: the value holds letters that mean something to Hydra, such as = , ( [ {{ or a "
+                f"quote; write it in quotes: {_in_quotes(key, value)}"
+            ) from None
+        if not override.is_sweep_override():
+            continue
+        if not sweep:
+            raise UserError(
+                f"{printable(word)}: several values are a sweep, which is plw run -m; one value that holds a comma is "
+                f"written in quotes: {_in_quotes(key, value)}; a list in brackets: {key}=[{printable(value)}]"
+            )
+        if _exists(value):
+            raise UserError(
+                f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
+                f"{_in_quotes(key, value)}"
+            )
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).exists()
+    except OSError:  # A sweep may be longer than any name.
+        return False
+
+
+def printable(text: str) -> str:
+    """A text on one line, with control characters as escapes."""
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _in_quotes(key: str, value: str) -> str:
+    """An override whose value is text, as a shell takes it."""
+    return printable(shlex.quote(f"{key}={quoted(value, chr(34))}"))
+
+
+def added_entries(words: Sequence[str]) -> tuple[list[str], dict[str, type[Any]]]:
+    """The words, and the entries that they add field by field (``+suite.prompts.mine.protocol=pandalm``).
+
+    Hydra would make such an entry as a plain mapping, which a typed field refuses. So the entries are to be put into
+    the schema, with their fields open, and the words then set fields that are there.
+
+    Returns:
+        The words to hand to Hydra, and the new entries: their place -> their type.
+
+    Raises:
+        UserError: a field that such an entry does not have.
+    """
+    entries: dict[str, type[Any]] = {}
+    rewritten = []
+    for word in words:
+        match = _ADDED.fullmatch(word)
+        if match is None:
+            rewritten.append(word)
+            continue
+        kind = ENTRIES[match["place"]]
+        known = [item.name for item in dataclasses.fields(kind)]
+        if match["field"] is not None and match["field"] not in known:
+            raise UserError(f"{printable(word.lstrip('+'))}: no such field; allowed: {', '.join(known)}")
+        entries[f"{match['place']}.{match['name']}"] = kind
+        rewritten.append(f"++{match['rest']}")
+    return rewritten, entries

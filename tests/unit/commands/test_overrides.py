@@ -1,0 +1,124 @@
+"""Words of a command line: any path can be given, entries can be added, and a mistake is one line with its word."""
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from plw.cli import app
+from plw.commands.choice import chosen_cell
+from plw.config import CellConfig, PromptSetConfig, TaskConfig
+from plw.config.overrides import check_overrides, quoted
+from plw.errors import UserError
+
+OWN = (
+    "study=own", "scale=own", "model=folder", "model.name=m", "model.path=x", "dataset=file", "dataset.name=d",
+    "dataset.path=p", "suite=piqa",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def hydra() -> Iterator[None]:
+    yield
+    GlobalHydra.instance().clear()
+
+
+def cell(*words: str) -> CellConfig:
+    return chosen_cell([*OWN, *words])
+
+
+def refused(*words: str) -> str:
+    with pytest.raises(UserError) as caught:
+        cell(*words)
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=30), st.sampled_from("'\""))
+def test_a_quoted_text_is_itself(text: str, mark: str) -> None:
+    value = OverridesParser.create().parse_override(f"key={quoted(text, mark)}").value()
+    assert (value if isinstance(value, str) else value.text) == text
+
+
+@pytest.mark.parametrize(
+    "path", ["/tmp/a=b/data.json", "/tmp/x,y.json", "/tmp/x(1).json", "/tmp/[x]", "{x}", "it's", "é.json", "#1", "a\nb"]
+)
+def test_a_path_with_letters_of_the_grammar_is_told_with_what_to_type(path: str) -> None:
+    line = refused(f"dataset.path={path}")
+    assert line.startswith(f"dataset.path={path}".replace("\n", "\\n"))
+    if "\n" not in path:
+        # What it says can be pasted into a shell, and then means the path.
+        typed = shlex.split(line[line.index(" quotes: ") + len(" quotes: ") :].partition("; a list")[0])
+        assert cell(*typed).dataset.path == path
+
+
+def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "x,y.json"
+    path.write_text("[]")
+    with pytest.raises(UserError, match=r"comma .* quotes"):
+        check_overrides([f"dataset.path={path}"], sweep=True)
+    check_overrides(["loss.prompt_weight=0,0.1", "dataset.path=" + ",".join("abc" * 200)], sweep=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("out.csv", "out.csv is neither FIELD=VALUE nor GROUP=CHOICE"),
+        ("/tmp/data.json", "/tmp/data.json is neither"),
+        ("loss.prompt_weight=0,1", "plw run -m"),
+        ("a b=1", "'a b' before = is no field"),
+        ("+loss.nonsense=1", "loss.nonsense: no such field; allowed: prompt_weight"),
+        ("+suite.tasks.piqa.nonsense=1", "suite.tasks.piqa.nonsense=1: no such field; allowed: task"),
+        ("suite.prompts.mine.protocol=pandalm", "+suite.prompts.mine.FIELD=VALUE"),
+        ("+suite.prompts.mine.protocol=dance", "suite.prompts.mine.prompts is missing"),
+        (f"seed={10**23}", "seed=1e+23 is out of range; allowed: 0 to"),
+        (f"seed={10**400}", "seed="),
+        ("seed=" + "1" * 5000, "seed="),
+        (f"suite.bootstrap_seed={2**32}", "suite.bootstrap_seed"),
+        (f"recipe.epochs={10**20}", "recipe.epochs=1e+20 is out of range"),
+        (f"suite.limit={2**63}", "suite.limit"),
+        ("recipe.learning_rate=inf", "recipe.learning_rate=inf"),
+        ("recipe.learning_rate=nan", "recipe.learning_rate=nan"),
+    ],
+)
+def test_mistakes_are_one_line_with_their_word(word: str, told: str) -> None:
+    assert told in refused(word)
+
+
+@pytest.mark.parametrize("command", [["registry", "export"], ["report"]])
+def test_a_file_to_write_is_named_by_its_option(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "out.csv"])
+    assert isinstance(result.exception, UserError)
+    assert "--out out.csv" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["+suite.prompts.mine.protocol=pandalm", "+suite.prompts.mine.prompts=a.json", "+suite.prompts.mine.limit=3"],
+        ["+suite.prompts.mine={protocol:pandalm,prompts:a.json,limit:3}"],
+        ["++suite.prompts.mine.protocol=pandalm", "suite.prompts.mine.prompts=a.json", "++suite.prompts.mine.limit=3"],
+    ],
+)
+def test_prompts_can_be_added_to_a_suite(words: list[str]) -> None:
+    config = cell(*words)
+    assert config.suite.prompts == {"mine": PromptSetConfig(protocol="pandalm", prompts="a.json", limit=3)}
+    assert list(config.suite.tasks) == ["piqa"]
+
+
+def test_a_benchmark_can_be_added_to_a_suite_and_one_that_is_there_gets_its_files() -> None:
+    before = cell().suite.tasks["piqa"]
+    config = cell(
+        "+suite.tasks.easy.task=arc_easy", "+suite.tasks.easy.group=multiple_choice", "+suite.tasks.easy.shots=5",
+        "+suite.tasks.piqa.files.validation=v.jsonl",
+    )  # fmt: skip
+    assert config.suite.tasks["easy"] == TaskConfig(task="arc_easy", group="multiple_choice", shots=5)
+    assert config.suite.tasks["piqa"] == TaskConfig(**{**vars(before), "files": {"validation": "v.jsonl"}})
+    assert cell().suite.tasks.keys() == {"piqa"}, "the next command starts afresh"
