@@ -12,6 +12,7 @@ from typing import Any
 
 from plw.errors import UserError
 from plw.files import check_no_pointer, folder_hash, read_json
+from plw.identity import fingerprint
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
 TOKENIZER_FILES = (
@@ -27,7 +28,9 @@ TOKENIZER_FILES = (
     "chat_templates/*",
     "additional_chat_templates/*",
 )
-CONFIG_FILES = ("config.json", "generation_config.json")
+CONFIG_FILES = ("config.json",)
+GENERATION = "generation_config.json"
+"""Read for the tokens that end an answer alone: how answers are sampled is the suite's."""
 CODE_FILES = ("**/*.py",)
 """Read only where code that comes with the model is trusted; such code may read any other file of the folder too."""
 PICKLED_FILES = ("*.bin",)
@@ -52,7 +55,17 @@ def model_hash(folder: Path, *, trust_remote_code: bool = False, pickled: bool =
         pickled: whether pickled weights are loaded.
     """
     patterns = (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES, *(PICKLED_FILES if pickled else ()))
-    return folder_hash(folder, (*patterns, *((*CODE_FILES, "*.json", "*.txt") if trust_remote_code else ())))
+    code = (*CODE_FILES, "*.json", "*.txt") if trust_remote_code else ()
+    files = folder_hash(folder, (*patterns, *code))
+    return fingerprint({"files": files, "ends": _generation_tokens(folder)})
+
+
+def _generation_tokens(folder: Path) -> dict[str, Any]:
+    """The special tokens of the generation config."""
+    found = read_json(folder / GENERATION) if (folder / GENERATION).is_file() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"{folder / GENERATION}: holds no JSON object; fetch it again")
+    return {name: value for name, value in sorted(found.items()) if name.endswith("_token_id")}
 
 
 def check_model_folder(folder: Path, field: str, *, trust_remote_code: bool = False, pickled: bool = False) -> None:
@@ -86,13 +99,16 @@ def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: t
     if "config.json" not in names:
         raise refuse("not a model folder (no config.json in it)")
     for path in _files(folder):
-        if any(path.match(pattern) for pattern in (*WEIGHT_FILES, *CONFIG_FILES, *TOKENIZER_FILES, *PICKLED_FILES)):
+        if any(
+            path.match(pattern)
+            for pattern in (*WEIGHT_FILES, *CONFIG_FILES, GENERATION, *TOKENIZER_FILES, *PICKLED_FILES)
+        ):
             check_no_pointer(path)
     config = read_json(folder / "config.json")
     if not isinstance(config, dict):
         raise refuse("config.json holds no JSON object; fetch it again")
     # A judge, which may be pickled, is asked only, so it may be quantised too.
-    problem = _kind_problem(config) or ("" if pickled else _quantised(config)) or _code_problem(config, names, trusted)
+    problem = kind_problem(config, asked_only=pickled) or _code_problem(config, names, trusted)
     if problem:
         raise refuse(problem)
     if pickled and not names & {SINGLE, INDEX} and any(Path(name).match(PICKLED_FILES[0]) for name in names):
@@ -106,14 +122,19 @@ def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: t
         raise refuse(problem)
 
 
-def _kind_problem(config: Mapping[str, Any]) -> str:
-    """Why a model of this config is none that predicts the next token."""
+def kind_problem(config: Mapping[str, Any], *, asked_only: bool = False) -> str:
+    """Why a model of this config is none that predicts the next token, or none that can be trained; empty if it is.
+
+    Args:
+        config: the model's ``config.json``.
+        asked_only: whether it will not be trained.
+    """
     kinds = [str(name) for name in config.get("architectures") or ()]
     if config.get("is_encoder_decoder"):
         return f"an encoder-decoder model ({_named(kinds, config)}); only causal language models can be trained"
     if kinds and all(kind.endswith(OTHER_HEADS) for kind in kinds):
         return f"{kinds[0]} does not predict the next token; give a causal language model"
-    return ""
+    return "" if asked_only else _quantised(config)
 
 
 def _quantised(config: Mapping[str, Any]) -> str:

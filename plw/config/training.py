@@ -26,12 +26,16 @@ class ModelConfig:
     """Hub revision (a commit hash pins it); not used for folders."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Off unless this model's own config says otherwise."""
+    pad: str = field(default="new_row", metadata=LATER)
+    """What pads where the tokenizer has no padding token: `new_row` (a token [PAD] whose rows of embedding and head are
+    the mean of the others, as Stanford Alpaca adds it) or `eos` (the end of a text serves; nothing is added)."""
     parameters: int | None = field(default=None, metadata=EXECUTION)
     """Weights in numbers, for `plw plan`'s costs; null: counted where the model is a folder, else unknown."""
 
     def __post_init__(self) -> None:
         given("model.name", self.name)
         given("model.path", self.path)
+        one_of("model.pad", self.pad, ("new_row", "eos"))
         at_least("model.parameters", self.parameters, 1)
 
 

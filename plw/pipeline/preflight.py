@@ -18,6 +18,7 @@ from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import missing_endpoint
+from plw.pipeline.stage import RECORD
 from plw.progress import Progress, no_progress
 
 
@@ -39,6 +40,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
             _check_model_is_here(cell)
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
+    _probe_models(cells)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
@@ -63,6 +65,21 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
 
         check_tasks(suite, task_folder(), offline=offline)
     _ask_judges(cells)
+
+
+def _probe_models(cells: list[Cell]) -> None:
+    """Each base model that is still to be trained, once; the world's own are sound."""
+    todo = {
+        (cell.model.content, repr(cell.config.model)): cell
+        for cell in cells
+        if "train" in cell.config.stages
+        and _is_ours(cell.config.model.path)
+        and not (cell.stages["train"].folder / RECORD).exists()
+    }
+    for cell in todo.values():
+        from plw.train.probe import probe_model
+
+        probe_model(cell.model.location, cell.config.model)
 
 
 def _needs_hub(cells: list[Cell], suites: Iterable[SuiteConfig]) -> bool:

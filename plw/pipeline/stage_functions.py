@@ -38,6 +38,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
         model=context.cell.model.location,
         revision=config.model.revision,
         trust_remote_code=config.model.trust_remote_code,
+        pad=config.model.pad,
         tokenizer=context.tokenizer,
         examples=data.encoded,
         held_out=data.held_out,

@@ -9,9 +9,11 @@ from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
 from plw.train.layout_choice import log_choice, preferred_layout, set_layout
+from plw.train.model.check import check_data_fits, fix_rotary_frequencies
 from plw.train.model.load import LoadedModel, load_model
 from plw.train.model.lora import add_lora
 from plw.train.model.parallel import layers, parallelize
+from plw.train.model.save import check_saving
 from plw.train.model.weighted import WeightedModel
 
 
@@ -40,7 +42,9 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         trust_remote_code=job.trust_remote_code,
         dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
         dropout=recipe.dropout,
+        pad=job.pad,
     )
+    _check(loaded, job, group)
     if recipe.lora_rank is not None:
         if group.size > 1 and job.execution.sharding == "fsdp":
             raise UserError(
@@ -70,3 +74,12 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     return PreparedModel(
         loaded=loaded, weighted=weighted, wrapper=wrapper, sharded=group.size > 1 and job.execution.sharding == "fsdp"
     )
+
+
+def _check(loaded: LoadedModel, job: TrainingJob, group: Group) -> None:
+    """What would fail, or go wrong in silence, after the first step."""
+    examples = [*job.examples, *job.held_out]
+    check_data_fits(loaded, examples)
+    fix_rotary_frequencies(loaded, max((len(example.token_T) for example in examples), default=0))
+    if group.is_rank0:
+        check_saving(loaded)

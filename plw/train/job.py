@@ -33,6 +33,8 @@ class TrainingJob:
     """Folder or hub name of the base model."""
     revision: str | None = None
     trust_remote_code: bool = False
+    pad: str = "new_row"
+    """What pads where the tokenizer has no padding token; see :class:`plw.config.training.ModelConfig`."""
     tokenizer: "PreTrainedTokenizerBase"
     examples: list[EncodedExample]
     held_out: list[EncodedExample] = field(default_factory=list)

@@ -35,7 +35,7 @@ class ThroughputMeter:
         self._cuda = device if device.type == "cuda" else None
         self._peak = _peak_flops(device) * processes if self._cuda else 0.0
         tables = {id(loaded.head_weight_VD), id(loaded.model.get_input_embeddings().weight)}
-        self._body = sum(p.numel() for p in loaded.model.parameters() if p.ndim > 1 and id(p) not in tables)
+        self._body = sum(p.numel() for p in loaded.decoder.parameters() if p.ndim > 1 and id(p) not in tables)
         self._head = loaded.head_weight_VD.numel()
         self._attention = 12 * config.num_hidden_layers * config.hidden_size
 

@@ -23,8 +23,8 @@ from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
 from plw.train.launch import launch
 from plw.train.layout_choice import preferred_layout
 from plw.train.log import TrainingLog, logged_steps
-from plw.train.model.load import save_model
 from plw.train.model.parallel import full_tensor
+from plw.train.model.save import save_model
 from plw.train.model.weighted import accumulate_gradients, held_out_losses
 from plw.train.optimizer import make_optimizer
 from plw.train.regularise import MinkowskiPenalty

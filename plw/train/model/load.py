@@ -1,24 +1,27 @@
-"""The model under training: loaded in fp32 with a padding token, taken apart into decoder and head, saved whole."""
+"""The model under training: loaded in fp32 with a padding token, and taken apart into decoder and head."""
 
 import copy
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError
+from plw.model_folder import kind_problem
+from plw.train.model.causal import check_causal
+from plw.train.model.generation import repair_generation_config
 from plw.train.model.head import check_head, head_options
+from plw.train.model.quiet import quiet_transformers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 PADDING = "[PAD]"
 """Stanford Alpaca's name for the padding token that it adds where there is none."""
+
+NEW_ROW, EOS = "new_row", "eos"
+"""What pads where the tokenizer has no padding token: a new one, or the end of a text."""
 
 NO_DROPOUT = ("classifier", "summary", "layerdrop")
 """Parts of names of config fields that speak of dropout which a causal language model does not have."""
@@ -28,6 +31,8 @@ NO_DROPOUT = ("classifier", "summary", "layerdrop")
 class LoadedModel:
     """A causal language model in two parts: hidden states come from ``decoder``, the loss is taken on ``head``."""
 
+    path: str
+    """Where it came from."""
     model: Any
     """A transformers PreTrainedModel; its classes are built at run time, so their types say little."""
     decoder: nn.Module
@@ -70,11 +75,12 @@ def load_model(
     trust_remote_code: bool = False,
     dtype: torch.dtype = torch.float32,
     dropout: float | None = None,
+    pad: str = NEW_ROW,
 ) -> LoadedModel:
     """Load a causal language model with torch's own attention, or transformers' plain one where that is all it has.
 
     Where the tokenizer has no padding token, [PAD] is added as Stanford Alpaca adds it: new embedding rows, of input
-    and output, are the mean of the old ones.
+    and output, are the mean of the old ones. Or EOS serves as one, and nothing is added.
 
     Args:
         path: folder or hub name.
@@ -83,30 +89,24 @@ def load_model(
         trust_remote_code: run code that comes with the model.
         dtype: of the weights.
         dropout: rate for every dropout that the architecture has; its own rates if None.
+        pad: ``new_row`` or ``eos``: what pads where the tokenizer has no padding token.
 
     Raises:
-        UserError: nothing that can be loaded there, weights that are missing in it, a head that is not
-            supported, or no dropout to set.
+        UserError: nothing that can be loaded there, weights that are missing in it or of other sizes, a kind of model
+            or a head that is not supported, attention that looks ahead, or no dropout to set.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
     where = {"revision": revision, "trust_remote_code": trust_remote_code}
-    try:
-        with no_progress_bars():
-            config: Any = AutoConfig.from_pretrained(path, **where)
-            own_fields = _set_dropout(path, config.get_text_config(), dropout)
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
-                path, config=config, dtype=dtype, use_safetensors=True, output_loading_info=True, **where
-            )
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: no model can be loaded from here ({_one_line(error)})") from None
-    model, info = loaded
-    if info["missing_keys"]:
-        raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    config = load_config(path, **where)
+    own_fields = _set_dropout(path, config.get_text_config(), dropout)
+    model = _load_weights(path, config, dtype, **where)
     check_head(path, model)
+    check_causal(path, model)
+    repair_generation_config(path, model)
     tokenizer = copy.deepcopy(tokenizer)
-    _add_padding(model, tokenizer)
+    _add_padding(path, model, tokenizer, pad)
+    _freeze_other_parts(model)
     return LoadedModel(
+        path=path,
         model=model,
         decoder=model.get_decoder(),
         head=model.get_output_embeddings(),
@@ -115,27 +115,6 @@ def load_model(
         dropout_fields=[name for name, rate in _dropouts(model.config.get_text_config()).items() if rate],
         own_fields=own_fields,
     )
-
-
-def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] | None = None) -> None:
-    """Write safetensors, tokenizer and generation config to ``folder``, which is whole or absent at any moment.
-
-    A LoRA update is merged into the weights first. ``tensors`` stand in for the model's own where those are spread
-    over processes.
-    """
-    temporary, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
-    for leftover in (temporary, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    model = loaded.model if loaded.adapter is None else loaded.adapter.merge_and_unload()
-    for name, value in loaded.own_fields.items():
-        setattr(model.config.get_text_config(), name, value)
-    with no_progress_bars():
-        model.save_pretrained(temporary, **({} if tensors is None else {"state_dict": tensors}))
-    loaded.tokenizer.save_pretrained(temporary)
-    if folder.exists():
-        folder.rename(old)
-    temporary.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:
@@ -162,9 +141,73 @@ def _dropouts(config: Any) -> dict[str, Any]:
     }
 
 
-def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
+def load_config(path: str, **where: Any) -> Any:
+    """A model's config, of a kind that can be trained.
+
+    Raises:
+        UserError: it cannot be read, or is of another kind: encoder-decoder, quantised.
+    """
+    from transformers import AutoConfig
+
+    try:
+        config: Any = AutoConfig.from_pretrained(path, **where)
+    except Exception as error:
+        raise _loading_error(path, error) from None
+    if problem := kind_problem(config.to_dict()):
+        raise UserError(f"{path}: {problem}")
+    return config
+
+
+def _load_weights(path: str, config: Any, dtype: torch.dtype, **where: Any) -> Any:
+    """The model, with every weight there and of its config's size."""
+    from transformers import AutoModelForCausalLM
+
+    try:
+        with quiet_transformers():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path,
+                config=config,
+                dtype=dtype,
+                use_safetensors=True,
+                output_loading_info=True,
+                # Told below, with the sizes.
+                ignore_mismatched_sizes=True,
+                **where,
+            )
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise _loading_error(path, error) from None
+    model, info = loaded
+    for name, found, expected in sorted(info["mismatched_keys"]):
+        raise UserError(
+            f"{path}: {name} is of size {list(found)} in the weights, but of {list(expected)} by config.json; the two "
+            "are not of one model: fetch both anew"
+        )
+    if info["missing_keys"]:
+        raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+    return model
+
+
+def _loading_error(path: str, error: Exception) -> UserError:
+    """Transformers' reason in one line, behind the remedy, where one is known."""
+    reason = " ".join(str(error).split())
+    if "trust_remote_code" in reason:
+        return UserError(
+            f"{path}: this model brings its own code, which is not run unless its config says so; read the code, then "
+            "set model.trust_remote_code=true"
+        )
+    return UserError(f"{path}: no model can be loaded from here ({type(error).__name__}: {reason[:300]})")
+
+
+def _add_padding(path: str, model: Any, tokenizer: "PreTrainedTokenizerBase", pad: str) -> None:
     if tokenizer.pad_token is None:
-        tokenizer.add_special_tokens({"pad_token": PADDING})
+        if pad == EOS:
+            if tokenizer.eos_token is None:
+                raise UserError(f"model.pad=eos: the tokenizer of {path} has no EOS; allowed here: new_row")
+            tokenizer.pad_token = tokenizer.eos_token
+        else:
+            tokenizer.add_special_tokens({"pad_token": PADDING})
     old_rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > old_rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -178,19 +221,8 @@ def _add_padding(model: Any, tokenizer: "PreTrainedTokenizerBase") -> None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Let transformers load and save without drawing bars over ours."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _freeze_other_parts(model: Any) -> None:
+    """Parts that no text goes through, such as a tower for images, are saved as they were loaded."""
+    trained = {id(p) for part in (model.get_decoder(), model.get_output_embeddings()) for p in part.parameters()}
+    for parameter in model.parameters():
+        parameter.requires_grad_(id(parameter) in trained)

@@ -15,7 +15,7 @@ from plw.model_folder import check_model_folder, model_hash
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13476839424\n"
 WEIGHTS = "model.safetensors"
 LOADED = (
-    "config.json", "generation_config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer.json",
+    "config.json", WEIGHTS, "model.safetensors.index.json", "tokenizer.json",
     "tokenizer_config.json", "tokenizer.model", "special_tokens_map.json", "added_tokens.json", "vocab.json",
     "merges.txt", "vocab.txt", "qwen.tiktoken", "spiece.model", "chat_template.jinja", "chat_template.json",
     "chat_templates/tools.jinja", "additional_chat_templates/rag.jinja", "adapter_config.json",
