@@ -163,13 +163,13 @@ def tally(make: Maker, shift: float, studies: int, seed: int) -> Tally:
     """Cover of a true difference, and of the test its level without one and its power with it."""
     truth = true_difference(make, shift, seed)
     covers, power, wrong, level, theirs = [], [], [], [], []
+    (first,) = compare_pairs([make(np.random.default_rng(seed), shift)])
+    margin = abs(truth) / (first.scale or 1.0)
     for number in range(studies):
-        moved = make(np.random.default_rng([seed, number, 1]), shift)
-        (row,) = compare_pairs([moved])
-        (at_margin,) = compare_pairs([moved], abs(truth) / (row.scale or 1.0))
+        (row,) = compare_pairs([make(np.random.default_rng([seed, number, 1]), shift)], margin)
         covers.append(row.low <= truth <= row.high)
         power.append(row.p < SIGNIFICANCE)
-        wrong.append(at_margin.equivalent)
+        wrong.append(row.equivalent)
         (null,) = compare_pairs([make(np.random.default_rng([seed, number, 0]), 0.0)])
         level.append(null.p < SIGNIFICANCE)
         theirs.append(null.p_sacrebleu is not None and null.p_sacrebleu < SIGNIFICANCE)

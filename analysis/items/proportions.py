@@ -11,7 +11,7 @@ from analysis.levels import SIGNIFICANCE
 Codes = NDArray[np.intp]
 Rights = NDArray[np.bool_]
 
-MEANS, CORRELATIONS = 400, 60
+MEANS, CORRELATIONS = 200, 30
 """Places of the grid on which the Beta-Binomial's posterior is summed."""
 
 

@@ -13,6 +13,7 @@ from analysis.inference.regression import Regression, regressions
 from analysis.inference.residuals import ResidualChecks, residual_checks
 from analysis.inference.seeds import seed_components
 from analysis.inference.sensitivity import sensitivity
+from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.report.study_data import StudyData, study_data
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
@@ -48,6 +49,8 @@ class Context:
     """From ``leave_one_out``."""
     seeds: pd.DataFrame
     """From ``seed_components``."""
+    verdicts: Sequence[ScopeVerdict]
+    """From ``scope_verdicts``."""
     fits: Sequence[Regression]
     """From ``regressions``."""
     checks: Mapping[str, ResidualChecks]
@@ -86,6 +89,7 @@ def make_context(
         intervals=every_interval(frame),
         choice=leave_one_out(frame),
         seeds=seed_components(frame),
+        verdicts=scope_verdicts(frame),
         fits=fits,
         checks={
             # Random effects are kept: drawn anew, two base models leave the checks no power (docs/statistics.md).

@@ -7,6 +7,7 @@ from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
 from analysis.levels import SIGNIFICANCE
 from analysis.report.context import Context
+from analysis.report.verdict_text import dataset_sentences
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
 from analysis.tables.captions import count
@@ -20,13 +21,13 @@ class DatasetVerdict:
 
     dataset: str
     colour: str
-    matters: bool | None
-    """Whether the test of both terms of the weight is below ``SIGNIFICANCE``; None where there is no reliable fit."""
+    moved: bool
+    """Whether any kind of benchmark, or any benchmark, is shown to move with the weight."""
     sentences: Sequence[str]
 
 
 def verdicts(context: Context) -> list[DatasetVerdict]:
-    """One for each dataset, in the paper's order."""
+    """One for each dataset, in the paper's order: each kind of benchmark, then the paper's own test and choice."""
     table, fits = context.aggregates, {fit.dataset: fit for fit in context.fits}
     names = dataset_order({*table["dataset"], *fits})
     colours = dataset_colours(names)
@@ -37,20 +38,10 @@ def verdicts(context: Context) -> list[DatasetVerdict]:
             f"PLW {row.prompt_weight:g}, relative aggregate {row.relative:.3f}."
             for row in table[table["best_relative"] & (table["dataset"] == name)].itertuples()
         ]
-        matters, words = _test(fits.get(name))
-        made.append(DatasetVerdict(dataset=name, colour=colours[name], matters=matters, sentences=[words, *best[:1]]))
+        sentences = [*dataset_sentences(context.verdicts, name), _table_3(fits.get(name)), *best[:1]]
+        moved = any(verdict.moved for verdict in context.verdicts if verdict.dataset == name)
+        made.append(DatasetVerdict(dataset=name, colour=colours[name], moved=moved, sentences=sentences))
     return made
-
-
-def headline(found: Sequence[DatasetVerdict]) -> str:
-    """The study's answer in one line."""
-    kinds = {
-        "the prompt weight matters for": [verdict.dataset for verdict in found if verdict.matters],
-        "no effect of the prompt weight is shown for": [v.dataset for v in found if v.matters is False],
-        "there is no reliable test for": [verdict.dataset for verdict in found if verdict.matters is None],
-    }
-    said = "; ".join(f"{words} {_listed(names)}" for words, names in kinds.items() if names)
-    return f"{said[:1].upper()}{said[1:]}." if said else "No dataset has scores to compare."
 
 
 def counted(context: Context) -> list[str]:
@@ -70,10 +61,19 @@ def counted(context: Context) -> list[str]:
     )
     if not context.fits:
         return [size]
-    tested = (
-        f"Tested by: {GLMM}; an effect is p below {SIGNIFICANCE:g} (F), each dataset by itself, without a correction"
+    return [size, _tested(context)]
+
+
+def _tested(context: Context) -> str:
+    """How the verdicts were found, and of which base models they are."""
+    sample = all(verdict.over_bases for verdict in context.verdicts if verdict.over_bases is not None)
+    bases = count(context.frame.rows["model"].nunique(), "base model")
+    scope = "base models are taken as a sample" if sample else f"the verdicts are of these {bases}, others may differ"
+    return (
+        f"A kind of benchmark is shown to move where p is below {SIGNIFICANCE:g} after Holm's correction within its "
+        f"dataset, by a test in which effects of opposite sign do not cancel; {scope}. Several datasets are not "
+        "corrected for. The best weights tried are not corrected for having been chosen."
     )
-    return [size, f"{tested} for several datasets. The best weights tried are not corrected for having been chosen."]
 
 
 def missing_lines(context: Context) -> list[str]:
@@ -117,15 +117,14 @@ def methods(fits: Sequence[Regression]) -> list[str]:
     ]
 
 
-def _test(fit: Regression | None) -> tuple[bool | None, str]:
+def _table_3(fit: Regression | None) -> str:
+    """The paper's own verdict: of the mean over benchmarks, by its model."""
     if fit is None or fit.p_f is None or not fit.converged:
-        return None, "No reliable answer from the regression, see Table 3."
-    matters = fit.p_f < SIGNIFICANCE
+        return "The paper's model (Table 3): no reliable answer."
     p = f"p {'< 0.001' if fit.p_f < 0.001 else f'= {fit.p_f:.3f}'}"
     top = "no optimum inside 0 to 1" if fit.optimum is None else f"curve highest at PLW {fit.optimum:.3g}"
     simpler = "" if fit.engine == GLMM else " (by a simpler model, see Table 3)"
-    return matters, f"{'Matters' if matters else 'No effect shown'}: {p}, {top}{simpler}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    said = (
+        "the mean over benchmarks moves" if fit.p_f < SIGNIFICANCE else "the mean over benchmarks is not shown to move"
+    )
+    return f"The paper's model (Table 3): {said}, {p}, {top}{simpler}."

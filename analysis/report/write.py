@@ -10,20 +10,23 @@ from analysis.report.context import make_context
 from analysis.report.freshness import begin, finish, is_fresh, source_fingerprint
 from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
-from analysis.report.text import counted, headline, verdicts
+from analysis.report.text import counted, verdicts
+from analysis.report.verdict_text import study_sentences
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_study
 from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.table import Table
 from plw.errors import UserError
-from plw.files import write_bytes_atomic, write_text_atomic
+from plw.files import write_bytes_atomic, write_json_atomic, write_text_atomic
 from plw.progress import Progress, no_progress
 
 TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": table_markdown, "tex": latex}
 """Suffix -> how a table is written."""
 
 FIGURE_FORMATS = ("png", "pdf")
+
+VERDICTS = "verdicts.json"
 
 STEPS = 3 + len(CHAPTERS)
 
@@ -90,16 +93,16 @@ def write_report(
         sections.append(make(chapter, context))
     tell(STEPS - 1, STEPS, "writing the files")
     files, pictures = _write_files(out, sections)
-    found = verdicts(context)
+    write_json_atomic(out / VERDICTS, [verdict.to_dict() for verdict in context.verdicts])
     text = page_html(
         Page(
             name=f"Study {study} at scale {scale}",
-            headline=headline(found),
-            verdicts=found,
+            headline=study_sentences(context.verdicts),
+            verdicts=verdicts(context),
             counted=counted(context),
             sections=[section for section in sections if section.parts],
             study=context.axes,
-            files=files,
+            files=files | {"verdicts": [VERDICTS]},
             pictures=pictures,
         )
     )

@@ -102,12 +102,25 @@ def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, monkeypatc
     page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
     _write(url, runs, tmp_path / "two")
     assert page == tmp_path / "one" / "index.html"
-    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES | {"source.json"}
-    for name in FILES:
+    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES | {"source.json", "verdicts.json"}
+    for name in FILES | {"verdicts.json"}:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
     assert steps[0][0] == 0
     assert steps[-1][0] == steps[-1][1]
     assert steps == sorted(steps)
+
+
+def test_verdicts_are_a_file_with_every_scope(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0), datasets=("short",))
+    page = _write(url, runs, tmp_path / "report")
+    verdicts = json.loads((tmp_path / "report" / "verdicts.json").read_text())
+    assert [verdict["scope"] for verdict in verdicts] == ["all"] + ["group"] * 4 + ["benchmark"] * 13
+    for verdict in verdicts:
+        assert verdict.keys() >= {"dataset", "scope", "name", "p", "p_holm", "moved", "direction", "at_0", "at_best",
+                                  "best_weight", "best_low", "best_high", "excluded"}  # fmt: skip
+        assert verdict["direction"] in ("up", "down", "peak", "dip", None)
+        assert verdict["moved"] == (verdict["p_holm"] < 0.05)
+    assert "On short: " in " ".join(Page(page.read_text()).text)
 
 
 def test_written_again_only_when_something_changed(make_study, tmp_path):

@@ -1,0 +1,59 @@
+"""Does the prompt weight change any of several benchmarks? A test that effects of opposite sign do not cancel in."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from analysis.arrays import Array, Index
+
+PERMUTATIONS = 4999
+SEED = 0
+
+
+def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: int = PERMUTATIONS) -> float | None:
+    """P of the hypothesis that the weight changes none of the benchmarks, in none of the training runs.
+
+    Then the weights of a run's cells are labels that could be exchanged. The statistic is the share of each benchmark's
+    variance within runs that a parabola in w_p explains, summed over benchmarks: a common curve raises it, and so do
+    curves of opposite sign. The labels are permuted for all benchmarks together, so benchmarks may hang together as
+    they like; nothing is assumed of the scores' distribution.
+
+    Args:
+        score_NG: Scores, one row a cell and one column a benchmark.
+        w_N: The cells' weights on the scale of w_p.
+        run_N: Training run: base model and seed.
+        permutations: Random ones; the smallest p is 1 in so many and one.
+
+    Returns:
+        None where no run has two cells of different weight, or no score varies.
+    """
+    run = np.unique(np.asarray(run_N, dtype=str), return_inverse=True)[1]
+    places = [np.flatnonzero(run == number) for number in range(int(run.max()) + 1)]
+    centred_NG = _centre(score_NG, places)
+    total_G = (centred_NG**2).sum(axis=0)
+    known_G = total_G > 1e-18
+    basis_NC = _basis(_centre(np.stack([w_N, w_N**2], axis=1), places))
+    if not known_G.any() or not basis_NC.size:
+        return None
+    standard_NG = centred_NG[:, known_G] / np.sqrt(total_G[known_G])
+    # Exchanged within runs, the rows of the basis stay orthonormal columns: it need not be made again.
+    generator = np.random.default_rng(SEED)
+    mixed_ZN = np.tile(np.arange(len(w_N)), (permutations + 1, 1))
+    for rows in places:
+        mixed_ZN[1:, rows] = generator.permuted(mixed_ZN[1:, rows], axis=1)
+    found_Z = (np.einsum("znc,ng->zcg", basis_NC[mixed_ZN], standard_NG) ** 2).sum(axis=(1, 2))
+    return (int((found_Z[1:] >= found_Z[0] * (1 - 1e-9)).sum()) + 1) / (permutations + 1)
+
+
+def _basis(power_NC: Array) -> Array:
+    """Orthonormal columns that span the parabolas: one where there are two weights alone, none where there is one."""
+    vector_NC, value_C, _ = np.linalg.svd(power_NC, full_matrices=False)
+    return np.asarray(vector_NC[:, value_C > 1e-9])
+
+
+def _centre(value_NC: Array, places: Sequence[Index]) -> Array:
+    """Less the mean of each run."""
+    centred_NC = value_NC.copy()
+    for rows in places:
+        centred_NC[rows] -= value_NC[rows].mean(axis=0)
+    return centred_NC

@@ -1,0 +1,170 @@
+"""What a study says of each dataset: of all benchmarks, of each kind, and of each benchmark alone.
+
+A scope moved where its corrected p is below the level. Of several benchmarks p is the omnibus test's, in which effects
+of opposite sign do not cancel; of one benchmark it is the F test of its curve. How far and in which direction is said
+of the mean curve, and where nothing is shown, which difference from weight 0 the data exclude.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.inference.omnibus import omnibus_p
+from analysis.inference.weight_curve import WeightCurve, fit_curve
+from analysis.items.compare import holm
+from analysis.levels import SIGNIFICANCE
+from analysis.scores.datasets import dataset_order
+from analysis.scores.frame import TidyFrame
+from plw.score import PERCENT_METRICS
+
+
+class VerdictScope(StrEnum):
+    """What a verdict is of."""
+
+    ALL = "all"
+    GROUP = "group"
+    BENCHMARK = "benchmark"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeVerdict:
+    """One dataset and scope; numbers are on the score's own scale, None where the data determine none."""
+
+    dataset: str
+    scope: VerdictScope
+    name: str
+    """``all benchmarks``, a group of the suite, or a benchmark."""
+    group: str | None
+    """The group of a benchmark; None of a wider scope."""
+    benchmarks: int
+    p: float | None
+    """Of several benchmarks the omnibus test's, of one the curve's."""
+    p_holm: float | None
+    """Corrected within its dataset and scope."""
+    p_mean: float | None
+    """Of the F test that the mean curve is flat."""
+    moved: bool
+    direction: str | None
+    """``up``, ``down``, ``peak`` or ``dip`` of the mean curve over the weight; None where nothing moved, or where
+    benchmarks moved against each other."""
+    at_0: float | None
+    at_best: float | None
+    at_1: float | None
+    """At the largest weight of the data."""
+    at_lowest: float | None
+    """Where the curve is lowest."""
+    best_weight: float | None
+    lowest_weight: float | None
+    best_low: float | None
+    best_high: float | None
+    excluded: float | None
+    """The largest difference from weight 0, either way, that the 95 % band still allows; larger ones are excluded."""
+    base_models: int
+    over_bases: bool | None
+    """Whether the base models count as a sample; else the verdict is of these base models."""
+    scale: float
+    """The score's full range."""
+
+    @property
+    def opposed(self) -> bool:
+        """Benchmarks moved, but their mean is not shown to."""
+        return self.moved and self.direction is None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types."""
+        return asdict(self)
+
+
+def scope_verdicts(frame: TidyFrame) -> list[ScopeVerdict]:
+    """Every dataset's verdicts, in the paper's order: all benchmarks, the groups, the benchmarks."""
+    found: list[ScopeVerdict] = []
+    for dataset in dataset_order(set(frame.rows["dataset"])):
+        rows = frame.rows[frame.rows["dataset"] == dataset]
+        by_scope: dict[VerdictScope, list[ScopeVerdict]] = {}
+        for scope, name, part in _scopes(rows):
+            by_scope.setdefault(scope, []).append(_verdict(dataset, scope, name, part))
+        for of_scope in by_scope.values():
+            found += _corrected(of_scope)
+    return found
+
+
+def _scopes(rows: pd.DataFrame) -> Iterator[tuple[VerdictScope, str, pd.DataFrame]]:
+    if rows["benchmark"].nunique() > 1:
+        yield VerdictScope.ALL, "all benchmarks", rows
+    for scope, column in ((VerdictScope.GROUP, "group"), (VerdictScope.BENCHMARK, "benchmark")):
+        for name in dict.fromkeys(rows.sort_values(["group", "benchmark"])[column]):
+            yield scope, str(name), rows[rows[column] == name]
+
+
+def _corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
+    tested = [verdict for verdict in verdicts if verdict.p is not None]
+    corrected = dict(zip(map(id, tested), holm([v.p for v in tested if v.p is not None]), strict=True))
+    made = []
+    for verdict in verdicts:
+        p_holm = corrected.get(id(verdict))
+        moved = p_holm is not None and p_holm < SIGNIFICANCE
+        shown = moved and verdict.p_mean is not None and verdict.p_mean < SIGNIFICANCE
+        made.append(replace(verdict, p_holm=p_holm, moved=moved, direction=verdict.direction if shown else None))
+    return made
+
+
+def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -> ScopeVerdict:
+    """Before the correction; ``direction`` is the mean curve's shape whether or not it moved."""
+    table = rows.pivot_table(index=["model", "seed", "w_p"], columns="benchmark", values="score01").dropna()
+    cells = table.reset_index()
+    base_N = [str(model) for model in cells["model"]]
+    run_N = [f"{model} {seed}" for model, seed in zip(cells["model"], cells["seed"], strict=True)]
+    w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
+    curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
+    p_mean = curve.p if curve is not None else None
+    several = score_NG.shape[1] > 1 and len(cells)
+    scale, falling = _own_scale(rows)
+    blank: dict[str, Any] = {
+        "dataset": dataset, "scope": scope, "name": name,
+        "group": str(rows["group"].iloc[0]) if scope == VerdictScope.BENCHMARK else None,
+        "benchmarks": int(rows["benchmark"].nunique()),
+        "p": omnibus_p(score_NG, w_N, run_N) if several else p_mean, "p_holm": None, "p_mean": p_mean, "moved": False,
+        "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
+    }  # fmt: skip
+    return ScopeVerdict(**blank, **_curve_numbers(curve, scale, falling=falling))
+
+
+def _own_scale(rows: pd.DataFrame) -> tuple[float, bool]:
+    """Full range of the scores as reported, and whether lower ones are better; several metrics are put on 0 to 1."""
+    scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
+    return scale, not np.allclose(rows["value"] / scale, rows["score01"]) and rows["metric"].nunique() == 1
+
+
+def _curve_numbers(curve: WeightCurve | None, scale: float, *, falling: bool) -> dict[str, Any]:
+    names = (
+        "direction", "at_0", "at_best", "at_1", "at_lowest", "best_weight", "lowest_weight", "best_low", "best_high",
+        "excluded",
+    )  # fmt: skip
+    if curve is None:
+        return dict.fromkeys(names)
+    low_M, high_M = curve.bounds()
+    best, best_low, best_high = curve.best()
+    difference_M = curve.difference_M
+
+    def own(difference: float) -> float:
+        score = curve.at_0 + difference
+        return scale * (1 - score if falling else score)
+
+    mirrored = {"up": "down", "down": "up", "peak": "dip", "dip": "peak"}
+    values = (
+        mirrored[curve.shape] if falling else curve.shape,
+        own(0.0),
+        own(float(difference_M.max())),
+        own(float(difference_M[-1])),
+        own(float(difference_M.min())),
+        best,
+        curve.lowest(),
+        best_low,
+        best_high,
+        scale * float(max(-low_M.min(), high_M.max())),
+    )
+    return dict(zip(names, values, strict=True))

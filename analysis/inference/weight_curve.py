@@ -1,0 +1,203 @@
+"""A score's curve over the prompt weight, with base model and seed in the model: is it flat, and how far may it bend?
+
+A training run (base model and seed) has a level of its own. The curve is a parabola in w_p. Whether its mean over base
+models is told from 0 depends on what the base models are:
+
+- Four or more are a sample: the curve may differ from base to base, and its error is estimated over bases
+  (cluster-robust, CR2, with the approximate Hotelling test of Tipton and Pustejovsky 2015).
+- Fewer cannot say how bases differ: each has a curve of its own, and the test is of these bases alone.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from analysis.arrays import Array, Index, covariance_root
+from analysis.levels import CONFIDENCE, TAILS
+from analysis.scores.frame import weight_from_scale
+
+SAMPLE_OF_BASES = 4
+"""So many base models are taken for a sample of all that there could be."""
+GRID = 201
+"""Places on w_p at which the curve is looked at."""
+DRAWS = 2000
+SEED = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightCurve:
+    """The fitted curve: ``at_0`` plus the differences from weight 0 that ``slope_C`` makes of w_p (and of w_p^2)."""
+
+    at_0: float
+    """Mean of the runs' levels at weight 0."""
+    slope_C: Array
+    covariance_CC: Array
+    df: float
+    """Degrees of freedom of the covariance."""
+    over_bases: bool
+    """Whether the error is over base models as a sample; else the curve is that of these base models."""
+    largest_w: float
+    """Largest w_p of the data; beyond it the curve is not looked at."""
+
+    @property
+    def p(self) -> float:
+        """Of the F test that the curve is flat."""
+        terms = len(self.slope_C)
+        wald = float(self.slope_C @ np.linalg.pinv(self.covariance_CC) @ self.slope_C)
+        if not self.covariance_CC.any():
+            return 1.0 if not self.slope_C.any() else 0.0
+        return float(stats.f.sf(wald * self._factor, terms, self.df - terms + 1 if self.over_bases else self.df))
+
+    @property
+    def _factor(self) -> float:
+        """What makes F of Wald's statistic."""
+        terms = len(self.slope_C)
+        return (self.df - terms + 1) / (self.df * terms) if self.over_bases else 1 / terms
+
+    @property
+    def w_M(self) -> Array:
+        """Where the curve is looked at, on the scale of w_p."""
+        return np.linspace(0, self.largest_w, GRID)
+
+    @property
+    def difference_M(self) -> Array:
+        """From weight 0."""
+        return self._powers @ self.slope_C
+
+    @property
+    def _powers(self) -> Array:
+        return np.stack([self.w_M ** (term + 1) for term in range(len(self.slope_C))], axis=1)
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Simultaneous 95 % band of the differences from weight 0 (Scheffé), at ``w_M``."""
+        terms = len(self.slope_C)
+        df2 = self.df - terms + 1 if self.over_bases else self.df
+        critical = float(stats.f.ppf(CONFIDENCE, terms, df2)) / self._factor
+        variance_M = np.einsum("mc,cd,md->m", self._powers, self.covariance_CC, self._powers)
+        half_M = np.sqrt(critical * np.maximum(variance_M, 0))
+        return self.difference_M - half_M, self.difference_M + half_M
+
+    def best(self) -> tuple[float, float, float]:
+        """The weight (PLW) at which the curve is highest, with a 95 % interval.
+
+        The interval is of the highest place of curves drawn around the fitted one.
+        """
+        generator = np.random.default_rng(SEED)
+        terms = len(self.slope_C)
+        noise_ZC = generator.normal(size=(DRAWS, terms)) @ covariance_root(self.covariance_CC).T
+        noise_ZC /= np.sqrt(generator.chisquare(self.df, size=(DRAWS, 1)) / self.df)
+        top_Z = self.w_M[((self.slope_C + noise_ZC) @ self._powers.T).argmax(axis=1)]
+        low, high = np.quantile(top_Z, TAILS)
+        best = self.w_M[int(self.difference_M.argmax())]
+        return weight_from_scale(float(best)), weight_from_scale(float(low)), weight_from_scale(float(high))
+
+    def lowest(self) -> float:
+        """The weight (PLW) at which the curve is lowest."""
+        return weight_from_scale(float(self.w_M[int(self.difference_M.argmin())]))
+
+    @property
+    def shape(self) -> str:
+        """``up``, ``down``, ``peak`` or ``dip``: a turn inside counts where its lesser side is a third of the other."""
+        difference_M = self.difference_M
+        end = float(difference_M[-1])
+        for name, turn, sign in (("peak", difference_M.max(), 1), ("dip", difference_M.min(), -1)):
+            sides = sorted((sign * float(turn), sign * float(turn - end)))
+            if sides[0] > 0 and sides[0] >= sides[1] / 3:
+                return name
+        return "up" if end > 0 else "down"
+
+
+def fit_curve(score_N: Array, w_N: Array, base_N: Sequence[str], run_N: Sequence[str]) -> WeightCurve | None:
+    """Fit the curve; None where the rows do not determine it and its error.
+
+    Args:
+        score_N: One score a cell.
+        w_N: The cells' weights on the scale of w_p.
+        base_N: Base model.
+        run_N: Training run: base model and seed together. Each has a level of its own.
+    """
+    base, run = _codes(base_N), _codes(run_N)
+    terms = min(2, len(np.unique(w_N)) - 1)
+    if terms < 1:
+        return None
+    level_NC = (run[:, None] == np.arange(run.max() + 1)).astype(float)
+    power_NC = np.stack([w_N ** (term + 1) for term in range(terms)], axis=1)
+    if base.max() + 1 >= SAMPLE_OF_BASES:
+        return _over_bases(score_N, level_NC, power_NC, base)
+    return _of_these_bases(score_N, level_NC, power_NC, base)
+
+
+def _of_these_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index) -> WeightCurve | None:
+    """A curve for each base where the weights suffice, else one for all; the mean curve and its residual error."""
+    terms = power_NC.shape[1]
+    own = (base_N[:, None] == np.arange(base_N.max() + 1)).astype(float)
+    for curve_NC in (np.concatenate([own * power_NC[:, [term]] for term in range(terms)], axis=1), power_NC):
+        design_NC = np.concatenate([level_NC, curve_NC], axis=1)
+        each = curve_NC.shape[1] // terms
+        contrast = np.zeros((1 + terms, design_NC.shape[1]))
+        contrast[0, : level_NC.shape[1]] = 1 / level_NC.shape[1]
+        for term in range(terms):
+            place = level_NC.shape[1] + term * each
+            contrast[1 + term, place : place + each] = 1 / each
+        inverse = np.linalg.pinv(design_NC)
+        df = len(score_N) - int(np.linalg.matrix_rank(design_NC))
+        if df < 1 or not np.allclose(contrast @ inverse @ design_NC, contrast, atol=1e-8):
+            continue
+        coefficients = inverse @ score_N
+        variance = float(((score_N - design_NC @ coefficients) ** 2).sum()) / df
+        mean = contrast @ coefficients
+        covariance = variance * (contrast @ inverse) @ (contrast @ inverse).T
+        return WeightCurve(
+            at_0=float(mean[0]), slope_C=mean[1:], covariance_CC=covariance[1:, 1:], df=df, over_bases=False,
+            largest_w=float(power_NC[:, 0].max()),
+        )  # fmt: skip
+    return None
+
+
+def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index) -> WeightCurve | None:
+    """One curve, its covariance by CR2 over bases, with the degrees of freedom of the approximate Hotelling test."""
+    terms = power_NC.shape[1]
+    design_NC = np.concatenate([level_NC, power_NC], axis=1)
+    if np.linalg.matrix_rank(design_NC) < design_NC.shape[1]:
+        return None
+    keep_NN = np.eye(len(score_N)) - design_NC @ np.linalg.pinv(design_NC)
+    slope_CN = np.linalg.pinv(design_NC)[-terms:]
+    # Each base's share of the curve's error, as what multiplies the scores.
+    share_GCN = np.stack([
+        slope_CN[:, rows] @ _inverse_root(keep_NN[np.ix_(rows, rows)]) @ keep_NN[rows]
+        for rows in (np.flatnonzero(base_N == base) for base in range(int(base_N.max()) + 1))
+    ])  # fmt: skip
+    error_GC = share_GCN @ score_N
+    covariance_CC = error_GC.T @ error_GC
+    df = _hotelling_df(share_GCN, slope_CN)
+    if df < terms:
+        return None
+    coefficients = np.linalg.pinv(design_NC) @ score_N
+    return WeightCurve(
+        at_0=float(coefficients[:-terms].mean()), slope_C=coefficients[-terms:], covariance_CC=covariance_CC, df=df,
+        over_bases=True, largest_w=float(power_NC[:, 0].max()),
+    )  # fmt: skip
+
+
+def _hotelling_df(share_GCN: Array, slope_CN: Array) -> float:
+    """Degrees of freedom of the Wishart distribution that varies as the covariance does if errors are independent."""
+    terms = slope_CN.shape[0]
+    root_CC = _inverse_root(slope_CN @ slope_CN.T)
+    scaled_GCN = np.einsum("cd,gdn->gcn", root_CC, share_GCN)
+    inner = np.einsum("gcn,hdn->ghcd", scaled_GCN, scaled_GCN)
+    own = np.einsum("ghcc->ghc", inner)
+    variance = np.einsum("ghc,ghd->", own, own) + np.einsum("ghcd,ghdc->", inner, inner)
+    return float(terms * (terms + 1) / variance)
+
+
+def _inverse_root(matrix: Array) -> Array:
+    """Symmetric; directions of eigenvalue 0 stay 0."""
+    value, vector = np.linalg.eigh(matrix)
+    known = value > 1e-9 * max(1.0, float(value.max()))
+    return np.asarray((vector[:, known] / np.sqrt(value[known])) @ vector[:, known].T)
+
+
+def _codes(labels: Sequence[str]) -> Index:
+    return np.unique(np.asarray(labels, dtype=str), return_inverse=True)[1].astype(np.intp)

@@ -1,0 +1,130 @@
+"""The verdicts in plain sentences: what moved, how far, in which direction, at which weight; and what is excluded."""
+
+from collections.abc import Sequence
+
+from analysis.inference.verdicts import ScopeVerdict, VerdictScope
+
+NAMED = 4
+"""Benchmarks of a kind that are named at most."""
+
+
+def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
+    """The study's answer, dataset by dataset: what moved by kind of benchmark, then what is excluded elsewhere."""
+    moved, still = [], []
+    for dataset in dict.fromkeys(verdict.dataset for verdict in verdicts):
+        groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
+        phrases = [f"{kind(group)} {_short(group, verdicts)}" for group in groups if group.moved]
+        if phrases:
+            moved.append(f"On {dataset}: {listed(phrases)}.")
+        elif groups:
+            still.append(f"On {dataset} nothing is shown to move: {_bounds(groups)}.")
+    return " ".join(moved + still) or "No dataset has scores to compare."
+
+
+def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str) -> list[str]:
+    """One line a kind of benchmark, what moved first; then benchmarks that moved and their kind did not."""
+    groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
+    lines = [_full(group, verdicts) for group in sorted(groups, key=lambda group: not group.moved)]
+    still = {group.name for group in groups if not group.moved}
+    alone = [
+        verdict
+        for verdict in _of_scope(verdicts, dataset, VerdictScope.BENCHMARK)
+        if verdict.moved and verdict.group in still
+    ]
+    if alone:
+        lines.append(
+            f"Single benchmarks: {'; '.join(f'{verdict.name} {_short(verdict, verdicts)}' for verdict in alone)}."
+        )
+    return lines
+
+
+def kind(verdict: ScopeVerdict) -> str:
+    """A group's name in words."""
+    return verdict.name.replace("_", " ")
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScope) -> list[ScopeVerdict]:
+    return [verdict for verdict in verdicts if (verdict.dataset, verdict.scope) == (dataset, scope)]
+
+
+def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+    """How a scope moved, without its scores."""
+    if verdict.opposed:
+        return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
+    rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
+    return {
+        "up": f"up {rise} points at weight {_weight(verdict.best_weight)}",
+        "peak": f"up {rise} points at weight {_weight(verdict.best_weight)} and down again",
+        "down": f"down {fall} points at weight {_weight(verdict.lowest_weight)}",
+        "dip": f"down {fall} points at weight {_weight(verdict.lowest_weight)} and up again",
+    }[str(verdict.direction)]
+
+
+def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+    """A line of a dataset's card."""
+    name = kind(verdict).capitalize()
+    if verdict.p_holm is None:
+        return f"{name}: too few cells to decide."
+    if not verdict.moved:
+        excluded = (
+            f"; a change of its mean by more than {_size(verdict)} points is excluded" if verdict.excluded else ""
+        )
+        return f"{name}: not shown to move ({_p(verdict)}){excluded}."
+    if verdict.opposed:
+        return f"{name}: {_short(verdict, verdicts)} ({_p(verdict)})."
+    scores = f"{_score(verdict, verdict.at_0)} at weight 0"
+    if verdict.direction in ("up", "peak"):
+        best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
+        scores += f", {_score(verdict, verdict.at_best)} at its best; 95 % interval of the best weight {best}"
+    else:
+        scores += f", {_score(verdict, verdict.at_lowest)} at its lowest"
+    both_ways = _members(verdict, verdicts) if _is_mixed(verdict, verdicts) else ""
+    return f"{name}: {_short(verdict, verdicts)}{both_ways} ({scores}; {_p(verdict)})."
+
+
+def _is_mixed(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> bool:
+    """Whether some benchmarks of a group are shown to rise and others to fall."""
+    rising = {verdict.direction in ("up", "peak") for verdict in _moved_members(group, verdicts)}
+    return len(rising) == 2
+
+
+def _moved_members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> list[ScopeVerdict]:
+    of_dataset = _of_scope(verdicts, group.dataset, VerdictScope.BENCHMARK)
+    return [verdict for verdict in of_dataset if verdict.group == group.name and verdict.direction is not None]
+
+
+def _members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+    """The benchmarks of a group that are shown to move alone, with their directions."""
+    named = [f"{verdict.name} {verdict.direction}" for verdict in _moved_members(group, verdicts)[:NAMED]]
+    return f" ({listed(named)})" if named else ""
+
+
+def _bounds(groups: Sequence[ScopeVerdict]) -> str:
+    known = [f"{_size(group)} ({kind(group)})" for group in groups if group.excluded is not None]
+    return f"changes by more than {listed(known)} points are excluded" if known else "the cells are too few to tell"
+
+
+def _points(verdict: ScopeVerdict, at: float | None) -> str:
+    return f"{abs((at or 0.0) - (verdict.at_0 or 0.0)) * 100 / verdict.scale:.1f}"
+
+
+def _size(verdict: ScopeVerdict) -> str:
+    return f"{(verdict.excluded or 0.0) * 100 / verdict.scale:.1f}"
+
+
+def _score(verdict: ScopeVerdict, score: float | None) -> str:
+    return "–" if score is None else f"{score:.1f}" if verdict.scale == 100 else f"{score:.3f}"
+
+
+def _weight(weight: float | None) -> str:
+    return "–" if weight is None else f"{weight:.2g}"
+
+
+def _p(verdict: ScopeVerdict) -> str:
+    p = verdict.p_holm
+    return "" if p is None else f"corrected p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"

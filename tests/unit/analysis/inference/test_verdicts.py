@@ -1,0 +1,224 @@
+"""Verdicts by kind of benchmark: the curve's test beside its references, the omnibus test, and what the words say."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.formula.api as smf
+from scipy import stats
+from simulated_study import GROUPS
+
+from analysis.inference.omnibus import omnibus_p
+from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
+from analysis.inference.weight_curve import WeightCurve, fit_curve
+from analysis.report.verdict_text import dataset_sentences, study_sentences
+from analysis.scores.frame import EXPONENT, tidy_frame
+from analysis.scores.study import read_study
+from plw.registry.rows import CellRow
+
+WEIGHTS = (0.0, 0.01, 0.05, 0.2, 1.0)
+Effect = Callable[[CellRow, str], float]
+
+
+def rows(
+    bases: int, seeds: int = 1, *, curve: tuple[float, float] = (0.0, 0.0), slope_sd: float = 0.0, seed: int = 0
+) -> pd.DataFrame:
+    """Scores of base models x seeds x weights around a parabola; each base may have a slope of its own."""
+    generator = np.random.default_rng(seed)
+    made = []
+    for base in range(bases):
+        own = generator.normal(0, slope_sd)
+        for run in range(seeds):
+            level = 0.5 + generator.normal(0, 0.05)
+            for weight in WEIGHTS:
+                w = weight**EXPONENT
+                score = level + (curve[0] + own) * w + curve[1] * w**2 + generator.normal(0, 0.01)
+                made.append({"score": score, "w": w, "base": f"base {base}", "run": f"base {base} {run}"})
+    return pd.DataFrame(made)
+
+
+def fitted(table: pd.DataFrame) -> WeightCurve:
+    found = fit_curve(table["score"].to_numpy(), table["w"].to_numpy(), list(table["base"]), list(table["run"]))
+    assert found is not None
+    return found
+
+
+def test_curve_of_few_bases_equals_statsmodels() -> None:
+    """Each base has its own curve; the mean curve is tested against what is left."""
+    table = rows(2, 2, curve=(0.05, -0.05), slope_sd=0.02)
+
+    ours = fitted(table)
+
+    theirs = smf.ols("score ~ C(run) + C(base, Sum):w + C(base, Sum):I(w**2) + w + I(w**2) - 1", table).fit()
+    test = theirs.f_test("w = 0, I(w ** 2) = 0")
+    assert not ours.over_bases
+    assert ours.slope_C == pytest.approx([theirs.params["w"], theirs.params["I(w ** 2)"]])
+    assert ours.p == pytest.approx(float(test.pvalue))
+
+
+def test_curve_over_bases_is_hotellings_test_of_their_curves() -> None:
+    """With the same weights at each base the approximate test is the exact one of one parabola a base."""
+    table = rows(7, curve=(0.1, -0.08), slope_sd=0.05)
+    curves_GC = np.array([np.polyfit(part["w"], part["score"], 2)[1::-1] for _, part in table.groupby("base")])
+
+    ours = fitted(table)
+
+    mean_C, covariance = curves_GC.mean(axis=0), np.cov(curves_GC.T) / 7
+    t2 = mean_C @ np.linalg.solve(covariance, mean_C)
+    assert ours.over_bases
+    assert ours.slope_C == pytest.approx(mean_C)
+    assert ours.covariance_CC == pytest.approx(covariance)
+    assert ours.p == pytest.approx(stats.f.sf(t2 * (7 - 2) / (2 * (7 - 1)), 2, 7 - 2))
+
+
+def test_bases_that_lack_weights_still_count() -> None:
+    """The grid need not be full: fewer degrees of freedom than bases less one, and a curve all the same."""
+    table = rows(6, curve=(0.2, -0.1), slope_sd=0.02)
+    table = table.drop(index=[1, 2, 8, 14, 23])
+
+    found = fitted(table)
+
+    assert found.over_bases
+    assert 2 < found.df < 5.01
+    assert found.slope_C == pytest.approx([0.2, -0.1], abs=0.08)
+
+
+@pytest.mark.parametrize(("bases", "slope_sd"), [(2, 0.0), (6, 0.0), (6, 0.05)])
+def test_the_test_holds_its_level(bases: int, slope_sd: float) -> None:
+    """Without a mean curve 5% of studies find one, whether or not bases differ where they are a sample."""
+    p = [fitted(rows(bases, slope_sd=slope_sd, seed=number)).p for number in range(400)]
+
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.033)  # three Monte Carlo errors
+
+
+def test_bounds_hold_the_whole_curve() -> None:
+    truth = np.array([0.1, -0.08])
+    inside = []
+    for number in range(300):
+        found = fitted(rows(6, curve=(0.1, -0.08), slope_sd=0.03, seed=number))
+        low_M, high_M = found.bounds()
+        true_M = truth[0] * found.w_M + truth[1] * found.w_M**2
+        inside.append(bool(((low_M <= true_M + 1e-12) & (true_M - 1e-12 <= high_M)).all()))
+
+    assert np.mean(inside) > 0.95 - 0.038
+
+
+@pytest.mark.parametrize(
+    ("curve", "shape"),
+    [((0.3, -0.05), "up"), ((-0.3, 0.05), "down"), ((0.4, -0.4), "peak"), ((-0.4, 0.4), "dip"), ((0.3, -0.2), "up")],
+)
+def test_shape_of_a_curve(curve: tuple[float, float], shape: str) -> None:
+    """A turn whose far side is small, as of the last one, is none."""
+    assert fitted(rows(2, curve=curve)).shape == shape
+
+
+def test_best_weight_lies_in_its_interval() -> None:
+    best, low, high = fitted(rows(6, curve=(0.5, -0.5))).best()
+
+    assert best == pytest.approx(0.5 ** (1 / EXPONENT), rel=0.3)
+    assert 0 < low < best < high < 1
+
+
+def test_two_weights_give_a_line_and_one_gives_nothing() -> None:
+    table = rows(3, curve=(0.2, 0.0))
+    two = fitted(table[table["w"].isin([0.0, 1.0])])
+    one = table[table["w"] == 1.0]
+
+    assert len(two.slope_C) == 1
+    assert fit_curve(one["score"].to_numpy(), one["w"].to_numpy(), list(one["base"]), list(one["run"])) is None
+
+
+def opposed(seed: int, size: float, benchmarks: int = 4) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Half of the benchmarks rise as the others fall; errors are shared by a cell's benchmarks."""
+    tables = [rows(2, seed=seed * 100 + number) for number in range(benchmarks)]
+    w_N = tables[0]["w"].to_numpy()
+    shared_N = np.random.default_rng([seed, 1]).normal(0, 0.01, size=len(w_N))
+    columns = [t["score"] + shared_N + size * (-1) ** number * w_N for number, t in enumerate(tables)]
+    return np.stack(columns, axis=1), w_N, list(tables[0]["run"])
+
+
+def test_the_omnibus_test_sees_effects_of_opposite_sign() -> None:
+    found = []
+    for seed in range(20):
+        score_NG, w_N, run_N = opposed(seed, 0.05)
+        mean = fit_curve(score_NG.mean(axis=1), w_N, [run.rsplit(" ", 1)[0] for run in run_N], run_N)
+        assert mean is not None
+        found.append((omnibus_p(score_NG, w_N, run_N, 999), mean.p))
+
+    of_omnibus, of_mean = (np.array(column, dtype=float) for column in zip(*found, strict=True))
+    assert np.mean(of_omnibus < 0.05) > 0.9
+    assert np.mean(of_mean < 0.05) < 0.3
+
+
+def test_the_omnibus_test_holds_its_level_with_shared_errors() -> None:
+    p = [omnibus_p(*opposed(seed, 0.0), permutations=199) for seed in range(400)]
+
+    assert np.mean(np.array(p, dtype=float) < 0.05) == pytest.approx(0.05, abs=0.033)
+
+
+def test_the_omnibus_test_needs_weights_that_can_be_exchanged() -> None:
+    score_NG, w_N, _ = opposed(0, 0.03)
+
+    assert omnibus_p(score_NG, w_N, [str(number) for number in range(len(w_N))]) is None
+    assert omnibus_p(np.ones_like(score_NG), w_N, ["run"] * len(w_N)) is None
+
+
+@pytest.fixture
+def verdicts_of(make_study: Callable[..., tuple[str, Path]]) -> Callable[[Effect], list[ScopeVerdict]]:
+    def made(effect: Effect) -> list[ScopeVerdict]:
+        def value(cell: CellRow, benchmark: str, simulated: float) -> float:
+            percent = GROUPS[benchmark] in ("translation", "long_generation")
+            number = sum(map(ord, f"{cell.dataset}{cell.model}{cell.prompt_weight:g}{benchmark}"))
+            noise = np.random.default_rng(number).normal(0, 0.01)
+            return float((100 if percent else 1) * (0.5 + noise + effect(cell, benchmark)))
+
+        url, runs = make_study(value=value, datasets=("data", "short"))
+        read = read_study(url, runs, "plw", "mini")
+        return scope_verdicts(tidy_frame(read.scores, GROUPS, read.cells))
+
+    return made
+
+
+def rising_and_falling(cell: CellRow, benchmark: str) -> float:
+    """On short data long answers rise by 30 points; of the multiple choice ARC falls as PIQA rises."""
+    if cell.dataset != "short":
+        return 0.0
+    sizes = {"alpaca_eval": 0.3, "pandalm": 0.3, "arc": -0.1, "piqa": 0.1}
+    return sizes.get(benchmark, 0.0) * cell.prompt_weight**EXPONENT
+
+
+def test_verdicts_name_what_moved_where_and_how_far(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
+    found = {(v.dataset, v.scope, v.name): v for v in verdicts_of(rising_and_falling)}
+
+    long = found["short", "group", "long_generation"]
+    assert (long.moved, long.direction, long.scale) == (True, "up", 100)
+    assert long.at_best is not None
+    assert long.at_0 is not None
+    assert long.at_best - long.at_0 == pytest.approx(30, abs=3)
+    assert long.best_weight == pytest.approx(1, abs=0.3)
+    choice = found["short", "group", "multiple_choice"]
+    assert choice.moved
+    assert choice.opposed
+    assert [found["short", "benchmark", name].direction for name in ("arc", "piqa")] == ["down", "up"]
+    assert not any(v.moved for (dataset, scope, _), v in found.items() if dataset == "data" and scope != "benchmark")
+    still = found["data", "group", "multiple_choice"]
+    assert still.direction is None
+    assert still.excluded is not None
+    assert 0 < still.excluded < 0.05
+    assert all(v.p_holm is None or v.p is None or v.p_holm >= v.p for v in found.values())
+
+
+def test_words_say_what_moved_and_what_is_excluded(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
+    found = verdicts_of(rising_and_falling)
+
+    headline, short, data = study_sentences(found), *(dataset_sentences(found, name) for name in ("short", "data"))
+
+    assert "On short: long generation up 3" in headline
+    assert "multiple choice moving both ways" in headline
+    assert "On data nothing is shown to move" in headline
+    assert "excluded" in headline
+    assert "no effect" not in " ".join([headline, *short, *data]).lower()
+    assert any("arc down" in line and "piqa up" in line for line in short)
+    assert all("excluded" in line for line in data)
