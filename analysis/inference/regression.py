@@ -65,7 +65,8 @@ def regressions(rows: pd.DataFrame, engine: str = "python") -> list[Regression]:
         dataset, known = str(name), of_dataset.dropna(subset=["scaled"])
         weights = known["w_p"].nunique()
         if weights < TERMS or len(known) <= TERMS:
-            reason = f"{weights} weights and {len(known)} scores that differ do not determine a parabola"
+            different = f"{weights} weight{'s' * (weights != 1)} and {len(known)} score{'s' * (len(known) != 1)}"
+            reason = f"{different} that differ do not determine a parabola"
             fits.append(failed(dataset, len(known), reason))
             continue
         try:

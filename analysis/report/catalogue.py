@@ -26,6 +26,7 @@ from analysis.tables.beyond_paper import (
     groups_table,
     intervals_table,
     leave_one_out_table,
+    others_table,
     seeds_table,
 )
 from analysis.tables.captions import count, coverage, seed_text
@@ -98,6 +99,26 @@ def _table_1(context: Context) -> Table | None:
     return table_1(context.statistics) if len(context.statistics) else None
 
 
+def _table_3(context: Context) -> Table | None:
+    return table_3(context.fits) if any(fit.w is not None for fit in context.fits) else None
+
+
+def _sensitivity(context: Context) -> Table | None:
+    return sensitivity_table(context.sensitivity) if context.sensitivity["random_part"].notna().any() else None
+
+
+def _intervals(context: Context) -> Table | None:
+    return intervals_table(context.intervals) if context.intervals["low"].notna().any() else None
+
+
+def _leave_one_out(context: Context) -> Table | None:
+    return leave_one_out_table(context.choice) if "best_weight" in context.choice else None
+
+
+def _seeds(context: Context) -> Table | None:
+    return seeds_table(context.seeds) if context.frame.rows["prompt_weight"].nunique() > 1 else None
+
+
 def _table_4(context: Context) -> Table | None:
     return table_4(context.ratio) if any(item.fit for item in context.ratio) else None
 
@@ -112,27 +133,33 @@ def _ablation(context: Context) -> Table | None:
     return ablation_table(scores, context.groups) if several else None
 
 
+def _others(context: Context) -> Table | None:
+    return others_table(context.study.choice.others) if context.study.choice.others else None
+
+
 def _differences(context: Context) -> Table | None:
     optima = optima_by_ratio(context.ratio)
-    return differences_table(context.statistics, context.fits, context.study.scale, optima)
+    table = differences_table(context.statistics, context.fits, context.study.scale, optima)
+    return table if len(table.raw) else None
 
 
 TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "results": lambda context: results_table(context.aggregates),
-    "intervals": lambda context: intervals_table(context.intervals),
+    "intervals": _intervals,
     "gains": lambda context: gains_table(context.intervals),
-    "selection": lambda context: leave_one_out_table(context.choice),
-    "seeds": lambda context: seeds_table(context.seeds),
+    "selection": _leave_one_out,
+    "seeds": _seeds,
     "table1_datasets": _table_1,
-    "table2_benchmarks": lambda context: table_2(context.frame, context.groups, context.benchmark_info),
-    "table3_regression": lambda context: table_3(context.fits),
+    "table2_benchmarks": lambda context: table_2(context.frame, context.groups, context.study.benchmarks.info),
+    "table3_regression": _table_3,
     "table4_optima": _table_4,
-    "sensitivity": lambda context: sensitivity_table(context.sensitivity),
+    "sensitivity": _sensitivity,
     "residuals": _residual_table,
     "groups": lambda context: groups_table(context.grouped),
     "benchmarks": lambda context: curves_table(context.curves),
     "differences": _differences,
     "ablation": _ablation,
+    "others": _others,
     "stage_times": lambda context: stage_table(context.study.stages),
 }
 """Key, which is the stem of the files too -> the table."""
@@ -140,7 +167,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
 OF_CELLS = frozenset({"results", "intervals", "gains", "selection", "seeds"})
 """Tables of aggregates, in which only cells with every benchmark count."""
 
-WITHOUT_ENDING = frozenset({"ablation", "stage_times"})
+WITHOUT_ENDING = frozenset({"ablation", "others", "stage_times"})
 """Tables that do not rest on the frame's scores."""
 
 

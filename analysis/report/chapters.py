@@ -12,7 +12,7 @@ from analysis.report.context import Context
 from analysis.report.generations import generations_data
 from analysis.report.grid_data import grid_data
 from analysis.report.parts import Chapter, Drawing, Paragraphs, Part, Widget
-from analysis.report.text import methods, missing_lines
+from analysis.report.text import left_out, methods, missing_lines
 from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data, surface_data
 
 
@@ -83,8 +83,6 @@ def _surface(context: Context) -> Iterator[Part]:
             "mean over the benchmarks of te(PLW, R_g, k=3) + benchmark. Between the observed ratios it is the model's.",
             data=data,
         )
-    else:
-        yield Paragraphs(bullets=[f"{fit.aggregate}: {fit.refusal}" for fit in context.ratio])
 
 
 def _mechanism(context: Context) -> Iterator[Part]:
@@ -131,7 +129,7 @@ def _generations(context: Context) -> Iterator[Part]:
 
 
 def _methods(context: Context) -> Iterator[Part]:
-    yield Paragraphs(bullets=[*methods(context.fits), *context.frame.notes])
+    yield Paragraphs(bullets=[*methods(context.fits), *left_out(context), *context.frame.notes])
 
 
 CHAPTERS = (
@@ -174,6 +172,7 @@ CHAPTERS = (
     Chapter(key="generations", title="Generations", makers=[_generations]),
     Chapter(key="published", title="Beside the published numbers", makers=[_tables("differences")]),
     Chapter(key="data", title="Datasets and benchmarks", makers=[_tables("table1_datasets", "table2_benchmarks")]),
+    Chapter(key="others", title="What else this study holds", makers=[_tables("others")]),
     Chapter(key="time", title="Time", makers=[_tables("stage_times")]),
     Chapter(key="methods", title="How each number was made", makers=[_methods]),
 )

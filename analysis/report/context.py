@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -27,10 +26,6 @@ class Context:
 
     study: Study
     frame: TidyFrame
-    groups: Mapping[str, str]
-    """Benchmark -> group, of every benchmark that was asked for."""
-    benchmark_info: Mapping[str, Mapping[str, Any]]
-    """Benchmark -> ``task``, ``shots`` and ``metric``, as Table 2 shows them."""
     generations: int | None
     """Prompts of each benchmark that the page shows at most; None is as many as fit."""
     axes: StudyData
@@ -64,22 +59,23 @@ class Context:
     problems: Sequence[str]
     """One line for each file that could not be read."""
 
+    @property
+    def groups(self) -> Mapping[str, str]:
+        """Benchmark -> group, of every benchmark that was asked for."""
+        return self.study.benchmarks.groups
+
 
 def make_context(
     study: Study,
     frame: TidyFrame,
-    groups: Mapping[str, str],
-    benchmark_info: Mapping[str, Mapping[str, Any]] | None = None,
     generations: int | None = None,
 ) -> Context:
     """Compute everything of a study that its report shows; ``frame`` is the study's."""
     fits = regressions(frame.rows)
-    statistics, problems = read_table_1(study.runs, study.name, study.scale)
+    statistics, problems = read_table_1(study)
     return Context(
         study=study,
         frame=frame,
-        groups=groups,
-        benchmark_info=benchmark_info or {},
         generations=generations,
         axes=study_data(study),
         cells=cell_aggregates(frame),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
-from analysis.scores.study import Study
+from analysis.scores.study import Study, spread
 from plw.errors import UserError
 from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
@@ -147,7 +147,7 @@ def _texts(answers: _Answers) -> Iterator[str]:
 def _set(key: tuple[str, str], sets: Sequence[_Answers], most: int, table: dict[str, int]) -> dict[str, Any]:
     benchmark, suite = key
     prompts = sets[0].prompts
-    picked = _spread(len(prompts), most)
+    picked = spread(len(prompts), most)
     short = f"{len(picked)} of {len(prompts)} prompts, spread evenly over the file"
     verdicts: dict[str, dict[str, Any]] = {}
     for answers in sets:
@@ -174,10 +174,3 @@ def _verdict(row: Mapping[str, Any], table: dict[str, int]) -> list[Any]:
 
 def _place(text: Any, table: dict[str, int]) -> int:
     return table.setdefault(str(text), len(table))
-
-
-def _spread(total: int, most: int) -> list[int]:
-    """Places of at most so many prompts, evenly from the first to the last."""
-    if most >= total:
-        return list(range(total))
-    return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})

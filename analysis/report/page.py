@@ -33,6 +33,8 @@ class Page:
     """All that the page says. Every string is plain text."""
 
     name: str
+    shown: str
+    """Which suite, recipe and judge the page shows."""
     headline: str
     verdicts: Sequence[DatasetVerdict]
     counted: Sequence[str]

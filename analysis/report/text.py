@@ -7,7 +7,7 @@ from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
 from analysis.levels import SIGNIFICANCE
 from analysis.report.context import Context
-from analysis.report.verdict_text import dataset_sentences
+from analysis.report.verdict_text import dataset_sentences, listed
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
 from analysis.tables.captions import count
@@ -59,9 +59,11 @@ def counted(context: Context) -> list[str]:
         f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
         f"{len(context.cells)} of the cells have every benchmark."
     )
+    others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
+    unseen = [f"Not shown here: {listed(others)}; see What else this study holds."] if others else []
     if not context.fits:
-        return [size]
-    return [size, _tested(context)]
+        return [size, *unseen]
+    return [size, *unseen, _tested(context)]
 
 
 def _tested(context: Context) -> str:
@@ -117,8 +119,19 @@ def methods(fits: Sequence[Regression]) -> list[str]:
     ]
 
 
+def left_out(context: Context) -> list[str]:
+    """Why there is no ratio model, one line a reason."""
+    refusals: dict[str, list[str]] = {}
+    for item in context.ratio:
+        if item.fit is None:
+            refusals.setdefault(item.refusal, []).append(item.aggregate)
+    return [f"No ratio model of {listed(names)}: {reason}." for reason, names in refusals.items()]
+
+
 def _table_3(fit: Regression | None) -> str:
     """The paper's own verdict: of the mean over benchmarks, by its model."""
+    if fit is not None and fit.w is None:
+        return f"The paper's model (Table 3) cannot be fitted: {fit.messages[0]}."
     if fit is None or fit.p_f is None or not fit.converged:
         return "The paper's model (Table 3): no reliable answer."
     p = f"p {'< 0.001' if fit.p_f < 0.001 else f'= {fit.p_f:.3f}'}"

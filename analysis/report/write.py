@@ -1,8 +1,8 @@
 """Writes a study's report: tables (CSV, Markdown, LaTeX), figures (PNG, PDF), and one HTML page to explore it all."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from analysis.figures.theme import picture
 from analysis.report.chapters import CHAPTERS
@@ -12,8 +12,9 @@ from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
 from analysis.report.text import counted, verdicts
 from analysis.report.verdict_text import study_sentences
-from analysis.scores.frame import tidy_frame
-from analysis.scores.study import read_study
+from analysis.scores.benchmarks import Configured
+from analysis.scores.choice import Wanted
+from analysis.scores.study import read_study, study_frame
 from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.table import Table
@@ -38,8 +39,8 @@ def write_report(
     *,
     study: str,
     scale: str,
-    groups: Mapping[str, str],
-    benchmark_info: Mapping[str, Mapping[str, Any]],
+    wanted: Wanted | None = None,
+    configured: Configured | None = None,
     progress: Progress | None = None,
     force: bool = False,
     generations: int | None = None,
@@ -54,8 +55,8 @@ def write_report(
         out: folder of the report; made where it is missing.
         study: name of the study.
         scale: name of the scale.
-        groups: benchmark -> group, for every benchmark of the suite.
-        benchmark_info: benchmark -> ``task``, ``shots`` and ``metric``, as Table 2 shows them.
+        wanted: the suite, recipe and judge to show where there are several; by default the newest of each.
+        configured: what the config says of a suite, for what the stages' files do not tell.
         progress: told of each of the steps.
         force: write it also where nothing has changed.
         generations: prompts of each benchmark whose answers the page holds at most; None is as many as keep it small.
@@ -64,29 +65,32 @@ def write_report(
         Path of ``index.html``.
 
     Raises:
-        UserError: no registry, no such study in it, no headline score, or a folder that cannot be written.
+        UserError: no registry, no such study in it, nothing of a name that is wanted, no headline score, or a folder
+            that cannot be written.
     """
     tell = progress or no_progress
     tell(0, STEPS, "reading the registry")
-    read = read_study(registry_url, runs, study, scale)
+    read = read_study(registry_url, runs, study, scale, wanted=wanted, configured=configured)
     page = out / "index.html"
     settings = {
-        "groups": dict(groups),
-        "benchmarks": {k: dict(v) for k, v in benchmark_info.items()},
+        "groups": dict(read.benchmarks.groups),
+        "benchmarks": {name: dict(about) for name, about in read.benchmarks.info.items()},
+        "choice": read.choice.text,
+        "others": [asdict(other) for other in read.choice.others],
         "generations": generations,
     }
     source = source_fingerprint(read, settings)
     if not force and is_fresh(out, source):
         tell(STEPS, STEPS, "nothing has changed")
         return page
-    frame = tidy_frame(read.scores, groups, read.cells)
+    frame = study_frame(read)
     try:
         out.mkdir(parents=True, exist_ok=True)
         begin(out)
     except OSError as error:
         raise UserError(f"{out}: cannot make the report's folder ({error.strerror})") from None
     tell(1, STEPS, "fitting the models")
-    context = make_context(read, frame, groups, benchmark_info, generations)
+    context = make_context(read, frame, generations)
     sections = []
     for number, chapter in enumerate(CHAPTERS):
         tell(2 + number, STEPS, chapter.title)
@@ -97,6 +101,7 @@ def write_report(
     text = page_html(
         Page(
             name=f"Study {study} at scale {scale}",
+            shown=read.choice.text,
             headline=study_sentences(context.verdicts),
             verdicts=verdicts(context),
             counted=counted(context),

@@ -56,7 +56,9 @@ class TidyFrame:
         return replace(self, rows=rows.reset_index(drop=True), missing=missing.reset_index(drop=True), groups=chosen)
 
 
-def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()) -> TidyFrame:
+def tidy_frame(
+    scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = (), recipe: str | None = None
+) -> TidyFrame:
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
 
     Where a study varies the response weight, the normalizer, the scope or the recipe, the combination with the most
@@ -67,6 +69,7 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.
         groups: benchmark -> group (``multiple_choice``, ``short_generation``, ``translation``, ``long_generation``).
         cells: cells of the registry, so that one without any score is missed too.
+        recipe: the recipe that is shown; by default the one with the most cells.
 
     Raises:
         UserError: a column is missing, no headline score, two for one cell and benchmark, a weight outside 0 to 1, or a
@@ -89,6 +92,8 @@ def tidy_frame(scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[
             raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
     _refuse_weights(rows)
     grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
+    if recipe is not None:
+        rows, grid = rows[rows["recipe"] == recipe], grid[grid["recipe"] == recipe]
     variant, found = _variant(grid)
     if len(found) > 1:
         notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
@@ -206,7 +211,7 @@ def _refuse_duplicates(rows: pd.DataFrame) -> None:
         row = twice.iloc[0]
         raise UserError(
             f"two headline scores of {row['benchmark']} for {row['dataset']}, {row['model']}, "
-            f"PLW {row['prompt_weight']:g}, seed {row['seed']}; the analysis takes one suite and one recipe a study"
+            f"PLW {row['prompt_weight']:g}, seed {row['seed']}; keep the rows of one suite, one recipe and one judge"
         )
 
 

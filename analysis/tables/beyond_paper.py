@@ -1,6 +1,8 @@
 """Tables beyond the paper's four: intervals, the corrected choice of a weight, seeds, benchmarks, differences."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 
 import pandas as pd
 
@@ -8,6 +10,7 @@ from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.regression import Regression
 from analysis.levels import CONFIDENCE
 from analysis.scores.aggregates import AGGREGATE_COLUMNS
+from analysis.scores.choice import Alternative
 from analysis.scores.datasets import dataset_kind, dataset_order
 from analysis.scores.published import DATASET_NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
 from analysis.tables.table import Table, number, significant, with_error
@@ -134,6 +137,23 @@ def curves_table(curves: pd.DataFrame) -> Table:
         "weight with a 95% interval from the benchmark's standard errors over documents."
     )
     return Table(key="benchmarks", title="Score by benchmark", raw=curves, shown=pd.DataFrame(rows), caption=caption)
+
+
+def others_table(others: Sequence[Alternative]) -> Table:
+    """Suites, recipes and judges that the study has scores of and the report does not show; ``others`` of a choice."""
+    raw = pd.DataFrame([asdict(other) for other in others])
+    shown = raw.assign(
+        finished=[
+            f"{datetime.fromtimestamp(value, UTC):%Y-%m-%d %H:%M}" if value else "–" for value in raw["finished"]
+        ],
+        option=[f"plw report --{other.kind} {other.name}" for other in others],
+    )
+    shown = shown.rename(columns={"finished": "last score (UTC)", "option": "to see it"}).astype(str)
+    caption = (
+        "Scores of two suites, recipes or judges do not compare, so a report shows one of each: the newest, unless "
+        "another is named. The recipes are counted within the suite shown, the judges within its recipe."
+    )
+    return Table(key="others", title="Not shown in this report", raw=raw, shown=shown, caption=caption)
 
 
 def differences_table(

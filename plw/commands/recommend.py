@@ -1,5 +1,6 @@
 """`plw recommend`: which prompt weight for a dataset, by its generation ratio."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -7,6 +8,7 @@ import typer
 from plw.commands.choice import ConfigDir
 from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
 from plw.commands.score_table import Out, write_numbers
+from plw.commands.suites import configured_suites
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from analysis.inference.ratio_model import RatioFit
     from analysis.inference.recommend import Recommendation
+    from analysis.scores.benchmarks import Configured
     from plw.config import CellConfig
 
 
@@ -31,7 +34,7 @@ def recommend(
 
     config = dataset_choice(data, fields or [], config_dir)
     r_g = _generation_ratio(data, tokenizer, config)
-    fits, no_model = _own_model(config)
+    fits, no_model = _own_model(config, configured_suites(config, fields, config_dir))
     advice = recommend_weight(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
     _show(data, config, advice, console())
     if out is not None:
@@ -54,19 +57,15 @@ def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
     return ratio
 
 
-def _own_model(config: "CellConfig") -> "tuple[list[RatioFit], str]":
+def _own_model(config: "CellConfig", configured: "Configured") -> "tuple[list[RatioFit], str]":
     """The ratio model of the study that the registry holds, or why there is none, in a line."""
     from analysis.inference.ratio_model import ratio_fits
-    from analysis.scores.frame import tidy_frame
-    from plw.config.benchmarks import benchmark_groups
-    from plw.registry import Registry
+    from analysis.scores.study import read_study, study_frame
 
-    study, scale = config.study.name, config.scale.name
+    runs = Path(config.execution.runs)
     try:
-        with Registry.open(config.registry.url, create=False) as registry:
-            cells = registry.cells(study=study, scale=scale)
-            scores = registry.scores_frame(study=study, scale=scale)
-        return ratio_fits(tidy_frame(scores, benchmark_groups(config.suite), cells)), ""
+        study = read_study(config.registry.url, runs, config.study.name, config.scale.name, configured=configured)
+        return ratio_fits(study_frame(study)), ""
     except UserError as error:
         return [], str(error)
 

@@ -43,8 +43,17 @@ def status(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 def report(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
+    suite: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Suite to show, of several; by default the newest.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Recipe to show, of several; by default the newest.")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Judge to show, of several; by default the newest.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(help="Folder of the report; by default `report` in the study's runs.")
+        Path | None, typer.Option(help="Folder of the report; by default `report`, and the names given, in the runs.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
     generations: Annotated[
@@ -54,7 +63,8 @@ def report(
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and a page to explore them, index.html."""
     from analysis.report.write import write_report
-    from plw.config.benchmarks import benchmark_groups, benchmark_info
+    from analysis.scores.choice import Wanted
+    from plw.commands.suites import configured_suites
     from plw.console import console, step_bar
 
     refuse_file_names(overrides, "--out")
@@ -64,11 +74,11 @@ def report(
         page = write_report(
             config.registry.url,
             runs,
-            out or runs / config.runs_name / "report",
+            out or runs / config.runs_name / "-".join(["report", *filter(None, (suite, recipe, judge))]),
             study=config.study.name,
             scale=config.scale.name,
-            groups=benchmark_groups(config.suite),
-            benchmark_info=benchmark_info(config.suite),
+            wanted=Wanted(suite=suite, recipe=recipe, judge=judge),
+            configured=configured_suites(config, overrides, config_dir),
             progress=progress,
             force=force,
             generations=generations,

@@ -130,7 +130,8 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
             context.eval_model, suite, files, task_folder(), context.progress_for("harness", check_lease)
         )
     write_json_atomic(folder / "results.json", result.raw)
-    return StageResult(scores=result.scores)
+    groups = {name: task.group for name, task in suite.tasks.items()}
+    return StageResult(scores=result.scores, details={"groups": groups})
 
 
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:

@@ -100,7 +100,7 @@ def test_a_registry_without_the_study_says_so(recommend, tmp_path):
     Registry.open(f"sqlite:///{tmp_path}/registry.sqlite").close()
     code, _, _, made = recommend()
     assert (code, made["own"]) == (0, [])
-    assert "no headline scores" in made["no_model"]
+    assert "nothing of study plw at scale mini" in made["no_model"]
 
 
 def test_data_without_completions_is_one_line(recommend):

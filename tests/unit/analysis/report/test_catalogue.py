@@ -29,6 +29,7 @@ from analysis.report.catalogue import (
 from analysis.report.context import make_context
 from analysis.scores.aggregates import GROUPINGS, aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import Z, benchmark_curves
+from analysis.scores.benchmarks import Benchmarks
 from analysis.scores.frame import tidy_frame, weight_from_scale
 from analysis.scores.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
 from analysis.scores.study import Study, read_study
@@ -73,7 +74,8 @@ def study(make_study):
 def _context(read, frame, **other):
     """The context of a study whose one regression, and its checks, are given."""
     info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in frame.groups}
-    return replace(make_context(read, frame, dict(frame.groups), info), fits=[FIT], **other)
+    read = replace(read, benchmarks=Benchmarks(groups=dict(frame.groups), info=info))
+    return replace(make_context(read, frame), fits=[FIT], **other)
 
 
 def _tables(context):

@@ -10,6 +10,7 @@ import analysis.inference.sensitivity as sensitivity
 import analysis.report.write as report
 from analysis.figures.theme import RC
 from analysis.report.parts import Chapter, Widget
+from analysis.scores.benchmarks import Benchmarks
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry
@@ -68,7 +69,12 @@ def url(tmp_path_factory):
         patch.setattr(report, "CHAPTERS", (*report.CHAPTERS, chapter))
         info = {name: {"task": name, "shots": 0, "metric": "acc"} for name in GROUPS}
         page = report.write_report(
-            registry_url, runs, folder / "report", study="plw", scale="mini", groups=GROUPS, benchmark_info=info
+            registry_url,
+            runs,
+            folder / "report",
+            study="plw",
+            scale="mini",
+            configured=lambda name: Benchmarks(groups=GROUPS, info=info),
         )
     return page.as_uri()
 

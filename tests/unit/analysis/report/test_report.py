@@ -5,11 +5,12 @@ import csv
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
 
 import pytest
-from simulated_study import GROUPS
+from simulated_study import GROUPS, headline, write_stage
 
 import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context
@@ -19,6 +20,8 @@ from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
 from analysis.report.catalogue import TITLES
 from analysis.report.parts import Chapter, Paragraphs
 from analysis.report.write import write_report
+from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.choice import Wanted
 from plw.errors import UserError
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
@@ -64,7 +67,8 @@ def quickly(monkeypatch):
 
 def _write(url, runs, out, groups=GROUPS, **options):
     info = {name: {"task": f"<script>{name}</script>", "shots": 0, "metric": "acc"} for name in groups}
-    given = {"study": "plw", "scale": "mini", "groups": groups, "benchmark_info": info} | options
+    benchmarks = Benchmarks(groups=groups, info=info)
+    given = {"study": "plw", "scale": "mini", "configured": lambda name: benchmarks} | options
     return write_report(url, runs, out, **given)
 
 
@@ -258,6 +262,48 @@ def test_a_grid_too_small_for_a_curve_is_reported_all_the_same(make_study, tmp_p
     url, runs = make_study(weights=weights, datasets=("short",), models=("wide",))
     words = " ".join(Page(_write(url, runs, tmp_path / "report").read_text()).text)
     assert "do not determine a parabola" in words or "no reliable answer" in words
+
+
+def test_one_cell_with_one_benchmark_shows_what_there_is(make_study, tmp_path):
+    url, runs = make_study(
+        weights=(0.1,), datasets=("short",), models=("wide",), skip=lambda cell, name: name != "arc",
+    )  # fmt: skip
+    page = Page(_write(url, runs, tmp_path / "report", groups={"arc": "multiple_choice"}).read_text())
+    chapters = {attributes.get("id") for tag, attributes in page.tags if tag == "section"}
+    assert chapters >= {"grid", "scores", "benchmarks", "mechanism", "time", "methods"}
+    assert not chapters & {"regression", "choice", "ratio", "ablation", "others"}
+    words = " ".join(page.text)
+    assert "Not made" not in words
+    assert "1 cell of 1 dataset, 1 base model, 1 prompt weight" in words
+    assert "do not determine a parabola" in words
+
+
+def test_a_study_of_two_suites_shows_the_newest_and_names_the_other(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("short",), models=("wide",))
+    with Registry.open(url) as registry:
+        for cell in registry.cells():
+            mine = replace(headline("arc", 0.2 + 0.5 * cell.prompt_weight), suite="own", benchmark="mine")
+            write_stage(registry, runs, cell, "harness-own", [mine], kind="harness", finished=99.0)
+    asked = []
+
+    def configured(name):
+        asked.append(name)
+        return Benchmarks(groups={"mine": "short_generation"}) if name == "own" else None
+
+    page = Page(_write(url, runs, tmp_path / "report", configured=configured).read_text())
+    assert asked == ["own"], "the config is asked of the suite that was run"
+    words = " ".join(page.text)
+    assert "Study plw at scale mini: suite own (the newest of 2)" in words
+    assert "Not shown here: suite world" in words
+    assert "plw report --suite world" in words
+    assert [row["name"] for row in page.data["widgets"]["benchmarks"]["benchmarks"]] == ["mine"]
+    assert "Nothing is missing" in words
+    world = Page(_write(url, runs, tmp_path / "world", wanted=Wanted(suite="world")).read_text())
+    assert "Study plw at scale mini: suite world" in " ".join(world.text)
+    assert len(world.data["widgets"]["benchmarks"]["benchmarks"]) == len(GROUPS)
+    with pytest.raises(UserError, match=r"--suite none: .* it has own, world"):
+        _write(url, runs, tmp_path / "none", wanted=Wanted(suite="none"))
+    assert not (tmp_path / "none").exists()
 
 
 def test_one_line_where_there_is_nothing_to_report(make_study, tmp_path):

@@ -17,8 +17,8 @@ from analysis.report.context import make_context
 from analysis.report.grid_data import grid_data
 from analysis.report.json_values import script_json
 from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data
-from analysis.scores.frame import tidy_frame
-from analysis.scores.study import read_study
+from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.study import read_study, study_frame
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry
@@ -34,7 +34,11 @@ def one_squeeze(monkeypatch):
 
 
 def _context(study):
-    return make_context(study, tidy_frame(study.scores, GROUPS, study.cells), GROUPS)
+    return make_context(study, study_frame(study))
+
+
+def _study(url, runs):
+    return read_study(url, runs, "plw", "mini", configured=lambda name: Benchmarks(groups=GROUPS))
 
 
 @pytest.fixture
@@ -43,7 +47,7 @@ def read(make_study):
 
     def make(**options):
         url, runs = make_study(**{"weights": WEIGHTS, "datasets": ("data", "short")} | options)
-        study = read_study(url, runs, "plw", "mini")
+        study = _study(url, runs)
         return _context(study), url
 
     return make
@@ -113,7 +117,7 @@ def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
         key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
         registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, "garbage", "Traceback", now=2.0)
-    again = read_study(url, study.runs, "plw", "mini")
+    again = _study(url, study.runs)
     point = grid_data(replace(context, study=again))["rows"][0]["points"][0]
     assert point["state"] == "failed"
     assert ["judge", "failed", 1, 1, "garbage"] in point["stages"]
@@ -121,7 +125,7 @@ def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
     with Registry.open(url) as registry:
         first = registry.cells()[0]
         registry.ensure_cell(type(first)(**first.to_dict() | {"cell": "f" * 64, "dataset": "short", "folder": "f"}))
-    study = read_study(url, runs, "plw", "mini")
+    study = _study(url, runs)
     rows = grid_data(_context(study))["rows"]
     assert [[point["state"] for point in row["points"]] for row in rows] == [
         ["complete", "complete"], ["missing", "missing"]]  # fmt: skip

@@ -1,0 +1,123 @@
+"""Of several suites, recipes and judges of a study one is shown, the one asked for or the newest; the rest is named."""
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from simulated_study import GROUPS, headline, write_stage
+
+from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.choice import StudyChoice, Wanted, choose
+from analysis.scores.study import read_study, study_frame
+from plw.errors import UserError
+from plw.files import write_json_atomic
+from plw.registry.store import Registry
+
+OWN = {"mine": "short_generation", "letters": "long_generation"}
+
+
+def scores(*rows):
+    """Headline scores of (suite, recipe, judge, finished)."""
+    names = ["suite", "recipe", "judge", "finished"]
+    return pd.DataFrame(rows, columns=names).assign(cell="c", benchmark="b")
+
+
+def test_the_newest_is_taken_and_the_others_are_named():
+    found = choose(scores(("old", "a", "", 9.0), ("new", "a", "x", 11.0), ("new", "b", "y", 12.0)), Wanted())
+    assert (found.suite, found.recipe, found.judge) == ("new", "b", "y")
+    assert found.newest == {"suite", "recipe"}
+    assert {(other.kind, other.name) for other in found.others} == {("suite", "old"), ("recipe", "a")}
+    assert found.text == "suite new (the newest of 2), recipe b (the newest of 2), judge y"
+
+
+def test_what_is_asked_for_is_taken_and_what_is_not_there_is_refused():
+    table = scores(("old", "a", "", 9.0), ("new", "a", "x", 11.0))
+    found = choose(table, Wanted(suite="old"))
+    assert (found.suite, found.judge, found.newest) == ("old", "", frozenset())
+    with pytest.raises(UserError, match=r"--suite other: .*new, old"):
+        choose(table, Wanted(suite="other"))
+    with pytest.raises(UserError, match=r"--judge x: .*it has none"):
+        choose(table, Wanted(suite="old", judge="x"))
+
+
+def test_a_regularisers_recipe_does_not_hide_the_recipe_that_it_varies():
+    table = scores(("s", "mini", "", 1.0), ("s", "mini-dropout", "", 9.0), ("s", "mini-weight-decay", "", 8.0))
+    assert choose(table, Wanted()).recipe == "mini"
+    assert choose(table, Wanted(recipe="mini-dropout")).recipe == "mini-dropout"
+    assert choose(table[1:], Wanted()).recipe == "mini-dropout"
+
+
+def test_a_study_without_scores_has_nothing_to_choose():
+    assert choose(scores(), Wanted()) == StudyChoice()
+
+
+@pytest.fixture
+def two_suites(make_study):
+    """Eight cells with the suite world, and half of them with an own suite, made later, that two judges judged."""
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0), datasets=("short",))
+    with Registry.open(url) as registry:
+        for place, cell in enumerate(registry.cells()[:4]):
+            write_json_atomic(
+                runs / cell.folder / "harness-own" / "payload.json",
+                {"tasks": {"mine": {"task": "my_task", "shots": 2, "metric": "acc_norm"}}},
+            )
+            found = [replace(headline("arc", 0.1 * place), suite="own", benchmark="mine")]
+            write_stage(registry, runs, cell, "harness-own", found, kind="harness", finished=20.0,
+                        groups={"mine": "short_generation"})  # fmt: skip
+            for judge, end in (("first", 21.0), ("second", 22.0)):
+                write_json_atomic(
+                    runs / cell.folder / f"judge-own-{judge}" / "payload.json", {"protocols": {"letters": "pandalm"}}
+                )
+                points = replace(headline("pandalm", 50.0 + end, judge=judge), suite="own", benchmark="letters")
+                write_stage(registry, runs, cell, f"judge-own-{judge}", [points], kind="judge", finished=end)
+    return url, runs
+
+
+def test_the_benchmarks_are_those_of_the_newest_suites_records_and_not_of_a_config(two_suites):
+    study = read_study(*two_suites, "plw", "mini", configured=lambda name: Benchmarks(groups=GROUPS))
+    assert (study.choice.suite, study.choice.judge) == ("own", "second")
+    assert study.benchmarks.groups == OWN
+    assert study.benchmarks.info["mine"] == {"task": "my_task", "shots": "2", "metric": "acc_norm"}
+    frame = study_frame(study)
+    assert len(study.cells) == 4, "cells that the suite was not asked of are no part of it"
+    assert set(frame.rows["benchmark"]) == set(OWN)
+    assert set(frame.rows.loc[frame.rows["benchmark"] == "letters", "value"]) == {72.0}
+    assert frame.missing.empty
+
+
+def test_another_suite_or_judge_is_read_by_its_name(two_suites):
+    world = read_study(*two_suites, "plw", "mini", wanted=Wanted(suite="world"))
+    frame = study_frame(world)
+    assert (world.choice.suite, len(world.cells)) == ("world", 8)
+    assert set(frame.rows["benchmark"]) == set(GROUPS)
+    assert frame.groups == dict(GROUPS) | {"truthful_gen": "multiple_choice"}
+    assert any("truthful_gen counts as multiple choice" in note for note in frame.notes), "told by its metric, acc"
+    first = study_frame(read_study(*two_suites, "plw", "mini", wanted=Wanted(judge="first"))).rows
+    assert set(first.loc[first["benchmark"] == "letters", "value"]) == {71.0}
+
+
+def test_a_benchmark_of_another_judge_is_shown_unless_a_judge_is_named(two_suites):
+    url, runs = two_suites
+    with Registry.open(url) as registry:
+        for cell in registry.cells()[:4]:
+            songs = replace(headline("pandalm", 10.0, judge="first"), suite="own", benchmark="songs")
+            write_stage(registry, runs, cell, "judge-own-more-first", [songs], kind="judge", finished=19.0)
+    frame = study_frame(read_study(url, runs, "plw", "mini"))
+    assert set(frame.rows["benchmark"]) == {*OWN, "songs"}
+    named = study_frame(read_study(url, runs, "plw", "mini", wanted=Wanted(judge="second")))
+    assert set(named.rows["benchmark"]) == set(OWN)
+
+
+def test_the_recipes_cells_alone_are_in_the_frame(make_study):
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("short",), models=("wide",), skip=lambda cell, name: True)
+    with Registry.open(url) as registry:
+        first, second = registry.cells()
+        for number, (recipe, cell) in enumerate((("old", first), ("old", second), ("new", first))):
+            row = replace(cell, cell="abc"[number] * 64, recipe=recipe, folder=f"plw-mini/{number}")
+            found = [headline("arc", number / 10)]
+            write_stage(registry, runs, registry.ensure_cell(row), "harness", found, finished=50.0 + number)
+    study = read_study(url, runs, "plw", "mini")
+    assert study.choice.recipe == "new"
+    assert study_frame(study).rows["value"].tolist() == [0.2]
+    old = read_study(url, runs, "plw", "mini", wanted=Wanted(recipe="old"))
+    assert study_frame(old).rows["value"].tolist() == [0.0, 0.1]
