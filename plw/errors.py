@@ -23,5 +23,17 @@ class UnreadableError(PermanentError):
     """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same."""
 
 
+class StorageError(PermanentError):
+    """The disk takes no more: it is full, out of inodes, over quota or read-only. The command ends, since no other cell
+    could be written either; the same command continues later.
+    """
+
+
+class RegistryAwayError(PermanentError):
+    """The registry's database did not answer for longer than it is waited for. The command ends; the same command
+    continues later.
+    """
+
+
 class ClaimLostError(Exception):
     """Another worker has taken over the stage: stop now and write nothing."""

@@ -38,9 +38,12 @@ class RegistryConfig:
 
     url: str = "sqlite:///runs/registry.sqlite"
     """SQLAlchemy URL; SQLite for one machine."""
+    wait_s: float = 300.0
+    """Seconds that a running study waits for a database that is away or locked, before the command ends."""
 
     def __post_init__(self) -> None:
         given("registry.url", self.url)
+        at_least("registry.wait_s", self.wait_s, 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,3 +169,8 @@ class ExecutionConfig:
             at_least(f"execution.{name}", getattr(self, name), 1)
         for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s"):
             above_zero(f"execution.{name}", getattr(self, name))
+        if self.lease_timeout_s < 3 * self.heartbeat_s:
+            raise UserError(
+                f"execution.lease_timeout_s={self.lease_timeout_s:g} is too small; allowed: three times "
+                f"execution.heartbeat_s={self.heartbeat_s:g} or more, so that a late heartbeat loses no claim"
+            )

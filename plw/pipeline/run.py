@@ -1,5 +1,6 @@
 """Bringing one cell to its end: its stages in order, each skipped, resumed or run, under the registry's claims."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.stage import RECORD, Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
-from plw.registry import AlreadyDone, Busy, Owner, Registry
+from plw.registry import AlreadyDone, Busy, Claimed, Owner, Registry
+
+logger = logging.getLogger(__name__)
 
 Report = Callable[[str, str, int, int | None, str], None]
 """Called with the cell's label, the stage, the units done and in all, and a note; None in all: the stage has ended."""
@@ -32,6 +35,11 @@ class CellOutcome:
     def busy(self) -> bool:
         """Another worker is on the cell."""
         return any(stage.status == "busy" for stage in self.stages.values())
+
+    @property
+    def done_elsewhere(self) -> bool:
+        """Other workers had finished every stage before this one came to it."""
+        return all(stage.status == "skipped" for stage in self.stages.values())
 
     def lacks(self, kind: str) -> bool:
         """Whether a stage that this one rests on was to be done here and is not."""
@@ -55,7 +63,7 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
     """
     cell = resolve_cell(config)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
-    with Registry.open(config.registry.url) as registry, _context(cell, report, judges) as context:
+    with _registry(config) as registry, _context(cell, report, judges) as context:
         for kind in config.stages:
             if outcome.lacks(kind):
                 continue
@@ -74,6 +82,10 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
             if outcome.stages[kind].finished:
                 report(cell.label, kind, 0, None, "")
     return outcome
+
+
+def _registry(config: CellConfig) -> Registry:
+    return Registry.open(config.registry.url, wait_s=config.registry.wait_s)
 
 
 def _context(cell: Cell, report: Report, judges: JudgeCache) -> CellContext:
@@ -98,6 +110,7 @@ class StageClaims:
         self._registry = registry
         self._lease_timeout_s = cell.config.execution.lease_timeout_s
         self._owner = Owner.here()
+        self.taken_from: str | None = None
 
     def claim(self) -> Literal["claimed", "busy", "done"]:
         """Take the stage with a fresh token; a row that is done without a record in the folder is done again."""
@@ -106,9 +119,15 @@ class StageClaims:
             if (self._stage.folder / RECORD).exists():
                 return "done"
             answer = self._claim(redo=True)
-        return "busy" if isinstance(answer, Busy) else "claimed"
+        if isinstance(answer, Busy):
+            return "busy"
+        assert isinstance(answer, Claimed)
+        self.taken_from = answer.taken_from
+        if answer.taken_from is not None:
+            logger.warning("%s: taken over from %s", self._key, answer.taken_from)
+        return "claimed"
 
-    def _claim(self, *, redo: bool) -> object:
+    def _claim(self, *, redo: bool) -> Claimed | Busy | AlreadyDone:
         self._owner = Owner.here()
         return self._registry.claim(
             self._key,
@@ -120,9 +139,9 @@ class StageClaims:
             redo=redo,
         )
 
-    def heartbeat(self) -> bool:
+    def heartbeat(self, *, wait: bool) -> bool:
         """Say that the work goes on."""
-        return self._registry.heartbeat(self._key, self._owner.token)
+        return self._registry.heartbeat(self._key, self._owner.token, wait=wait)
 
     def finish(self, record: dict[str, Any]) -> bool:
         """Store the record's rows."""

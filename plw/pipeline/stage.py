@@ -4,8 +4,8 @@ The registry's rows are the claims; the stage's folder holds the truth: ``payloa
 ``record.json`` that it is done. This module knows the registry only by the protocol ``Claims``.
 """
 
+import logging
 import platform
-import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -14,17 +14,22 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from plw.errors import ClaimLostError, PermanentError, StageError, UserError
+from plw.errors import ClaimLostError, PermanentError, RegistryAwayError, StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
+from plw.pipeline.heartbeat import Heartbeat
 from plw.redact import redact
 from plw.score import Score
+from plw.storage import storage_error
 
 RECORD = "record.json"
 PAYLOAD = "payload.json"
 FAILURE = "failure.json"
 TRACE_END = 8_000
 """Characters of a traceback that are kept from its beginning, and from its end."""
+
+logger = logging.getLogger(__name__)
+
 LIBRARIES = ("torch", "transformers", "lm_eval", "alpaca_eval", "plw")
 
 
@@ -34,8 +39,11 @@ class Claims(Protocol):
     def claim(self) -> Literal["claimed", "busy", "done"]:
         """Take the stage for this process, unless another lives on it or has just finished it."""
 
-    def heartbeat(self) -> bool:
-        """Say that the work goes on; False when the claim is lost."""
+    taken_from: str | None
+    """Who held the stage before the last claim and was silent or dead."""
+
+    def heartbeat(self, *, wait: bool) -> bool:
+        """Say that the work goes on; False when the claim is lost. ``wait`` for a registry that is away."""
 
     def finish(self, record: dict[str, Any]) -> bool:
         """Store the record's rows; False when the claim is lost."""
@@ -98,6 +106,8 @@ class Outcome:
     status: Literal["done", "skipped", "busy", "failed"]
     seconds: float = 0.0
     error: str | None = None
+    taken_from: str | None = None
+    """The worker whose claim was taken over, since it was silent or dead."""
 
     @property
     def finished(self) -> bool:
@@ -124,8 +134,10 @@ def run_stage(
     """Bring one stage to its end, whatever state it is found in. ``cell`` is the cell's row, for the record.
 
     Raises:
-        UserError: the folder was made for another payload, or cannot be written.
+        UserError: the folder was made for another payload.
         ClaimLostError: another worker took the stage over.
+        RegistryAwayError: the registry was away for longer than it is waited for.
+        StorageError: the disk takes no more.
     """
     record = stage.finished_record()
     if record is not None:
@@ -137,17 +149,38 @@ def run_stage(
         if claim != "claimed":
             return Outcome(status="busy" if claim == "busy" else "skipped")
         try:
-            return Outcome(status="done", seconds=_execute(stage, claims, work, cell, attempt, retry))
-        except ClaimLostError:
+            record = _execute(stage, claims, work, cell, attempt, retry)
+            # The record is the truth; should its rows not get through now, the next command puts them in.
+            if not claims.finish(record):
+                raise ClaimLostError(f"{stage.folder}: taken over by another worker")
+            return Outcome(status="done", seconds=record["seconds"], taken_from=claims.taken_from)
+        except (ClaimLostError, RegistryAwayError):
             raise
         except Exception as problem:
+            full = storage_error(problem, str(stage.folder), stage.folder)
             # Servers quote keys in their errors.
-            error, trace = redact(one_line(problem)), redact(_shortened(traceback.format_exc()))
-            claims.fail(error, trace)
-            write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": trace})
-            if isinstance(problem, UserError | PermanentError):
+            error, trace = redact(one_line(full or problem)), redact(_shortened(traceback.format_exc()))
+            _note_failure(stage, claims, error, trace)
+            if full is not None:
+                raise full from problem
+            done = (stage.folder / RECORD).exists()
+            if done or isinstance(problem, UserError | PermanentError | PermissionError):
                 break
-    return Outcome(status="failed", error=error)
+    return Outcome(status="failed", error=error, taken_from=claims.taken_from)
+
+
+def _note_failure(stage: Stage, claims: Claims, error: str, trace: str) -> None:
+    """Keep a failed attempt's error where it can be kept, while the claim is held; what cannot be kept is told."""
+    try:
+        if not claims.heartbeat(wait=False):
+            return
+        write_json_atomic(stage.folder / FAILURE, {"error": error, "traceback": trace})
+    except Exception as problem:
+        logger.warning("%s: %s is not written (%s)", stage.folder, FAILURE, one_line(problem))
+    try:
+        claims.fail(error, trace)
+    except Exception as problem:
+        logger.warning("%s: the registry does not know of the failure (%s)", stage.folder, one_line(problem))
 
 
 def _shortened(trace: str) -> str:
@@ -165,11 +198,11 @@ def one_line(problem: BaseException) -> str:
 
 def _execute(
     stage: Stage, claims: Claims, work: StageFunction, cell: dict[str, Any], attempt: int, retry: RetryPolicy
-) -> float:
-    """Work under the heartbeat, then rename the record into place while the claim is held; the seconds it took."""
+) -> dict[str, Any]:
+    """Work under the heartbeat, then rename the record into place while the claim is held; the record."""
     started = time.time()
-    write_json_atomic(stage.folder / PAYLOAD, stage.payload)
-    with Heartbeat(claims, retry.heartbeat_s, retry.lease_timeout_s) as heartbeat:
+    with Heartbeat(claims, str(stage.folder), retry.heartbeat_s, retry.lease_timeout_s) as heartbeat:
+        write_json_atomic(stage.folder / PAYLOAD, stage.payload)
         result = work(heartbeat.check_lease)
         finished = time.time()
         record = {
@@ -188,53 +221,17 @@ def _execute(
             "versions": _versions(),
             **result.details,
         }
-        if not claims.heartbeat():
-            raise ClaimLostError(f"{stage.folder}: taken over by another worker")
-        write_json_atomic(stage.folder / RECORD, record)
-        if not claims.finish(record):
-            raise ClaimLostError(f"{stage.folder}: taken over by another worker")
+        # Written whole beside its place first, so that nothing lies between the registry's word and the renaming.
+        waiting = stage.folder / f".{RECORD}"
+        write_json_atomic(waiting, record)
+        try:
+            heartbeat.confirm()
+            waiting.replace(stage.folder / RECORD)
+        finally:
+            waiting.unlink(missing_ok=True)
     for path in (stage.folder / FAILURE, *result.temp_files):
         path.unlink(missing_ok=True)
-    return finished - started
-
-
-class Heartbeat:
-    """Beats in a thread while work goes on; a registry out of reach is tried again until the claim is stale."""
-
-    def __init__(self, claims: Claims, every_s: float, lease_timeout_s: float) -> None:
-        self._claims = claims
-        self._every_s = every_s
-        self._lease_timeout_s = lease_timeout_s
-        self._stop = threading.Event()
-        self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
-
-    def __enter__(self) -> "Heartbeat":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def check_lease(self) -> None:
-        """Raises ClaimLostError once the claim is lost."""
-        if self._lost.is_set():
-            raise ClaimLostError("the claim was lost while working")
-
-    def _beat(self) -> None:
-        last = time.monotonic()
-        while not self._stop.wait(self._every_s):
-            try:
-                if not self._claims.heartbeat():
-                    self._lost.set()
-                    return
-                last = time.monotonic()
-            except Exception:
-                # A database that is away for a moment must not end hours of work; one that stays away must.
-                if time.monotonic() - last > self._lease_timeout_s:
-                    self._lost.set()
-                    return
+    return record
 
 
 def _versions() -> dict[str, str]:

@@ -129,6 +129,7 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
         result = run_tasks(
             context.eval_model, suite, files, task_folder(), context.progress_for("harness", check_lease)
         )
+    check_lease()
     write_json_atomic(folder / "results.json", result.raw)
     groups = {name: task.group for name, task in suite.tasks.items()}
     return StageResult(scores=result.scores, details={"groups": groups})
@@ -158,6 +159,7 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
             | {name: value for name, value in asdict(answer).items() if name != "text"}
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
+        check_lease()
         write_json_atomic(context.answers_file(name), rows)
     return StageResult(scores=scores)
 
@@ -191,6 +193,7 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
             {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
             for verdict in comparison.verdicts
         ]
+        check_lease()
         write_json_atomic(folder / f"{name}.json", verdicts)
         counts[name] = {
             "pairs": comparison.n_total,

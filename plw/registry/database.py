@@ -11,11 +11,14 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from plw.errors import UserError
+from plw.errors import RegistryAwayError, UserError
+from plw.registry.outages import first_line, outlast
 from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
 
 BUSY_SECONDS = 60.0
 """How long one process waits for another's write to end."""
+CONNECT_TIMEOUT_S = 10
+"""How long a server has to take a connection."""
 _LOCK = 7_240_113_586
 """Number of the PostgreSQL advisory lock under which tables are made."""
 
@@ -47,17 +50,20 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-def connect(url: URL, *, create: bool) -> Engine:
+def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
     """An engine on a database whose tables are there and of this schema version; several processes may do this at once.
 
     Args:
         url: from ``parse_url``.
         create: make the database's file, its folder and its tables where they are missing.
+        wait_s: seconds to wait for a database that is away or locked.
 
     Raises:
-        UserError: missing (``create`` off), not reachable, not writable, not a registry, or of another schema version.
+        UserError: missing (``create`` off), not reachable, not writable, not a registry, damaged, or of another schema
+            version.
+        RegistryAwayError: away for longer than ``wait_s``, where that is above 0.
     """
-    where = url.render_as_string(hide_password=True)
+    where = address_of(url)
     path = sqlite_path(url)
     if path is not None and not path.exists():
         if not create:
@@ -67,24 +73,40 @@ def connect(url: URL, *, create: bool) -> Engine:
         except OSError as error:
             raise UserError(f"{path.parent}: cannot make the registry's folder ({error.strerror})") from None
     try:
-        engine = _sqlite_engine(url) if path is not None else create_engine(url, pool_pre_ping=True)
+        engine = _sqlite_engine(url) if path is not None else _server_engine(url)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise UserError(f"{where}: the database driver is missing ({error}); pip install 'plw[postgres]'") from None
-    try:
+
+    def prepare() -> None:
         if path is not None:
             _switch_to_wal(path)
         _prepare(engine, where, create)
-    except UserError:
+
+    try:
+        outlast(prepare, where, wait_s)
+    except (DatabaseError, sqlite3.DatabaseError, RegistryAwayError) as error:
+        engine.dispose()
+        if isinstance(error, RegistryAwayError) and wait_s > 0:
+            raise
+        cause = error.__cause__ if isinstance(error, RegistryAwayError) else error
+        assert isinstance(cause, DatabaseError | sqlite3.DatabaseError)
+        raise UserError(
+            f"{where}: cannot open the registry ({first_line(cause)}); check the path, its rights and free space"
+        ) from None
+    except BaseException:
         engine.dispose()
         raise
-    except (DatabaseError, sqlite3.DatabaseError) as error:
-        engine.dispose()
-        cause = error.orig if isinstance(error, DatabaseError) else error
-        reason = str(cause).strip().splitlines()[0]
-        raise UserError(
-            f"{where}: cannot open the registry ({reason}); check the path, its rights and free space"
-        ) from None
     return engine
+
+
+def address_of(url: URL) -> str:
+    """The address without its password, for messages."""
+    return url.render_as_string(hide_password=True)
+
+
+def _server_engine(url: URL) -> Engine:
+    """PostgreSQL: a connection that a restart of the server has broken is noticed and replaced."""
+    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
 
 
 def _sqlite_engine(url: URL) -> Engine:

@@ -5,14 +5,15 @@ lost its claim changes nothing.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, Table, and_, func, select
+from sqlalchemy import Connection, Engine, Select, and_, select
 
-from plw.registry.database import connect, parse_url
+from plw.registry.database import address_of, connect, parse_url
+from plw.registry.outages import outlast
 from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import CellRow, Record, StageKey, StageRow
 from plw.registry.schema import CELL_KEY, DONE, FAILED, RUNNING, cells, curves, scores, stages
@@ -30,6 +31,8 @@ from plw.registry.statements import (
 if TYPE_CHECKING:
     import pandas as pd
 
+Result = TypeVar("Result")
+
 FRAME_TYPES = {str: "str", float: "float64", int: "Int64", bool: "boolean"}
 """Python type of a column -> its type in a data frame."""
 
@@ -39,6 +42,8 @@ class Claimed:
     """The stage is the caller's; this is the attempt of that number, counted from 1 for each fingerprint."""
 
     attempt: int
+    taken_from: str | None = field(default=None, compare=False)
+    """Who held the stage and is silent or dead; None: nobody did."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,20 +61,48 @@ class AlreadyDone:
 
 
 class Registry:
-    """A database of the study's results. Safe between processes and threads; open it anew after a fork."""
+    """A database of the study's results. Safe between processes and threads; open it anew after a fork.
 
-    def __init__(self, engine: Engine) -> None:
+    Every call waits for a database that is away or locked, and may raise RegistryAwayError, StorageError or, where the
+    file is damaged, UserError.
+    """
+
+    def __init__(self, engine: Engine, wait_s: float = 0.0) -> None:
         self._engine = engine
         self._reading = engine.execution_options(reading=True)
+        self._wait_s = wait_s
 
     @classmethod
-    def open(cls, url: str, *, create: bool = True) -> Self:
-        """Open the registry at a SQLAlchemy address; ``create`` makes file, folder and tables where they are missing.
+    def open(cls, url: str, *, create: bool = True, wait_s: float = 0.0) -> Self:
+        """Open the registry at a SQLAlchemy address.
+
+        Args:
+            url: the address.
+            create: make file, folder and tables where they are missing.
+            wait_s: seconds that this and every later call waits for a database that is away or locked.
 
         Raises:
             UserError: not an address, not writable, of another schema version, or missing while ``create`` is off.
         """
-        return cls(connect(parse_url(url), create=create))
+        return cls(connect(parse_url(url), create=create, wait_s=wait_s), wait_s)
+
+    def _write(self, work: Callable[[Connection], Result], *, wait: bool = True) -> Result:
+        """One writing transaction."""
+
+        def transaction() -> Result:
+            with self._engine.begin() as connection:
+                return work(connection)
+
+        return outlast(transaction, address_of(self._engine.url), self._wait_s if wait else 0.0)
+
+    def _read(self, work: Callable[[Connection], Result]) -> Result:
+        """One reading transaction."""
+
+        def transaction() -> Result:
+            with self._reading.connect() as connection:
+                return work(connection)
+
+        return outlast(transaction, address_of(self._engine.url), self._wait_s)
 
     def close(self) -> None:
         """Close every connection."""
@@ -86,10 +119,12 @@ class Registry:
 
         What is there stays, also its ``created``; only an ``r_g`` that was unknown is filled in.
         """
-        with self._engine.begin() as connection:
+
+        def work(connection: Connection) -> CellRow:
             put_cell(connection, row)
-            stored = connection.execute(select(cells).where(same_cell(cells, row))).one()
-        return CellRow(**stored._mapping)
+            return CellRow(**connection.execute(select(cells).where(same_cell(cells, row))).one()._mapping)
+
+        return self._write(work)
 
     def claim(
         self,
@@ -131,30 +166,43 @@ class Registry:
             "error": None,
             "traceback": None,
         }
-        while True:
-            with self._engine.begin() as connection:
-                if insert_or_ignore(connection, stages, asdict(key) | taken | {"attempts": 1}):
-                    return Claimed(attempt=1)
-                row = StageRow(**connection.execute(select(stages).where(same_stage(key))).one()._mapping)
-                if row.status == DONE and row.fingerprint == fingerprint and not redo:
-                    return AlreadyDone()
-                if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, now):
-                    return Busy(owner=row.holder, seconds=now - (row.heartbeat or now))
-                attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
-                unchanged = and_(
-                    stages.c.status == row.status,
-                    stages.c.attempts == row.attempts,
-                    stages.c.token.is_not_distinct_from(row.token),
-                    stages.c.heartbeat.is_not_distinct_from(row.heartbeat),
-                )
-                update = stages.update().where(same_stage(key), unchanged).values(**taken, attempts=attempt)
-                if connection.execute(update).rowcount == 1:
-                    return Claimed(attempt=attempt)
 
-    def heartbeat(self, key: StageKey, token: str, *, now: float | None = None) -> bool:
-        """Tell that the work goes on; False when the claim is lost. ``now`` is the clock's time unless given."""
-        with self._engine.begin() as connection:
-            return _update_held(connection, key, token, {"heartbeat": time.time() if now is None else now})
+        def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
+            if insert_or_ignore(connection, stages, asdict(key) | taken | {"attempts": 1}):
+                return Claimed(attempt=1)
+            row = StageRow(**connection.execute(select(stages).where(same_stage(key))).one()._mapping)
+            if row.token == owner.token:
+                # Committed by a call whose answer was lost on its way.
+                return Claimed(attempt=row.attempts)
+            if row.status == DONE and row.fingerprint == fingerprint and not redo:
+                return AlreadyDone()
+            if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, now):
+                return Busy(owner=row.holder, seconds=now - (row.heartbeat or now))
+            attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
+            unchanged = and_(
+                stages.c.status == row.status,
+                stages.c.attempts == row.attempts,
+                stages.c.token.is_not_distinct_from(row.token),
+                stages.c.heartbeat.is_not_distinct_from(row.heartbeat),
+            )
+            update = stages.update().where(same_stage(key), unchanged).values(**taken, attempts=attempt)
+            if connection.execute(update).rowcount != 1:
+                return None
+            return Claimed(attempt=attempt, taken_from=_last_sign(row, now) if row.status == RUNNING else None)
+
+        while (answer := self._write(work)) is None:
+            pass
+        return answer
+
+    def heartbeat(self, key: StageKey, token: str, *, now: float | None = None, wait: bool = True) -> bool:
+        """Tell that the work goes on; False when the claim is lost. ``now`` is the clock's time unless given.
+
+        Without ``wait`` a database that is away is told at once.
+        """
+        return self._write(
+            lambda connection: _update_held(connection, key, token, {"heartbeat": time.time() if now is None else now}),
+            wait=wait,
+        )
 
     def finish(self, key: StageKey, token: str, record: dict[str, Any]) -> bool:
         """Write the stage as done with its scores and curves, all or nothing; False, and nothing, if the claim is lost.
@@ -168,11 +216,14 @@ class Registry:
         parsed = Record.parse(record, f"record of {key}")
         if parsed.key != key:
             raise ValueError(f"the record of {parsed.key} cannot finish {key}")
-        with self._engine.begin() as connection:
+
+        def work(connection: Connection) -> bool:
             if not _update_held(connection, key, token, {"heartbeat": None}):
                 return _holds(connection, parsed)
             put_record(connection, parsed)
-        return True
+            return True
+
+        return self._write(work)
 
     def import_record(self, record: dict[str, Any]) -> None:
         """Store a record that lies finished on disk, whoever holds the stage: its writer died, or the registry is new.
@@ -181,39 +232,38 @@ class Registry:
             UserError: the record lacks a field or holds a value that cannot be stored.
         """
         parsed = Record.parse(record, "record")
-        with self._engine.begin() as connection:
+
+        def work(connection: Connection) -> None:
             if not _holds(connection, parsed):
                 put_record(connection, parsed)
+
+        self._write(work)
 
     def fail(self, key: StageKey, token: str, error: str, traceback: str, *, now: float | None = None) -> bool:
         """Write the stage as failed with its reason; False, and nothing, when the claim is lost."""
         end = time.time() if now is None else now
         failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started}
         failed |= {"error": _storable(error), "traceback": _storable(traceback)}
-        with self._engine.begin() as connection:
-            return _update_held(connection, key, token, failed | UNCLAIMED)
+        return self._write(lambda connection: _update_held(connection, key, token, failed | UNCLAIMED))
 
     def is_done(self, key: StageKey, fingerprint: str) -> bool:
         """Whether the stage has finished with this fingerprint."""
         found = select(stages.c.name).where(
             same_stage(key), stages.c.status == DONE, stages.c.fingerprint == fingerprint
         )
-        with self._reading.connect() as connection:
-            return connection.execute(found).first() is not None
+        return self._read(lambda connection: connection.execute(found).first() is not None)
 
     def stage_rows(self, *, study: str | None = None, scale: str | None = None) -> list[StageRow]:
         """Every stage, ordered by cell and name."""
         query = select(stages).where(chosen(stages, study, scale)).order_by(*stages.primary_key)
-        with self._reading.connect() as connection:
-            return [StageRow(**row._mapping) for row in connection.execute(query)]
+        return self._read(lambda connection: [StageRow(**row._mapping) for row in connection.execute(query)])
 
     def cells(self, *, study: str | None = None, scale: str | None = None) -> list[CellRow]:
         """Every cell, ordered as a person reads the grid: dataset, model, weights, seed."""
         c = cells.c
         order = (c.study, c.scale, c.dataset, c.model, c.prompt_weight, c.response_weight, c.seed, c.cell)
         query = select(cells).where(chosen(cells, study, scale)).order_by(*order)
-        with self._reading.connect() as connection:
-            return [CellRow(**row._mapping) for row in connection.execute(query)]
+        return self._read(lambda connection: [CellRow(**row._mapping) for row in connection.execute(query)])
 
     def scores_frame(self, *, study: str | None = None, scale: str | None = None) -> "pd.DataFrame":
         """Every score of a finished stage beside its cell, ordered by cell and score; missing values are NA.
@@ -249,10 +299,11 @@ class Registry:
         """The rows of a query; the type of a column is that of its table's, in the form that knows missing values."""
         import pandas as pd
 
-        with self._reading.connect() as connection:
+        def work(connection: Connection) -> tuple[list[str], list[tuple[Any, ...]]]:
             result = connection.execute(query)
-            names = list(result.keys())
-            rows = [tuple(row) for row in result]
+            return list(result.keys()), [tuple(row) for row in result]
+
+        names, rows = self._read(work)
         frame = pd.DataFrame.from_records(rows, columns=names)
         kinds = {column.name: column.type.python_type for column in query.selected_columns if column.name is not None}
         return frame.astype({name: FRAME_TYPES[kinds[name]] for name in names})
@@ -262,11 +313,6 @@ class Registry:
         """One writing transaction, for the rebuild."""
         with self._engine.begin() as connection:
             yield connection
-
-    def count(self, table: Table) -> int:
-        """Rows of a table."""
-        with self._reading.connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
 def _holds(connection: Connection, record: Record) -> bool:
@@ -286,6 +332,10 @@ def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> b
     if row.heartbeat is None or now - row.heartbeat > lease_timeout_s:
         return True
     return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)
+
+
+def _last_sign(row: StageRow, now: float) -> str:
+    return row.holder if row.heartbeat is None else f"{row.holder}, last heartbeat {now - row.heartbeat:.0f} s ago"
 
 
 def _storable(text: str) -> str:

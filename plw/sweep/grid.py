@@ -29,6 +29,21 @@ class GridResult:
     seconds: float = 0.0
 
     @property
+    def ran(self) -> list[CellOutcome]:
+        """Cells of which this sweep did a stage itself."""
+        return [outcome for outcome in self.outcomes if not outcome.done_elsewhere]
+
+    @property
+    def taken_over(self) -> list[tuple[str, str, str]]:
+        """(cell, stage, the worker that was silent or dead) of every stage that another worker had begun."""
+        return [
+            (outcome.label, kind, stage.taken_from)
+            for outcome in self.outcomes
+            for kind, stage in outcome.stages.items()
+            if stage.taken_from is not None
+        ]
+
+    @property
     def failed(self) -> list[tuple[str, str, str]]:
         """(cell, stage, error) of every stage that failed."""
         return [

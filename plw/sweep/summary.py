@@ -25,11 +25,18 @@ def run_and_summarise(configs: list[CellConfig]) -> None:
 
 def print_summary(result: GridResult, name: str, out: Console) -> None:
     """One line, a table of time by stage, and a table of failures where there are any."""
-    ran = len(result.outcomes)
+    others = len(result.outcomes) - len(result.ran)
+    elsewhere = f"{others} done by other workers, " if others else ""
     out.print(
-        f"{name}: {ran} cells run, {result.skipped} done before, {len(result.failed)} stages failed, "
-        f"in {result.seconds:.1f} s"
+        f"{name}: {len(result.ran)} cells run, {result.skipped} done before, {elsewhere}{len(result.failed)} stages "
+        f"failed, in {result.seconds:.1f} s"
     )
+    if result.taken_over:
+        table = Table("cell", "stage", "begun by", title="Taken over from workers that were silent or dead")
+        table.title_justify = "left"
+        for label, kind, worker in result.taken_over:
+            table.add_row(label, kind, worker)
+        out.print(table)
     seconds = stage_seconds(result)
     if seconds:
         table = Table(

@@ -48,6 +48,7 @@ def refuses(study: Study, *arguments: str) -> str:
         ("dataset=nosuch", ["dataset/nosuch", "world-short"]),
         ("dataset=file", ["dataset.name is missing"]),
         ("stages=[train,dance]", ["stages=dance", "harness"]),
+        ("execution.lease_timeout_s=14", ["execution.lease_timeout_s=14", "three times", "heartbeat_s=5"]),
         ("execution.max_attempts=0", ["execution.max_attempts=0", "1 or more"]),
         ("suite.name=a/b", ["suite.name=a/b", "letters"]),
         ("registry.url=nothing", ["registry.url", "sqlite:///FILE"]),

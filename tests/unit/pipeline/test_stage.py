@@ -1,14 +1,18 @@
 """A stage runs once: skipped when done, refused when drifted, retried when it fails, silent when its claim is lost."""
 
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from plw.errors import ClaimLostError, StageError, UserError
+from plw.errors import ClaimLostError, RegistryAwayError, StageError, UserError
 from plw.pipeline.stage import FAILURE, RECORD, Outcome, RetryPolicy, Stage, StageResult, run_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
 from plw.score import Score
@@ -24,19 +28,29 @@ KEY = StageKey(study="s", scale="t", cell="c" * 64, name="harness-x")
 class Claims:
     """The claims of one process on the stage, on a real registry."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, now: float | None = 1.0, lease_timeout_s: float = 60) -> None:
         self.registry = registry
         self.owner = Owner.here()
+        self.taken_from = None
+        self.now = now
+        self.lease_timeout_s = lease_timeout_s
 
     def claim(self) -> Any:
         self.owner = Owner.here()
         answer = self.registry.claim(
-            KEY, kind="harness", fingerprint=FINGERPRINT, owner=self.owner, lease_timeout_s=60, now=1.0, redo=True
+            KEY,
+            kind="harness",
+            fingerprint=FINGERPRINT,
+            owner=self.owner,
+            lease_timeout_s=self.lease_timeout_s,
+            now=time.time() if self.now is None else self.now,
+            redo=True,
         )
+        self.taken_from = getattr(answer, "taken_from", None)
         return "claimed" if type(answer).__name__ == "Claimed" else "busy"
 
-    def heartbeat(self) -> bool:
-        return self.registry.heartbeat(KEY, self.owner.token)
+    def heartbeat(self, *, wait: bool) -> bool:
+        return self.registry.heartbeat(KEY, self.owner.token, wait=wait)
 
     def finish(self, record: dict[str, Any]) -> bool:
         return self.registry.finish(KEY, self.owner.token, record)
@@ -167,8 +181,6 @@ def test_a_users_mistake_is_not_tried_again(tmp_path: Path, registry: Registry) 
 
 
 def test_a_stage_that_another_process_lives_on_is_busy(tmp_path: Path, registry: Registry) -> None:
-    import time
-
     registry.claim(
         KEY, kind="harness", fingerprint=FINGERPRINT, owner=Owner.here(), lease_timeout_s=60, now=time.time()
     )
@@ -188,6 +200,86 @@ def test_a_lost_claim_stops_the_work_and_writes_nothing(tmp_path: Path, registry
         run(tmp_path, registry, loses)
     assert not (stage(tmp_path).folder / RECORD).exists()
     assert registry.stage_rows()[0].status == "running"
+
+
+def test_a_registry_that_stays_away_at_the_end_costs_no_work(tmp_path: Path, registry: Registry) -> None:
+    class Away(Claims):
+        def finish(self, record: dict[str, Any]) -> bool:
+            raise RegistryAwayError("the registry does not answer")
+
+        def fail(self, error: str, trace: str) -> None:
+            raise AssertionError("a stage whose record is written has not failed")
+
+    retry = RetryPolicy(max_attempts=2, heartbeat_s=0.01, lease_timeout_s=60)
+    with pytest.raises(RegistryAwayError):
+        run_stage(stage(tmp_path), Away(registry), product, cell=CELL.to_dict(), retry=retry)
+    assert (stage(tmp_path).folder / RECORD).exists()
+    assert registry.scores_frame().empty
+    assert run(tmp_path, registry, never).status == "skipped"
+    assert list(registry.scores_frame()["value"]) == [0.5]
+
+
+def test_a_failure_that_cannot_be_noted_is_still_that_failure(tmp_path: Path, registry: Registry) -> None:
+    class Broken(Claims):
+        def fail(self, error: str, trace: str) -> None:
+            raise RuntimeError("no database")
+
+    def breaks(_: Callable[[], None]) -> StageResult:
+        (stage(tmp_path).folder / FAILURE).mkdir()
+        raise StageError("the judge answered garbage")
+
+    retry = RetryPolicy(max_attempts=1, heartbeat_s=0.01, lease_timeout_s=60)
+    outcome = run_stage(stage(tmp_path), Broken(registry), breaks, cell=CELL.to_dict(), retry=retry)
+    assert (outcome.status, outcome.error) == ("failed", "the judge answered garbage")
+
+
+STOPPED = """
+import sys, time
+from pathlib import Path
+from plw.errors import ClaimLostError
+from plw.pipeline.stage import StageResult
+from tests.unit.pipeline import test_stage as t
+
+def work(check_lease):
+    with open(sys.argv[2], "a") as file:
+        while True:
+            check_lease()
+            file.write("x"); file.flush()
+            time.sleep(0.01)
+
+with t.Registry.open(sys.argv[1]) as registry:
+    retry = t.RetryPolicy(max_attempts=2, heartbeat_s=0.2, lease_timeout_s=0.8)
+    folder = Path(sys.argv[2]).parent
+    try:
+        t.run_stage(t.stage(folder), t.Claims(registry, now=None), work, cell=t.CELL.to_dict(), retry=retry)
+    except ClaimLostError:
+        sys.exit(17)
+"""
+
+
+def test_a_process_that_was_stopped_writes_nothing_once_its_claim_is_taken(tmp_path: Path, registry: Registry) -> None:
+    written = tmp_path / "written"
+    command = [sys.executable, "-c", STOPPED, f"sqlite:///{tmp_path}/registry.sqlite", str(written)]
+    with subprocess.Popen(command, cwd=Path(__file__).parents[3]) as process:
+        try:
+            deadline = time.monotonic() + 60
+            while not (written.exists() and written.stat().st_size > 20):
+                assert time.monotonic() < deadline
+                assert process.poll() is None
+                time.sleep(0.02)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(1.2)
+            claims = Claims(registry, now=None, lease_timeout_s=0.8)
+            assert claims.claim() == "claimed"
+            assert f"process {process.pid} on" in str(claims.taken_from), "a takeover says from whom"
+            before = written.stat().st_size
+            process.send_signal(signal.SIGCONT)
+            assert process.wait(timeout=30) == 17
+            assert written.stat().st_size == before
+            assert not (stage(tmp_path).folder / RECORD).exists()
+            assert not (stage(tmp_path).folder / FAILURE).exists()
+        finally:
+            process.kill()
 
 
 def test_a_claim_lost_at_the_last_moment_writes_no_record(tmp_path: Path, registry: Registry) -> None:

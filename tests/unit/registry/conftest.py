@@ -7,6 +7,7 @@ import socket
 import subprocess
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,25 @@ def _postgres_programs() -> Path | None:
     return folders[-1] if folders else Path(found).parent if found else None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Postgres:
+    """A server of our own, which can be stopped and started."""
+
+    url: str
+    pg_ctl: Callable[..., None]
+
+    def stop(self) -> None:
+        """Stop at once, as in a crash."""
+        self.pg_ctl("-m", "immediate", "stop")
+
+    def start(self) -> None:
+        """Start, and wait until connections are taken."""
+        self.pg_ctl("-w", "start")
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a database on a server of our own."""
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL server with an empty database."""
     programs = _postgres_programs()
     if programs is None:
         pytest.skip("PostgreSQL's initdb is not installed")
@@ -55,12 +72,18 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]
     try:
         subprocess.run(initdb, **quiet)
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder}"
-        subprocess.run([programs / "pg_ctl", "-D", data, "-w", "-o", options, "-l", folder / "log", "start"], **quiet)
+        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+
+        def pg_ctl(*words: str) -> None:
+            command = [programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", *words]
+            subprocess.run(command, **quiet)
+
+        server = Postgres(url=f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres", pg_ctl=pg_ctl)
+        server.start()
         try:
-            yield f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres"
+            yield server
         finally:
-            subprocess.run([programs / "pg_ctl", "-D", data, "-m", "immediate", "stop"], **quiet)
+            server.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -72,7 +95,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/below/registry.sqlite"
     from sqlalchemy import create_engine
 
-    server = request.getfixturevalue("postgres_server")
+    server = request.getfixturevalue("postgres_server").url
     name = f"test_{uuid.uuid4().hex}"
     engine = create_engine(server)
     with engine.begin() as connection:

@@ -5,6 +5,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
 from plw.errors import UserError
 from plw.registry.owner import Owner
@@ -83,7 +84,9 @@ def test_a_bad_record_is_one_line_and_writes_nothing(registry, make_cell, make_r
         message = "stands there twice"
     with pytest.raises(UserError, match=message):
         _finish(registry, record)
-    assert registry.count(scores) == 0
+    assert registry.scores_frame().empty
+    with registry.transaction() as connection:
+        assert connection.execute(select(scores)).first() is None
     assert [row.status for row in registry.stage_rows()] == ["running"]
 
 

@@ -1,0 +1,81 @@
+"""Registry calls that outlast a database that is away or locked for a while; what else goes wrong there is one line."""
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+
+from plw.errors import RegistryAwayError, UserError
+from plw.storage import storage_error
+
+FIRST_PAUSE_S = 0.1
+LONGEST_PAUSE_S = 5.0
+DAMAGED = ("malformed", "not a database", "file is encrypted")
+
+Result = TypeVar("Result")
+
+logger = logging.getLogger(__name__)
+
+
+def outlast(work: Callable[[], Result], where: str, wait_s: float) -> Result:
+    """Do the work, again and again while the database is away or locked, with longer and longer pauses.
+
+    Args:
+        work: one transaction; done anew from its beginning, so it must hold when the one before was committed unseen.
+        where: the database's address without its password.
+        wait_s: seconds to wait in all; 0 tries once.
+
+    Raises:
+        RegistryAwayError: the database is still away.
+        StorageError: its disk is full or read-only.
+        UserError: its file is damaged.
+    """
+    deadline, pause, told = time.monotonic() + wait_s, FIRST_PAUSE_S, False
+    while True:
+        try:
+            result = work()
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            if not is_away(error):
+                raise _explained(error, where) from error
+            reason = first_line(error)
+            if time.monotonic() + pause > deadline:
+                raise RegistryAwayError(
+                    f"{where}: the registry does not answer ({reason}); the same command continues once it does"
+                ) from error
+            if not told:
+                logger.warning("%s: the registry does not answer (%s); waiting up to %g s", where, reason, wait_s)
+                told = True
+            time.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        else:
+            if told:
+                logger.warning("%s: the registry answers again", where)
+            return result
+
+
+def is_away(error: DBAPIError | sqlite3.DatabaseError) -> bool:
+    """Whether the same call may succeed later: a lock, a server that is stopped or starting, a broken connection."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    if isinstance(cause, sqlite3.Error):
+        return isinstance(cause, sqlite3.OperationalError) and ("locked" in str(cause) or "busy" in str(cause))
+    lost = isinstance(error, DBAPIError) and error.connection_invalidated
+    return lost or (isinstance(error, OperationalError | InterfaceError) and storage_error(error, "") is None)
+
+
+def first_line(error: BaseException) -> str:
+    """What the database itself says, without the statement."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def _explained(error: DBAPIError | sqlite3.DatabaseError, where: str) -> Exception:
+    """The error as one of ours, where it is a full disk or a damaged file; itself otherwise."""
+    reason = first_line(error)
+    if any(word in reason for word in DAMAGED):
+        return UserError(
+            f"{where}: the registry is damaged ({reason}); move the file away and run `plw registry rebuild`"
+        )
+    return storage_error(error, where) or error
