@@ -165,7 +165,7 @@ def test_every_part_has_its_rows(real: Real) -> None:
 def test_a_finished_sweep_is_judged_killed_and_judged_on(real: Real) -> None:
     """kill -9 in the middle of the second cell: nothing is asked twice, and the rows are there."""
     judged = Judged(seconds=0.1)
-    with JudgeServer(judged) as server:
+    with JudgeServer(judged, model="mistralai/Mixtral-8x7B-Instruct-v0.1") as server:
         words = ("judge=mixtral", f"judge.endpoint={server.base_url}", "judge.concurrency=1")
         command = real.study.command("run", "-m", *real.words, *DATASETS, "stages=[judge]", *words)
         process = subprocess.Popen(

@@ -1,5 +1,6 @@
 """lm-evaluation-harness in process, on a model that is already loaded; every metric that it reports becomes a score."""
 
+import logging
 import random
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -8,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
-from plw.evaluate.lm_eval.patches import patched_lm_eval
+from plw.evaluate.lm_eval.documents import check_documents
+from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_task, task_manager
 from plw.progress import Progress, no_progress
@@ -72,9 +74,23 @@ def run_tasks(
     scores = [
         score
         for name, config in suite.tasks.items()
-        for score in task_scores(suite.name, name, config, loaded[name].name_in_result, of[name])
+        for score in (
+            *task_scores(suite.name, name, config, loaded[name].name_in_result, of[name]),
+            *_cut(suite.name, name, loaded[name], lm),
+        )
     ]
     return HarnessResult(scores=scores, raw=plain_result(results.values()))
+
+
+def _cut(suite: str, benchmark: str, loaded: LoadedTask, lm: Any) -> list[Score]:
+    """How many of a benchmark's documents lost the beginning of a prompt; nothing of engines that do not say."""
+    cut: set[int] | None = getattr(lm, "cut", None)
+    if cut is None:
+        return []
+    requests = [(task, request) for task in loaded.tasks.values() for request in task.instances]
+    documents = {(id(task), request.doc_id) for task, request in requests}
+    shortened = {(id(task), request.doc_id) for task, request in requests if id(request) in cut}
+    return [Score(suite=suite, benchmark=benchmark, metric="cut", value=float(len(shortened)), n=len(documents))]
 
 
 def _calls(loaded: Mapping[str, LoadedTask]) -> Iterable[tuple[tuple[str, ...], dict[str, Any]]]:
@@ -99,8 +115,9 @@ def _load_tasks(
             name: load_task(manager, name, config, files.get(name, {}), suite.bootstrap_seed)
             for name, config in suite.tasks.items()
         }
-    for name, config in suite.tasks.items():
-        _check_metric(name, config, loaded[name])
+        for name, config in suite.tasks.items():
+            _check_metric(name, config, loaded[name])
+            check_documents(name, loaded[name], files.get(name, {}), suite.limit)
     return loaded
 
 
@@ -119,7 +136,8 @@ def _evaluate(context_length: int, **arguments: Any) -> dict[str, Any]:
     from lm_eval import evaluate
 
     try:
-        result: dict[str, Any] = evaluate(**arguments)
+        with logged_warnings(logging.WARNING):
+            result: dict[str, Any] = evaluate(**arguments)
     except (TemplateError, TypeError, KeyError, IndexError) as error:
         said = f"{type(error).__name__}: {error}"
         raise UserError(f"suite.tasks: a document does not fit the task that reads it ({said})") from error

@@ -1,5 +1,6 @@
 """Parts of lm-eval and of what it calls that are replaced while it runs; none of them changes a number."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
@@ -10,10 +11,14 @@ from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
 from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
 
+logger = logging.getLogger(__name__)
+LONGEST_WARNING = 300
+"""Letters of a warning that are shown."""
+
 
 @contextmanager
 def patched_lm_eval(progress: Progress) -> Iterator[None]:
-    """Silence, and four replacements.
+    """Silence but for lm-eval's warnings, which are logged, and four replacements.
 
     The requests' progress bar tells ``progress``; a document template is compiled once, not for every document;
     resampling stays in this process; the ROUGE of a single answer is not resampled a thousand times, since every
@@ -25,7 +30,8 @@ def patched_lm_eval(progress: Progress) -> Iterator[None]:
     from rouge_score import scoring
 
     with ExitStack() as stack:
-        stack.enter_context(quiet("lm_eval", "datasets", "transformers", "huggingface_hub"))
+        stack.enter_context(quiet("datasets", "transformers", "huggingface_hub"))
+        stack.enter_context(logged_warnings(logging.INFO))
         for owner, name, value in (
             (huggingface, "tqdm", tqdm_adapter(progress)),
             (utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
@@ -34,6 +40,39 @@ def patched_lm_eval(progress: Progress) -> Iterator[None]:
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         yield
+
+
+@contextmanager
+def logged_warnings(level: int) -> Iterator[None]:
+    """lm-eval warns document by document: a line of ours for each place of its code, with the number of times.
+
+    Args:
+        level: Of our line: what it says of a task or a model that it loads is information.
+    """
+    theirs, collected = logging.getLogger("lm_eval"), _Collector()
+    before = theirs.level, theirs.propagate, theirs.handlers
+    theirs.setLevel(logging.WARNING)
+    theirs.propagate, theirs.handlers = False, [collected]
+    try:
+        yield
+    finally:
+        theirs.setLevel(before[0])
+        _, theirs.propagate, theirs.handlers = before
+        for first, times in collected.found.values():
+            logger.log(level, "lm-eval warned %d times, first: %s", times, first)
+
+
+class _Collector(logging.Handler):
+    """The first message of each place that logs, on one line, and how often it came."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.found: dict[tuple[str, int], tuple[str, int]] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        place = record.pathname, record.lineno
+        first, times = self.found.get(place, (" ".join(record.getMessage().split())[:LONGEST_WARNING], 0))
+        self.found[place] = first, times + 1
 
 
 @contextmanager

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 DTYPES = ("float32", "bfloat16", "float16")
+UNLIMITED = 10**12
+"""Tokenizers write 1e30 where nobody gave them a limit."""
+DEFAULT_CONTEXT = 2048
+"""Context of a model that names no limit, as lm-eval takes it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,15 +72,17 @@ class EvalModel:
 
     @property
     def context_length(self) -> int:
-        """Tokens that the model can attend to, prompt and answer together."""
-        length = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
-        return int(length) if length else int(self.tokenizer.model_max_length)
+        """Tokens that the model can attend to, prompt and answer together; found as lm-eval finds it."""
+        config = self.model.config.get_text_config()
+        named = (getattr(config, name, None) for name in ("n_positions", "max_position_embeddings", "n_ctx"))
+        length = next((value for value in named if value is not None), self.tokenizer.model_max_length)
+        return int(length) if length < UNLIMITED else DEFAULT_CONTEXT
 
     def for_harness(self, batch_size: int) -> Any:
         """lm-eval's wrapper of a transformers model that is already loaded."""
-        from lm_eval.models.huggingface import HFLM
+        from plw.evaluate.models.harness_lm import harness_lm
 
-        return HFLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
+        return harness_lm(self, batch_size)
 
     def answer(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""

@@ -1,6 +1,7 @@
 """The harness in process: the same numbers as lm-eval called by itself, every metric kept, mistakes told in a line."""
 
 import json
+import logging
 import random
 from pathlib import Path
 from typing import Any
@@ -98,11 +99,13 @@ def test_own_task_on_a_local_file_equals_lm_eval_alone(
 
     result = run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, LM_EVAL_PIQA)
 
-    assert {(score.metric, score.value, score.stderr) for score in result.scores} == {
+    *scores, cut = result.scores
+    assert (cut.metric, cut.value, cut.n, cut.headline) == ("cut", 0.0, 40, False)
+    assert {(score.metric, score.value, score.stderr) for score in scores} == {
         (metric, expected[f"{metric},none"], expected[f"{metric}_stderr,none"]) for metric in ("acc", "acc_norm")
     }
     assert [score.metric for score in result.scores if score.headline] == ["acc_norm"]
-    for score in result.scores:
+    for score in scores:
         assert (score.suite, score.benchmark, score.n, score.higher_is_better) == ("test", "PIQA", 40, True)
         assert score.task_version == "1.0"
         assert score.library_version == f"lm-eval {lm_eval.__version__}"
@@ -124,6 +127,7 @@ def test_real_piqa_equals_lm_eval_alone(
     assert {score.metric: score.value for score in scores} == {
         "acc": expected["acc,none"],
         "acc_norm": expected["acc_norm,none"],
+        "cut": 0,
     }
 
 
@@ -163,8 +167,8 @@ def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: EvalModel
         lambda done, total, note="": heard.append((done, total, note)),
     )
 
-    assert [score.metric for score in result.scores] == ["bleu", "chrf"]
-    assert all(score.stderr is not None and score.n == 12 for score in result.scores)
+    assert [score.metric for score in result.scores] == ["bleu", "chrf", "cut"]
+    assert all(score.stderr is not None and score.n == 12 for score in result.scores[:2])
     assert heard[-1] == (12, 12, "Running generate_until requests")
 
 
@@ -212,7 +216,7 @@ def test_nothing_is_printed(loaded: EvalModel, piqa: Path, capfd: pytest.Capture
         ({}, {"validation": "mixed"}, r"mixed\.jsonl: a column mixes types"),
         ({}, {"validation": "broken"}, r"broken\.jsonl: row 2 is not valid JSON"),
         ({}, {"validation": "empty"}, r"empty\.jsonl: holds no rows"),
-        ({}, {"validation": "gap"}, r"suite\.tasks: a document does not fit the task that reads it"),
+        ({}, {"validation": "gap"}, r"suite\.tasks\.bench: .*gap\.jsonl: row 2 has no text for choice 1; found None"),
         ({}, {"validation": "missing"}, r"missing\.jsonl: no such file"),
         ({}, {"validation": "long"}, r"longer than the model's context of 512 tokens"),
     ],
@@ -234,6 +238,73 @@ def test_mistakes_are_told_in_a_line(
         run_tasks(loaded, suite(bench=piqa_task(**task)), {"bench": paths}, LM_EVAL_PIQA)
 
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "said"),
+    [
+        ("0", r"row 5 has the label '0' \(text\), which is none of its 2 choices; allowed: a number from 0 to 1"),
+        (2, r"row 5 has the label 2 \(int\)"),
+        (-1, r"row 5 has the label -1 \(int\)"),
+        (1.0, r"row 5 has the label 1\.0 \(float\)"),
+        (None, r"row 5 has the label None \(NoneType\)"),
+    ],
+)
+@pytest.mark.parametrize("split", ["validation", "train"])
+def test_labels_that_are_none_of_the_choices_are_refused(
+    loaded: EvalModel, piqa: Path, tmp_path: Path, label: Any, said: str, split: str
+) -> None:
+    """lm-eval calls every answer to such a question wrong; as an example it shows the label in place of the answer."""
+    rows: list[dict[str, Any]] = [json.loads(line) for line in piqa.read_text().splitlines()[:8]]
+    kind = type(label) if label is not None else int
+    rows = [{**row, "label": row["label"] if kind is int else row["sol1"] if kind is str else 0.0} for row in rows]
+    if kind is float:
+        said = said.replace("row 5", "row 1").replace("1\\.0", "0\\.0")
+    rows[4] = {**rows[4], "label": label}
+    wrong = write_rows(tmp_path / "wrong.jsonl", rows)
+    files = {"train": piqa, "validation": piqa, split: wrong}
+
+    with pytest.raises(UserError, match=r"suite\.tasks\.bench: .*wrong\.jsonl: " + said):
+        run_tasks(loaded, suite(bench=piqa_task(shots=2)), {"bench": files}, LM_EVAL_PIQA)
+
+
+def test_a_label_may_be_the_text_of_a_choice(loaded: EvalModel, piqa: Path, tmp_path: Path) -> None:
+    rows = [json.loads(line) for line in piqa.read_text().splitlines()]
+    words = [{**row, "label": row["sol2" if row["label"] else "sol1"]} for row in rows]
+    files = {name: write_rows(tmp_path / f"{name}.jsonl", content) for name, content in (("a", rows), ("b", words))}
+    a, b = (
+        run_tasks(loaded, suite(bench=piqa_task()), {"bench": {"validation": path}}, LM_EVAL_PIQA).scores
+        for path in files.values()
+    )
+    assert a == b
+
+
+def test_documents_whose_prompt_was_cut_are_counted_and_warned_of_once(
+    loaded: EvalModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of twelve questions three and of ten translations two are longer than the context of 512 tokens."""
+    rng = random.Random(6)
+    questions = [
+        {"goal": sentence(rng, 400 if n % 4 == 0 else 5), "sol1": "rope", "sol2": "salt", "label": n % 2}
+        for n in range(12)
+    ]
+    phrases = [{"a": sentence(rng, 400 if n % 5 == 0 else 5), "b": sentence(rng, 4)} for n in range(10)]
+    (tmp_path / "toy.yaml").write_text(TRANSLATION)
+    (tmp_path / "piqa.yaml").write_text(f"include: {LM_EVAL_PIQA}/piqa.yaml\ntask: piqa\n")
+    files = {
+        "piqa": {"validation": write_rows(tmp_path / "questions.jsonl", questions)},
+        "toy": {"test": write_rows(tmp_path / "phrases.jsonl", phrases)},
+    }
+    toy = TaskConfig(task="toy_translation", group="translation", metric="bleu")
+
+    with caplog.at_level(logging.WARNING):
+        scores = run_tasks(loaded, suite(piqa=piqa_task(), toy=toy), files, tmp_path).scores
+
+    found = {score.benchmark: (score.value, score.n) for score in scores if score.metric == "cut"}
+    assert found == {"piqa": (3.0, 12), "toy": (2.0, 10)}
+    lines = [record.getMessage() for record in caplog.records if record.name == "plw.evaluate.lm_eval.patches"]
+    assert len(lines) == 2
+    assert any("lm-eval warned 6 times" in line and "exceeds model's maximum length" in line for line in lines)
 
 
 GROUPED = """
