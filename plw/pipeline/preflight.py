@@ -33,6 +33,10 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     """
     for cell in cells:
         _check_fetched(cell)
+    if any(cell.config.execution.device == "cuda" for cell in cells):
+        from plw.launch.device import device_of
+
+        device_of("cuda")
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
     offline = _needs_hub(cells, suites.values()) and go_offline_if_unreachable()
     if offline:

@@ -6,6 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.e2e.conftest import Study
 
@@ -115,6 +116,13 @@ def test_a_damaged_model_folder_is_one_line(
     (line,) = done.stderr.strip().splitlines()
     assert f"model.path={folder}: model.safetensors is cut" in line
     assert line.endswith("fetch it again")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there(study: Study, tiny_llama: Path, tmp_path: Path) -> None:
+    line = refuses(study, *own(tiny_llama, data_file(tmp_path, GOOD)), "execution.device=cuda")
+    assert "execution.device=cuda" in line
+    assert "allowed here: cpu" in line
 
 
 @pytest.mark.parametrize("mode", [(), ("-m",)])
