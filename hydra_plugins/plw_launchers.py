@@ -6,7 +6,6 @@ Hydra accepts plugins from the namespace package ``hydra_plugins`` only; the wor
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -21,7 +20,6 @@ from omegaconf import DictConfig, OmegaConf
 from plw.config import CellConfig
 from plw.config.compose import typed
 from plw.console import console
-from plw.errors import UserError
 from plw.sweep.plan import print_plan
 from plw.sweep.summary import run_and_summarise
 
@@ -88,21 +86,28 @@ class GridSweeper(BasicSweeper):
         return [list(batch) for batch in self.split_overrides_to_chunks(jobs, max_batch_size)]
 
     def sweep(self, arguments: list[str]) -> Any:
-        """Sweep; the folder for the sweep's config is made here, where a mistake can still be told in a line.
+        """Split the axes into jobs and hand them to the launcher.
 
-        Raises:
-            UserError: the runs folder cannot be written.
+        As Hydra's own, but nothing is written: a plan changes nothing, and a study that is done can be asked for where
+        nothing can be written.
         """
         assert self.config is not None
-        given = OverridesParser.create().parse_overrides(arguments)
-        self._given = {override.get_key_element() for override in given}
-        try:
-            Path(self.config.hydra.sweep.dir).mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(
-                f"execution.runs={self.config.execution.runs} cannot be written: {error.strerror}"
-            ) from None
-        return super().sweep(arguments)
+        assert self.launcher is not None
+        assert self.hydra_context is not None
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        self._given = {override.get_key_element() for override in parser.parse_overrides(arguments)}
+        overrides = parser.parse_overrides([*self._parse_config(), *arguments])
+        self.overrides = self.split_arguments(overrides, self.max_batch_size)
+        returns: list[Sequence[JobReturn]] = []
+        while not self.is_done():
+            batch = self.get_job_batch()
+            self.validate_batch_is_legal(batch)
+            results = self.launcher.launch(batch, initial_job_idx=sum(map(len, returns)))
+            for result in results:
+                # Reading it raises what made the job fail.
+                _ = result.return_value
+            returns.append(results)
+        return returns
 
     def validate_batch_is_legal(self, batch: Sequence[Sequence[str]]) -> None:
         """Leave the check to a launcher of ours; do it for any other."""

@@ -11,6 +11,7 @@ from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError
 from plw.logs import configure_logging
 from plw.redact import redact
+from plw.storage import storage_error
 
 app = typer.Typer(
     name="plw",
@@ -39,7 +40,11 @@ def main() -> None:
     except StageError as error:
         print(redact(f"plw: {error}"), file=sys.stderr)  # noqa: T201
         sys.exit(1)
-    except Exception:
+    except Exception as error:
+        full = storage_error(error, str(getattr(error, "filename", None) or "plw"))
+        if full is not None:
+            print(redact(f"plw: {full}"), file=sys.stderr)  # noqa: T201
+            sys.exit(1)
         # A fault of ours keeps its traceback, without the keys that a library's words may hold.
         print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         sys.exit(1)

@@ -8,6 +8,10 @@ class UserError(Exception):
     """
 
 
+class DamagedError(UserError):
+    """A file that we wrote ourselves is not whole any more. What it belongs to is a failed stage; other cells go on."""
+
+
 class StageError(Exception):
     """A stage could not produce its result (a judge that answers garbage, a base model that learned nothing).
 

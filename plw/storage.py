@@ -58,4 +58,6 @@ def _is_full(folder: Path) -> bool:
     if place is None:
         return False
     found = os.statvfs(place)
-    return found.f_bavail * found.f_frsize < ENOUGH_BYTES or (found.f_files > 0 and found.f_favail == 0)
+    # What holds no files of its own (such as /proc) says 0 of all.
+    no_room = found.f_blocks > 0 and found.f_bavail * found.f_frsize < ENOUGH_BYTES
+    return no_room or (found.f_files > 0 and found.f_favail == 0)

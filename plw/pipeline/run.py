@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from plw.config import CellConfig
-from plw.errors import ClaimLostError
+from plw.errors import ClaimLostError, DamagedError
 from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
@@ -79,6 +79,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
                 )
             except ClaimLostError:
                 outcome.stages[kind] = Outcome(status="busy")
+            except DamagedError as error:
+                outcome.stages[kind] = Outcome(status="failed", error=str(error))
             if outcome.stages[kind].finished:
                 report(cell.label, kind, 0, None, "")
     return outcome
@@ -149,8 +151,7 @@ class StageClaims:
 
     def import_record(self, record: dict[str, Any]) -> None:
         """Store a finished record that the registry does not know (it was made anew, or the process died between)."""
-        if not self._registry.is_done(self._key, self._stage.fingerprint):
-            self._registry.import_record(record)
+        self._registry.import_record(record, str(self._stage.folder / RECORD))
 
     def fail(self, error: str, trace: str) -> None:
         """Note a failed attempt."""

@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from plw.errors import ClaimLostError, PermanentError, RegistryAwayError, StageError, UserError
+from plw.errors import ClaimLostError, DamagedError, PermanentError, RegistryAwayError, StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.pipeline.heartbeat import Heartbeat
@@ -25,6 +25,8 @@ from plw.storage import storage_error
 RECORD = "record.json"
 PAYLOAD = "payload.json"
 FAILURE = "failure.json"
+RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
+"""What is read of a record here; the registry reads the rest."""
 TRACE_END = 8_000
 """Characters of a traceback that are kept from its beginning, and from its end."""
 
@@ -82,13 +84,27 @@ class Stage:
 
         Raises:
             UserError: the folder was made for another payload; the lines after the first are the field diff.
+            DamagedError: a file of the folder is not whole.
         """
-        for name in (PAYLOAD, RECORD):
-            path = self.folder / name
-            if path.exists():
-                stored = read_json(path)
-                self._check_payload(stored if name == PAYLOAD else stored["payload"])
-        return read_json(self.folder / RECORD) if (self.folder / RECORD).exists() else None
+        payload, record = (self._read(name) for name in (PAYLOAD, RECORD))
+        for stored in (payload, None if record is None else record["payload"]):
+            if stored is not None:
+                self._check_payload(stored)
+        return record
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        """The contents of a file of ours, None where it is not there."""
+        path = self.folder / name
+        if not path.exists():
+            return None
+        try:
+            found = read_json(path)
+        except UserError as error:
+            raise DamagedError(f"{error}; remove {self.folder} to make the stage again") from None
+        lacking = [field for field in RECORD_FIELDS if not isinstance(found, dict) or field not in found]
+        if name == RECORD and lacking:
+            raise DamagedError(f"{path}: {lacking[0]} is missing; remove {self.folder} to make the stage again")
+        return found  # type: ignore[no-any-return]
 
     def _check_payload(self, stored: Any) -> None:
         if canonical_json(stored) != canonical_json(self.payload):
@@ -135,13 +151,17 @@ def run_stage(
 
     Raises:
         UserError: the folder was made for another payload.
+        DamagedError: the folder's record is not whole.
         ClaimLostError: another worker took the stage over.
         RegistryAwayError: the registry was away for longer than it is waited for.
         StorageError: the disk takes no more.
     """
     record = stage.finished_record()
     if record is not None:
-        claims.import_record(record)
+        try:
+            claims.import_record(record)
+        except UserError as problem:
+            raise DamagedError(f"{problem}; remove {stage.folder} to make the stage again") from None
         return Outcome(status="skipped", seconds=record["seconds"])
     error = ""
     for attempt in range(1, retry.max_attempts + 1):

@@ -1,11 +1,12 @@
 """The SQL registry: cells, claims on their stages, scores and curves. The records on disk can always make it again."""
 
-from plw.registry.database import parse_url, sqlite_path
+from plw.registry.database import parse_url
 from plw.registry.export import export_csv
+from plw.registry.outages import sqlite_path
 from plw.registry.owner import Owner
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, Record, StageKey, StageRow
-from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
+from plw.registry.store import AlreadyDone, Busy, Claimed, FinishedStage, Registry, abandoned
 
 __all__ = [
     "AlreadyDone",
@@ -13,6 +14,7 @@ __all__ = [
     "CellRow",
     "Claimed",
     "CurveRow",
+    "FinishedStage",
     "Owner",
     "RebuildCounts",
     "Record",

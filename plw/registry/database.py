@@ -1,10 +1,16 @@
 """Opens the registry's database: the address checked, the tables made once, the schema version compared."""
 
+import os
+import shutil
 import sqlite3
+import tempfile
 import time
+import weakref
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
 from sqlalchemy.engine import URL
@@ -12,7 +18,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from plw.errors import RegistryAwayError, UserError
-from plw.registry.outages import first_line, outlast
+from plw.registry.outages import address_of, first_line, outlast, sqlite_path
 from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
 
 BUSY_SECONDS = 60.0
@@ -45,11 +51,6 @@ def parse_url(address: str) -> URL:
     return url
 
 
-def sqlite_path(url: URL) -> Path | None:
-    """The file of a SQLite address, None for another database."""
-    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
-
-
 def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
     """An engine on a database whose tables are there and of this schema version; several processes may do this at once.
 
@@ -78,12 +79,12 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
         raise UserError(f"{where}: the database driver is missing ({error}); pip install 'plw[postgres]'") from None
 
     def prepare() -> None:
-        if path is not None:
+        if path is not None and not is_read_only(path):
             _switch_to_wal(path)
         _prepare(engine, where, create)
 
     try:
-        outlast(prepare, where, wait_s)
+        outlast(prepare, url, wait_s)
     except (DatabaseError, sqlite3.DatabaseError, RegistryAwayError) as error:
         engine.dispose()
         if isinstance(error, RegistryAwayError) and wait_s > 0:
@@ -99,11 +100,6 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
     return engine
 
 
-def address_of(url: URL) -> str:
-    """The address without its password, for messages."""
-    return url.render_as_string(hide_password=True)
-
-
 def _server_engine(url: URL) -> Engine:
     """PostgreSQL: a connection that a restart of the server has broken is noticed and replaced."""
     return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
@@ -111,7 +107,11 @@ def _server_engine(url: URL) -> Engine:
 
 def _sqlite_engine(url: URL) -> Engine:
     """SQLite where a transaction that writes takes the lock when it begins, so that it cannot fail halfway."""
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
+    path = Path(str(url.database))
+    if is_read_only(path):
+        engine = create_engine(url, creator=_reader(path), execution_options={"reading": True})
+    else:
+        engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
@@ -124,6 +124,31 @@ def _sqlite_engine(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def is_read_only(path: Path) -> bool:
+    """Whether a SQLite file is there and cannot be written: a read-only mount, or no right to."""
+    return path.exists() and not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+
+
+def _reader(path: Path) -> Callable[[], sqlite3.Connection]:
+    """Opens a file that cannot be written, nor anything beside it, as SQLite otherwise asks for.
+
+    Where a writer ended without folding its log into the file, a copy of both is read.
+    """
+    log = path.with_name(path.name + "-wal")
+    if not (log.exists() and log.stat().st_size):
+        address = f"file:{quote(str(path))}?mode=ro&immutable=1"
+        return lambda: sqlite3.connect(address, uri=True, check_same_thread=False)
+    copy = Path(tempfile.mkdtemp(prefix="plw-registry-"))
+    for file in (path, log):
+        shutil.copyfile(file, copy / file.name)
+
+    def connect_copy() -> sqlite3.Connection:
+        return sqlite3.connect(copy / path.name, check_same_thread=False)
+
+    weakref.finalize(connect_copy, shutil.rmtree, copy)
+    return connect_copy
 
 
 def _prepare(engine: Engine, where: str, create: bool) -> None:

@@ -4,8 +4,10 @@ import logging
 import sqlite3
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
+from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from plw.errors import RegistryAwayError, UserError
@@ -20,12 +22,12 @@ Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
 
-def outlast(work: Callable[[], Result], where: str, wait_s: float) -> Result:
+def outlast(work: Callable[[], Result], url: URL, wait_s: float) -> Result:
     """Do the work, again and again while the database is away or locked, with longer and longer pauses.
 
     Args:
         work: one transaction; done anew from its beginning, so it must hold when the one before was committed unseen.
-        where: the database's address without its password.
+        url: the database's address.
         wait_s: seconds to wait in all; 0 tries once.
 
     Raises:
@@ -33,13 +35,14 @@ def outlast(work: Callable[[], Result], where: str, wait_s: float) -> Result:
         StorageError: its disk is full or read-only.
         UserError: its file is damaged.
     """
+    where = address_of(url)
     deadline, pause, told = time.monotonic() + wait_s, FIRST_PAUSE_S, False
     while True:
         try:
             result = work()
         except (DBAPIError, sqlite3.DatabaseError) as error:
             if not is_away(error):
-                raise _explained(error, where) from error
+                raise _explained(error, url) from error
             reason = first_line(error)
             if time.monotonic() + pause > deadline:
                 raise RegistryAwayError(
@@ -71,11 +74,22 @@ def first_line(error: BaseException) -> str:
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
 
 
-def _explained(error: DBAPIError | sqlite3.DatabaseError, where: str) -> Exception:
+def address_of(url: URL) -> str:
+    """The address without its password, for messages."""
+    return url.render_as_string(hide_password=True)
+
+
+def sqlite_path(url: URL) -> Path | None:
+    """The file of a SQLite address, None for another database."""
+    return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
+
+
+def _explained(error: DBAPIError | sqlite3.DatabaseError, url: URL) -> Exception:
     """The error as one of ours, where it is a full disk or a damaged file; itself otherwise."""
-    reason = first_line(error)
+    reason, where, path = first_line(error), address_of(url), sqlite_path(url)
     if any(word in reason for word in DAMAGED):
         return UserError(
             f"{where}: the registry is damaged ({reason}); move the file away and run `plw registry rebuild`"
         )
-    return storage_error(error, where) or error
+    # SQLite says no more than "disk I/O error" or "unable to open" where a disk is full, so the disk is asked.
+    return storage_error(error, where, None if path is None else path.parent) or error

@@ -13,7 +13,8 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 from plw.errors import UserError
 from plw.files import read_json
 from plw.progress import Progress, no_progress
-from plw.registry.database import parse_url, sqlite_path
+from plw.registry.database import parse_url
+from plw.registry.outages import sqlite_path
 from plw.registry.rows import Record, StageKey
 from plw.registry.schema import RUNNING, cells, curves, scores, stages
 from plw.registry.statements import put_record

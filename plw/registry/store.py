@@ -10,13 +10,13 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, and_, select
+from sqlalchemy import Connection, Engine, Select, and_, func, select
 
-from plw.registry.database import address_of, connect, parse_url
+from plw.registry.database import connect, parse_url
 from plw.registry.outages import outlast
 from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import CellRow, Record, StageKey, StageRow
-from plw.registry.schema import CELL_KEY, DONE, FAILED, RUNNING, cells, curves, scores, stages
+from plw.registry.schema import CELL_KEY, DONE, FAILED, RUNNING, STAGE_KEY, cells, curves, scores, stages
 from plw.registry.statements import (
     UNCLAIMED,
     chosen,
@@ -60,6 +60,22 @@ class AlreadyDone:
     """Another process has finished the stage, with the same fingerprint."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FinishedStage:
+    """What the registry holds of a finished stage."""
+
+    fingerprint: str
+    scores: int
+    """Its score rows."""
+    curves: int
+    """Its curve rows; 0 where the stage is no training."""
+
+    def holds(self, record: dict[str, Any]) -> bool:
+        """Whether all rows of a stage's record are there."""
+        counts = (len(record.get("scores", ())), len(record.get("curves", ())))
+        return self.fingerprint == record.get("fingerprint") and (self.scores, self.curves) == counts
+
+
 class Registry:
     """A database of the study's results. Safe between processes and threads; open it anew after a fork.
 
@@ -93,7 +109,7 @@ class Registry:
             with self._engine.begin() as connection:
                 return work(connection)
 
-        return outlast(transaction, address_of(self._engine.url), self._wait_s if wait else 0.0)
+        return outlast(transaction, self._engine.url, self._wait_s if wait else 0.0)
 
     def _read(self, work: Callable[[Connection], Result]) -> Result:
         """One reading transaction."""
@@ -102,7 +118,7 @@ class Registry:
             with self._reading.connect() as connection:
                 return work(connection)
 
-        return outlast(transaction, address_of(self._engine.url), self._wait_s)
+        return outlast(transaction, self._engine.url, self._wait_s)
 
     def close(self) -> None:
         """Close every connection."""
@@ -225,13 +241,17 @@ class Registry:
 
         return self._write(work)
 
-    def import_record(self, record: dict[str, Any]) -> None:
-        """Store a record that lies finished on disk, whoever holds the stage: its writer died, or the registry is new.
+    def import_record(self, record: dict[str, Any], where: str = "record") -> None:
+        """Store a record that lies finished on disk, whoever holds the stage: its writer died, or rows were lost.
+
+        Args:
+            record: contents of a ``record.json``.
+            where: the file, for messages.
 
         Raises:
             UserError: the record lacks a field or holds a value that cannot be stored.
         """
-        parsed = Record.parse(record, "record")
+        parsed = Record.parse(record, where)
 
         def work(connection: Connection) -> None:
             if not _holds(connection, parsed):
@@ -246,12 +266,33 @@ class Registry:
         failed |= {"error": _storable(error), "traceback": _storable(traceback)}
         return self._write(lambda connection: _update_held(connection, key, token, failed | UNCLAIMED))
 
-    def is_done(self, key: StageKey, fingerprint: str) -> bool:
-        """Whether the stage has finished with this fingerprint."""
-        found = select(stages.c.name).where(
-            same_stage(key), stages.c.status == DONE, stages.c.fingerprint == fingerprint
+    def finished_stages(self, *, study: str, scale: str) -> dict[StageKey, FinishedStage]:
+        """Every finished stage, with how many rows it has, so that lost ones are noticed."""
+        key = [scores.c[name] for name in CELL_KEY]
+        done = select(*(stages.c[name] for name in STAGE_KEY), stages.c.fingerprint, stages.c.kind).where(
+            chosen(stages, study, scale), stages.c.status == DONE
         )
-        return self._read(lambda connection: connection.execute(found).first() is not None)
+        score_counts = (
+            select(*key, scores.c.stage, func.count())
+            .where(chosen(scores, study, scale))
+            .group_by(*key, scores.c.stage)
+        )
+        curve_key = [curves.c[name] for name in CELL_KEY]
+        curve_counts = select(*curve_key, func.count()).where(chosen(curves, study, scale)).group_by(*curve_key)
+
+        def work(connection: Connection) -> dict[StageKey, FinishedStage]:
+            n_scores = {tuple(row[:4]): row[4] for row in connection.execute(score_counts)}
+            n_curves = {tuple(row[:3]): row[3] for row in connection.execute(curve_counts)}
+            return {
+                StageKey(study=row[0], scale=row[1], cell=row[2], name=row[3]): FinishedStage(
+                    fingerprint=row.fingerprint,
+                    scores=n_scores.get(tuple(row[:4]), 0),
+                    curves=n_curves.get(tuple(row[:3]), 0) if row.kind == "train" else 0,
+                )
+                for row in connection.execute(done)
+            }
+
+        return self._read(work)
 
     def stage_rows(self, *, study: str | None = None, scale: str | None = None) -> list[StageRow]:
         """Every stage, ordered by cell and name."""
@@ -316,10 +357,18 @@ class Registry:
 
 
 def _holds(connection: Connection, record: Record) -> bool:
-    """Whether this very record is in the registry."""
-    c = stages.c
+    """Whether this very record is in the registry, with all its rows."""
+    c, key = stages.c, record.key
     same = and_(c.status == DONE, c.fingerprint == record.fingerprint, c.finished.is_not_distinct_from(record.finished))
-    return connection.execute(select(c.name).where(same_stage(record.key), same)).first() is not None
+    if connection.execute(select(c.name).where(same_stage(key), same)).first() is None:
+        return False
+    counts = [(len(record.scores), scores, and_(same_cell(scores, key), scores.c.stage == key.name))]
+    if record.kind == "train":
+        counts.append((len(record.curves), curves, same_cell(curves, key)))
+    return all(
+        connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one() == count
+        for count, table, condition in counts
+    )
 
 
 def _update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:

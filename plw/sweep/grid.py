@@ -10,10 +10,11 @@ from rich.console import Console
 from plw import world
 from plw.config import CellConfig
 from plw.console import step_bar
-from plw.errors import UserError
+from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.tracking import check_tracker
-from plw.registry import Registry
+from plw.registry import FinishedStage, Registry, StageKey, parse_url, sqlite_path
+from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
 from plw.sweep.workers import run_cells, worker_count
 
@@ -78,29 +79,34 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
 
     Raises:
         UserError: a mistake in a config, an input or a folder, found before anything runs.
+        StorageError: the disk takes no more.
+        RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
     cells = resolve_grid(configs)
-    check_folders(cells[0].config)
-    registry = Registry.open(cells[0].config.registry.url)
-    todo = [cell for cell in cells if not _is_done(cell, registry)]
+    config = cells[0].config
+    unwritable = folder_problem(config)
+    if unwritable is not None and not registry_exists(config):
+        raise unwritable
+    with Registry.open(config.registry.url) as registry:
+        finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
+    todo = [cell for cell in cells if not _is_done(cell, finished)]
+    if todo and unwritable is not None:
+        # A study that is done can be asked for again where nothing can be written.
+        raise unwritable
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
         check_tracker(todo[0].config.tracker)
-        _run(todo, registry, result, console)
+        _run(todo, result, console)
     result.seconds = time.monotonic() - started
     return result
 
 
-def check_folders(config: CellConfig) -> None:
-    """The runs and cache folders can be written.
-
-    Raises:
-        UserError: one cannot; the line names it.
-    """
+def folder_problem(config: CellConfig) -> UserError | StorageError | None:
+    """Why the runs or the cache folder cannot be written; None where both can."""
     for name, folder in (("runs", config.execution.runs), ("cache", config.execution.cache)):
         probe = Path(folder).absolute() / ".writable"
         try:
@@ -108,7 +114,15 @@ def check_folders(config: CellConfig) -> None:
             probe.touch()
             probe.unlink()
         except OSError as error:
-            raise UserError(f"execution.{name}={folder} cannot be written: {error.strerror}") from None
+            where = f"execution.{name}={folder}"
+            return storage_error(error, where) or UserError(f"{where} cannot be written: {error.strerror}")
+    return None
+
+
+def registry_exists(config: CellConfig) -> bool:
+    """Whether there is a registry to read, as far as its address tells."""
+    file = sqlite_path(parse_url(config.registry.url))
+    return file is None or file.exists()
 
 
 def build_world(cells: list[Cell], console: Console) -> None:
@@ -124,18 +138,25 @@ def build_world(cells: list[Cell], console: Console) -> None:
         world.build(needed.world, root, progress)
 
 
-def _is_done(cell: Cell, registry: Registry) -> bool:
-    """All asked-for stages have their record in the folder and their rows in the registry."""
+def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:
+    """All asked-for stages have their record in the folder and its rows in the registry."""
     for kind in cell.config.stages:
-        stage = cell.stages[kind]
-        if stage.finished_record() is None or not registry.is_done(cell.stage_key(kind), stage.fingerprint):
+        try:
+            record = cell.stages[kind].finished_record()
+        except DamagedError:
+            # Told as a failed stage, beside what becomes of the other cells.
+            return False
+        known = finished.get(cell.stage_key(kind))
+        if record is None or known is None or not known.holds(record):
             return False
     return True
 
 
-def _run(cells: list[Cell], registry: Registry, result: GridResult, console: Console) -> None:
-    for cell in cells:
-        registry.ensure_cell(cell.row())
+def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
+    address = cells[0].config.registry
+    with Registry.open(address.url, wait_s=address.wait_s) as registry:
+        for cell in cells:
+            registry.ensure_cell(cell.row())
     workers = min(worker_count(cells[0].config), len(cells))
     stages = sum(len(cell.config.stages) for cell in cells)
     name = cells[0].config.runs_name

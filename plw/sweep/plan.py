@@ -2,34 +2,41 @@
 
 import time
 from collections import Counter
+from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
 from plw.config import CellConfig
+from plw.errors import DamagedError
 from plw.pipeline import Cell
-from plw.registry import Owner, Registry, StageRow, abandoned, parse_url, sqlite_path
+from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.sweep.cost import print_costs, print_missing_inputs
-from plw.sweep.grid import resolve_grid
+from plw.sweep.grid import registry_exists, resolve_grid
 
 DONE = "done"
 HELD = "wait (held by another worker)"
 RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)", "run (record lost)"
+TO_DO = (RUN, RETRY, RESUME, REDO)
+RESTORE = "done (rows lost; `plw run` restores them)"
+DAMAGED = "damaged"
 
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
     """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
     cells = resolve_grid(configs)
     kinds = cells[0].config.stages
-    rows = _registry_rows(configs[0])
+    known = _known(configs[0])
     varied = _varied(cells)
     table = Table("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
     counts: Counter[str] = Counter()
     to_do: list[tuple[Cell, str]] = []
     for cell in cells:
-        states = [_state(cell, kind, rows) for kind in kinds]
+        states = [_state(cell, kind, known) for kind in kinds]
         counts.update(states)
-        to_do += [(cell, kind) for kind, state in zip(kinds, states, strict=True) if state not in (DONE, HELD)]
+        to_do += [
+            (cell, kind) for kind, state in zip(kinds, states, strict=True) if state in (RUN, RETRY, RESUME, REDO)
+        ]
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         names = [getattr(config, group).name for group in varied]
@@ -46,21 +53,34 @@ def _varied(cells: list[Cell]) -> list[str]:
     return [group for group in ("recipe", "judge") if len({getattr(cell.config, group).name for cell in cells}) > 1]
 
 
-def _registry_rows(config: CellConfig) -> dict[object, StageRow]:
-    """The stages the registry knows; none where there is no registry yet (planning makes nothing)."""
-    file = sqlite_path(parse_url(config.registry.url))
-    if file is not None and not file.exists():
-        return {}
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What the registry knows of a study's stages."""
+
+    rows: dict[StageKey, StageRow] = field(default_factory=dict)
+    finished: dict[StageKey, FinishedStage] = field(default_factory=dict)
+
+
+def _known(config: CellConfig) -> Known:
+    """The stages of the registry; none where there is no registry yet (planning makes nothing)."""
+    if not registry_exists(config):
+        return Known()
+    of_study = {"study": config.study.name, "scale": config.scale.name}
     with Registry.open(config.registry.url, create=False) as registry:
-        rows = registry.stage_rows(study=config.study.name, scale=config.scale.name)
-    return {row.key: row for row in rows}
+        rows = registry.stage_rows(**of_study)
+        return Known(rows={row.key: row for row in rows}, finished=registry.finished_stages(**of_study))
 
 
-def _state(cell: Cell, kind: str, rows: dict[object, StageRow]) -> str:
-    stage = cell.stages[kind]
-    if stage.finished_record() is not None:
-        return DONE
-    row = rows.get(cell.stage_key(kind))
+def _state(cell: Cell, kind: str, known: Known) -> str:
+    stage, key = cell.stages[kind], cell.stage_key(kind)
+    try:
+        record = stage.finished_record()
+    except DamagedError:
+        return DAMAGED
+    if record is not None:
+        found = known.finished.get(key)
+        return DONE if found is None or found.holds(record) else RESTORE
+    row = known.rows.get(key)
     if row is None or row.fingerprint != stage.fingerprint:
         return RUN
     if row.status == "failed":

@@ -99,7 +99,7 @@ def test_done_once_then_skipped(tmp_path: Path, registry: Registry) -> None:
     assert run(tmp_path, registry, product).status == "done"
     record = json.loads((stage(tmp_path).folder / RECORD).read_text())
     assert (record["attempts"], record["scores"][0]["value"]) == (1, 0.5)
-    assert registry.is_done(KEY, FINGERPRINT)
+    assert [(row.status, row.fingerprint) for row in registry.stage_rows()] == [("done", FINGERPRINT)]
     assert run(tmp_path, registry, never).status == "skipped"
 
 

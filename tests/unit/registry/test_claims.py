@@ -166,8 +166,7 @@ def test_attempts_count_up_for_a_fingerprint_and_start_again_for_another(registr
     assert (row.status, row.error, row.seconds, row.token, row.host) == ("failed", "out of memory", 1.0, None, None)
     assert _claim(registry, key, second, now=102.0) == Claimed(attempt=2)
     assert registry.finish(key, second.token, make_record(make_cell(), attempts=2))
-    assert registry.is_done(key, "f-train")
-    assert not registry.is_done(key, "f-other")
+    assert [(row.status, row.fingerprint) for row in registry.stage_rows()] == [("done", "f-train")]
     assert _claim(registry, key, third, now=103.0) == AlreadyDone()
     assert _claim(registry, key, third, now=103.0, fingerprint="f-other") == Claimed(attempt=1)
     assert registry.scores_frame().empty, "scores of a stage that is being done again are of something else"

@@ -19,7 +19,7 @@ from plw.registry.store import Registry
 CALLS: dict[str, Callable[[Registry, StageKey, str, Any], object]] = {
     "ensure_cell": lambda registry, key, token, record: registry.ensure_cell(registry.cells()[0]),
     "heartbeat": lambda registry, key, token, record: registry.heartbeat(key, token),
-    "is_done": lambda registry, key, token, record: not registry.is_done(key, "f-train"),
+    "finished_stages": lambda registry, key, token, record: not registry.finished_stages(study="none", scale="none"),
     "stage_rows": lambda registry, key, token, record: registry.stage_rows(),
     "cells": lambda registry, key, token, record: registry.cells(),
     "claim": lambda registry, key, token, record: registry.claim(
@@ -72,7 +72,7 @@ def test_every_call_waits_for_a_locked_file(tmp_path, monkeypatch, make_cell, ma
         for name, call in CALLS.items():
             with locked(path, 0.3):
                 assert call(registry, key, token, record), name
-        assert registry.is_done(key, "f-train")
+        assert {(row.status, row.fingerprint) for row in registry.stage_rows(study=key.study)} == {("done", "f-train")}
         assert len(registry.scores_frame()) == len(record["scores"])
 
 
@@ -87,7 +87,7 @@ def test_every_call_waits_for_a_server_that_is_started_again(postgres_server, ma
         for name, call in CALLS.items():
             with stopped(postgres_server, 0):
                 assert call(registry, key, token, record), name
-        assert registry.is_done(key, "f-train")
+        assert {(row.status, row.fingerprint) for row in registry.stage_rows(study=key.study)} == {("done", "f-train")}
         assert len(registry.scores_frame(study="outage")) == len(record["scores"])
 
 
