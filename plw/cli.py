@@ -8,7 +8,7 @@ import typer
 from plw.commands import compare, data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
-from plw.errors import StageError, UserError
+from plw.errors import StageError, UserError, printable
 from plw.logs import configure_logging
 from plw.redact import redact
 from plw.storage import storage_error
@@ -35,10 +35,10 @@ def main() -> None:
         configure_logging()
         app()
     except UserError as error:
-        print(redact(f"plw: {error}"), file=sys.stderr)  # noqa: T201
+        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except StageError as error:
-        print(redact(f"plw: {error}"), file=sys.stderr)  # noqa: T201
+        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except Exception as error:
         full = storage_error(error, str(getattr(error, "filename", None) or "plw"))

@@ -1,5 +1,7 @@
 """The two kinds of failure a user meets, each told in one line."""
 
+import unicodedata
+
 
 class UserError(Exception):
     """A mistake in what was asked for: config, file, record or folder. The message is the line that is shown.
@@ -41,3 +43,11 @@ class RegistryAwayError(PermanentError):
 
 class ClaimLostError(Exception):
     """Another worker has taken over the stage: stop now and write nothing."""
+
+
+def printable(text: str) -> str:
+    """A text on one line that a terminal can show: control characters, separators and half surrogates as escapes."""
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter)[0] == "C" or letter in "\u2028\u2029" else letter
+        for letter in text
+    )

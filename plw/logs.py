@@ -54,6 +54,7 @@ def _handler() -> logging.Handler:
         made = _StandardError()
         made.setFormatter(logging.Formatter(PLAIN))
     made.name = HANDLER
+    made.addFilter(_not_shown_yet)
     made.addFilter(_redact)
     return made
 
@@ -63,4 +64,14 @@ def _redact(record: logging.LogRecord) -> bool:
     record.msg, record.args = redact(record.getMessage()), ()
     if record.exc_info:
         record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+    return True
+
+
+def _not_shown_yet(record: logging.LogRecord) -> bool:
+    """Whether no handler of a library's own has the record: some libraries show a line and pass it on as well."""
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None and logger.parent is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return False
+        logger = logger.parent
     return True

@@ -1,6 +1,7 @@
 """Tables of scores from CSV files as a person hands them over: the registry's export, or any table of one's own."""
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plw.errors import UserError
+from plw.errors import UserError, printable
+from plw.files import read_text
 from plw.registry.export import COLUMNS
 
-FIRST_ROW = 2
-"""The line of a file that holds the first row, after the header."""
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other tables have between their columns, in words."""
 
 NUMBERS = ("prompt_weight", "response_weight", "seed", "r_g", "value", "stderr", "n")
 """Columns of the export that hold numbers; an empty field is a missing one."""
@@ -89,6 +91,8 @@ def read_scores(
     table = {ours: frame[theirs] for ours, theirs in own.items() if theirs in frame}
     columns = {**DEFAULTS, **table, **(constants or {})}
     rows = pd.DataFrame({name: columns[name] for name in COLUMNS}, index=frame.index)
+    for name in set(table) - set(NUMBERS):
+        _shown(path, frame[own[name]])
     for name in set(NUMBERS) & set(table):
         rows[name] = _numbers(path, frame[own[name]])
     return rows.assign(headline=rows["headline"].isin([True, "true", "True", "1"]))
@@ -96,15 +100,19 @@ def read_scores(
 
 def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     """Every field as text, after the wanted columns were found in the header."""
+    text = read_text(path)
+    header = text.partition("\n")[0]
+    separator = max(SEPARATORS, key=header.count)
+    if "," not in header and separator in header:
+        raise UserError(
+            f"{path}: {SEPARATORS[separator]} stand between the columns; separate them by commas, and write numbers "
+            "with a decimal point"
+        )
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: the file is empty") from None
-    except (ValueError, UnicodeDecodeError, csv.Error) as error:
+    except (ValueError, csv.Error) as error:
         raise UserError(f"{path}: not a CSV table ({' '.join(str(error).split())})") from None
     missing = [name for name in wanted if name not in table]
     if missing:
@@ -114,6 +122,23 @@ def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     return table
 
 
+def line_of(path: Path, place: int) -> int:
+    """The line of a file, as an editor counts, on which a row of its table begins.
+
+    Args:
+        path: of the file, with a header.
+        place: the row's number in the table, from 0; blank lines are no rows, and a field in quotes may hold lines.
+    """
+    reader = csv.reader(io.StringIO(read_text(path)))
+    seen, start = -1, 1
+    for fields in reader:
+        seen += bool(fields)
+        if fields and seen == place + 1:
+            return start
+        start = reader.line_num + 1
+    raise IndexError(f"{path} has no row {place}")
+
+
 def _finite(path: Path, column: "pd.Series[str]", *, unit: bool) -> "pd.Series[float]":
     value_N = pd.to_numeric(column, errors="coerce").to_numpy(dtype=float)
     allowed = "a number from 0 to 1" if unit else "a finite number"
@@ -121,14 +146,23 @@ def _finite(path: Path, column: "pd.Series[str]", *, unit: bool) -> "pd.Series[f
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         found = repr(column.iloc[row]) if column.iloc[row] else "empty"
-        raise UserError(f"{path}: row {row + FIRST_ROW}: {column.name} is {found}; allowed is {allowed}")
+        raise UserError(f"{path}: row {line_of(path, row)}: {column.name} is {found}; allowed is {allowed}")
     return pd.Series(value_N, index=column.index)
 
 
 def _labels(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     empty = np.flatnonzero(column.str.strip() == "")
     if len(empty):
-        raise UserError(f"{path}: row {empty[0] + FIRST_ROW}: {column.name} is empty; a name is needed")
+        raise UserError(f"{path}: row {line_of(path, int(empty[0]))}: {column.name} is empty; a name is needed")
+    return _shown(path, column)
+
+
+def _shown(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
+    """The column, every text of which can stand in a table and on a page."""
+    for text in column.unique():
+        if isinstance(text, str) and printable(text) != text:
+            line = line_of(path, int(np.flatnonzero(column == text)[0]))
+            raise UserError(f"{path}: row {line}: {column.name} holds control characters: {printable(text)}")
     return column
 
 
@@ -137,5 +171,5 @@ def _numbers(path: Path, column: "pd.Series[str]") -> "pd.Series[float]":
     bad = np.flatnonzero(numbers.isna() & (column != ""))
     if len(bad):
         found = column.iloc[bad[0]]
-        raise UserError(f"{path}: row {bad[0] + FIRST_ROW}: {column.name} is {found!r}, not a number")
+        raise UserError(f"{path}: row {line_of(path, int(bad[0]))}: {column.name} is {found!r}, not a number")
     return numbers

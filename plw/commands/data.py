@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plw.commands.choice import ConfigDir
-from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, named_tokenizer, read_dataset
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ def stats(
     from plw.console import console, step_bar
     from plw.data.measure import measure
     from plw.data.sources import content_hash
-    from plw.data.tokenizer import load_tokenizer
     from plw.files import write_bytes_atomic, write_json_atomic
 
     if picture is not None and picture.suffix not in (".png", ".pdf"):
         raise UserError(f"--picture {picture}: allowed are names that end in .png or .pdf")
-    out, loaded = console(), load_tokenizer(tokenizer)
+    out = console()
     config = dataset_choice(data, [f"template={template}", *(fields or [])], config_dir)
+    loaded = named_tokenizer(tokenizer)
     with step_bar(config.dataset.name, out) as progress:
         files, records = read_dataset(config, loaded, progress)
         found = measure(records, config.template, loaded, max_length=max_length, progress=progress)
@@ -78,7 +78,6 @@ def invert(
     from plw.data.prepare import apply_inversion
     from plw.data.records import AlpacaRecord
     from plw.data.statistics import generation_ratio
-    from plw.data.tokenizer import load_tokenizer
 
     if short == (target_ratio is not None):
         raise UserError("plw data invert needs one of --short and --target-ratio")
@@ -89,7 +88,7 @@ def invert(
         raise UserError(f"{data} is inverted already (dataset.inversion={config.dataset.inversion})")
     kind = "short" if short else "ratio"
     wanted = dataclasses.replace(config.dataset, inversion=kind, target_ratio=target_ratio)
-    loaded = load_tokenizer(tokenizer)
+    loaded = named_tokenizer(tokenizer)
     files, before = read_dataset(config, loaded)
     if out.exists() and any(out.samefile(file) for file in files):
         raise UserError(f"--out {out} is the file that is read; give another name")

@@ -54,6 +54,21 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
 
 
+def named_tokenizer(name: str) -> "PreTrainedTokenizerBase":
+    """The tokenizer that ``--tokenizer`` names; one of the hub is missed at once where the hub cannot be reached.
+
+    Raises:
+        UserError: nothing there, or nothing that is a tokenizer.
+    """
+    if not Path(name).expanduser().exists():
+        from plw.pipeline.hub import go_offline_if_unreachable
+
+        go_offline_if_unreachable()
+    from plw.data.tokenizer import load_tokenizer
+
+    return load_tokenizer(name)
+
+
 def read_dataset(
     config: "CellConfig", tokenizer: "PreTrainedTokenizerBase", progress: "Progress | None" = None
 ) -> "tuple[list[Path], list[Record]]":

@@ -95,18 +95,24 @@ def _fitted(
 
 
 def _refuse_negative(file: Path, ratio: "pd.Series[float]") -> None:
+    from analysis.scores.csv_table import line_of
+
     bad = [place for place, value in enumerate(ratio) if value < 0]
     if bad:
         value = ratio.iloc[bad[0]]
-        raise UserError(f"{file}: row {bad[0] + 2}: {ratio.name} is {value:g}; allowed is a ratio of 0 or more")
+        raise UserError(
+            f"{file}: row {line_of(file, bad[0])}: {ratio.name} is {value:g}; allowed is a ratio of 0 or more"
+        )
 
 
 def _refuse_unknown(grid: Path, asked: "pd.Series[str]", file: Path, known: "pd.Series[str]") -> None:
+    from analysis.scores.csv_table import line_of
+
     names = sorted(set(known))
     for place, name in enumerate(asked):
         if name not in names:
             has = f"{file} does not have; it has {', '.join(names)}"
-            raise UserError(f"{grid}: row {place + 2}: {asked.name} is {name!r}, which {has}")
+            raise UserError(f"{grid}: row {line_of(grid, place)}: {asked.name} is {name!r}, which {has}")
 
 
 def _show(numbers: "dict[str, Any]", found: "list[RatioOptimum]", screen: "Console") -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from plw.commands.choice import ConfigDir
-from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, read_dataset
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, named_tokenizer, read_dataset
 from plw.commands.score_table import Out, write_numbers
 from plw.commands.suites import configured_suites
 from plw.errors import UserError
@@ -45,9 +45,8 @@ def recommend(
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
     from plw.console import console, step_bar
     from plw.data.statistics import generation_ratio
-    from plw.data.tokenizer import load_tokenizer
 
-    loaded = load_tokenizer(tokenizer)
+    loaded = named_tokenizer(tokenizer)
     with step_bar(config.dataset.name, console()) as progress:
         _, records = read_dataset(config, loaded, progress)
     ratio = generation_ratio(records, loaded)

@@ -6,9 +6,11 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
-from plw.errors import UserError
+from plw.errors import UserError, printable
 
 LIMIT = 2**63
+MAX_NAME_BYTES = 80
+"""Of a name; folders and files put two or three of them together, and a file system takes 255 bytes."""
 MAX_SEED = 2**32 - 1
 """The greatest seed that numpy, torch and random all take."""
 
@@ -66,6 +68,19 @@ def check_numbers(config: Any, place: str = "") -> None:
     elif isinstance(config, list):
         for value in config:
             check_numbers(value, place)
+
+
+def names(field: str, value: str) -> None:
+    """``value`` can name a file or folder, a column's value and an entry of a table.
+
+    Raises:
+        UserError: empty, too long, or with letters that one of these does not take.
+    """
+    if not value.translate(dict.fromkeys(map(ord, "-_."))).isalnum() or value.startswith("."):
+        shown = value if len(value) <= 60 else f"{value[:60]}..."
+        raise UserError(f"{field}={printable(shown)} names a folder; allowed: letters, digits, '-', '_' and '.' inside")
+    if len(value.encode()) > MAX_NAME_BYTES:
+        raise UserError(f"{field}={value[:40]}... has {len(value)} letters; allowed: at most {MAX_NAME_BYTES}")
 
 
 def given(field: str, value: Any) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, one_of, web_address
+from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, names, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
 from plw.errors import UserError
 
@@ -128,6 +128,9 @@ class SuiteConfig:
 
     def __post_init__(self) -> None:
         given("suite.name", self.name)
+        for place, benchmarks in (("suite.tasks", self.tasks), ("suite.prompts", self.prompts)):
+            for benchmark in benchmarks:
+                names(f"a benchmark's name in {place}", benchmark)
         one_of("suite.backend", self.backend, ("hf", "vllm"))
         one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)

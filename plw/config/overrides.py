@@ -12,7 +12,7 @@ from hydra.errors import HydraException
 
 from plw.config.evaluation import PromptSetConfig, TaskConfig
 from plw.config.study import DatasetSize
-from plw.errors import UserError
+from plw.errors import UserError, printable
 
 ENTRIES: dict[str, type[Any]] = {
     "suite.tasks": TaskConfig,
@@ -80,11 +80,6 @@ def _exists(path: str) -> bool:
         return Path(path).exists()
     except OSError:  # A sweep may be longer than any name.
         return False
-
-
-def printable(text: str) -> str:
-    """A text on one line, with control characters as escapes."""
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _in_quotes(key: str, value: str) -> str:

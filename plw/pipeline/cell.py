@@ -10,6 +10,7 @@ from typing import Any
 
 from plw import world
 from plw.config import CellConfig, identity_fields
+from plw.config.checks import names
 from plw.errors import UserError
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
@@ -274,8 +275,8 @@ def _cell_folder(config: CellConfig, train_fingerprint: str) -> Path:
         ("model.name", config.model.name),
         ("suite.name", config.suite.name),
         ("judge.name", config.judge.name),
+        ("recipe.name", config.recipe.name),
     ):
-        if not name.replace("-", "").replace("_", "").replace(".", "").isalnum() or name.startswith("."):
-            raise UserError(f"{field}={name} names a folder; allowed: letters, digits, '-', '_' and '.' inside")
+        names(field, name)
     runs = Path(config.execution.runs).absolute() / config.runs_name
     return runs / config.dataset.name / config.model.name / f"{_weights_name(config)}-{train_fingerprint[:8]}"

@@ -2,7 +2,9 @@
 
 import shlex
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -13,7 +15,7 @@ from typer.testing import CliRunner
 
 from plw.cli import app
 from plw.commands.choice import chosen_cell
-from plw.config import CellConfig, PromptSetConfig, TaskConfig
+from plw.config import CellConfig, PromptSetConfig, SuiteConfig, TaskConfig
 from plw.config.overrides import check_overrides, quoted
 from plw.errors import UserError
 
@@ -21,6 +23,8 @@ OWN = (
     "study=own", "scale=own", "model=folder", "model.name=m", "model.path=x", "dataset=file", "dataset.name=d",
     "dataset.path=p", "suite=piqa",
 )  # fmt: skip
+
+PIQA = TaskConfig(task="piqa", group="multiple_choice")
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +126,34 @@ def test_a_benchmark_can_be_added_to_a_suite_and_one_that_is_there_gets_its_file
     assert config.suite.tasks["easy"] == TaskConfig(task="arc_easy", group="multiple_choice", shots=5)
     assert config.suite.tasks["piqa"] == TaskConfig(**{**vars(before), "files": {"validation": "v.jsonl"}})
     assert cell().suite.tasks.keys() == {"piqa"}, "the next command starts afresh"
+
+
+def test_a_name_that_no_folder_can_have_is_refused(tiny_llama: Path, tmp_path: Path) -> None:
+    from plw.pipeline.cell import resolve_cell
+
+    data = tmp_path / "data.json"
+    data.write_text('[{"instruction": "a", "output": "b"}]')
+    config = cell(f"model.path={tiny_llama}", f"dataset.path={data}", "stages=[train]")
+    for group in ("study", "scale", "dataset", "model", "suite", "judge", "recipe"):
+        given = getattr(config, group)
+        resolve_cell(replace(config, **{group: replace(given, name="plain-Näme_1.0")}))
+        for name in ("a/b", "..", "a\tb", "x" * 200, "é" * 60, ".hidden", "a b", "\x1b[31m"):
+            with pytest.raises(UserError) as caught:
+                resolve_cell(replace(config, **{group: replace(given, name=name)}))
+            line = str(caught.value)
+            assert line.startswith(f"{group}.name=")
+            assert line.isprintable()
+            assert len(line) < 200
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"prompts": {"a/../b": PromptSetConfig(protocol="pandalm", prompts="p")}},
+        {"tasks": {"a b": PIQA}},
+        {"tasks": {"": PIQA}},
+    ],
+)
+def test_a_benchmarks_name_is_a_files_name(fields: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="benchmark's name in suite"):
+        SuiteConfig(name="s", **fields)

@@ -18,6 +18,9 @@ logging.getLogger("plw.somewhere").info("a decision")
 logging.getLogger("analysis.somewhere").warning("a warning")
 logging.getLogger("a_library").info("its chatter")
 logging.getLogger("a_library").warning("its warning")
+shown = logging.getLogger("a_showing_library")
+shown.addHandler(logging.StreamHandler())
+shown.getChild("part").warning("its own line")
 """
 
 
@@ -34,6 +37,7 @@ def test_the_level_is_the_variables_and_each_line_comes_once(level: str | None, 
     assert sum("a decision" in line for line in found) == decisions
     assert sum("a warning" in line for line in found) == 1
     assert sum("its warning" in line for line in found) == 1
+    assert sum("its own line" in line for line in found) == 1, "a library's handler has shown it"
     assert not any("its chatter" in line for line in found), "the level is that of the project's own lines"
 
 

@@ -1,0 +1,37 @@
+"""A mistake is one line that a terminal can show, whatever the words in it hold."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from plw.errors import printable
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 日本 😀", "plain é 日本 😀"),
+        ("two\nlines\r\t", "two\\nlines\\r\\t"),
+        ("\x1b[31mred\x07", "\\x1b[31mred\\x07"),
+        ("\u202eturned\u2028\ud83d", "\\u202eturned\\u2028\\ud83d"),
+    ],
+)
+def test_what_cannot_be_shown_is_an_escape(text: str, shown: str) -> None:
+    assert printable(text) == shown
+    assert len(printable(text).splitlines()) == 1
+    printable(text).encode()
+
+
+def test_a_file_with_an_odd_name_is_one_line() -> None:
+    words = [sys.executable, "-m", "plw", "stats", b"no\n\x1b[31m\xff.json", "--tokenizer", "x"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, capture_output=True, env=environment, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count(b"\n") == 1
+    assert b"\x1b" not in done.stderr
+    assert b"no\\n\\x1b[31m" in done.stderr
