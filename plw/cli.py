@@ -9,6 +9,7 @@ from plw.commands import compare, data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError, printable
+from plw.interrupt import Interrupted, interruptible
 from plw.logs import configure_logging
 from plw.redact import redact
 from plw.storage import storage_error
@@ -30,10 +31,11 @@ app.add_typer(fit_app, name="fit")
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one line and exit code 2, a failed stage 1, an interrupt 130."""
+    """Entry point: a user's mistake is one line and exit code 2, a failed stage 1, SIGINT 130, SIGTERM 143."""
     try:
         configure_logging()
-        app()
+        with interruptible():
+            app()
     except UserError as error:
         print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -48,6 +50,6 @@ def main() -> None:
         # A fault of ours keeps its traceback, without the keys that a library's words may hold.
         print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("plw: stopped; the same command continues where it was", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+    except Interrupted as signal:
+        print(f"plw: stopped by {signal.name}; the same command continues where it was", file=sys.stderr)  # noqa: T201
+        sys.exit(signal.exit_code)

@@ -10,6 +10,7 @@ import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
 from plw.commands.hydra_arguments import options_first
+from plw.interrupt import interruptible
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -109,7 +110,9 @@ def _hydra(arguments: list[str]) -> None:
         if HydraConfig.get().mode == RunMode.RUN:
             single.append(config)
         else:
-            run_and_summarise([typed(config)])
+            # Another launcher's process has no handlers yet.
+            with interruptible():
+                run_and_summarise([typed(config)])
 
     decorated: Callable[[], None] = hydra.main(
         version_base="1.3", config_path=str(conf_folder()), config_name="config"

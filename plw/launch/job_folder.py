@@ -12,6 +12,8 @@ LAUNCH = "launch"
 JOB = "job.json"
 ENDED = "ended"
 """File that says that no worker may start on this launch any more."""
+STOP = "stop"
+"""File that asks the workers to make a checkpoint and end."""
 RESULT = "result.json"
 """What rank 0 found, once all is done."""
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ import psutil
 
 from plw.errors import StageError, UserError
 from plw.files import read_json
-from plw.launch.job_folder import ENDED, RESULT
+from plw.interrupt import deferred, raise_if_requested, requested
+from plw.launch.job_folder import ENDED, RESULT, STOP
 
 OUTPUT = "output.txt"
 TORCH_LOGS = "torchrun"
@@ -54,18 +56,22 @@ class Workers:
             *(*rendezvous, "-m", self.module, str(self.folder.absolute())),
         ]
 
-    def run(self, write_job: Callable[[Path], None], *, on_poll: Callable[[], None]) -> Any:
+    def run(
+        self, write_job: Callable[[Path], None], *, on_poll: Callable[[], None], makes_checkpoints: bool = False
+    ) -> Any:
         """Start the workers and watch them to their end; none of them on this machine is left after this.
 
         Args:
             write_job: writes the job to the folder that it is given, with :func:`plw.launch.job_folder.put_job` last.
             on_poll: called several times a second and once at the end; what it raises ends the work.
+            makes_checkpoints: whether the workers look for the file STOP; then SIGINT and SIGTERM ask them first.
 
         Returns:
             What rank 0 left as its result; the folder is removed then.
 
         Raises:
             UserError, StageError: what the first process to fail says, in its own words.
+            Interrupted: by a signal, the workers gone.
         """
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
@@ -77,15 +83,21 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                # The terminal's Ctrl-C is for this process alone, which tells the others.
+                start_new_session=True,
             )
             try:
-                while torchrun.poll() is None:
+                with deferred() if makes_checkpoints else nullcontext():
+                    while torchrun.poll() is None:
+                        on_poll()
+                        if makes_checkpoints and requested() is not None:
+                            (self.folder / STOP).touch()
+                        time.sleep(POLL_S)
                     on_poll()
-                    time.sleep(POLL_S)
-                on_poll()
             finally:
                 _end(torchrun, self.folder, self.module)
         if torchrun.returncode != 0:
+            raise_if_requested()
             raise self._failure(torchrun.returncode)
         result = read_json(self.folder / RESULT)
         shutil.rmtree(self.folder)

@@ -1,7 +1,6 @@
 """What a worker process under torchrun does around its work: be known, end with its owner, say what failed."""
 
 import os
-import signal
 import socket
 import sys
 import threading
@@ -13,6 +12,7 @@ from typing import Any
 
 from plw.errors import StageError, UserError
 from plw.files import write_json_atomic
+from plw.interrupt import Interrupted, handle_as_worker
 from plw.launch.job_folder import ENDED, RESULT, LaunchOwner, read_owner
 from plw.logs import configure_logging
 
@@ -25,12 +25,13 @@ def worker_main(folder: Path, work: Callable[[], Any]) -> int:
     What is raised goes to the error file that torchrun gave this process.
 
     Returns:
-        Exit code: 0, or 1 for a launch that has ended already. A failure ends the process without returning.
+        Exit code: 0, or 1 for a launch that has ended already. A failure or a signal ends the process without
+        returning.
     """
     from torch.distributed.elastic.multiprocessing.errors import record
 
     configure_logging()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle_as_worker()
     rank, owner = int(os.environ["RANK"]), read_owner(folder)
     about = {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid}
     write_json_atomic(folder / f"worker-{rank}.json", about)
@@ -40,6 +41,8 @@ def worker_main(folder: Path, work: Callable[[], Any]) -> int:
     threading.Thread(target=exit_with_parent, args=(os.getppid(), owner), daemon=True).start()
     try:
         result = record(work)()
+    except Interrupted as stop:
+        os._exit(stop.exit_code)
     except Exception as error:
         if not isinstance(error, UserError | StageError):
             traceback.print_exc()

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 
 from plw.config import CellConfig
 from plw.errors import ClaimLostError, DamagedError
+from plw.interrupt import raise_if_requested
 from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
@@ -81,6 +82,7 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
                 outcome.stages[kind] = Outcome(status="busy")
             except DamagedError as error:
                 outcome.stages[kind] = Outcome(status="failed", error=str(error))
+            raise_if_requested()
             if outcome.stages[kind].finished:
                 report(cell.label, kind, 0, None, "")
     return outcome

@@ -6,12 +6,11 @@ is replaced; the cell that it was on counts a strike and is tried again, until i
 
 import multiprocessing
 import os
-import signal
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 import psutil
 
 from plw.config import CellConfig
+from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
 from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
 
@@ -27,6 +27,8 @@ MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
 
 LISTENER_TIMEOUT_S = 5.0
+CHECKPOINT_TIMEOUT_S = 600.0
+"""How long an interrupted sweep waits for its workers' checkpoints; Slurm's KillWait is usually shorter."""
 
 _report: Report | None = None
 _judges = JudgeCache()
@@ -80,14 +82,23 @@ def _run_until_broken(
                 name, config = waiting.pop(0)
                 under_way[pool.submit(_run_in_worker, config)] = name
             future = next(as_completed(under_way))
-            outcome = future.result()
-            yield under_way.pop(future), outcome
+            # A worker that was stopped alone counts as one that died.
+            stopped = isinstance(future.exception(), Interrupted)
+            yield under_way.pop(future), None if stopped else future.result()
     except BrokenProcessPool:
         for name in under_way.values():
             yield name, None
+    except Interrupted:
+        # Trainings make a checkpoint at their next step; a second signal ends the wait.
+        try:
+            for process in multiprocessing.active_children():
+                process.terminate()
+            wait(under_way, timeout=CHECKPOINT_TIMEOUT_S)
+        finally:
+            _kill_children()
+        raise
     except BaseException:
-        for process in multiprocessing.active_children():
-            process.kill()
+        _kill_children()
         raise
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
@@ -97,9 +108,14 @@ def _run_until_broken(
         listener.join(timeout=LISTENER_TIMEOUT_S)
 
 
+def _kill_children() -> None:
+    for process in multiprocessing.active_children():
+        process.kill()
+
+
 def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
     global _report
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handle_as_worker(deferring=True)
     configure_logging()
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     slot = slots.get()
@@ -120,7 +136,8 @@ def _limit_threads(threads: int) -> None:
 
 def _run_in_worker(config: CellConfig) -> CellOutcome:
     assert _report is not None
-    return run_cell(config, _report, _judges)
+    with undeferred():
+        return run_cell(config, _report, _judges)
 
 
 def _end_with_parent(parent: int) -> None:

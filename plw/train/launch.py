@@ -33,7 +33,9 @@ def launch(
         check_lease()
         log.poll()
 
-    result = workers(job).run(lambda folder: write_job(job, folder, owner=os.getpid()), on_poll=on_poll)
+    result = workers(job).run(
+        lambda folder: write_job(job, folder, owner=os.getpid()), on_poll=on_poll, makes_checkpoints=True
+    )
     return TrainingSummary(**result)
 
 

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -12,6 +13,7 @@ import torch
 
 from plw.errors import StageError, UserError
 from plw.identity import fingerprint
+from plw.interrupt import Interrupted, deferred, requested
 from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
 from plw.train import checkpoint
@@ -58,6 +60,7 @@ def train(
         UserError: nothing to train on, a layout that cannot carry it, a model that cannot be loaded, or checkpoints of
             another run in the folder.
         StageError: the loss or the gradient is no longer finite.
+        Interrupted: by SIGINT or SIGTERM, with a checkpoint of the step that was under way.
     """
     if job.group_size > 1:
         # Mistakes that the plan finds are told without starting anything.
@@ -90,9 +93,11 @@ class Trainer:
         *,
         on_step: OnStep | None = None,
         check_lease: Callable[[], None] | None = None,
+        stop_requested: Callable[[], bool] = lambda: requested() is not None,
     ) -> None:
         self.job, self.device, self.group = job, device, group
         self.on_step, self.check_lease = on_step, check_lease or _always
+        self.stop_requested = stop_requested
         self.checkpoints = job.folder / CHECKPOINTS
 
     def run(self) -> TrainingSummary:
@@ -142,7 +147,7 @@ class Trainer:
         started = saved_at = time.perf_counter()
         self.check_lease()
         # The file is rank 0's; the others go through the same steps without one.
-        with TrainingLog(self.job.folder / LOG, rows) if self.group.is_rank0 else nullcontext() as log:
+        with deferred(), TrainingLog(self.job.folder / LOG, rows) if self.group.is_rank0 else nullcontext() as log:
             for number, step in enumerate(self.plan.steps[done:], start=done + 1):
                 self.check_lease()
                 row = self._step(number, step)
@@ -151,13 +156,16 @@ class Trainer:
                 if self.on_step is not None:
                     self.on_step({**row, "steps": len(self.plan.steps)})
                 now = time.perf_counter()
-                due = self.group.broadcast_object(now - saved_at >= self.job.execution.checkpoint_seconds)
-                if due and number < len(self.plan.steps):
+                due = now - saved_at >= self.job.execution.checkpoint_seconds
+                due, stop = self.group.broadcast_object((due, self.stop_requested()))
+                if (due or stop) and number < len(self.plan.steps):
                     self.check_lease()
                     if log is not None:
                         log.sync()
                     self._save_checkpoint(number, seconds_before + now - started)
                     saved_at = time.perf_counter()
+                    if stop:
+                        raise Interrupted(requested() or signal.SIGTERM)
             if log is not None:
                 log.sync()
         return done, seconds_before + time.perf_counter() - started

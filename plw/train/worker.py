@@ -10,8 +10,10 @@ from plw.launch.worker_main import worker_main
 
 def train_in_group(folder: Path) -> dict[str, Any]:
     """Train with the others; the summary. Rank 0 leaves the step that this attempt begins with."""
+    from plw.interrupt import requested
     from plw.launch.device import device_of, local_device
     from plw.launch.group import process_group
+    from plw.launch.job_folder import STOP
     from plw.train.job import read_job
     from plw.train.launch import BEGINS
     from plw.train.trainer import Trainer
@@ -24,7 +26,10 @@ def train_in_group(folder: Path) -> dict[str, Any]:
             if group.is_rank0 and not (folder / BEGINS).exists():
                 write_json_atomic(folder / BEGINS, [row["step"] - 1, row["steps"]])
 
-        return Trainer(job, device, group, on_step=on_step).run().to_dict()
+        def stop_requested() -> bool:
+            return requested() is not None or (folder / STOP).exists()
+
+        return Trainer(job, device, group, on_step=on_step, stop_requested=stop_requested).run().to_dict()
 
 
 if __name__ == "__main__":

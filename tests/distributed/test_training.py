@@ -10,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 from torch import Tensor
 
 from plw.errors import ClaimLostError, StageError, UserError
+from plw.interrupt import Interrupted, interruptible
 from plw.launch.job_folder import LaunchOwner, read_owner
 from plw.testing.jobs import with_fields
 from plw.train.job import TrainingJob, read_job, write_job
@@ -119,6 +121,33 @@ def test_a_worker_killed_with_9_is_one_line_and_two_processes_end_with_the_same_
     once, twice = weights(tmp_path / "once"), weights(tmp_path / "twice")
     assert all(torch.equal(once[name], twice[name]) for name in once)
     assert log(tmp_path / "once") == log(tmp_path / "twice")
+
+
+@pytest.mark.parametrize("to_all", [False, True], ids=["to this process", "to every process, as Slurm does"])
+def test_a_signal_ends_in_a_checkpoint_and_no_worker_is_left(
+    to_all: bool, tied_llama: Path, tmp_path: Path, alone: Path
+) -> None:
+    job = make_job(tied_llama, tmp_path, MANY, processes=2, checkpoint_seconds=300.0)
+    workers_seen: list[int] = []
+
+    def ask(row: dict[str, Any]) -> None:
+        if row["step"] < 3 or workers_seen:
+            return
+        workers_seen.extend(json.loads(path.read_text())["pid"] for path in tmp_path.glob("launch/worker-*.json"))
+        if to_all:
+            for child in psutil.Process().children(recursive=True):
+                child.terminate()
+        signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(Interrupted) as caught, interruptible():
+        train(job, on_step=ask)
+    assert caught.value.exit_code == 143
+    assert len(workers_seen) == 2
+    assert not any(psutil.pid_exists(pid) for pid in workers_seen)
+    (checkpoint,) = (tmp_path / "checkpoints").iterdir()
+    assert int(checkpoint.name.removeprefix("step-")) >= 3
+    assert train(with_fields(job, processes=1)).resumed_from >= 3
+    assert_near(tmp_path, alone)
 
 
 def test_a_mistake_in_a_worker_is_its_own_line(tied_llama: Path, tmp_path: Path) -> None:

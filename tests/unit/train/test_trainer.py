@@ -17,6 +17,7 @@ import torch
 from plw.config.training import LossConfig, RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import ClaimLostError, StageError, UserError
+from plw.interrupt import Interrupted, interruptible, raise_if_requested
 from plw.testing.jobs import training_job, with_fields
 from plw.train.job import TrainingJob
 from plw.train.trainer import train
@@ -168,6 +169,40 @@ def test_killed_with_9_and_with_a_torn_checkpoint_it_ends_the_same(
     assert summary.resumed_from == 4
     assert outcome(tmp_path) == outcome(undisturbed)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "model"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_in_a_checkpoint_of_the_step_under_way(
+    number: int, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, undisturbed: Path
+) -> None:
+    job = make_job(tiny_llama, tiny_tokenizer, tmp_path, checkpoint_seconds=300.0)
+
+    def ask(row: dict[str, Any]) -> None:
+        if row["step"] == 3:
+            signal.raise_signal(number)
+
+    with pytest.raises(Interrupted) as caught, interruptible():
+        train(job, on_step=ask)
+    assert caught.value.number == number
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-3"]
+    assert train(job).resumed_from == 3
+    assert outcome(tmp_path) == outcome(undisturbed)
+
+
+def test_a_signal_in_the_last_step_lets_the_model_be_saved(
+    tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, undisturbed: Path
+) -> None:
+    job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
+
+    def ask(row: dict[str, Any]) -> None:
+        if row["step"] == row["steps"]:
+            signal.raise_signal(signal.SIGTERM)
+
+    with interruptible():
+        train(job, on_step=ask)
+        with pytest.raises(Interrupted):
+            raise_if_requested()
+    assert outcome(tmp_path) == outcome(undisturbed)
 
 
 def test_dropout_resumes_too(tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path) -> None:

@@ -1,0 +1,75 @@
+"""Signals stop at once, or where a block that defers them says so."""
+
+import pickle
+import signal
+import threading
+
+import pytest
+
+from plw.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
+
+BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+
+
+def send(number: int) -> None:
+    signal.raise_signal(number)
+
+
+@BOTH
+def test_a_signal_stops_at_once_and_handlers_are_put_back(number: int) -> None:
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as caught, interruptible():
+        send(number)
+    assert caught.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert caught.value.name == signal.Signals(number).name
+    assert signal.getsignal(number) is before
+
+
+@BOTH
+def test_a_deferring_block_is_told_and_goes_on(number: int) -> None:
+    with interruptible():
+        with deferred():
+            assert requested() is None
+            send(number)
+            assert requested() == number
+        with pytest.raises(Interrupted) as caught:
+            raise_if_requested()
+    assert caught.value.number == number
+    with interruptible():
+        raise_if_requested()
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    with interruptible(), deferred():
+        send(signal.SIGTERM)
+        with pytest.raises(Interrupted) as caught:
+            send(signal.SIGINT)
+    assert caught.value.number == signal.SIGINT
+
+
+def test_a_worker_forgets_between_tasks_and_is_stopped_within_one() -> None:
+    with interruptible(), deferred():
+        send(signal.SIGTERM)
+        with undeferred():
+            assert requested() is None
+            with pytest.raises(Interrupted):
+                send(signal.SIGTERM)
+
+
+def test_nothing_is_handled_in_another_thread() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    found = []
+
+    def work() -> None:
+        with interruptible():
+            found.append(signal.getsignal(signal.SIGTERM))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_it_comes_back_from_another_process_as_it_was() -> None:
+    again = pickle.loads(pickle.dumps(Interrupted(signal.SIGTERM)))
+    assert (type(again), again.exit_code) == (Interrupted, 143)
