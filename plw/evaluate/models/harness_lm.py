@@ -4,12 +4,12 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from plw.evaluate.models.hf import EvalModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-def harness_lm(loaded: "EvalModel", batch_size: int) -> Any:
+def harness_lm(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase", batch_size: int) -> Any:
     """An ``lm_eval.api.model.LM`` around a loaded model; its ``cut`` holds the requests that lost their beginning."""
-    return _lm_class()(pretrained=loaded.model, tokenizer=loaded.tokenizer, batch_size=batch_size)
+    return _lm_class()(pretrained=model, tokenizer=tokenizer, batch_size=batch_size)
 
 
 @lru_cache(maxsize=1)

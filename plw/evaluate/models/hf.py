@@ -82,7 +82,7 @@ class EvalModel:
         """lm-eval's wrapper of a transformers model that is already loaded."""
         from plw.evaluate.models.harness_lm import harness_lm
 
-        return harness_lm(self, batch_size)
+        return harness_lm(self.model, self.tokenizer, batch_size)
 
     def answer(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
