@@ -1,7 +1,7 @@
 r"""Train one model on the same data with this engine and with its peers, in turn; prints JSON.
 
-python scripts/bench_train.py --data ../shared/data/alpaca/alpaca_cleaned_999.json \
-    --tokenizer ../shared/data/llama_tokenizer.model --rounds 3 --json bench.json
+python scripts/bench_train.py --data DATA.json \
+    --tokenizer TOKENIZER.model --rounds 3 --json bench.json
 """
 
 import argparse

@@ -194,3 +194,9 @@ def test_entry_points_import_without_side_effects(module: str, tmp_path: Path) -
     )
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "[]", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_no_two_test_files_are_named_alike() -> None:
+    """The folders of tests/unit are no packages: pytest would refuse the second of two modules of one name."""
+    names = [path.name for path in (ROOT / "tests" / "unit").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
