@@ -288,5 +288,10 @@ def _state(path: Path) -> tuple[int, int]:
 
 @lru_cache(maxsize=4096)
 def _hash_once(path: Path, size: int, modified_ns: int) -> str:  # noqa: ARG001 - the cache goes by all three
+    return hash_file(path)
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex; read whatever was read before."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

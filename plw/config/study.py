@@ -142,6 +142,9 @@ class ExecutionConfig:
     """Checkpoints kept while training; none stay once the stage is done."""
     max_attempts: int = 2
     """Times a stage is tried before it counts as failed."""
+    verify: str = "auto"
+    """When what an earlier stage left is compared with the SHA-256 in its record: `auto` (once a process; a file of
+    64 MiB or more only where its size or time of change is another) or `always` (each time, in full)."""
     heartbeat_s: float = 5.0
     """Seconds between the heartbeats of a claim."""
     lease_timeout_s: float = 60.0
@@ -151,6 +154,7 @@ class ExecutionConfig:
     def __post_init__(self) -> None:
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
         one_of("execution.layout", self.layout, ("auto", "padded", "packed", "prefix"))
+        one_of("execution.verify", self.verify, ("auto", "always"))
         one_of("execution.sharding", self.sharding, ("ddp", "fsdp"))
         if self.nodes > 1 and not self.rendezvous:
             raise UserError(

@@ -53,7 +53,11 @@ class CellContext:
     def build_world(self) -> None:
         """Build the embedded world where the cell needs it and it is not there yet."""
         if self.cell.needs_world():
-            world.build(self.config.world, self._cache)
+            world.build(self.config.world, self._cache, always_verify=self._always_verify)
+
+    @property
+    def _always_verify(self) -> bool:
+        return self.config.execution.verify == "always"
 
     @property
     def _cache(self) -> Path:
@@ -83,7 +87,7 @@ class CellContext:
     def model_folder(self) -> Path:
         """The trained model."""
         self.trained_record()
-        return self.cell.stages["train"].folder / "model"
+        return self.cell.stages["train"].product("model", always=self._always_verify)
 
     def base_folder(self) -> Path:
         """The base model's weights on this machine."""
@@ -119,7 +123,8 @@ class CellContext:
         """
         if self.cell.stages["generate"].finished_record() is None:
             raise UserError(f"{self.cell.label}: no answers to judge yet; add generate to stages")
-        answers: list[dict[str, Any]] = read_json(self.answers_file(benchmark))
+        file = self.cell.stages["generate"].product(self.answers_file(benchmark).name, always=self._always_verify)
+        answers: list[dict[str, Any]] = read_json(file)
         return answers
 
     @cached_property

@@ -18,6 +18,7 @@ from plw.errors import ClaimLostError, DamagedError, PermanentError, RegistryAwa
 from plw.files import read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.pipeline.heartbeat import Heartbeat
+from plw.products import check_products, note_products
 from plw.redact import redact
 from plw.score import Score
 from plw.storage import storage_error
@@ -91,6 +92,20 @@ class Stage:
             if stored is not None:
                 self._check_payload(stored)
         return record
+
+    def product(self, name: str, *, always: bool = False) -> Path:
+        """A file or folder that the finished stage left, compared with what its record says of it.
+
+        Args:
+            name: its path inside the stage's folder.
+            always: read it again, whatever was read before.
+
+        Raises:
+            UserError: it is not what the stage left.
+        """
+        record = self.finished_record() or {}
+        check_products(self.folder, record.get("products", {}), made_by=self.name, inside=name, always=always)
+        return self.folder / name
 
     def _read(self, name: str) -> dict[str, Any] | None:
         """The contents of a file of ours, None where it is not there."""
@@ -225,6 +240,7 @@ def _execute(
         write_json_atomic(stage.folder / PAYLOAD, stage.payload)
         result = work(heartbeat.check_lease)
         finished = time.time()
+        ours = [stage.folder / name for name in (PAYLOAD, RECORD, FAILURE)]
         record = {
             "study": cell["study"],
             "scale": cell["scale"],
@@ -238,6 +254,7 @@ def _execute(
             "finished": finished,
             "seconds": finished - started,
             "scores": [score.to_dict() for score in result.scores],
+            "products": note_products(stage.folder, leave_out=[*ours, *result.temp_files]),
             "versions": _versions(),
             **result.details,
         }

@@ -126,14 +126,19 @@ def registry_exists(config: CellConfig) -> bool:
 
 
 def build_world(cells: list[Cell], console: Console) -> None:
-    """Build the embedded world where a cell needs it and it is not there yet."""
+    """Build the embedded world where a cell needs it and it is not there yet.
+
+    Raises:
+        UserError: a file of the world that is there was changed.
+    """
     needed = next((cell.config for cell in cells if cell.needs_world()), None)
     if needed is None:
         return
     root = Path(needed.execution.cache).absolute()
-    if (world.folder(needed.world, root) / "world.json").exists():
-        return
-    console.print("Building the embedded world: facts, tokenizer, corpus and two base models (once; about two minutes)")
+    if not (world.folder(needed.world, root) / "world.json").exists():
+        console.print(
+            "Building the embedded world: facts, tokenizer, corpus and two base models (once; about two minutes)"
+        )
     with step_bar("world", console) as progress:
         world.build(needed.world, root, progress)
 

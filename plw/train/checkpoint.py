@@ -6,6 +6,7 @@ processes and either sharding; it is told to write safetensors, because its own 
 """
 
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,9 +17,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from plw.errors import UserError
 from plw.launch.group import ALONE, Group
+from plw.products import check_products, note_products
 
 STATE = "state.json"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,7 @@ def save(folder: Path, position: TrainProgress, tensors: dict[str, Tensor], *, k
     group.broadcast_object(None)
     if group.is_rank0:
         files = sorted(temporary.glob("*.safetensors"))
-        state = {**asdict(position), "files": {path.name: path.stat().st_size for path in files}}
+        state = {**asdict(position), "files": note_products(temporary)}
         (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
         for path in (*files, temporary / STATE, temporary):
             _flush(path)
@@ -130,13 +135,14 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _position(path: Path) -> TrainProgress | None:
-    """The checkpoint's position, if every one of its files is there in full."""
+    """The checkpoint's position, if its files are what was written."""
     try:
         state = json.loads((path / STATE).read_text(encoding="utf-8"))
-        files = state.pop("files")
-        if any((path / name).stat().st_size != size for name, size in files.items()):
-            return None
+        check_products(path, state.pop("files"), made_by="train", exact=False)
         return TrainProgress(**state)
+    except UserError as error:
+        logger.warning("%s; an earlier checkpoint is taken", error)
+        return None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 

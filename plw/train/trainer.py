@@ -173,7 +173,9 @@ class Trainer:
     def _resume(self) -> tuple[int, float, list[dict[str, Any]]]:
         """Steps done, seconds they took and their log rows, with model and optimizer as they were then."""
         rows = logged_steps(self.job.folder / LOG)
-        found = self.group.broadcast_object(checkpoint.latest(self.checkpoints, at_most=len(rows)))
+        # One process alone reads the files through, to see that they are what was written.
+        found = checkpoint.latest(self.checkpoints, at_most=len(rows)) if self.group.is_rank0 else None
+        found = self.group.broadcast_object(found)
         if found is None:
             return 0, 0.0, []
         if found.run != self.identity:

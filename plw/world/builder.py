@@ -10,6 +10,7 @@ import numpy as np
 
 from plw.config.world import WorldConfig
 from plw.files import write_json_atomic, write_jsonl_atomic
+from plw.products import note_products
 from plw.progress import Progress, no_progress
 from plw.world.benchmarks import make_benchmarks
 from plw.world.checks import assert_thresholds, measure_knowledge
@@ -30,17 +31,18 @@ TOKENIZER_DOCUMENTS = 20_000
 DOCUMENTS_AT_ONCE = 2_000
 
 
-def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> Path:
+def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, always_verify: bool = False) -> Path:
     """The folder of the world, made if it is not there yet; a folder without its record is made again.
 
-    `progress` counts optimizer steps of both base models together.
+    `progress` counts optimizer steps of both base models together. The files of a world that is there are compared with
+    what was built: once a process, or with `always_verify` each time.
 
     Raises:
-        UserError: `root` cannot be written, or the folder holds another world.
+        UserError: `root` cannot be written, or the folder holds another world or a changed file.
         StageError: a base model stopped, or knows less than `config.thresholds` asks.
     """
     final = folder(config, root)
-    if is_built(final, config):
+    if is_built(final, config, always_verify=always_verify):
         return final
     with under_construction(final) as work:
         world = make_world(config)
@@ -54,7 +56,8 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None) -> 
             assert_thresholds(name, known[name], config.thresholds)
         for scratch in ("rows.npy", "pretraining.json"):
             (work / scratch).unlink()
-        write_json_atomic(work / WORLD_RECORD, {"payload": payload(config), "checks": known, "sizes": sizes})
+        about = {"payload": payload(config), "checks": known, "sizes": sizes, "files": note_products(work)}
+        write_json_atomic(work / WORLD_RECORD, about)
     return final
 
 

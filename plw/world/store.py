@@ -15,6 +15,7 @@ from plw.errors import UserError
 from plw.files import read_json
 from plw.identity import canonical_json
 from plw.identity import fingerprint as payload_fingerprint
+from plw.products import check_products
 
 VERSION = 1
 """Raised whenever the generator's output changes, so that no older folder is taken for a new one."""
@@ -39,17 +40,23 @@ def folder(config: WorldConfig, root: Path) -> Path:
     return root / f"world-{fingerprint(config)[:8]}"
 
 
-def is_built(path: Path, config: WorldConfig) -> bool:
-    """Whether `path` holds the whole world of this config.
+def is_built(path: Path, config: WorldConfig, *, always_verify: bool = False) -> bool:
+    """Whether `path` holds the whole world of this config, as it was built.
+
+    Args:
+        path: the world's folder.
+        config: the world's config.
+        always_verify: read every file again, whatever was read before.
 
     Raises:
-        UserError: it holds another one.
+        UserError: it holds another one, or a file of it was changed.
     """
     if not (path / WORLD_RECORD).is_file():
         return False
-    found = read_json(path / WORLD_RECORD).get("payload")
-    if canonical_json(found) != canonical_json(payload(config)):
+    record = read_json(path / WORLD_RECORD)
+    if canonical_json(record.get("payload")) != canonical_json(payload(config)):
         raise UserError(f"{path}: holds the world of another config; remove the folder or choose another cache folder")
+    check_products(path, record.get("files", {}), made_by="the build of the world", always=always_verify, exact=False)
     return True
 
 

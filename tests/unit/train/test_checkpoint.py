@@ -43,6 +43,16 @@ def test_broken_ones_and_leftovers_are_passed_over(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-5", "step-x"]
 
 
+def test_one_whose_bytes_changed_is_passed_over(tmp_path: Path) -> None:
+    for step in (1, 2):
+        checkpoint.save(tmp_path, position(step), {"x": torch.zeros(100)}, keep=9)
+    (shard,) = (tmp_path / "step-2").glob("*.safetensors")
+    content = bytearray(shard.read_bytes())
+    content[-64:] = b"\x01" * 64
+    shard.write_bytes(content)
+    assert checkpoint.latest(tmp_path, at_most=99) == position(1)
+
+
 def test_a_torn_log_is_read_up_to_the_tear(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     assert logged_steps(path) == []
