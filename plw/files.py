@@ -185,6 +185,8 @@ def check_texts(value: Any, where: str) -> None:
             check_texts(item, where)
 
 
+MAX_DEPTH = 100
+DEEP = f"lists and objects are nested too deeply, over {MAX_DEPTH} levels"
 WHITESPACE = " \t\r\n"
 """What JSON allows between values."""
 
@@ -202,13 +204,31 @@ def _parse(text: str) -> Any:
     Raises:
         _JsonError: it is none, or it is nested too deeply or holds a number of too many digits to be read.
     """
+    value = _decode(text)
+    if _is_deep(value):
+        raise _JsonError(DEEP)
+    return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether lists and objects lie in each other beyond ``MAX_DEPTH``: what walks through them would not come back."""
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        inner = (item.values() if isinstance(item, dict) else item for item in level)
+        level = [child for children in inner for child in children if isinstance(child, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _decode(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         failed = _JsonError(error.msg)
         failed.place, failed.column = f", line {error.lineno} column {error.colno}", error.colno
     except RecursionError:
-        failed = _JsonError("lists and objects are nested too deeply to be read")
+        failed = _JsonError(DEEP)
     except ValueError:
         # Python refuses to read integers of thousands of digits, because that takes quadratic time.
         failed = _JsonError(f"a number has more than {sys.get_int_max_str_digits()} digits")
@@ -232,10 +252,14 @@ def _is_json(text: str) -> bool:
 
 def _rows_of_list(path: Path, text: str) -> list[tuple[str, Any]]:
     try:
-        value = _parse(text)
+        value = _decode(text)
     except _JsonError as error:
         raise UserError(f"{path}: row {_broken_row(text)} is not valid JSON ({error}{error.place})") from None
-    return [(f"{path}: row {row}", item) for row, item in enumerate(value, start=1)]
+    rows = [(f"{path}: row {row}", item) for row, item in enumerate(value, start=1)]
+    for where, item in rows:
+        if _is_deep(item):
+            raise UserError(f"{where} is not valid JSON ({DEEP})")
+    return rows
 
 
 def _broken_row(text: str) -> int:

@@ -16,6 +16,10 @@ from plw.config import CellConfig
 from plw.config.overrides import ENTRIES, added_entries, check_overrides
 from plw.errors import UserError
 
+_NO_CHOICE = re.compile(
+    r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
+    r"( Config search path|$)"
+)
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
 
 
@@ -118,7 +122,22 @@ def _first_words(error: BaseException) -> str:
         )
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
+    if choice := _NO_CHOICE.search(text):
+        return _no_choice(choice["group"], choice["name"], choice["known"])
+    if unset := re.fullmatch(r"field '(.+)' is not Optional", text):
+        return f"{unset[1]}=null is not allowed; give it a value"
+    if "is not a ListConfig" in text:
+        return f"{field} is a list; write it in brackets: {field}=[VALUE,...]"
+    if "to Dict[" in text:
+        return f"{field} holds entries by name; give one: +{field}.NAME=VALUE"
     if text.endswith("is not in struct"):
         new = f"{field}.FIELD" if field.rpartition(".")[0] in ENTRIES else field
         text = f"{text}; a new entry is given with a plus sign: +{new}=VALUE"
     return f"{field}: {text}" if field and field not in text else text
+
+
+def _no_choice(group: str, name: str, known: str) -> str:
+    by_path = {"dataset": "file", "model": "folder"}.get(group) if "/" in name else None
+    own = f"; one of your own is {group}={by_path} with {group}.path={name}" if by_path else ""
+    allowed = ", ".join(known.split())
+    return f"{group}/{name} is not there; allowed: {allowed}{own}; --config-dir gives a folder of further ones"

@@ -13,6 +13,7 @@ from hydra.errors import HydraException
 from plw.config.evaluation import PromptSetConfig, TaskConfig
 from plw.config.study import DatasetSize
 from plw.errors import UserError, printable
+from plw.paths import conf_folder
 
 ENTRIES: dict[str, type[Any]] = {
     "suite.tasks": TaskConfig,
@@ -61,6 +62,10 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the value holds letters that mean something to Hydra, such as = , ( [ {{ or a "
                 f"quote; write it in quotes: {_in_quotes(key, value)}"
             ) from None
+        if _is_group(key) and isinstance(override.value(), int | float):
+            raise UserError(
+                f"{printable(word)}: {key} is a group; choose a file of it, or set a field: {key}.FIELD=VALUE"
+            )
         if not override.is_sweep_override():
             continue
         if not sweep:
@@ -73,6 +78,10 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
                 f"{_in_quotes(key, value)}"
             )
+
+
+def _is_group(key: str) -> bool:
+    return "." not in key and "/" not in key and (conf_folder() / key).is_dir()
 
 
 def _exists(path: str) -> bool:

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.files import kind_of, read_json
+from plw.files import check_no_pointer, kind_of, read_json
 from plw.model_folder import TOKENIZER_FILES
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ def _read_proto(path: Path) -> Any:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from sentencepiece import sentencepiece_model_pb2
 
+    check_no_pointer(path)
     proto = sentencepiece_model_pb2.ModelProto()  # type: ignore[attr-defined]
     try:
         proto.ParseFromString(path.read_bytes())

@@ -12,7 +12,7 @@ from plw.data.prompts import load_prompts
 from plw.data.records import load_records
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.files import read_json, read_rows
+from plw.files import MAX_DEPTH, read_json, read_rows
 
 ODD = "line\u2028next\u0085and\u2029on \x0b\x0c\x1c é 😀"
 """Separators that str.splitlines knows, letters of two and four bytes."""
@@ -59,6 +59,7 @@ def good(number: int) -> str:
         ('{"instruction": "cut', "Unterminated string|control character"),
         ("[" * 3000 + "]" * 3000, "nested too deeply"),
         ('{"instruction": ' * 3000 + "1" + "}" * 3000, "nested too deeply"),
+        ('{"instruction": "x", "output": ' + "[" * 900 + "]" * 900 + "}", "nested too deeply"),
         ('{"instruction": "x", "output": ' + "1" * 5000 + "}", "digits"),
         ('{"instruction": "x", "output": NaN}', "NaN"),
         ('{"instruction": "x", "output": -Infinity}', "-Infinity"),
@@ -123,3 +124,15 @@ def test_a_single_value_is_read_by_the_same_rules(bad: str, tmp_path: Path) -> N
     path.write_text(bad)
     with pytest.raises(UserError, match="not valid JSON"):
         read_json(path)
+
+
+@pytest.mark.parametrize("form", ["[x]", "x"])
+def test_a_row_may_be_nested_so_far_and_no_further(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    for levels, fits in ((MAX_DEPTH, True), (MAX_DEPTH + 1, False)):
+        path.write_text(form.replace("x", '{"a": ' + "[" * (levels - 1) + "]" * (levels - 1) + "}"))
+        if fits:
+            assert len(read_rows(path)) == 1
+        else:
+            with pytest.raises(UserError, match=r"row 1 is not valid JSON .*nested too deeply"):
+                read_rows(path)

@@ -124,3 +124,25 @@ def test_content_counts_once_a_file_is_there(plan: Plan, tmp_path: Path) -> None
     after = plan()
     changed = {kind for kind, stage in after.stages.items() if stage.fingerprint != before.stages[kind].fingerprint}
     assert changed == {"generate", "judge"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("lines", [False, True])
+def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, encoding: str, lines: bool) -> None:
+    """Whatever its form and encoding the work is the same; a file that no run can read leaves it unknown."""
+    whole = stage_cost(plan(), "train")
+    assert whole is not None
+    assert whole.trained_tokens
+    rows = json.loads((tmp_path / "data.json").read_text())
+    path = tmp_path / "other.json"
+    path.write_bytes(("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows)).encode(encoding))
+    assert stage_cost(plan(f"dataset.path={path}"), "train") == whole
+    for number, bad in enumerate(
+        ("[" * 3000 + "]" * 3000, '[{"output": ' + "1" * 5000 + "}]", '[{"output": NaN}]', "[{")
+    ):
+        path = tmp_path / f"bad-{number}.json"
+        path.write_bytes(bad.encode(encoding))
+        found = stage_cost(plan(f"dataset.path={path}"), "train")
+        assert found is not None
+        assert found.trained_tokens is None
+        assert "1 cells" in printed(plan(f"dataset.path={path}"))
