@@ -25,31 +25,32 @@ def check_data_fits(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> 
 
     Raises:
         UserError: an example with more tokens than the model has positions, or with a token that the embedding does
-            not have; the line names its row.
+            not have; the line names its file and row.
     """
     if not examples:
         return
     longest = max(range(len(examples)), key=lambda index: len(examples[index].token_T))
+    names = [example.where or f"row {number}" for number, example in enumerate(examples, start=1)]
     tokens, limit = len(examples[longest].token_T), context_length(loaded.model.config)
     if limit is not None and tokens > limit:
         if _has_rotary_positions(loaded.model):
             log.warning(
-                "the longest example, row %d, has %d tokens, but the model was made for %d; what it learns beyond them "
-                "is worth little: lower recipe.max_length to %d",
-                *(longest + 1, tokens, limit, limit),
+                "the longest example, %s, has %d tokens, but the model was made for %d; what it learns beyond them is "
+                "worth little: lower recipe.max_length to %d",
+                *(names[longest], tokens, limit, limit),
             )
         else:
             raise UserError(
-                f"row {longest + 1} of the data has {tokens} tokens, but the model has {limit} positions; lower "
-                f"recipe.max_length to {limit}"
+                f"{names[longest]} has {tokens} tokens, but the model has {limit} positions; lower recipe.max_length "
+                f"to {limit}"
             )
     rows = loaded.model.get_input_embeddings().num_embeddings
-    for index, example in enumerate(examples):
+    for name, example in zip(names, examples, strict=True):
         if (highest := int(example.token_T.max(initial=0))) >= rows:
             token = loaded.tokenizer.convert_ids_to_tokens(highest)
             raise UserError(
-                f"row {index + 1} of the data has the token {token!r} with id {highest}, but the model's embedding "
-                f"ends at id {rows - 1}; model and tokenizer do not belong together: take model.path's own tokenizer"
+                f"{name} has the token {token!r} with id {highest}, but the model's embedding ends at id {rows - 1}; "
+                "model and tokenizer do not belong together: take model.path's own tokenizer"
             )
 
 

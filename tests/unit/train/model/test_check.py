@@ -34,8 +34,12 @@ def edit(path: Path, **fields: Any) -> None:
 def examples_of(*lengths: int) -> list[EncodedExample]:
     dice = np.random.default_rng(0)
     return [
-        EncodedExample(token_T=dice.integers(3, 300, n).astype(np.int32), role_T=(np.arange(n) >= 3).astype("u1"))
-        for n in lengths
+        EncodedExample(
+            token_T=dice.integers(3, 300, n).astype(np.int32),
+            role_T=(np.arange(n) >= 3).astype("u1"),
+            where=f"own.json: row {number}",
+        )
+        for number, n in enumerate(lengths, start=1)
     ]
 
 
@@ -88,7 +92,7 @@ def test_a_table_of_positions_ends_and_the_row_is_named(
         examples=examples_of(10, 64, 65),
         recipe=RecipeConfig(name="r"),
     )
-    with pytest.raises(UserError, match=r"row 3 .* 65 tokens.* 64 positions.*recipe\.max_length"):
+    with pytest.raises(UserError, match=r"own\.json: row 3 .* 65 tokens.* 64 positions.*recipe\.max_length"):
         train(long)
     assert not (tmp_path / "run/log.jsonl").exists()
 
