@@ -8,7 +8,6 @@ from plw.config.fields import HUB_PREFIX
 from plw.data.prepare import sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
-from plw.data.rows import task_rows
 from plw.data.sources import local_files
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
@@ -52,22 +51,14 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         split_held_out(records[: dataset.limit], dataset.held_out)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
-    for path in sorted({path for cell in cells for path in _task_files(cell)}):
-        task_rows(Path(path))
     for cell in cells:
         _check_judge(cell)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
         from plw.evaluate.models.vllm import check_installed
 
         check_installed()
-    for suite in suites.values():
-        ours = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
-        if ours and not (offline and _hub_tasks(suite)):
-            continue
-        # lm-eval's own tasks take seconds to scan, so only where a suite uses them.
-        from plw.evaluate.lm_eval.tasks import check_tasks
-
-        check_tasks(suite, task_folder(), offline=offline)
+    for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
+        _check_tasks(cell)
     _ask_judges(cells)
 
 
@@ -158,6 +149,23 @@ def _check_judge(cell: Cell) -> None:
                 reference_answers(prompts, cell.prompts[name].path, f"judge.opponents.{name}")
 
 
+def _check_tasks(cell: Cell) -> None:
+    """Every benchmark's task is known, has what it needs, and can score its documents.
+
+    The world's files and our tasks fit each other; lm-eval takes seconds to load, so only where there is more to check.
+    """
+    suite, files = cell.config.suite, {}
+    for name, task in suite.tasks.items():
+        if task.files and all(_is_ours(path) for path in task.files.values()):
+            files[name] = {split: item.path for split, item in cell.files[name].items()}
+    known = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
+    if known and not files and not _hub_tasks(suite):
+        return
+    from plw.evaluate.lm_eval.tasks import check_tasks
+
+    check_tasks(suite, task_folder(), files)
+
+
 def _ask_judges(cells: list[Cell]) -> None:
     """Every judge behind an address answers, takes the key and has the model."""
     from plw.evaluate.judging.client import check_server
@@ -193,18 +201,6 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
             )
             found.setdefault(repr(key), cell)
     return list(found.values())
-
-
-def _task_files(cell: Cell) -> list[str]:
-    """Local files of the benchmarks."""
-    if "harness" not in cell.config.stages:
-        return []
-    return [
-        cell.files[name][split].location
-        for name, task in cell.config.suite.tasks.items()
-        for split, path in task.files.items()
-        if _is_ours(path)
-    ]
 
 
 def _prompts(cell: Cell) -> list[str]:

@@ -10,10 +10,10 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
 
-    from plw.evaluate.lm_eval.tasks import LoadedTask
 
-
-def check_documents(benchmark: str, loaded: "LoadedTask", files: Mapping[str, Path], limit: int | None = None) -> None:
+def check_documents(
+    benchmark: str, tasks: "Iterable[Task]", files: Mapping[str, Path], limit: int | None = None
+) -> None:
     """Check that each question of multiple choice has texts to choose from and an answer among them.
 
     lm-eval scores a label that is none of the choices as a wrong answer, whatever the model says. Tasks that read their
@@ -21,14 +21,14 @@ def check_documents(benchmark: str, loaded: "LoadedTask", files: Mapping[str, Pa
 
     Args:
         benchmark: The suite's name for it, for messages.
-        loaded: Its tasks.
+        tasks: Its tasks.
         files: Split name -> local file, for messages.
         limit: Documents of each task that are scored; all if None.
 
     Raises:
         UserError: the first document that cannot be scored, with benchmark, file and row.
     """
-    for task in loaded.tasks.values():
+    for task in tasks:
         if task.OUTPUT_TYPE != "multiple_choice" or callable(getattr(task.config, "process_results", None)):
             continue
         for where, document in _read_documents(task, files, limit):

@@ -7,12 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plw.config.evaluation import SuiteConfig, TaskConfig
+from plw.config.evaluation import SuiteConfig
 from plw.errors import UserError
-from plw.evaluate.lm_eval.documents import check_documents
 from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
-from plw.evaluate.lm_eval.tasks import LoadedTask, load_task, task_manager
+from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
 from plw.progress import Progress, no_progress
 from plw.score import Score
 
@@ -111,23 +110,7 @@ def _load_tasks(
 ) -> dict[str, LoadedTask]:
     with patched_lm_eval(no_progress):
         manager = task_manager(task_folder, suite.builtin_tasks)
-        loaded = {
-            name: load_task(manager, name, config, files.get(name, {}), suite.bootstrap_seed)
-            for name, config in suite.tasks.items()
-        }
-        for name, config in suite.tasks.items():
-            _check_metric(name, config, loaded[name])
-            check_documents(name, loaded[name], files.get(name, {}), suite.limit)
-    return loaded
-
-
-def _check_metric(benchmark: str, config: TaskConfig, loaded: LoadedTask) -> None:
-    reported = loaded.metrics
-    if config.metric.split(",")[0] not in reported:
-        raise UserError(
-            f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
-            f"allowed: {', '.join(reported)}"
-        )
+        return {name: load_checked(manager, name, suite, files.get(name, {})) for name in suite.tasks}
 
 
 def _evaluate(context_length: int, **arguments: Any) -> dict[str, Any]:

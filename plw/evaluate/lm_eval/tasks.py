@@ -10,7 +10,11 @@ from typing import TYPE_CHECKING, Any
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.data.rows import task_rows
 from plw.errors import UserError
+from plw.evaluate.lm_eval.documents import check_documents
+from plw.evaluate.lm_eval.patches import patched_lm_eval
+from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package
 from plw.evaluate.quiet import quiet
+from plw.progress import no_progress
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -48,20 +52,44 @@ def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
         return TaskManager(include_path=str(task_folder), include_defaults=builtin)
 
 
-def check_tasks(suite: SuiteConfig, task_folder: Path, *, offline: bool = False) -> None:
-    """Look every task of a suite up; without a network, load those that read the hub from its cache.
+def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mapping[str, Path]]) -> None:
+    """Look every task of a suite up, and load those whose documents are at hand as they will be scored.
+
+    Args:
+        suite: Benchmarks, their shots and headline metrics.
+        task_folder: lm-eval task files of our own.
+        files: Benchmark -> split -> local file, of those whose files are there already.
 
     Raises:
-        UserError: an unknown task, with the names that come near, or data that the cache does not have.
+        UserError: an unknown task, with the names that come near; a task that lacks a package or data; documents that
+            it cannot score.
     """
     manager = task_manager(task_folder, suite.builtin_tasks)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
-    if offline:
-        with quiet("lm_eval", "datasets", "huggingface_hub"):
-            for benchmark, config in suite.tasks.items():
-                if not config.files:
-                    load_task(manager, benchmark, config, {}, suite.bootstrap_seed)
+    at_hand = [name for name, config in suite.tasks.items() if name in files or not config.files]
+    if at_hand:
+        with patched_lm_eval(no_progress):
+            for name in at_hand:
+                load_checked(manager, name, suite, files.get(name, {}))
+
+
+def load_checked(manager: "TaskManager", benchmark: str, suite: SuiteConfig, files: Mapping[str, Path]) -> LoadedTask:
+    """A benchmark of a suite, ready to be evaluated; ``files`` as :func:`load_task` takes them.
+
+    Raises:
+        UserError: as :func:`load_task`; a headline metric that the task does not report; a document that cannot be
+            scored.
+    """
+    config = suite.tasks[benchmark]
+    loaded = load_task(manager, benchmark, config, files, suite.bootstrap_seed)
+    if config.metric.split(",")[0] not in loaded.metrics:
+        raise UserError(
+            f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
+            f"allowed: {', '.join(loaded.metrics)}"
+        )
+    check_documents(benchmark, loaded.tasks.values(), files, suite.limit)
+    return loaded
 
 
 def load_task(
@@ -93,8 +121,13 @@ def load_task(
     except UserError:
         raise
     except Exception as error:
-        said = _unreadable(config.task, files, error, _hub_dataset(manager, config.task))
+        missing = missing_package(error)
+        said = f"the task {config.task} {missing}" if missing else None
+        said = said or _unreadable(config.task, files, error, _hub_dataset(manager, config.task))
         raise UserError(f"suite.tasks.{benchmark}: {said}") from error
+    for name in found["tasks"]:
+        source = manager.task_index[name].yaml_path if name in manager.task_index else None
+        check_nltk_data(benchmark, name, source)
     for task in found["tasks"].values():
         task.set_fewshot_seed(seed=seed)
     if not is_group:
