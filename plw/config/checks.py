@@ -16,7 +16,9 @@ MAX_SEED = 2**32 - 1
 
 
 def short_number(value: float) -> str:
-    """A number in a few digits, also one that no float holds."""
+    """A number in a few digits, also one that no float holds; a whole one as it is written."""
+    if isinstance(value, int) and abs(value) < LIMIT:
+        return str(value)
     try:
         return f"{value:g}"
     except OverflowError:
@@ -32,13 +34,14 @@ def one_of(field: str, value: str, allowed: Collection[str]) -> None:
 def in_range(field: str, value: float | None, low: float, high: float) -> None:
     """``value`` lies in [low, high]; ``None`` (not set) passes."""
     if value is not None and not low <= value <= high:
-        raise UserError(f"{field}={short_number(value)} is out of range; allowed: {low:g} to {high:g}")
+        allowed = f"{short_number(low)} to {short_number(high)}"
+        raise UserError(f"{field}={short_number(value)} is out of range; allowed: {allowed}")
 
 
 def at_least(field: str, value: float | None, low: float) -> None:
     """``value`` is ``low`` or more; ``None`` (not set) passes."""
     if value is not None and not value >= low:
-        raise UserError(f"{field}={short_number(value)} is too small; allowed: {low:g} or more")
+        raise UserError(f"{field}={short_number(value)} is too small; allowed: {short_number(low)} or more")
 
 
 def above_zero(field: str, value: float | None) -> None:

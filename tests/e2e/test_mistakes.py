@@ -49,6 +49,8 @@ def refuses(study: Study, *arguments: str) -> str:
         ("dataset=nosuch", ["dataset/nosuch", "world-short"]),
         ("dataset=file", ["dataset.name is missing"]),
         ("stages=[train,dance]", ["stages=dance", "harness"]),
+        ("stages=train", ["stages", "list", "["]),
+        ("seed=4294967296", ["seed=4294967296", "0 to 4294967295"]),
         ("execution.lease_timeout_s=14", ["execution.lease_timeout_s=14", "three times", "heartbeat_s=5"]),
         ("execution.max_attempts=0", ["execution.max_attempts=0", "1 or more"]),
         ("suite.name=a/b", ["suite.name=a/b", "letters"]),
