@@ -175,7 +175,8 @@ class CellContext:
         device = self.config.execution.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        return EvalModel.load(self.model_folder(), device, self.config.suite.dtype)
+        trusted = self.config.model.trust_remote_code
+        return EvalModel.load(self.model_folder(), device, self.config.suite.dtype, trust_remote_code=trusted)
 
     def release_model(self) -> None:
         """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""
@@ -189,7 +190,8 @@ class CellContext:
         from plw.evaluate.models.vllm import load_vllm
 
         self.release_model()
-        return load_vllm(self.model_folder(), dtype=self.config.suite.dtype, seed=self.config.suite.bootstrap_seed)
+        suite, trusted = self.config.suite, self.config.model.trust_remote_code
+        return load_vllm(self.model_folder(), dtype=suite.dtype, seed=suite.bootstrap_seed, trust_remote_code=trusted)
 
     @property
     def eval_model(self) -> "EvalModel | VllmModel":

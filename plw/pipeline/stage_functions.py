@@ -120,6 +120,7 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
             suite=suite,
             files=files,
             task_folder=task_folder(),
+            trust_remote_code=context.config.model.trust_remote_code,
         )
         context.release_model()
         result = run_tasks_in_processes(job, folder, progress=context.progress_for("harness"), check_lease=check_lease)

@@ -39,7 +39,8 @@ def evaluate_in_group(folder: Path) -> dict[str, Any]:
         torch.cuda.set_device(device)
     # Answers alone are exchanged, which are small and not on the GPU.
     with process_group(torch.device("cpu"), GROUP_TIMEOUT) as group:
-        model = EvalModel.load(job.model, str(device), job.suite.dtype)
+        trusted = job.trust_remote_code
+        model = EvalModel.load(job.model, str(device), job.suite.dtype, trust_remote_code=trusted)
         suite = job.suite if group.is_rank0 else dataclasses.replace(job.suite, bootstrap_iterations=0)
         progress = _progress_file(folder / PROGRESS, group.size) if group.is_rank0 else no_progress
         with data_parallel(group):

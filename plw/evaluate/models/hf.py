@@ -37,7 +37,15 @@ class EvalModel:
     device: "torch.device"
 
     @classmethod
-    def load(cls, folder: Path, device: str = "cpu", dtype: str = "float32", *, safetensors_only: bool = True) -> Self:
+    def load(
+        cls,
+        folder: Path,
+        device: str = "cpu",
+        dtype: str = "float32",
+        *,
+        safetensors_only: bool = True,
+        trust_remote_code: bool = False,
+    ) -> Self:
         """Load a ``save_pretrained`` folder; weights are read from safetensors.
 
         A tokenizer without a padding token pads with its end-of-sequence token, which the attention mask hides.
@@ -48,6 +56,8 @@ class EvalModel:
             dtype: ``float32``, ``bfloat16`` or ``float16``.
             safetensors_only: Off, weights that exist as torch's pickles only are read by its restricted reader, which
                 makes tensors and runs nothing.
+            trust_remote_code: Run code that comes with the model; off, transformers takes a class of its own in its
+                place where it has one of that type.
 
         Raises:
             UserError: the folder is missing, or holds no model or tokenizer that transformers can read.
@@ -57,9 +67,11 @@ class EvalModel:
 
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
-        model: Any = load_weights(folder, dtype, safetensors_only=safetensors_only)
+        model: Any = load_weights(folder, dtype, safetensors_only=safetensors_only, trust_remote_code=trust_remote_code)
         with quiet("transformers"), _told(folder):
-            tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(
+                str(folder), local_files_only=True, trust_remote_code=trust_remote_code
+            )
         add_bos_alone(tokenizer)
         if tokenizer.pad_token_id is None:
             if tokenizer.eos_token is None:

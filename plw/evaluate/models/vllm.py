@@ -80,7 +80,7 @@ def _generation(output: Any, end: int | None, *, cut: int) -> Generation:
     )
 
 
-def load_vllm(folder: Path, *, dtype: str, seed: int) -> VllmModel:
+def load_vllm(folder: Path, *, dtype: str, seed: int, trust_remote_code: bool = False) -> VllmModel:
     """Start an engine on this process's GPUs, the model split over all of them.
 
     Raises:
@@ -96,6 +96,7 @@ def load_vllm(folder: Path, *, dtype: str, seed: int) -> VllmModel:
                 pretrained=str(folder),
                 dtype=dtype,
                 seed=seed,
+                trust_remote_code=trust_remote_code,
                 batch_size="auto",
                 tensor_parallel_size=max(1, torch.cuda.device_count()),
             )

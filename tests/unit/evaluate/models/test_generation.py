@@ -1,5 +1,8 @@
 """Generation: order, batch independence, cutting, stopping, seeds."""
 
+import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -137,3 +140,24 @@ def test_the_context_of_a_nested_config_is_that_of_its_text_part(loaded: EvalMod
     model: Any = SimpleNamespace(config=config)
     nested = EvalModel(model=model, tokenizer=loaded.tokenizer, device=loaded.device)
     assert nested.context_length == 777
+
+
+def test_code_that_comes_with_a_model_runs_where_it_is_trusted(tiny_folder: Path, tmp_path: Path) -> None:
+    """Here a Llama that says the opposite; transformers would take its own Llama in its place."""
+    folder = tmp_path / "own_code"
+    shutil.copytree(tiny_folder, folder)
+    (folder / "modeling_own.py").write_text(
+        "from transformers import LlamaForCausalLM\n\n\nclass OwnForCausalLM(LlamaForCausalLM):\n"
+        "    def forward(self, *args, **kwargs):\n        output = super().forward(*args, **kwargs)\n"
+        "        output.logits = -output.logits\n        return output\n"
+    )
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"architectures": ["OwnForCausalLM"], "auto_map": {"AutoModelForCausalLM": "modeling_own.OwnForCausalLM"}}
+    (folder / "config.json").write_text(json.dumps(config))
+
+    own = EvalModel.load(folder, trust_remote_code=True)
+    plain = EvalModel.load(folder)
+
+    tokens = torch.tensor([plain.tokenizer(PROMPTS[0])["input_ids"]])
+    assert type(own.model).__name__ == "OwnForCausalLM"
+    assert torch.equal(own.model(tokens).logits, -plain.model(tokens).logits)
