@@ -16,7 +16,7 @@ from plw.inputs import WORLD_PREFIX
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.hub import go_offline_if_unreachable
-from plw.pipeline.judge_cache import missing_endpoint
+from plw.pipeline.judge_cache import JudgeCache, missing_endpoint
 from plw.pipeline.stage import RECORD
 from plw.progress import Progress, no_progress
 
@@ -43,12 +43,13 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
             _check_model_is_here(cell)
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
-    _probe_models(cells)
+    limits = _probe_models(cells)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
         records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
         split_held_out(records[: dataset.limit], dataset.held_out)
+    _check_positions(cells, limits)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     for cell in cells:
@@ -62,8 +63,13 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     _ask_judges(cells)
 
 
-def _probe_models(cells: list[Cell]) -> None:
-    """Each base model that is still to be trained, once; the world's own are sound."""
+def _probe_models(cells: list[Cell]) -> dict[str, int]:
+    """Each base model that is still to be trained, once; the world's own are sound.
+
+    Returns:
+        Location of a model -> tokens of an example at most, for models with a table of positions.
+    """
+    limits: dict[str, int] = {}
     todo = {
         (cell.model.content, repr(cell.config.model)): cell
         for cell in cells
@@ -74,7 +80,26 @@ def _probe_models(cells: list[Cell]) -> None:
     for cell in todo.values():
         from plw.train.probe import probe_model
 
-        probe_model(cell.model.location, cell.config.model)
+        limit = probe_model(cell.model.location, cell.config.model)
+        if limit is not None:
+            limits[cell.model.location] = limit
+    return limits
+
+
+def _check_positions(cells: list[Cell], limits: dict[str, int]) -> None:
+    """Examples that may be longer than a model's table of positions are encoded and counted, once a dataset."""
+    seen = set()
+    for cell in cells:
+        limit, config = limits.get(cell.model.location), cell.config
+        what = (cell.model.location, cell.dataset.location, repr(config.dataset), repr(config.template))
+        if limit is None or config.recipe.max_length <= limit or not _is_ours(config.dataset.path) or what in seen:
+            continue
+        seen.add(what)
+        from plw.pipeline.context import CellContext
+        from plw.train.model.check import check_positions
+
+        with JudgeCache() as judges, CellContext(cell, lambda *_: None, judges) as context:
+            check_positions([*context.data.encoded, *context.data.held_out], limit)
 
 
 def _needs_hub(cells: list[Cell], suites: Iterable[SuiteConfig]) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from plw.config.training import ModelConfig
 from plw.data.tokenizer import load_tokenizer
+from plw.train.model.check import position_limit
 from plw.train.model.load import load_config, load_model
 from plw.train.model.save import check_saving
 
@@ -16,7 +17,7 @@ PROBED_BYTES = 2**31
 cell, on the machine that trains it."""
 
 
-def probe_model(location: str, model: ModelConfig) -> None:
+def probe_model(location: str, model: ModelConfig) -> int | None:
     """Look at the model's folder; load the model if it is small, see that it is causal, and save it without weights.
 
     Of a model on the hub the config alone is looked at.
@@ -25,6 +26,10 @@ def probe_model(location: str, model: ModelConfig) -> None:
         location: folder or hub name.
         model: its config.
 
+    Returns:
+        Tokens of an example at most, where the model has a table of positions; None where it has none, or where it was
+        not loaded.
+
     Raises:
         UserError: it cannot be trained; the line has the folder, the cause and a remedy.
     """
@@ -32,9 +37,11 @@ def probe_model(location: str, model: ModelConfig) -> None:
     where: dict[str, Any] = {"revision": model.revision, "trust_remote_code": model.trust_remote_code}
     load_config(location, **where)
     if not folder.is_dir():
-        return
+        return None
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if size > PROBED_BYTES:
         log.info("%s: %.1f GiB of weights, loaded by its first cell only", location, size / 2**30)
-        return
-    check_saving(load_model(location, load_tokenizer(location, **where), pad=model.pad, **where))
+        return None
+    loaded = load_model(location, load_tokenizer(location, **where), pad=model.pad, **where)
+    check_saving(loaded)
+    return position_limit(loaded)

@@ -27,23 +27,15 @@ def check_data_fits(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> 
         UserError: an example with more tokens than the model has positions, or with a token that the embedding does
             not have; the line names its file and row.
     """
-    if not examples:
-        return
-    longest = max(range(len(examples)), key=lambda index: len(examples[index].token_T))
-    names = [example.where or f"row {number}" for number, example in enumerate(examples, start=1)]
-    tokens, limit = len(examples[longest].token_T), context_length(loaded.model.config)
-    if limit is not None and tokens > limit:
-        if _has_rotary_positions(loaded.model):
-            log.warning(
-                "the longest example, %s, has %d tokens, but the model was made for %d; what it learns beyond them is "
-                "worth little: lower recipe.max_length to %d",
-                *(names[longest], tokens, limit, limit),
-            )
-        else:
-            raise UserError(
-                f"{names[longest]} has {tokens} tokens, but the model has {limit} positions; lower recipe.max_length "
-                f"to {limit}"
-            )
+    check_positions(examples, position_limit(loaded))
+    names = _names(examples)
+    length, tokens_E = context_length(loaded.model.config), [len(example.token_T) for example in examples]
+    if length is not None and max(tokens_E, default=0) > length:
+        log.warning(
+            "the longest example, %s, has %d tokens, but the model was made for %d; what it learns beyond them is "
+            "worth little: lower recipe.max_length to %d",
+            *(names[tokens_E.index(max(tokens_E))], max(tokens_E), length, length),
+        )
     rows = loaded.model.get_input_embeddings().num_embeddings
     for name, example in zip(names, examples, strict=True):
         if (highest := int(example.token_T.max(initial=0))) >= rows:
@@ -52,6 +44,30 @@ def check_data_fits(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> 
                 f"{name} has the token {token!r} with id {highest}, but the model's embedding ends at id {rows - 1}; "
                 "model and tokenizer do not belong together: take model.path's own tokenizer"
             )
+
+
+def position_limit(loaded: LoadedModel) -> int | None:
+    """Tokens of an example at most, where the model looks positions up in a table; None where it works them out."""
+    return None if _has_rotary_positions(loaded.model) else context_length(loaded.model.config)
+
+
+def check_positions(examples: Sequence[EncodedExample], limit: int | None) -> None:
+    """Compare the examples' lengths with the positions that a model has.
+
+    Raises:
+        UserError: one is longer; the line names its file and row, its tokens, and what to lower.
+    """
+    for name, example in zip(_names(examples), examples, strict=True):
+        if limit is not None and len(example.token_T) > limit:
+            raise UserError(
+                f"{name} has {len(example.token_T)} tokens, but the model has {limit} positions; lower "
+                f"recipe.max_length to {limit}"
+            )
+
+
+def _names(examples: Sequence[EncodedExample]) -> list[str]:
+    """Each example as a message calls it."""
+    return [example.where or f"row {number}" for number, example in enumerate(examples, start=1)]
 
 
 def fix_rotary_frequencies(loaded: LoadedModel, longest: int) -> None:

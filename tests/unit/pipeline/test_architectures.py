@@ -211,3 +211,17 @@ def test_the_others_are_refused_in_one_line_before_anything_starts(
     assert "\n" not in line
     assert all(word in line for word in words), line
     assert not list(tmp_path.rglob("payload.json"))
+
+
+def test_an_example_beyond_a_table_of_positions_is_named_before_anything_starts(
+    configure: Callable[[Path], CellConfig], tmp_path: Path
+) -> None:
+    model = make_model(tmp_path / "base", "GPT2", byte_level_tokenizer(), **GPT2 | {"n_positions": 180})
+    rows = [row | {"instruction": row["instruction"] * (60 if n == 4 else 1)} for n, row in enumerate(RECORDS)]
+    config = configure(model)
+    check_inputs([resolve_cell(config)])
+    (tmp_path / "data.json").write_text(json.dumps(rows))
+    with pytest.raises(UserError, match=r"data\.json: row 5 has \d+ tokens.*180 positions.*recipe\.max_length to 180"):
+        check_inputs([resolve_cell(config)])
+    short = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, max_length=180))
+    check_inputs([resolve_cell(short)])
