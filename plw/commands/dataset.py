@@ -37,9 +37,11 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     Raises:
         UserError: none of the three, or a mistake in the overrides.
     """
+    from plw.config.overrides import check_bytes
     from plw.inputs import ADDRESS
     from plw.paths import conf_folder
 
+    check_bytes(data)
     given = Path(data).expanduser()
     folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
     choices = sorted({path.stem for folder in folders for path in (folder / "dataset").glob("*.yaml")})

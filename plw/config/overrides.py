@@ -50,6 +50,7 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
     parser = OverridesParser.create()
     for word in words:
         key, equals, value = word.partition("=")
+        check_bytes(word)
         if not equals and not word.startswith("~"):
             raise UserError(f"{printable(word)} is neither FIELD=VALUE nor GROUP=CHOICE")
         try:
@@ -78,6 +79,16 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
                 f"{_in_quotes(key, value)}"
             )
+
+
+def check_bytes(word: str) -> None:
+    """Refuse a word whose bytes are no text: it would be part of an identity, of records and of pages.
+
+    Raises:
+        UserError: it holds bytes that are not UTF-8.
+    """
+    if any("\ud800" <= letter <= "\udfff" for letter in word):
+        raise UserError(f"{printable(word)} holds bytes that are not UTF-8; give file and folder another name")
 
 
 def _is_group(key: str) -> bool:

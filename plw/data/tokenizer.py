@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
 PROBE = "a"
 """A text to see what a tokenizer puts around one."""
+JSON_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+)
 SPACE = "▁"
 """The letter that SentencePiece writes for a space."""
 
@@ -46,8 +53,10 @@ def load_tokenizer(
         )
     except RecursionError:
         raise UserError(f"{path}: no tokenizer can be loaded from here (its special tokens name each other)") from None
-    except Exception as error:  # Each tokenizer class fails in its own way; a Rust panic of tokenizers is an Exception.
+    except Exception as error:  # Each tokenizer class fails in its own way; the tokenizers library raises Exception.
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "trust_remote_code" in reason and not trust_remote_code:
+            reason = "it needs code of its own; read that code, then set model.trust_remote_code=true to run it"
         raise UserError(f"{path}: no tokenizer can be loaded from here ({reason})") from None
     if empty := [name for name in SPECIAL_TOKENS if getattr(tokenizer, name) == ""]:
         raise UserError(_empty_tokens(path, empty))
@@ -112,10 +121,15 @@ def _check_folder(folder: Path) -> None:
     if not any(any(folder.glob(pattern)) for pattern in TOKENIZER_FILES if not pattern.startswith("special")):
         raise UserError(f"{folder}: holds no tokenizer files (tokenizer.json); save the tokenizer beside the model")
     empty: list[str] = []
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        config = read_json(folder / name) if (folder / name).is_file() else {}
+    for file in sorted({path for pattern in TOKENIZER_FILES for path in folder.glob(pattern) if path.is_file()}):
+        if file.name not in JSON_FILES:
+            check_no_pointer(file)
+            continue
+        config = read_json(file)
         if not isinstance(config, dict):
-            raise UserError(f"{folder / name}: holds {kind_of(config)}, not an object; fetch the tokenizer again")
+            raise UserError(f"{file}: holds {kind_of(config)}, not an object; fetch the tokenizer again")
+        if file.name not in ("tokenizer_config.json", "special_tokens_map.json"):
+            continue
         for token in SPECIAL_TOKENS:
             text = config.get(token)
             if (text.get("content") if isinstance(text, dict) else text) == "":

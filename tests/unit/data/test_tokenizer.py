@@ -115,3 +115,40 @@ def test_tokens_added_on_top_get_rows_and_ids_with_gaps_are_told(
                 check_vocabulary(loaded, 401, "m")
         else:
             check_vocabulary(loaded, 400, "m")
+
+
+@pytest.mark.parametrize("damage", ["cut", "emptied", "a page", "a pointer", "a list", "another kind"])
+@pytest.mark.parametrize("name", ["tokenizer.json", "tokenizer_config.json"])
+def test_a_damaged_tokenizer_file_is_one_line(
+    name: str, damage: str, tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    tiny_tokenizer.save_pretrained(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    content = {
+        "cut": whole[: len(whole) // 2],
+        "emptied": b"",
+        "a page": b"<!DOCTYPE html>",
+        "a pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n",
+        "a list": b"[1, 2]",
+        "another kind": b'{"tokenizer_class": "NoSuchTokenizer", "model": {"type": "Odd"}}',
+    }[damage]
+    (tmp_path / name).write_bytes(content)
+    if (name, damage) == ("tokenizer_config.json", "another kind"):
+        # transformers falls back on the class that tokenizer.json needs.
+        assert load_tokenizer(tmp_path)("a")["input_ids"]
+        return
+    with pytest.raises(UserError) as caught:
+        load_tokenizer(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_code_of_its_own_that_is_not_trusted_is_told_with_the_field(
+    tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
+) -> None:
+    tiny_tokenizer.save_pretrained(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    own = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}}
+    path.write_text(json.dumps(json.loads(path.read_text()) | own))
+    with pytest.raises(UserError, match=r"set model.trust_remote_code=true"):
+        load_tokenizer(tmp_path)
