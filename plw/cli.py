@@ -7,6 +7,7 @@ import typer
 
 from plw.commands import compare, data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
+from plw.commands.items import items_app
 from plw.commands.registry import registry_app
 from plw.errors import StageError, UserError, printable
 from plw.interrupt import Interrupted, interruptible
@@ -28,6 +29,7 @@ compare.add_to(app)
 fit_gam.add_to(fit_app)
 app.add_typer(registry_app, name="registry")
 app.add_typer(fit_app, name="fit")
+app.add_typer(items_app, name="items")
 
 
 def main() -> None:

@@ -4,7 +4,9 @@ An item is one document of a benchmark, one prompt, or one pair that a judge com
 ``docs/items.md``; any program that reads Parquet can read the file.
 """
 
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from io import BytesIO
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 ITEMS = "items.parquet"
 
 MEAN = "mean"
-CORPUS_METRICS = ("bleu", "chrf", "chrf++", "ter")
-"""Aggregations that are functions of summed counts."""
+CLUSTER_FIELDS = ("passage", "context", "paragraph", "article", "story", "subject")
+"""Fields of a document that several documents of a task may share."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,7 @@ class Item:
     headline: bool = False
     """Whether this is the benchmark's one metric that the analysis takes."""
     aggregation: str = MEAN
-    """How items make the score: ``mean``, one of ``CORPUS_METRICS`` from summed counts, or another's name."""
+    """How items make the score: ``mean``, one of ``CORPUS_METRICS`` (from summed counts), or another's name."""
     value: float | None = None
     """The item's part in a mean, on the score's own scale; null where there is none (an unreadable verdict)."""
     counts: Sequence[float] | None = None
@@ -70,6 +72,36 @@ def item_schema() -> "pa.Schema":
             for field in fields(Item)
         ]
     )
+
+
+def document_hash(document: Mapping[str, Any]) -> str:
+    """SHA-256 of a document as lm-eval's ``doc_hash`` has it, in hex."""
+    return _sha256(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+
+
+def document_clusters(
+    task: str, documents: Sequence[Mapping[str, Any]], field_name: str | None = None, *, whole_task: bool = False
+) -> list[str | None]:
+    """A name for what each document of a task shares with others.
+
+    Args:
+        task: Its name, a part of the clusters' names.
+        documents: All that were scored.
+        field_name: Field whose value they may share; by default the first of ``CLUSTER_FIELDS`` that some documents,
+            but not all, share.
+        whole_task: Whether the task is one of several in a benchmark, so that its documents share their subject.
+    """
+    for name in (field_name,) if field_name else CLUSTER_FIELDS:
+        if not any(name in document for document in documents):
+            continue
+        values = [json.dumps(document.get(name), ensure_ascii=False, default=str) for document in documents]
+        if 1 < len(set(values)) < len(values):
+            return [f"{task}:{_sha256(value)[:16]}" for value in values]
+    return [task if whole_task else None] * len(documents)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_items(path: Path, items: Sequence[Item]) -> None:

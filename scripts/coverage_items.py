@@ -22,9 +22,9 @@ import numpy as np
 from scipy.special import expit
 
 from analysis.items.compare import compare_pairs
-from analysis.items.corpus import corpus_scores
 from analysis.items.pairs import Pairs
 from analysis.levels import CONFIDENCE, SIGNIFICANCE
+from plw.corpus_metrics import corpus_scores
 from plw.items import MEAN
 
 Maker = Callable[[np.random.Generator, float], Pairs]

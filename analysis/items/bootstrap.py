@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.items.benchmark import Floats
 from analysis.items.clustered import Codes
-from analysis.items.corpus import corpus_scores
+from plw.corpus_metrics import corpus_scores
 from plw.items import MEAN
 
 RESAMPLES = 1000
@@ -60,7 +60,7 @@ def paired_bootstrap(
     """Draw clusters with replacement; where each item is a cluster, the draws are sacreBLEU's.
 
     Args:
-        aggregation: ``mean``, or one of ``plw.items.CORPUS_METRICS``.
+        aggregation: ``mean``, or one of ``plw.corpus_metrics.CORPUS_METRICS``.
         a_NC: Counts of the first model's items; for a mean one column of values.
         b_NC: Likewise of the second, row by row the same items.
         cluster_N: Code of each item's cluster, from 0.

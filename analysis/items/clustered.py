@@ -40,8 +40,7 @@ def clustered_mean(value_N: Floats, cluster_N: Codes, run_N: Codes | None = None
     The standard error is the sandwich of a regression on a constant, with the correction G / (G - 1) of G clusters:
     with each value a cluster it is the sample standard deviation over the root of N. Two ways of clustering are
     put together as Cameron, Gelbach and Miller do (2011): the sum of both variances less that over their
-    intersection. Where items of a run hang together less than by chance that sum can fall below one of its parts; then
-    the larger part is taken.
+    intersection; what clusters add to the intersection is never taken for less than nothing.
 
     Args:
         value_N: The values.
@@ -57,7 +56,7 @@ def clustered_mean(value_N: Floats, cluster_N: Codes, run_N: Codes | None = None
         return ClusteredMean(mean=float(value_N.mean()), se=by_cluster**0.5, df=clusters - 1)
     by_run, runs = _variance(residual_N, run_N)
     by_both, _ = _variance(residual_N, cluster_N * (int(run_N.max()) + 1) + run_N)
-    variance = max(by_cluster + by_run - by_both, by_cluster, by_run)
+    variance = by_run + max(0.0, by_cluster - by_both)
     return ClusteredMean(mean=float(value_N.mean()), se=variance**0.5, df=min(clusters, runs) - 1)
 
 

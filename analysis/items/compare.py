@@ -9,10 +9,10 @@ import numpy as np
 from analysis.items.benchmark import Floats
 from analysis.items.bootstrap import paired_bootstrap, pseudo_values
 from analysis.items.clustered import clustered_mean, least_difference
-from analysis.items.corpus import corpus_scores
 from analysis.items.pairs import Pairs
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
 from analysis.levels import CONFIDENCE, SIGNIFICANCE, TAILS
+from plw.corpus_metrics import corpus_scores
 from plw.items import MEAN
 from plw.score import PERCENT_METRICS
 

@@ -1,9 +1,7 @@
 """Items that lm-evaluation-harness wrote itself: ``samples_<task>_<time>.jsonl`` beside ``results_<time>.json``."""
 
-import hashlib
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,14 +10,12 @@ from typing import Any
 import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, ModelItems, choose_metric, item_keys
-from analysis.items.corpus import segment_counts
+from plw.corpus_metrics import CORPUS_METRICS, is_segment, segment_counts
 from plw.errors import UserError
 from plw.files import read_json
-from plw.items import CORPUS_METRICS, MEAN
+from plw.items import MEAN, document_clusters, document_hash
 
 SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<time>\d{4}-\d{2}-\d{2}T[\d.:-]+))?\.jsonl")
-CLUSTER_FIELDS = ("passage", "context", "paragraph", "article", "story", "subject")
-"""Fields of a document that several documents of a task may share."""
 NOT_MEANS = frozenset({"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "mcc", "f1", "gmean"})
 """Metrics that lm-eval makes of all items together, though an item may have a number."""
 OWN_FIELDS = frozenset(
@@ -71,8 +67,8 @@ def read_samples(folder: Path, metrics: Sequence[str] = (), cluster_field: str |
     Args:
         folder: What was given to lm-eval as ``--output_path``, or the model's folder in it.
         metrics: What to compare; without any, the first of ``PREFERRED`` that a task has.
-        cluster_field: Field of the documents that items may share; by default the first of ``CLUSTER_FIELDS`` that
-            some, but not all, of the documents share.
+        cluster_field: Field of the documents that items may share; by default the first of
+            ``plw.items.CLUSTER_FIELDS`` that some, but not all, of the documents share.
 
     Raises:
         UserError: a row that is no sample of lm-eval's; the line names file and row.
@@ -130,7 +126,7 @@ def _read_file(path: Path, task: str) -> dict[str, _Rows]:
             raise UserError(f"{path}: row {row}: document {number} stands there twice (filter {filter_name})")
         seen.add((number, filter_name))
         names = sample.get("metrics") or [name for name in sample if name not in OWN_FIELDS]
-        digest = sample.get("doc_hash") or _document_hash(document)
+        digest = sample.get("doc_hash") or document_hash(document)
         for name in names:
             if name not in sample:
                 raise UserError(f"{path}: row {row} has no {name}, which its metrics name")
@@ -157,11 +153,6 @@ def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             yield row, sample
 
 
-def _document_hash(document: Mapping[str, Any]) -> str:
-    """As lm-eval's ``doc_hash``, for results of versions that did not write it."""
-    return hashlib.sha256(json.dumps(document, indent=2, ensure_ascii=False, default=str).encode()).hexdigest()
-
-
 def _benchmark(
     benchmark: str, metric: str, tasks: Sequence[_Rows], higher_is_better: bool | None, cluster_field: str | None
 ) -> BenchmarkItems:
@@ -173,9 +164,15 @@ def _benchmark(
         aggregation = name if name in NOT_MEANS else MEAN
     else:
         aggregation = name
-        if name in CORPUS_METRICS and all(_is_segment(outcome) for outcome in outcomes):
-            counts_NC = segment_counts(name, [outcome[0] for outcome in outcomes], [outcome[1] for outcome in outcomes])
-    clusters = [cluster for rows in tasks for cluster in _clusters(rows, cluster_field, several=len(tasks) > 1)]
+        if name in CORPUS_METRICS and all(is_segment(outcome) for outcome in outcomes):
+            references, answers = zip(*outcomes, strict=True)
+            counts_NC = np.array(segment_counts(name, references, answers), dtype=np.float64)
+    several = len(tasks) > 1
+    clusters = [
+        cluster
+        for rows in tasks
+        for cluster in document_clusters(rows.task, rows.document, cluster_field, whole_task=several)
+    ]
     return BenchmarkItems(
         benchmark=benchmark,
         metric=metric,
@@ -186,25 +183,3 @@ def _benchmark(
         value_N=value_N,
         counts_NC=counts_NC,
     )
-
-
-def _is_segment(outcome: Any) -> bool:
-    """(reference or references, answer), as lm-eval hands them to sacreBLEU."""
-    if not (isinstance(outcome, list) and len(outcome) == 2 and isinstance(outcome[1], str | list)):
-        return False
-    return isinstance(outcome[0], str) or (
-        isinstance(outcome[0], list) and all(isinstance(text, str) for text in outcome[0])
-    )
-
-
-def _clusters(rows: _Rows, cluster_field: str | None, *, several: bool) -> list[str | None]:
-    """A name for what each document shares with others of its task."""
-    whole: str | None = rows.task if several else None
-    for name in (cluster_field,) if cluster_field else CLUSTER_FIELDS:
-        if not any(name in document for document in rows.document):
-            continue
-        values = [json.dumps(document.get(name), ensure_ascii=False, default=str) for document in rows.document]
-        sizes = Counter(values)
-        if 1 < len(sizes) < len(values):
-            return [f"{rows.task}:{hashlib.sha256(value.encode()).hexdigest()[:16]}" for value in values]
-    return [whole] * len(rows.document)

@@ -7,8 +7,9 @@ import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, Texts
 from analysis.items.clustered import Codes
+from plw.corpus_metrics import CORPUS_METRICS
 from plw.errors import UserError
-from plw.items import CORPUS_METRICS, MEAN
+from plw.items import MEAN
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[
     pairs: list[Pairs] = []
     left_out: list[Unpaired] = []
     for name in names:
-        found = _pair_benchmark([model.benchmarks[name] for model in a], [model.benchmarks[name] for model in b])
+        found = _pair_benchmark(name, [m.benchmarks[name] for m in a], [m.benchmarks[name] for m in b])
         if isinstance(found, Pairs):
             pairs.append(found)
         else:
@@ -101,8 +102,8 @@ def _refuse_unlike(a: ModelItems, b: ModelItems) -> None:
         )
 
 
-def _pair_benchmark(a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) -> Pairs | Unpaired:
-    name, first = a[0].benchmark, a[0]
+def _pair_benchmark(name: str, a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) -> Pairs | Unpaired:
+    first = a[0]
     metrics = {items.metric for items in (*a, *b)}
     if len(metrics) > 1:
         return Unpaired(benchmark=name, reason=f"the metrics differ: {', '.join(sorted(metrics))}")

@@ -1,5 +1,6 @@
 """Items that a study's stages left: ``items.parquet`` in the folders of one cell."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,8 +9,9 @@ import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, choose_metric, item_keys
 from plw.errors import UserError
-from plw.files import file_hash, read_json
+from plw.files import read_json
 from plw.items import ITEMS, read_items
+from plw.products import check_products
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,23 +33,22 @@ def read_cell(folder: Path, metrics: Sequence[str] = ()) -> ModelItems:
         metrics: What to compare; the headline metric of each benchmark where nothing is given.
 
     Raises:
-        UserError: a file that cannot be read, that its record does not know by that content, or two stages that scored
-            the same benchmark.
+        UserError: a file that cannot be read, or that its record does not know by that content.
     """
-    found: dict[str, BenchmarkItems] = {}
+    read: list[tuple[str, BenchmarkItems]] = []
     suites: set[str] = set()
     cell: dict[str, Any] | None = None
     for path in item_files(folder):
         record = _record_of(path)
         suites |= {str(score["suite"]) for score in record.get("scores", ())}
         cell = record.get("cell", cell)
-        for items in _benchmarks(read_items(path), metrics):
-            if items.benchmark in found:
-                raise UserError(
-                    f"{folder}: several stages scored {items.benchmark} ({path.parent.name} is one); "
-                    "give the folder of one stage"
-                )
-            found[items.benchmark] = items
+        read += [(path.parent.name, items) for items in _benchmarks(read_items(path), metrics)]
+    times = Counter(items.benchmark for _, items in read)
+    found = {
+        # Two judges of one set of answers, or two suites with one benchmark, are two benchmarks.
+        items.benchmark if times[items.benchmark] == 1 else f"{items.benchmark} ({stage})": items
+        for stage, items in read
+    }
     return ModelItems(label=folder.name, folder=folder, benchmarks=found, suites=frozenset(suites), cell=cell)
 
 
@@ -61,9 +62,8 @@ def _record_of(path: Path) -> dict[str, Any]:
     if not beside.is_file():
         return {}
     record: dict[str, Any] = read_json(beside)
-    expected = (record.get("files") or {}).get(ITEMS)
-    if expected is not None and file_hash(path) != expected:
-        raise UserError(f"{path}: its SHA-256 is not the one that {RECORD} beside it names; it was changed since")
+    if ITEMS in record.get("products", {}):
+        check_products(path.parent, record["products"], made_by=path.parent.name, inside=ITEMS)
     return record
 
 

@@ -28,6 +28,9 @@ class TaskConfig:
     """The headline metric; every other metric the task reports is kept too."""
     files: dict[str, str] = field(default_factory=dict)
     """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
+    cluster: str | None = field(default=None, metadata=EXECUTION)
+    """Field of the documents that several of them share (a passage), for the comparison of items; null: one of the
+    usual names where a task has it."""
     documents: int | None = field(default=None, metadata=EXECUTION)
     """Documents of the hub's dataset, for `plw plan`'s costs; null: unknown."""
     prompt_tokens: int | None = field(default=None, metadata=EXECUTION)

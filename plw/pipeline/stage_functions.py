@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.data.template import record_segments, request_text
 from plw.files import read_rows, write_json_atomic
+from plw.items import ITEMS, Item, write_items
 from plw.paths import task_folder
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
@@ -109,7 +110,9 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
     """The lm-eval benchmarks, over the cell's processes; leaves the harness's own ``results.json``."""
     files = {name: {split: item.path for split, item in of.items()} for name, of in context.cell.files.items()}
     suite, execution, folder = context.config.suite, context.config.execution, context.cell.stages["harness"].folder
-    if execution.processes > 1 and suite.backend == "hf" and suite.tasks:
+    together = bool(execution.processes > 1 and suite.backend == "hf" and suite.tasks)
+    unchecked = folder / f".{ITEMS}"
+    if together:
         from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_in_processes
 
         job = HarnessJob(
@@ -120,6 +123,7 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
             suite=suite,
             files=files,
             task_folder=task_folder(),
+            items=unchecked,
             trust_remote_code=context.config.model.trust_remote_code,
         )
         context.release_model()
@@ -131,6 +135,10 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
             context.eval_model, suite, files, task_folder(), context.progress_for("harness", check_lease)
         )
     check_lease()
+    if together:
+        unchecked.replace(folder / ITEMS)
+    else:
+        write_items(folder / ITEMS, result.items)
     write_json_atomic(folder / "results.json", result.raw)
     groups = {name: task.group for name, task in suite.tasks.items()}
     return StageResult(scores=result.scores, details={"groups": groups})
@@ -139,8 +147,10 @@ def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
     from plw.evaluate.diagnostics.measurements import generation_length
+    from plw.pipeline.prompt_items import answer_items
 
     suite, scores = context.config.suite, []
+    items: list[Item] = []
     template, form = context.config.template, context.config.dataset.format
     for name, item in suite.prompts.items():
         prompts = context.prompts(name)
@@ -162,6 +172,10 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
         ]
         check_lease()
         write_json_atomic(context.answers_file(name), rows)
+        items += answer_items(name, item.protocol, prompts, answers)
+    folder = context.cell.stages["generate"].folder
+    check_lease()
+    write_items(folder / ITEMS, items)
     return StageResult(scores=scores)
 
 
@@ -172,9 +186,11 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """
     from plw.errors import UnreadableError
     from plw.evaluate.judging.response_cache import ResponseCache
+    from plw.pipeline.prompt_items import verdict_items
 
     config, folder = context.config, context.cell.stages["judge"].folder
     result, counts = StageResult(), {}
+    items: list[Item] = []
     for name, item in config.judged.items():
         with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
             result.temp_files.append(replies.path)
@@ -190,6 +206,7 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
                 replies.clear()
                 raise
         result.scores += comparison.scores(config.suite.name, name, config.judge)
+        items += verdict_items(name, item.protocol, context.prompts(name), comparison.verdicts)
         verdicts = [
             {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
             for verdict in comparison.verdicts
@@ -201,6 +218,8 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
             "unparsed": comparison.unparsed,
             "conflicts": comparison.conflicts,
         }
+    check_lease()
+    write_items(folder / ITEMS, items)
     result.details["judged"] = counts
     return result
 

@@ -17,6 +17,7 @@ from plw.evaluate.lm_eval.data_parallel import data_parallel
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_in_processes, write_harness_job
 from plw.evaluate.models.hf import EvalModel
+from plw.items import ITEMS, write_items
 from plw.launch.group import Group
 
 WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
@@ -78,8 +79,9 @@ def job(tiny_llama: Path, tmp_path: Path) -> HarnessJob:
     }
     suite = SuiteConfig(name="s", tasks=asked, builtin_tasks=False, batch_size=3, bootstrap_iterations=20)
     return HarnessJob(
-        model=tiny_llama, device="cpu", threads=1, processes=2, suite=suite, files=files, task_folder=tasks
-    )
+        model=tiny_llama, device="cpu", threads=1, processes=2, suite=suite, files=files, task_folder=tasks,
+        items=tmp_path / ITEMS,
+    )  # fmt: skip
 
 
 def together(job: HarnessJob, folder: Path, **hears: Any) -> HarnessResult:
@@ -96,6 +98,9 @@ def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob,
 
     assert both.scores == alone.scores
     assert both.raw == alone.raw
+    write_items(tmp_path / "alone.parquet", alone.items)
+    assert alone.items
+    assert job.items.read_bytes() == (tmp_path / "alone.parquet").read_bytes()
     assert {score.benchmark: score.n for score in both.scores} == DOCUMENTS
     with_error = {score.benchmark for score in both.scores if score.stderr is not None}
     assert with_error == set(DOCUMENTS) - {"whole"}

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from plw.files import file_hash
+from plw.items import ITEMS
+
 SMALL_WORLD = (
     "world.people=12",
     "world.cities=6",
@@ -56,6 +59,10 @@ class Study:
     def sweep(self, *overrides: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run the small grid."""
         return self.call("run", "-m", *GRID, *SMALL_WORLD, *SHORT_WORK, *overrides, code=code)
+
+    def items(self) -> dict[str, str]:
+        """SHA-256 of every stage's item table."""
+        return {str(path.relative_to(self.runs)): file_hash(path) for path in sorted(self.runs.rglob(ITEMS))}
 
     def scores(self) -> str:
         """The exported scores."""

@@ -62,6 +62,7 @@ def test_killed_three_times_and_continued(undisturbed: Study, study: Study) -> N
         process.wait()
     study.sweep("execution.workers=2")
     assert study.scores() == undisturbed.scores(), f"kill moments of seed {seed}"
+    assert study.items() == undisturbed.items(), f"kill moments of seed {seed}"
     assert not list(study.runs.rglob(".*.tmp"))
 
 

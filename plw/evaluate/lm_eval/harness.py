@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig
 from plw.errors import UserError
+from plw.evaluate.lm_eval.bootstrap import SegmentCounter
+from plw.evaluate.lm_eval.items import task_items
 from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
+from plw.items import Item
 from plw.progress import Progress, no_progress
 from plw.score import Score
 
@@ -25,6 +28,8 @@ class HarnessResult:
 
     scores: list[Score] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
+    items: list[Item] = field(default_factory=list)
+    """Every document's outcome under every metric."""
 
 
 def run_tasks(
@@ -33,6 +38,8 @@ def run_tasks(
     files: Mapping[str, Mapping[str, Path]],
     task_folder: Path,
     progress: Progress = no_progress,
+    *,
+    keep_items: bool = True,
 ) -> HarnessResult:
     """Evaluate every task of a suite.
 
@@ -47,6 +54,7 @@ def run_tasks(
         files: Benchmark -> split -> local file, for tasks that do not read the hub.
         task_folder: lm-eval task files of our own; they come before lm-eval's of the same name.
         progress: Hears the requests done of each kind of request.
+        keep_items: Whether the result has the items; of several processes with the same answers one keeps them.
 
     Raises:
         UserError: an unknown task, a headline metric that the task does not report, or data that it cannot read.
@@ -55,7 +63,8 @@ def run_tasks(
     if not suite.tasks:
         return HarnessResult()
     loaded = _load_tasks(suite, files, task_folder)
-    with patched_lm_eval(progress):
+    counter = SegmentCounter()
+    with patched_lm_eval(progress, counter):
         _seed(suite.bootstrap_seed)
         lm = model.for_harness(suite.batch_size)
         results = {
@@ -65,7 +74,7 @@ def run_tasks(
                 task_dict=work,
                 limit=suite.limit,
                 bootstrap_iters=suite.bootstrap_iterations,
-                log_samples=False,
+                log_samples=keep_items,
             )
             for benchmarks, work in _calls(loaded)
         }
@@ -78,7 +87,12 @@ def run_tasks(
             *_cut(suite.name, name, loaded[name], lm),
         )
     ]
-    return HarnessResult(scores=scores, raw=plain_result(results.values()))
+    items = [
+        item
+        for name, config in suite.tasks.items()
+        for item in task_items(name, config, loaded[name], of[name].get("samples") or {}, counter)
+    ]
+    return HarnessResult(scores=scores, raw=plain_result(results.values()), items=items)
 
 
 def _cut(suite: str, benchmark: str, loaded: LoadedTask, lm: Any) -> list[Score]:

@@ -37,6 +37,8 @@ class HarnessJob:
     files: Mapping[str, Mapping[str, Path]]
     """Benchmark -> split -> local file."""
     task_folder: Path
+    items: Path
+    """Where the first process writes the item table."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 
@@ -83,6 +85,7 @@ def write_harness_job(job: HarnessJob, folder: Path, *, owner: int) -> None:
     files = {name: {split: str(path.absolute()) for split, path in of.items()} for name, of in job.files.items()}
     plain = {"device": job.device, "threads": job.threads, "processes": job.processes, "suite": suite, "files": files}
     plain |= {"model": str(job.model.absolute()), "task_folder": str(job.task_folder.absolute())}
+    plain |= {"items": str(job.items.absolute())}
     plain |= {"trust_remote_code": job.trust_remote_code}
     put_job(plain, folder, owner=owner)
 

@@ -7,7 +7,7 @@ from functools import lru_cache, partial
 from typing import Any
 from unittest import mock
 
-from plw.evaluate.lm_eval.bootstrap import bootstrap_stderr
+from plw.evaluate.lm_eval.bootstrap import SegmentCounter, bootstrap_stderr
 from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
 
@@ -17,12 +17,13 @@ LONGEST_WARNING = 300
 
 
 @contextmanager
-def patched_lm_eval(progress: Progress) -> Iterator[None]:
+def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -> Iterator[None]:
     """Silence but for lm-eval's warnings, which are logged, and four replacements.
 
     The requests' progress bar tells ``progress``; a document template is compiled once, not for every document;
     resampling stays in this process; the ROUGE of a single answer is not resampled a thousand times, since every
-    resample of one item is that item (TruthfulQA-Gen spends five minutes on that).
+    resample of one item is that item (TruthfulQA-Gen spends five minutes on that). ``counter`` keeps the counts of the
+    segments that were resampled.
     """
     from lm_eval import utils
     from lm_eval.api import metrics
@@ -35,7 +36,7 @@ def patched_lm_eval(progress: Progress) -> Iterator[None]:
         for owner, name, value in (
             (huggingface, "tqdm", tqdm_adapter(progress)),
             (utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
-            (metrics, "bootstrap_stderr", bootstrap_stderr),
+            (metrics, "bootstrap_stderr", partial(bootstrap_stderr, counter=counter)),
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))

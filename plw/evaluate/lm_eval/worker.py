@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
 from plw.files import write_json_atomic
+from plw.items import write_items
 from plw.launch.worker_main import worker_main
 from plw.progress import Progress, no_progress
 
@@ -44,7 +45,9 @@ def evaluate_in_group(folder: Path) -> dict[str, Any]:
         suite = job.suite if group.is_rank0 else dataclasses.replace(job.suite, bootstrap_iterations=0)
         progress = _progress_file(folder / PROGRESS, group.size) if group.is_rank0 else no_progress
         with data_parallel(group):
-            result = run_tasks(model, suite, job.files, job.task_folder, progress)
+            result = run_tasks(model, suite, job.files, job.task_folder, progress, keep_items=group.is_rank0)
+        if group.is_rank0:
+            write_items(job.items, result.items)
         return {"scores": [score.to_dict() for score in result.scores], "raw": result.raw}
 
 

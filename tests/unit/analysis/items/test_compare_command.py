@@ -13,9 +13,11 @@ from scipy import stats
 from simulated_items import corpus_items, mean_items, translations, write_cell, write_samples
 from typer.testing import CliRunner
 
-from analysis.items.corpus import segment_counts
 from plw.cli import app
+from plw.corpus_metrics import segment_counts
 from plw.errors import UserError
+from plw.items import write_items
+from plw.products import note_products
 
 CONTRACT = {
     "benchmark", "metric", "n", "clusters", "a", "b", "difference", "se", "low", "high", "p", "p_holm", "test", "mde",
@@ -50,7 +52,7 @@ def cells(tmp_path: Path) -> tuple[Path, Path]:
         references, answers = translations(120, quality, seed=seed)
         points = np.random.default_rng(seed).choice([0.0, 50.0, 100.0], size=100)
         items = mean_items("arc", rights(share, 600, seed)) + mean_items("piqa", rights(0.5, 600, 10 + seed))
-        items += corpus_items("wmt", segment_counts("bleu", references, answers).tolist())
+        items += corpus_items("wmt", segment_counts("bleu", references, answers))
         made.append(write_cell(tmp_path / "runs", name, items + mean_items("alpaca", points, metric="win_rate")))
     return made[0], made[1]
 
@@ -281,6 +283,8 @@ def test_other_mistakes_are_one_line(cells: tuple[Path, Path], tmp_path: Path) -
 
 def test_a_table_that_was_changed_is_refused(cells: tuple[Path, Path]) -> None:
     record = cells[1] / "harness-world" / "record.json"
-    record.write_text(json.dumps(json.loads(record.read_text()) | {"files": {"items.parquet": "0" * 64}}))
+    noted = note_products(record.parent, leave_out=[record])
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"products": noted}))
+    write_items(record.parent / "items.parquet", mean_items("arc", [1.0, 0.0]))
 
-    assert "changed" in refused(*cells)
+    assert "items.parquet is not what harness-world left" in refused(*cells)

@@ -18,8 +18,8 @@ from statsmodels.stats.weightstats import DescrStatsW
 from analysis.items.bootstrap import paired_bootstrap, pseudo_values
 from analysis.items.clustered import clustered_mean, least_difference
 from analysis.items.compare import holm
-from analysis.items.corpus import corpus_scores, segment_counts
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
+from plw.corpus_metrics import corpus_scores, segment_counts
 
 
 def clustered_values(seed: int, clusters: int = 23, runs: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,12 +56,13 @@ def test_clusters_and_runs_together_equal_statsmodels(seed: int) -> None:
     assert ours.df == 3
 
 
-def test_two_ways_never_fall_below_one() -> None:
-    """Runs that differ from each other less than their items would have them."""
-    value_N = np.array([1.0, -1.0, -1.0, 1.0, 1.0, -1.0, -1.0, 1.0])
+def test_items_that_contradict_themselves_take_nothing_from_the_runs() -> None:
+    """Each item's values of two runs cancel, so that clusters of items have no variance at all."""
+    value_N = np.array([1.0, -1.0, -1.0, 3.0, -1.0, 1.0, 1.0, -3.0])
     cluster_N, run_N = np.arange(8) % 4, np.repeat([0, 1], 4)
 
-    assert clustered_mean(value_N, cluster_N, run_N).se >= clustered_mean(value_N, cluster_N).se > 0
+    assert clustered_mean(value_N, cluster_N).se == 0
+    assert clustered_mean(value_N, cluster_N, run_N).se == pytest.approx(clustered_mean(value_N, run_N).se)
 
 
 def test_mean_of_independent_items_is_the_paired_t_test() -> None:
@@ -180,7 +181,7 @@ def test_holm_equals_statsmodels(p: list[float]) -> None:
 def test_paired_bootstrap_equals_sacrebleu(aggregation: str, metric: sacrebleu.metrics.base.Metric) -> None:
     references, answers_a = translations(60, 0.75, seed=1)
     _, answers_b = translations(60, 0.8, seed=2)
-    counts = [segment_counts(aggregation, references, answers) for answers in (answers_a, answers_b)]
+    counts = [np.array(segment_counts(aggregation, references, answers)) for answers in (answers_a, answers_b)]
 
     ours = paired_bootstrap(aggregation, *counts, np.arange(60))
 
@@ -215,7 +216,7 @@ def test_bootstrap_of_a_mean_agrees_with_its_standard_error() -> None:
 @pytest.mark.parametrize("aggregation", ["bleu", "chrf"])
 def test_pseudo_values_stand_for_the_score(aggregation: str) -> None:
     references, answers = translations(300, 0.75, seed=4)
-    counts_NC = segment_counts(aggregation, references, answers)
+    counts_NC = np.array(segment_counts(aggregation, references, answers))
 
     pseudo_N = pseudo_values(aggregation, counts_NC)
 
