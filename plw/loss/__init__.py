@@ -1,1 +1,1 @@
-"""The loss room: what each token counts (numpy) and the weighted loss itself (torch)."""
+"""The loss: what each token counts (numpy) and the weighted loss itself (torch)."""

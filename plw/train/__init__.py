@@ -1,1 +1,1 @@
-"""The train room: the whole run planned first, then an explicit loop that can be killed and continued."""
+"""Training: the whole run planned first, then an explicit loop that can be killed and continued."""

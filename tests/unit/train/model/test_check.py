@@ -141,12 +141,28 @@ ROPE: dict[str, dict[str, Any]] = {
         "original_max_position_embeddings": 32,
     },
     "dynamic": {"rope_type": "dynamic", "factor": 4.0},
+    "dynamic in some layers": {
+        "full_attention": {"rope_type": "dynamic", "factor": 4.0, "rope_theta": 10000.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    },
 }
 
 
 def make_rope_model(folder: Path, kind: str, tokenizer: "PreTrainedTokenizerBase") -> Path:
     """Made for 32 tokens, with frequencies that transformers chooses by the longest example of a batch."""
-    sizes = SIZES | {"num_key_value_heads": 2, "rope_parameters": {"rope_theta": 10000.0, **ROPE[kind]}}
+    by_layer = kind == "dynamic in some layers"
+    rope = ROPE[kind] if by_layer else {"rope_theta": 10000.0, **ROPE[kind]}
+    sizes = SIZES | {"num_key_value_heads": 2, "rope_parameters": rope}
+    if by_layer:
+        from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+        layers = ["sliding_attention", "full_attention"]
+        torch.manual_seed(0)
+        Gemma3ForCausalLM(Gemma3TextConfig(**sizes, layer_types=layers, max_position_embeddings=32)).save_pretrained(
+            folder
+        )
+        tokenizer.save_pretrained(folder)
+        return folder
     if kind == "dynamic":
         return make_model(folder, "Llama", tokenizer, **sizes, max_position_embeddings=32)
     long = {"max_position_embeddings": 128, "original_max_position_embeddings": 32}
