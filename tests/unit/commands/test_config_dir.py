@@ -64,6 +64,17 @@ def test_every_command_takes_it(command: tuple[str, ...], groups: Path, tmp_path
     assert "study/mine" in str(lost.exception)
 
 
+def test_a_study_of_ones_own_has_its_own_grid(groups: Path, tiny_llama: Path, tmp_path: Path) -> None:
+    axes = "hydra:\n  sweeper:\n    params:\n      loss.prompt_weight: 0,0.1,1\n      seed: 1,2\n"
+    with (groups / "study" / "mine.yaml").open("a") as file:
+        file.write(axes)
+    here = [f"execution.runs={quoted(str(tmp_path / 'runs'))}", f"execution.cache={quoted(str(tmp_path / 'cache'))}"]
+    words = ["study=mine", "scale=own", "dataset=mine", "model=folder", "model.name=m", f"model.path={tiny_llama}"]
+    done = CliRunner().invoke(app, ["plan", *words, "--config-dir", str(groups), "suite=piqa", "stages=[train]", *here])
+    assert done.exit_code == 0, done.exception
+    assert "mine-own: 6 cells" in done.output
+
+
 @pytest.mark.parametrize("command", ["stats", "recommend"])
 def test_a_dataset_of_ones_own_can_be_named(
     command: str, groups: Path, tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
