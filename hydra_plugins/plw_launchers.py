@@ -3,52 +3,23 @@
 Hydra accepts plugins from the namespace package ``hydra_plugins`` only; the work itself is in ``plw.sweep``.
 """
 
-import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from plw.config import CellConfig
-from plw.config.compose import typed
-from plw.console import console
+from plw.config.composer import Composer
+from plw.console import console, step_bar
 from plw.sweep.plan import print_plan
 from plw.sweep.summary import run_and_summarise
-
-
-class Composer:
-    """Composes jobs that differ in a few values: groups are composed once, values are then set as Hydra sets them."""
-
-    def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
-        self._loader = loader
-        self._config = config
-        self._composed: dict[tuple[str, ...], DictConfig] = {}
-
-    def compose(self, overrides: Sequence[str]) -> DictConfig:
-        """The config of one job."""
-        values = [item for item in OverridesParser.create().parse_overrides(list(overrides)) if self._is_value(item)]
-        lines = {item.input_line for item in values}
-        others = tuple(line for line in overrides if line not in lines)
-        if others not in self._composed:
-            self._composed[others] = self._loader.load_sweep_config(self._config, list(others))
-        config = copy.deepcopy(self._composed[others])
-        for item in values:
-            OmegaConf.update(config, item.key_or_group, item.value(), merge=True)
-        return config
-
-    def _is_value(self, override: Override) -> bool:
-        """``field=value`` and nothing else: no group, no added or deleted key, nothing of Hydra's own."""
-        name = override.key_or_group
-        plain = override.type == OverrideType.CHANGE and "." in name and not name.startswith("hydra.")
-        return plain and not self._loader.get_group_options(name)
 
 
 class GridSweeper(BasicSweeper):
@@ -137,7 +108,9 @@ class GridLauncher(Launcher):
             SystemExit: with 1, a stage failed.
         """
         composer = Composer(self._context.config_loader, self._config)
-        self.work([typed(composer.compose(overrides)) for overrides in job_overrides])
+        with step_bar("configs", console()) as progress:
+            configs = composer.compose(job_overrides, progress)
+        self.work(configs)
         return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
 
     @abstractmethod

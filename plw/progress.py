@@ -1,6 +1,9 @@
 """How long-running work reports how far it has come: a callback of units done and units in all."""
 
-from typing import Protocol
+from collections.abc import Collection, Iterator
+from typing import Protocol, TypeVar
+
+Item = TypeVar("Item")
 
 
 class Progress(Protocol):
@@ -11,3 +14,10 @@ class Progress(Protocol):
 
 def no_progress(done: int, total: int, note: str = "") -> None:
     """Progress callback that does nothing."""
+
+
+def counted(items: Collection[Item], progress: Progress) -> Iterator[Item]:
+    """The items one after the other, each reported when it is done with."""
+    for number, item in enumerate(items, start=1):
+        yield item
+        progress(number, len(items))

@@ -5,6 +5,7 @@ Nothing is loaded or built here, so a whole grid can be planned in a moment.
 
 import time
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,17 @@ def _task_definition(task: str) -> str | None:
     return file_hash(path) if path.is_file() else None
 
 
+def _evaluator_hash(name: str) -> str:
+    folder = evaluator_folder(name)
+    return _evaluator_hash_once(folder, folder_hash(folder))
+
+
+@lru_cache(maxsize=64)
+def _evaluator_hash_once(folder: Path, content: str) -> str:  # noqa: ARG001 - the cache goes by both
+    """Read once a process for each state of the folder: a grid's cells share it."""
+    return evaluator_hash(folder)
+
+
 def _judge_prompts(config: CellConfig) -> dict[str, str]:
     """Protocol -> hash of the texts that the judge is asked with.
 
@@ -247,7 +259,7 @@ def _judge_prompts(config: CellConfig) -> dict[str, str]:
         UserError: the evaluator that the judge's config names is not there.
     """
     hashes = {
-        "alpaca_eval": lambda: evaluator_hash(evaluator_folder(config.judge.evaluator)),
+        "alpaca_eval": lambda: _evaluator_hash(config.judge.evaluator),
         "pandalm": lambda: folder_hash(judge_prompt_folder() / "pandalm"),
     }
     return {protocol: hashes[protocol]() for protocol in sorted({item.protocol for item in config.judged.values()})}

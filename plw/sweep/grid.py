@@ -13,6 +13,7 @@ from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.tracking import check_tracker
+from plw.progress import Progress, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, parse_url, sqlite_path
 from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
@@ -55,13 +56,13 @@ class GridResult:
         ]
 
 
-def resolve_grid(configs: list[CellConfig]) -> list[Cell]:
+def resolve_grid(configs: list[CellConfig], progress: Progress = no_progress) -> list[Cell]:
     """Plan every cell; the same cell asked for twice stands once.
 
     Raises:
         UserError: no cells, or an input that does not exist.
     """
-    cells = {(cell.folder, *_stage_names(cell)): cell for cell in map(resolve_cell, configs)}
+    cells = {(cell.folder, *_stage_names(cell)): cell for cell in map(resolve_cell, counted(configs, progress))}
     if not cells:
         raise UserError("the grid has no cells; check the sweep's axes")
     judges = list(dict.fromkeys(cell.config.judge.name for cell in cells.values()))
@@ -83,7 +84,8 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
-    cells = resolve_grid(configs)
+    with step_bar("cells", console) as progress:
+        cells = resolve_grid(configs, progress)
     config = cells[0].config
     unwritable = folder_problem(config)
     if unwritable is not None and not registry_exists(config):

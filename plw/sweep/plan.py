@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plw.config import CellConfig
+from plw.console import step_bar
 from plw.errors import DamagedError
 from plw.pipeline import Cell
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
@@ -24,7 +25,8 @@ DAMAGED = "damaged"
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
     """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
-    cells = resolve_grid(configs)
+    with step_bar("cells", console) as progress:
+        cells = resolve_grid(configs, progress)
     kinds = cells[0].config.stages
     known = _known(configs[0])
     varied = _varied(cells)
