@@ -14,9 +14,13 @@ from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.mechanism import MECHANISMS
+from analysis.scores.sample import spread
 
 WHISKERS = (0.09, 0.91)
 """Quantiles at the ends of the whiskers, as in the paper's figure 2."""
+
+DOTS, POINTS = 60, 600
+"""Cells drawn singly at most, in a box of figure 2 and on a line of figure 1; of more, as many spread evenly."""
 
 
 def figure_1(cells: pd.DataFrame, table: pd.DataFrame) -> Figure:
@@ -107,6 +111,7 @@ def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str]
     for dataset in datasets:
         for index, model in enumerate(models):
             rows = cells[(cells["dataset"] == dataset) & (cells["model"] == model)]
+            rows = rows.iloc[spread(len(rows), POINTS)]
             x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
             face = colours[dataset] if index % 2 == 0 else "white"
             axis.plot(
@@ -144,7 +149,8 @@ def _boxes(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], weights: Sequ
                 boxprops={"facecolor": colours[dataset] + "40", "edgecolor": colours[dataset], "linewidth": 0.8},
                 medianprops=line | {"linewidth": 1.4}, whiskerprops=line, capprops=line,
             )  # fmt: skip
-            axis.plot(np.full(len(value_N), x), value_N, ".", color=colours[dataset], markersize=2.2, zorder=4)
+            dot_N = value_N[spread(len(value_N), DOTS)]
+            axis.plot(np.full(len(dot_N), x), dot_N, ".", color=colours[dataset], markersize=2.2, zorder=4)
             middle.append((x, box[1]))
         if middle:
             axis.plot(*zip(*middle, strict=True), color=colours[dataset], linewidth=0.7, alpha=0.45, zorder=1)

@@ -19,6 +19,7 @@ from analysis.scores.aggregates import AGGREGATE_COLUMNS, cell_aggregates
 from analysis.scores.frame import AXES, TidyFrame
 
 BOOTSTRAP_DRAWS = 2000
+FEW_SEEDS = 8
 UNITS = ("benchmarks x models", "benchmarks")
 """What is drawn. With ``benchmarks`` the base models and seeds at hand are taken as the only ones of interest."""
 
@@ -111,9 +112,20 @@ def _interval(score_GAS: NDArray[np.float64], counts: tuple[NDArray[np.int64], .
         return float("nan"), float("nan")
     known_GAS = np.isfinite(score_GAS)
     sums_Z, sizes_Z = (
-        np.einsum("rb,rm,rs,bms->r", *counts, values, optimize=True)
-        for values in (np.where(known_GAS, score_GAS, 0.0), known_GAS.astype(float))
+        _drawn_sums(values, counts) for values in (np.where(known_GAS, score_GAS, 0.0), known_GAS.astype(float))
     )
     mean_Z = sums_Z[sizes_Z > 0] / sizes_Z[sizes_Z > 0]
     low, high = np.quantile(mean_Z, TAILS)
     return float(low), float(high)
+
+
+def _drawn_sums(value_GAS: NDArray[np.float64], counts: tuple[NDArray[np.int64], ...]) -> NDArray[np.float64]:
+    """[Z]: the sum over each draw of the values times how often they stand in it."""
+    groups_ZG, models_ZA, seeds_ZS = counts
+    if value_GAS.shape[2] <= FEW_SEEDS:
+        sums_Z: NDArray[np.float64] = np.einsum("rb,rm,rs,bms->r", *counts, value_GAS, optimize=True)
+        return sums_Z
+    # Over many seeds one product of matrices is many times faster than what einsum finds.
+    over_seeds_ZGA = (seeds_ZS @ value_GAS.reshape(-1, value_GAS.shape[2]).T).reshape(-1, *value_GAS.shape[:2])
+    weighted_Z: NDArray[np.float64] = np.einsum("zg,za,zga->z", groups_ZG, models_ZA, over_seeds_ZGA, optimize=True)
+    return weighted_Z

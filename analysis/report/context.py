@@ -1,7 +1,7 @@
 """What a report is made from: everything that is read or computed of a study, once; the parts only read it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,6 +17,7 @@ from analysis.report.study_data import StudyData, study_data
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
+from analysis.scores.sample import MOST_ROWS, fitted_rows
 from analysis.scores.study import Study, read_table_1
 
 
@@ -71,11 +72,12 @@ def make_context(
     generations: int | None = None,
 ) -> Context:
     """Compute everything of a study that its report shows; ``frame`` is the study's."""
-    fits = regressions(frame.rows)
+    rows, notes = fitted_rows(frame.rows)
+    fits = regressions(rows)
     statistics, problems = read_table_1(study)
     return Context(
         study=study,
-        frame=frame,
+        frame=replace(frame, notes=(*frame.notes, *notes)),
         generations=generations,
         axes=study_data(study),
         cells=cell_aggregates(frame),
@@ -85,7 +87,7 @@ def make_context(
         intervals=every_interval(frame),
         choice=leave_one_out(frame),
         seeds=seed_components(frame),
-        verdicts=scope_verdicts(frame),
+        verdicts=scope_verdicts(replace(frame, rows=rows)),
         fits=fits,
         checks={
             # Random effects are kept: drawn anew, two base models leave the checks no power (docs/statistics.md).
@@ -93,8 +95,8 @@ def make_context(
             for fit in fits
             if fit.fit is not None and fit.converged
         },
-        sensitivity=sensitivity(frame.rows),
-        ratio=ratio_fits(frame),
+        sensitivity=sensitivity(fitted_rows(frame.rows, MOST_ROWS // 2)[0]),
+        ratio=ratio_fits(replace(frame, rows=rows)),
         statistics=statistics,
         problems=problems,
     )

@@ -1,10 +1,13 @@
 """Whether a report still says what the registry says, so that writing it again can be left out."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from pandas.util import hash_pandas_object
 
 from analysis.scores.study import Study
 from plw.files import folder_hash, read_json, write_json_atomic
@@ -29,7 +32,7 @@ def source_fingerprint(study: Study, settings: Mapping[str, Any]) -> str:
             "stages": [
                 [row.name, row.cell, row.fingerprint, row.status, row.seconds, row.error] for row in study.stages
             ],
-            "scores": study.scores.to_csv(index=False),
+            "scores": hashlib.sha256(hash_pandas_object(study.scores, index=False).to_numpy().tobytes()).hexdigest(),
             "settings": dict(settings),
             "code": folder_hash(ANALYSIS, CODE),
             "libraries": [version(name) for name in REPORT_LIBRARIES],

@@ -4,11 +4,13 @@ All of it is text that a model wrote: data to show, never markup.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypedDict
 
-from analysis.scores.study import Study, spread
+from analysis.report.json_values import json_number
+from analysis.scores.sample import spread
+from analysis.scores.study import Study
 from plw.errors import UserError
 from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
@@ -16,6 +18,19 @@ from plw.registry.schema import DONE
 
 ROOM = 3_000_000
 """Characters of answers and replies that the page takes unless told otherwise."""
+
+NO_ANSWERS = frozenset({"payload", "record", "failure"})
+"""Stems of a stage's JSON files that hold no answers."""
+
+ANSWER_FIELDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "instruction": ((str,), "a text"),
+    "output": ((str,), "a text"),
+    "tokens": ((int,), "a whole number"),
+    "finished": ((bool,), "true or false"),
+    "points": ((int, float), "a number"),
+    "replies": ((list,), "a list"),
+}
+"""Field of an answer or a verdict -> its types and their name; any of them may be null."""
 
 Prompts = tuple[tuple[str, str], ...]
 """Instruction and input of each prompt."""
@@ -56,7 +71,7 @@ def generations_data(study: Study, most: int | None = None) -> tuple[Generations
     """
     problems: list[str] = []
     found: dict[tuple[str, str], list[_Answers]] = {}
-    for index, cell in enumerate(study.cells):
+    for index, cell in enumerate(study.shown):
         for stage in study.stages_of(cell):
             if stage.kind == "generate" and stage.status == DONE:
                 for benchmark, answers in _read_cell(study, index, cell, stage, problems):
@@ -79,9 +94,7 @@ def _read_cell(
             problems.append(str(error))
             continue
         prompts = tuple((str(row["instruction"]), str(row.get("input") or "")) for row in rows)
-        verdicts = {
-            judge: read for judge, read in _verdicts(study, cell, stage, path.stem, problems) if len(read) == len(rows)
-        }
+        verdicts = dict(_verdicts(study, cell, stage, path.stem, problems))
         yield path.stem, _Answers(cell=index, prompts=prompts, rows=rows, verdicts=verdicts)
 
 
@@ -104,7 +117,7 @@ def _verdicts(
 
 
 def _results(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.glob("*.json")) if path.name not in ("payload.json", "record.json")]
+    return [path for path in sorted(folder.glob("*.json")) if path.stem not in NO_ANSWERS]
 
 
 def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
@@ -114,17 +127,35 @@ def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict) or any(field not in row for field in fields):
             raise UserError(f"{path}: row {number} has no {' and '.join(fields)}")
+        for field, (types, words) in ANSWER_FIELDS.items():
+            if row.get(field) is not None and not isinstance(row[field], types):
+                raise UserError(f"{path}: row {number}: {field} is {str(row[field])[:40]!r}; allowed is {words}")
     return rows
 
 
 def _alike(benchmark: str, sets: list[_Answers], study: Study, problems: list[str]) -> list[_Answers]:
     """The cells that answered the same prompts as the first one."""
     problems += [
-        f"{study.cells[other.cell].folder}: answers to other prompts of {benchmark} are not shown"
+        f"{study.shown[other.cell].folder}: answers to other prompts of {benchmark} are not shown"
         for other in sets
         if other.prompts != sets[0].prompts
     ]
-    return [answers for answers in sets if answers.prompts == sets[0].prompts]
+    return [
+        _with_whole_verdicts(answers, benchmark, study, problems)
+        for answers in sets
+        if answers.prompts == sets[0].prompts
+    ]
+
+
+def _with_whole_verdicts(answers: _Answers, benchmark: str, study: Study, problems: list[str]) -> _Answers:
+    """Without verdicts of which there are more or fewer than answers."""
+    there, folder = len(answers.rows), study.shown[answers.cell].folder
+    whole = {judge: rows for judge, rows in answers.verdicts.items() if len(rows) == there}
+    problems += [
+        f"{folder}: {there} answers to {benchmark}, but {len(answers.verdicts[judge])} verdicts of {judge}: not shown"
+        for judge in answers.verdicts.keys() - whole.keys()
+    ]
+    return replace(answers, verdicts=whole)
 
 
 def _fitting(alike: Mapping[Any, Sequence[_Answers]]) -> int:
@@ -164,12 +195,12 @@ def _set(key: tuple[str, str], sets: Sequence[_Answers], most: int, table: dict[
 
 
 def _answer(row: Mapping[str, Any], table: dict[str, int]) -> list[Any]:
-    return [_place(row["output"], table), row.get("tokens"), row.get("finished")]
+    return [_place(row["output"], table), json_number(row.get("tokens")), row.get("finished")]
 
 
 def _verdict(row: Mapping[str, Any], table: dict[str, int]) -> list[Any]:
     replies = [_place(reply, table) for reply in row.get("replies") or ()]
-    return [row.get("points"), bool(row.get("conflict")), replies]
+    return [json_number(row.get("points")), bool(row.get("conflict")), replies]
 
 
 def _place(text: Any, table: dict[str, int]) -> int:

@@ -23,7 +23,7 @@ def grid_data(context: Context) -> GridData:
     study, axes = context.study, context.axes
     measured = _measured(context)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for cell, (dataset, model, weight, label) in zip(study.cells, axes["cells"], strict=True):
+    for cell, (dataset, model, weight, label) in zip(study.shown, axes["cells"], strict=True):
         row = rows.setdefault(
             (dataset, model, label),
             {"dataset": dataset, "model": model, "rest": label, "points": [_absent() for _ in axes["weights"]]},
@@ -49,7 +49,7 @@ def _measured(context: Context) -> dict[str, set[str]]:
     headline = study.scores[study.scores["headline"].fillna(value=False)]
     reported = headline.groupby("cell")["benchmark"].agg(set).to_dict()
     found = {}
-    for cell in study.cells:
+    for cell in study.shown:
         key = tuple(getattr(cell, name) for name in AXES)
         shown = tuple(getattr(cell, name) for name in VARIANT) == frame.variant
         found[cell.cell] = scored.get(key, set()) if shown or key in scored else reported.get(cell.cell, set())

@@ -18,6 +18,7 @@ from analysis.report.json_values import script_json
 from analysis.report.parts import Drawing, Section, Widget
 from analysis.report.study_data import StudyData
 from analysis.report.text import DatasetVerdict
+from analysis.report.visible import visible
 from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"
@@ -58,7 +59,7 @@ def page_html(page: Page) -> str:
         script=Markup(script),  # noqa: S704
         policy=f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; img-src data:; "
         "base-uri 'none'; form-action 'none'",
-        data=Markup(script_json({"study": page.study, "widgets": widgets})),  # noqa: S704 - escaped there
+        data=Markup(script_json(visible({"study": page.study, "widgets": widgets}))),  # noqa: S704 - escaped there
         pictures={key: base64.b64encode(png).decode() for key, png in page.pictures.items()},
     )  # fmt: skip
 
@@ -67,7 +68,7 @@ def page_html(page: Page) -> str:
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(WEB), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True,
+        keep_trailing_newline=True, finalize=_finalized,
     )  # fmt: skip
     environment.tests |= {
         "a_table": lambda part: isinstance(part, Table),
@@ -76,6 +77,11 @@ def _environment() -> Environment:
     }
     environment.filters |= {"cell_class": _cell_class, "column_class": _column_class, "rows": _rows}
     return environment
+
+
+def _finalized(value: object) -> object:
+    """What the template writes: our own markup as it is, any other text with visible control characters."""
+    return value if isinstance(value, Markup) else visible(value)
 
 
 def _rows(table: Table) -> list[list[str]]:

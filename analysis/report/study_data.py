@@ -38,7 +38,7 @@ def study_data(study: Study) -> StudyData:
         "places": [float(place) for place in weight_scale(pd.Series(weights))],
         "cells": [
             [datasets.index(cell.dataset), models.index(cell.model), weights.index(cell.prompt_weight), label]
-            for cell, label in zip(study.cells, labels, strict=True)
+            for cell, label in zip(study.shown, labels, strict=True)
         ],
     }
 
@@ -46,7 +46,7 @@ def study_data(study: Study) -> StudyData:
 def cell_labels(study: Study) -> list[str]:
     """What tells each cell apart from others of its dataset, model and weight: the axes that vary, in words."""
     varying = [name for name in (*VARIANT, "seed") if len({getattr(cell, name) for cell in study.cells}) > 1]
-    return [", ".join(_label(name, getattr(cell, name)) for name in varying) for cell in study.cells]
+    return [", ".join(_label(name, getattr(cell, name)) for name in varying) for cell in study.shown]
 
 
 def _label(name: str, value: object) -> str:

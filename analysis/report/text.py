@@ -59,6 +59,11 @@ def counted(context: Context) -> list[str]:
         f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
         f"{len(context.cells)} of the cells have every benchmark."
     )
+    if len(context.study.shown) < len(context.study.cells):
+        size += (
+            f" Shown singly, in the grid, the charts of cells and the answers: {len(context.study.shown):,} cells, "
+            "spread evenly; tables and aggregates count all."
+        )
     others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
     unseen = [f"Not shown here: {listed(others)}; see What else this study holds."] if others else []
     if not context.fits:

@@ -115,7 +115,7 @@ def benchmarks_data(context: Context) -> BenchmarksData:
 def mechanism_data(context: Context) -> MechanismData:
     """The mechanism's measurements, of the variant that is analysed; those that were not taken are left out."""
     study, variant = context.study, context.frame.variant
-    places = {cell.cell: index for index, cell in enumerate(study.cells)
+    places = {cell.cell: index for index, cell in enumerate(study.shown)
               if tuple(getattr(cell, name) for name in VARIANT) == variant}  # fmt: skip
     panels = []
     for benchmark, metric, title, label in MECHANISMS:
@@ -134,7 +134,7 @@ def mechanism_data(context: Context) -> MechanismData:
 
 def curves_data(study: Study) -> CurvesData:
     """Training curves; long ones averaged over windows of consecutive steps."""
-    places = {cell.cell: index for index, cell in enumerate(study.cells)}
+    places = {cell.cell: index for index, cell in enumerate(study.shown)}
     made = []
     for cell, rows in study.curves.groupby("cell"):
         every = math.ceil(len(rows) / CURVE_POINTS)

@@ -12,6 +12,7 @@ from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
 from analysis.report.text import counted, verdicts
 from analysis.report.verdict_text import study_sentences
+from analysis.report.visible import visible
 from analysis.scores.benchmarks import Configured
 from analysis.scores.choice import Wanted
 from analysis.scores.study import read_study, study_frame
@@ -128,7 +129,7 @@ def _write_files(out: Path, sections: Sequence[Section]) -> tuple[dict[str, list
     for part in (part for section in sections for part in section.parts):
         if isinstance(part, Table):
             for suffix, render in TABLE_FORMATS.items():
-                write_text_atomic(out / f"{part.key}.{suffix}", render(part))
+                write_text_atomic(out / f"{part.key}.{suffix}", visible(render(part)))
             files[part.key] = [f"{part.key}.{suffix}" for suffix in TABLE_FORMATS]
         elif isinstance(part, Drawing):
             drawn = {suffix: picture(part.figure, suffix) for suffix in FIGURE_FORMATS}

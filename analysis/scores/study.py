@@ -12,14 +12,25 @@ from analysis.scores.benchmarks import Benchmarks, Configured, asked_benchmarks
 from analysis.scores.choice import StudyChoice, Wanted, cells_of_suite, choose, chosen_rows
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import AXES, TidyFrame, tidy_frame
-from analysis.scores.mechanism import MECHANISMS
+from analysis.scores.registry_rows import curve_rows, score_rows
+from analysis.scores.sample import spread
 from plw.errors import UserError
 from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
+from plw.registry.schema import DONE
 from plw.registry.store import Registry
+
+STATISTICS = (
+    "instruction_mean", "instruction_sd", "input_mean", "input_sd", "completion_mean", "completion_sd", "examples",
+    "total_tokens", "r_g", "r_g_mean_of_ratios", "truncated", "without_completion",
+)  # fmt: skip
+"""Numbers of a train stage's ``data`` that Table 1 shows."""
 
 MOST_CELLS_READ = 2_000
 """Of a study with more cells, only so many cells' records are read."""
+
+MOST_CELLS_SHOWN = 1_200
+"""Of a study with more cells, only so many are shown singly; tables and figures count all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +41,14 @@ class Study:
     scale: str
     runs: Path
     cells: Sequence[CellRow]
-    """In the order of the grid; the page names a cell by its place here."""
+    """In the order of the grid."""
     stages: Sequence[StageRow]
     scores: pd.DataFrame
     """Scores of the chosen suite and judge, of every recipe: the headline ones and those of the mechanism."""
+    shown: Sequence[CellRow]
+    """The cells that are shown singly: all, or of a large study some."""
     curves: pd.DataFrame
-    """``Registry.curves_frame()``: one row a training step."""
+    """One row a training step of the cells shown."""
     choice: StudyChoice = field(default_factory=StudyChoice)
     """The suite, recipe and judge that are shown, and what else the study has."""
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
@@ -45,8 +58,8 @@ class Study:
 
     @cached_property
     def place(self) -> dict[tuple[object, ...], int]:
-        """Values of ``AXES`` -> place of that cell in ``cells``."""
-        return {tuple(getattr(cell, name) for name in AXES): index for index, cell in enumerate(self.cells)}
+        """Values of ``AXES`` -> place of that cell in ``shown``, by which the page names it."""
+        return {tuple(getattr(cell, name) for name in AXES): index for index, cell in enumerate(self.shown)}
 
     def stages_of(self, cell: CellRow) -> list[StageRow]:
         """The stages of one cell, by name."""
@@ -91,18 +104,17 @@ def read_study(
             found = f"it holds {', '.join(names)}" if names else "it is empty"
             raise UserError(f"the registry has nothing of study {study} at scale {scale}; {found}")
         stages = registry.stage_rows(study=study, scale=scale)
-        scores = registry.scores_frame(study=study, scale=scale)
-        curves = registry.curves_frame(study=study, scale=scale)
-    ended = {(stage.cell, stage.name): stage.finished for stage in stages}
-    headline = scores[scores["headline"].fillna(value=False)]
-    finished = [ended.get(key) for key in zip(headline["cell"], headline["stage"], strict=True)]
-    headline = headline.assign(finished=pd.Series(finished, index=headline.index, dtype="float64"))
-    choice = choose(headline, wanted)
-    cells = cells_of_suite(cells, stages, headline, choice.suite) if choice.suite else cells
+        scores = score_rows(registry, study, scale, cells)
+        is_headline = scores["headline"].fillna(value=False).astype(bool)
+        headline = scores[is_headline]
+        choice = choose(headline, wanted)
+        cells = cells_of_suite(cells, stages, headline, choice.suite) if choice.suite else cells
+        shown = shown_cells(cells, stages)
+        curves = curve_rows(registry, study, scale, shown)
     kept = {cell.cell for cell in cells}
     headline = chosen_rows(headline, choice, wanted)
     headline = headline[headline["cell"].isin(list(kept))]
-    others = scores[scores["benchmark"].isin(sorted({name for name, *_ in MECHANISMS}))]
+    others = scores[~is_headline & scores["cell"].isin(list(kept))]
     others = others[others["suite"].isin([choice.suite, ""]) | (choice.suite == "")]
     benchmarks, notes = asked_benchmarks(
         headline, stages, {cell.cell: runs / cell.folder for cell in cells}, choice, configured
@@ -113,8 +125,9 @@ def read_study(
         runs=runs,
         cells=cells,
         stages=[stage for stage in stages if stage.cell in kept],
-        scores=pd.concat([headline, others[others["cell"].isin(list(kept))]], ignore_index=True),
-        curves=curves[curves["cell"].isin(list(kept))],
+        scores=pd.concat([headline, others], ignore_index=True),
+        shown=shown,
+        curves=curves,
         choice=choice,
         benchmarks=benchmarks,
         notes=tuple(notes),
@@ -148,6 +161,9 @@ def read_table_1(study: Study) -> tuple[pd.DataFrame, list[str]]:
             data = record.get("data") or (payload or {}).get("data")
             cell = record["cell"]
             if data:
+                missing = [name for name in STATISTICS if not isinstance(data[name], int | float | None)]
+                if missing:
+                    raise UserError(f"{path}: data.{missing[0]} is {str(data[missing[0]])[:40]!r}, not a number")
                 models = found.setdefault((cell["dataset"], *sorted(data.items())), [])
                 models += [cell["model"]] if cell["model"] not in models else []
         except (UserError, OSError, AttributeError, KeyError, TypeError) as error:
@@ -171,8 +187,25 @@ def _records(study: Study) -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
-def spread(total: int, most: int) -> list[int]:
-    """Places of at most so many things, evenly from the first to the last."""
-    if most >= total:
-        return list(range(total))
-    return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})
+def shown_cells(cells: Sequence[CellRow], stages: Sequence[StageRow], most: int = MOST_CELLS_SHOWN) -> list[CellRow]:
+    """The cells that are shown singly: all, or of a large study whole curves over the weight, spread evenly.
+
+    Curves with a failed or unfinished stage come first, up to half of the room.
+    """
+    if len(cells) <= most:
+        return list(cells)
+    curves: dict[tuple[object, ...], list[CellRow]] = {}
+    for cell in cells:
+        curves.setdefault(tuple(getattr(cell, name) for name in AXES if name != "prompt_weight"), []).append(cell)
+    troubled = {stage.cell for stage in stages if stage.status != DONE}
+    groups = sorted(curves.values(), key=lambda group: not any(cell.cell in troubled for cell in group))
+    first = sum(any(cell.cell in troubled for cell in group) for group in groups)
+    room = max(1, most * len(groups) // len(cells))
+    chosen = set(spread(first, max(1, room // 2))) if first else set()
+    chosen |= (
+        {first + place for place in spread(len(groups) - first, max(1, room - len(chosen)))}
+        if first < len(groups)
+        else set()
+    )
+    kept = {cell.cell for place in chosen for cell in groups[place]}
+    return [cell for cell in cells if cell.cell in kept]

@@ -336,6 +336,10 @@ class Registry:
             ["study", "scale", "cell", "step"], ignore_index=True
         )
 
+    def frame(self, query: "Select[Any]") -> "pd.DataFrame":
+        """The rows of a query on the registry's tables, for readers that need few columns of many rows."""
+        return self._frame(query)
+
     def _frame(self, query: "Select[Any]") -> "pd.DataFrame":
         """The rows of a query; the type of a column is that of its table's, in the form that knows missing values."""
         import pandas as pd

@@ -120,7 +120,7 @@ def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
 
 def test_a_group_without_scores_and_a_study_without_plw_0_are_left_out(tmp_path):
     frame = frame_of(lambda *at: 0.2 + at[3] / 2 + 0.1 * (at[1] == "arc"), weights=(0.1, 0.5, 1.0))
-    read = Study(name="own", scale="own", runs=tmp_path, cells=[], stages=[], curves=_nothing(),
+    read = Study(name="own", scale="own", runs=tmp_path, cells=[], shown=[], stages=[], curves=_nothing(),
                  scores=frame.rows.assign(headline=True))  # fmt: skip
     context = _context(read, frame, checks={})
     assert set(_figures(context)) == {"figure1_aggregates", "figure4_multiple_choice"}

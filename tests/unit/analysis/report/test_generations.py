@@ -65,3 +65,34 @@ def test_verdicts_on_other_answers_and_damaged_files_are_not_shown(study):
     assert len(problems) == 3
     for part in ("not valid JSON", "answers to other prompts of pandalm are not shown", "row 1 has no points"):
         assert sum(part in line for line in problems) == 1, part
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ('[{"instruction": "Prompt 0", "output": 5}]', "row 1: output is '5'; allowed is a text"),
+        ('[{"instruction": "Prompt 0", "output": "x", "tokens": "7"}]', "tokens is '7'; allowed is a whole number"),
+        ('{"instruction": "Prompt 0"}', "found dict, not a list"),
+        ("\x00", "not valid JSON"),
+    ],
+)
+def test_answers_of_another_kind_are_named_and_the_other_cells_are_shown(study, rows, told):
+    (study.runs / study.cells[1].folder / "generate-world" / "pandalm.json").write_text(rows)
+    data, problems = generations_data(study)
+    assert set(data["sets"][0]["answers"]) == {"0", "2", "3"}
+    assert len(problems) == 1
+    assert told in problems[0]
+    assert "pandalm.json" in problems[0]
+
+
+def test_verdicts_that_are_no_numbers_or_too_few_are_named(study):
+    first, second = (study.runs / cell.folder / "judge-world-oracle" / "pandalm.json" for cell in study.cells[:2])
+    first.write_text('[{"points": "good"}]')
+    second.write_text('[{"points": 1.0}]')
+    data, problems = generations_data(study)
+    assert set(data["sets"][0]["answers"]) == {"0", "1", "2", "3"}
+    assert set(data["sets"][0]["verdicts"]["oracle"]) == {"2", "3"}
+    assert sorted(line.partition(": ")[2] for line in problems) == [
+        "9 answers to pandalm, but 1 verdicts of oracle: not shown",
+        "row 1: points is 'good'; allowed is a number",
+    ]

@@ -54,6 +54,7 @@ FILES = {
     "index.html",
 }
 HOSTILE = "<script>alert('x')</script>&\"'|*"
+CONTROL = "a\x00b\x1b[31mc\x9bd\u202ee"
 
 
 @pytest.fixture(autouse=True)
@@ -228,6 +229,15 @@ def test_hostile_names_are_text_everywhere(make_study, tmp_path):
     assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1, "a name broke the table"
 
 
+def test_control_characters_are_made_visible_in_the_page_and_its_files(make_study, tmp_path):
+    url, runs = make_study(weights=(0.0, 1.0), datasets=(CONTROL,), models=("wide",))
+    page = _write(url, runs, tmp_path / "report")
+    for path in [page, *page.parent.glob("*.md"), *page.parent.glob("*.tex"), *page.parent.glob("*.csv")]:
+        assert not set(path.read_text()) & set("\x00\x1b\x9b\u202e"), path.name
+    names = [item["name"] for item in Page(page.read_text()).data["study"]["datasets"]]
+    assert names == ["a\u2400b\u241b[31mc\ufffdd\ufffde"]
+
+
 def test_the_tables_hold_the_records_numbers(make_study, tmp_path):
     url, runs = make_study(weights=(0.0, 0.1, 0.5, 1.0), models=("wide",))
     out = _write(url, runs, tmp_path / "report").parent
@@ -249,11 +259,16 @@ def test_the_tables_hold_the_records_numbers(make_study, tmp_path):
 def test_a_damaged_or_missing_record_is_said_and_does_not_stop_the_report(make_study, tmp_path):
     url, runs = make_study(weights=(0.0, 1.0), models=("wide",))
     records = sorted(runs.rglob("train/record.json"))
-    records[0].write_text("{")
-    for path in records[1:]:
+    damage = ["{", "[]", '{"kind": "train"}', '{"kind": "train", "cell": 5, "data": {"r_g": 1}}',
+              '{"kind": "train", "cell": {"dataset": "data", "model": "m"}, "data": {"r_g": "many"}}']  # fmt: skip
+    for path, text in zip(records, damage, strict=False):
+        path.write_text(text)
+    for path in records[len(damage) :]:
         path.unlink()
     out = _write(url, runs, tmp_path / "report").parent
-    assert "Not read: " in (out / "index.html").read_text()
+    words = (out / "index.html").read_text()
+    for path in (path for path in records if path.exists() and path.read_text() != '{"kind": "train"}'):
+        assert str(path) in words
     assert not (out / "table1_datasets.csv").exists()
 
 

@@ -81,6 +81,8 @@ def test_the_export_gives_the_same_frame_as_the_registry(make_study, tmp_path):
     [
         (None, "no such file"),
         ("", "the file is empty"),
+        ("study;scale;value\nplw;mini;0,5\n", "semicolons stand between the columns"),
+        ("study\tscale\nplw\tmini\n", "tabs stand between the columns"),
         ("study,scale\nplw,mini\n", "column 'dataset' is missing"),
     ],
 )
