@@ -6,6 +6,7 @@ fetched one, so a machine without a network needs no other way.
 """
 
 import hashlib
+import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from plw.errors import UserError
 from plw.files import file_hash
 from plw.inputs import Input, is_elsewhere
 from plw.progress import Progress, no_progress
+
+logger = logging.getLogger(__name__)
 
 OF_SHARDS = re.compile(r"-(\d{5})-of-(\d{5})")
 """How the hub numbers the parts of a table: from 0, with their number."""
@@ -69,8 +72,11 @@ def place_of(address: str, cache: Path) -> Path:
 
 def _from_address(address: str, cache: Path, progress: Progress) -> Path:
     place = place_of(address, cache)
-    if not place.is_file():
+    if place.is_file():
+        logger.info("%s is read from the cache: %s", address, place)
+    else:
         download(address, place, "dataset.path", progress)
+        logger.info("%s was fetched to %s", address, place)
     return place
 
 
@@ -81,7 +87,9 @@ def _from_hub(dataset: DatasetConfig, cache: Path) -> list[Path]:
     command = f"hf download {name} --repo-type dataset --revision {revision} --include '{pattern}' --local-dir DIR"
     how = f"without a network, fetch it elsewhere ({command}) and copy what is in DIR to {place}"
     files = sorted(place.glob(pattern))
-    if not files:
+    if files:
+        logger.info("%s: %d files are read from the cache: %s", dataset.path, len(files), place)
+    else:
         files = _in_snapshot(name, revision, pattern, how)
     missing = _missing_shard(files)
     if missing:
@@ -109,6 +117,9 @@ def _in_snapshot(name: str, revision: str, pattern: str, how: str) -> list[Path]
         else:
             files = sorted(Path(folder).glob(pattern))
             if files and not (offline and _missing_shard(files)):
+                logger.info(
+                    "%s: %s", what, f"read from the hub's cache, {folder}" if offline else "fetched from the hub"
+                )
                 return files
     raise UserError(f"{what}: no such file there; {how}")
 

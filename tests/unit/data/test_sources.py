@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -72,7 +73,8 @@ def identity(config: DatasetConfig) -> str:
     return Resolver(world_folder=Path("w"), world_fingerprint="w").data(config).content
 
 
-def test_an_address_is_fetched_once_and_whole(server: str, tmp_path: Path) -> None:
+def test_an_address_is_fetched_once_and_whole(server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "plw.data.sources")
     told: list[tuple[int, int]] = []
     config = dataset(f"{server}/data.json", sha256=SHA)
     for _ in range(2):
@@ -80,6 +82,9 @@ def test_an_address_is_fetched_once_and_whole(server: str, tmp_path: Path) -> No
     assert path.read_bytes() == BODY
     assert path.name == "data.json"
     assert Handler.asked == ["/data.json"]
+    fetched, cached = (record.getMessage() for record in caplog.records if record.name == "plw.data.sources")
+    assert "fetched" in fetched
+    assert f"from the cache: {path}" in cached
     assert told == [(len(BODY), len(BODY))]
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == [path]
     assert load_records(path, "alpaca")[7] == AlpacaRecord(instruction="Say 7.", output="It is 7.")
