@@ -70,7 +70,7 @@ def judge_alpaca_eval(
     with JudgeClient(judge, base_url, replies) as client:
 
         def ask(prompt: str | list[dict[str, str]], options: dict[str, Any]) -> dict[str, Any]:
-            index = _shown(rows, prompt if isinstance(prompt, str) else "\n".join(part["content"] for part in prompt))
+            index = _row_of(rows, prompt if isinstance(prompt, str) else "\n".join(part["content"] for part in prompt))
             path, asked = (COMPLETIONS, {"prompt": prompt}) if isinstance(prompt, str) else (CHAT, {"messages": prompt})
             where = "a prompt" if index is None else pairs[index].where or f"pair {index + 1}"
             choice = client.ask(path, {**asked, **options}, where)
@@ -78,7 +78,7 @@ def judge_alpaca_eval(
                 said[index] = choice["text"]
             return choice
 
-        with patched_alpaca_eval(ask, client.stopping(progress)) as library:
+        with patched_alpaca_eval(ask, client.stop_on_error(progress)) as library:
             annotations, metrics = _annotate(library, rows, folder, judge)
     verdicts = [_verdict(row, said.get(index)) for index, row in enumerate(annotations)]
     result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
@@ -88,7 +88,7 @@ def judge_alpaca_eval(
     return replace(result, win_rate=float(metrics["win_rate"]))
 
 
-def _shown(rows: list[dict[str, str]], prompt: str) -> int | None:
+def _row_of(rows: list[dict[str, str]], prompt: str) -> int | None:
     """Which row a prompt shows: of those whose texts all stand in it, the one with the most text."""
     parts = [[text.strip() for text in row.values()] for row in rows]
     fitting = [index for index, texts in enumerate(parts) if all(text in prompt for text in texts)]

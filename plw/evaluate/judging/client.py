@@ -79,7 +79,7 @@ class JudgeClient:
             self._cache.put(asked, json.dumps(choice))
         return choice
 
-    def stopping(self, progress: Progress) -> Progress:
+    def stop_on_error(self, progress: Progress) -> Progress:
         """``progress``, which ends all asking where it raises: the claim is lost, or the user has interrupted."""
 
         def watched(done: int, total: int, note: str = "") -> None:

@@ -131,7 +131,7 @@ def judge_pandalm(
         def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
             # Two prompts a pair, one after the other.
             names = [pair.where or f"pair {number}" for number, pair in enumerate(pairs, start=1) for _ in range(2)]
-            tell, answers = client.stopping(progress), []
+            tell, answers = client.stop_on_error(progress), []
             with ThreadPoolExecutor(judge.concurrency) as pool:
                 for answer in pool.map(ask, texts, names):
                     answers.append(answer)

@@ -85,11 +85,13 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
         return Failure(words, f"see the key in the environment variable {judge.key_variable}", permanent=True)
     if status == 404:
         return Failure(words, f"see judge.model={judge.model} and judge.endpoint", permanent=True)
-    if status == 429 and code != "insufficient_quota":
+    if code == "insufficient_quota":
+        return Failure(words, "see the account's quota", permanent=True)
+    if status == 429:
         return Failure(words, "wait, or lower judge.concurrency", retries=RATE_LIMIT_RETRIES, wait_s=wait)
     if status >= 500 or status in (408, 409, 425):
         return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
-    if 400 <= status < 500 and status != 429:
+    if 400 <= status < 500:
         remedy = "it can never be judged as it is"
         if TOO_LONG.search(words):
             remedy = (

@@ -68,7 +68,7 @@ class EvalModel:
         if dtype not in DTYPES:
             raise UserError(f"dtype {dtype} is not known; allowed: {', '.join(DTYPES)}")
         model: Any = load_weights(folder, dtype, safetensors_only=safetensors_only, trust_remote_code=trust_remote_code)
-        with quiet("transformers"), _told(folder):
+        with quiet("transformers"), _user_errors(folder):
             tokenizer = AutoTokenizer.from_pretrained(
                 str(folder), local_files_only=True, trust_remote_code=trust_remote_code
             )
@@ -129,7 +129,7 @@ def load_weights(
 
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder}: no config.json; this is not the folder of a saved model")
-    with quiet("transformers"), _told(folder):
+    with quiet("transformers"), _user_errors(folder):
         model: PreTrainedModel = AutoModelForCausalLM.from_pretrained(
             str(folder),
             dtype=dtype if dtype == "auto" else getattr(torch, dtype),
@@ -142,7 +142,7 @@ def load_weights(
 
 
 @contextmanager
-def _told(folder: Path) -> Iterator[None]:
+def _user_errors(folder: Path) -> Iterator[None]:
     """What transformers cannot load is told in a line that names the folder."""
     try:
         yield

@@ -193,7 +193,7 @@ def test_a_prompt_that_the_judge_cannot_hold_is_named(protocol: str, status: int
         (error(500, "CUDA out of memory"), ["HTTP 500", "CUDA out of memory"]),
         (error(404, "The model judge does not exist."), ["HTTP 404", "does not exist", "judge.model=judge"]),
         (error(401, "Incorrect API key."), ["HTTP 401", "Incorrect API key.", "OPENAI_API_KEY"]),
-        (error(429, "You exceeded your quota", "insufficient_quota"), ["HTTP 429", "You exceeded your quota"]),
+        (error(429, "Quota exceeded", "insufficient_quota"), ["HTTP 429: Quota exceeded", "see the account"]),
         (error(200, "model is overloaded", 502), ["model is overloaded"]),
         ((200, {"error": "out of credit"}, {}), ["out of credit"]),
         ((200, {"choices": []}, {}), ["no choices", "judge.endpoint"]),
