@@ -1,6 +1,7 @@
 """The judges that a user can name: each asked through its own config, prompt and parser, and nothing asked twice."""
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -195,6 +196,19 @@ def test_a_torn_log_gives_back_what_is_whole(
         log.clear()
     with ResponseCache(path) as log:
         assert len(log) == 0
+
+
+def test_replies_that_were_paid_for_before_are_said_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = [Pair(instruction=f"Task {n}", answer="a", reference="b") for n in range(3)]
+    with JudgeServer(lambda prompt: "1") as server, caplog.at_level(logging.INFO, "plw"):
+        ask(JudgeConfig(name="test"), server.base_url, pairs, tmp_path, "pandalm")
+        assert not caplog.messages
+        ask(JudgeConfig(name="test"), server.base_url, pairs, tmp_path, "pandalm")
+    (line,) = caplog.messages
+    assert str(tmp_path / "replies.jsonl") in line
+    assert " 6 replies" in line
 
 
 def test_unreadable_verdicts_are_a_kind_of_their_own(tmp_path: Path) -> None:

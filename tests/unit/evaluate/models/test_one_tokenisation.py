@@ -5,17 +5,20 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lm_eval
 import pytest
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.data.encoding import encode
 from plw.data.template import Segment
-from plw.data.tokenizer import load_tokenizer, tokenise
+from plw.data.tokenizer import add_bos_alone, load_tokenizer, tokenise
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.models.hf import EvalModel, generate
+from plw.testing.tokenizers import byte_level_tokenizer
 
 PIQA = Path(lm_eval.__file__).parent / "tasks" / "piqa"
 WORDS = ["the", "weather", "market", "sells", "rope", "knife", "river", "valley", "salt", "who", "lives", "there"]
@@ -118,3 +121,13 @@ def test_training_reads_the_same_and_what_it_saves_keeps_the_rule(appending: tup
 def test_a_template_that_spells_bos_out_has_it_once(tiny_folder: Path) -> None:
     tokenizer = load_tokenizer(tiny_folder)
     assert tokenise(["<s>Who?", "Who?"], tokenizer) == [tokenizer("Who?")["input_ids"]] * 2
+
+
+@pytest.mark.parametrize(("template", "front"), [("$A <e>", []), ("<e> $A <e>", [0]), ("<e> $A", [0]), ("$A", [])])
+def test_one_token_may_be_bos_eos_and_padding(template: str, front: list[int]) -> None:
+    tokenizer: Any = byte_level_tokenizer(bos="<e>", eos="<e>", pad="<e>")
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single=template, special_tokens=[("<e>", 0)])
+    add_bos_alone(tokenizer)
+    for text in PROMPTS:
+        assert tokenizer(text)["input_ids"] == front + tokenizer(text, add_special_tokens=False)["input_ids"]
+        assert tokenise([text], tokenizer) == [tokenizer(text)["input_ids"]]
