@@ -48,14 +48,13 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
     """
     from hydra import compose, initialize_config_dir
 
-    from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
     from plw.config.overrides import quoted
     from plw.paths import conf_folder
 
     words = list(overrides or [])
     if config_dir is not None:
-        if not config_dir.is_dir():
-            raise UserError(f"--config-dir {config_dir}: no such folder")
+        check_config_dir(config_dir)
         words.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.absolute()}')}]")
     words = register_schema(words)
     with one_line_errors(), initialize_config_dir(str(conf_folder()), version_base="1.3"):

@@ -1,6 +1,6 @@
 """The words of `plw run` and `plw plan` in the order that Hydra's parser takes, checked for options that it lacks."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from plw.errors import UserError
 
@@ -39,3 +39,12 @@ def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
             )
             raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *ALONE))}")
     return options, overrides
+
+
+def option_value(options: Sequence[str], *names: str) -> str | None:
+    """The value of an option that is given as ``NAME VALUE`` or ``NAME=VALUE``; None where it is not given."""
+    for place, word in enumerate(options):
+        name, equals, value = word.partition("=")
+        if name in names:
+            return value if equals else options[place + 1]
+    return None

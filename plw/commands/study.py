@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
-from plw.commands.hydra_arguments import options_first
+from plw.commands.hydra_arguments import option_value, options_first
 from plw.interrupt import interruptible
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -98,11 +98,13 @@ def _hydra(arguments: list[str]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
     from plw.paths import conf_folder
     from plw.sweep.summary import run_and_summarise
 
     options, words = options_first(arguments)
+    if (folder := option_value(options, "--config-dir", "-cd")) is not None:
+        check_config_dir(Path(folder))
     words = register_schema(words, sweep=bool({"-m", "--multirun"} & set(options)))
     single: list[DictConfig] = []
 

@@ -5,8 +5,10 @@ import dataclasses
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -15,6 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from plw.config import CellConfig
 from plw.config.overrides import ENTRIES, added_entries, check_overrides
 from plw.errors import UserError
+from plw.paths import conf_folder
 
 _NO_CHOICE = re.compile(
     r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
@@ -43,6 +46,24 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
         OmegaConf.update(schema, place, OmegaConf.structured(kind), force_add=True)
     ConfigStore.instance().store("schema", schema)
     return rewritten
+
+
+def check_config_dir(folder: Path) -> None:
+    """A user's folder of further groups is there, and its files are text that YAML is read from.
+
+    Raises:
+        UserError: it is not, or one of them is not UTF-8.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--config-dir {folder}: no such folder")
+    for group in sorted(path.name for path in conf_folder().iterdir() if path.is_dir()):
+        for file in sorted((folder / group).rglob("*.yaml")):
+            try:
+                file.read_text(encoding="utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{file}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
+            except OSError as error:
+                raise UserError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def typed(config: DictConfig) -> CellConfig:
@@ -105,6 +126,10 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_words(error)) from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = "a config file" if mark is None else f"{mark.name}: line {mark.line + 1} column {mark.column + 1}"
+        raise UserError(f"{place}: not valid YAML ({error.problem})") from None
 
 
 def _first_words(error: BaseException) -> str:

@@ -52,6 +52,29 @@ def test_without_the_folder_its_choices_are_unknown(groups: Path) -> None:
         chosen_cell([], groups / "nowhere")
 
 
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"name: [x\npath: y\n", ["bad.yaml: line 2", "not valid YAML"]),
+        (b"name: x\n\tpath: y\n", ["bad.yaml: line 2", "not valid YAML"]),
+        (b"name: x\nname: y\npath: z\n", ["bad.yaml: line 2", "duplicate"]),
+        ("name: x\npath: y\n".encode("utf-16"), ["bad.yaml", "not UTF-8"]),
+        (b"name: x\npath: y\nnonsense: 1\n", ["dataset/bad", "nonsense"]),
+        (b"name: x\npath: y\nlimit: many\n", ["dataset/bad", "dataset.limit", "many"]),
+        (b"- a\n- b\n", ["dataset/bad"]),
+        (b"defaults:\n  - nosuch\nname: x\npath: y\n", ["dataset/nosuch"]),
+    ],
+)
+def test_a_mistake_in_a_file_of_the_folder_is_one_line(content: bytes, words: list[str], groups: Path) -> None:
+    (groups / "dataset" / "bad.yaml").write_bytes(content)
+    for command in ("plan", "status"):
+        done = CliRunner().invoke(app, [command, "dataset=bad", "--config-dir", str(groups)])
+        assert isinstance(done.exception, UserError), done.exception
+        line = str(done.exception)
+        assert "\n" not in line
+        assert all(word in line for word in words), line
+
+
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_takes_it(command: tuple[str, ...], groups: Path, tmp_path: Path) -> None:
     """With the folder a command comes as far as the runs folder, or the model; without it the study is unknown."""

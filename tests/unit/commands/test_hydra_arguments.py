@@ -2,7 +2,7 @@
 
 import pytest
 
-from plw.commands.hydra_arguments import options_first
+from plw.commands.hydra_arguments import option_value, options_first
 from plw.errors import UserError
 
 OVERRIDES = ["study=plw", "loss.prompt_weight=0,1", "~tracker", "+suite.limit=-1"]
@@ -22,6 +22,12 @@ def test_what_is_no_option_is_told_with_what_is(word: str, instead: str) -> None
         options_first([*OVERRIDES, word])
     assert word.partition("=")[0] in str(caught.value)
     assert instead in str(caught.value)
+
+
+def test_an_options_value_is_found_in_either_form() -> None:
+    assert option_value(["-m", "--config-dir", "a=b"], "--config-dir", "-cd") == "a=b"
+    assert option_value(["--config-dir=a=b", "-m"], "--config-dir", "-cd") == "a=b"
+    assert option_value(["-m"], "--config-dir", "-cd") is None
 
 
 def test_an_option_without_its_value_is_told() -> None:
