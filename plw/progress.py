@@ -16,6 +16,11 @@ def no_progress(done: int, total: int, note: str = "") -> None:
     """Progress callback that does nothing."""
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun, in the plural where it is not 1: ``1 seed``, ``3 seeds``, ``1,200 scores``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def counted(items: Collection[Item], progress: Progress) -> Iterator[Item]:
     """The items one after the other, each reported when it is done with."""
     for number, item in enumerate(items, start=1):

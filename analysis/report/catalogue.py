@@ -29,11 +29,12 @@ from analysis.tables.beyond_paper import (
     others_table,
     seeds_table,
 )
-from analysis.tables.captions import count, coverage, seed_text
+from analysis.tables.captions import coverage, seed_text
 from analysis.tables.checks import residual_table, sensitivity_table
 from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
 from analysis.tables.ratio_model import table_4
 from analysis.tables.table import Table
+from plw.progress import count
 
 Captioned = tuple[Figure, str]
 """A figure and its caption."""

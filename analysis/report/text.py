@@ -10,7 +10,7 @@ from analysis.report.context import Context
 from analysis.report.verdict_text import dataset_sentences, listed
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
-from analysis.tables.captions import count
+from plw.progress import count
 from plw.registry.schema import FAILED, RUNNING
 from plw.score import PERCENT_METRICS
 

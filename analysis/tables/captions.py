@@ -4,11 +4,7 @@ import pandas as pd
 
 from analysis.scores.aggregates import cell_aggregates
 from analysis.scores.frame import AXES, TidyFrame
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, in the plural where it is not 1: ``1 seed``, ``3 seeds``, ``1,200 scores``."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+from plw.progress import count
 
 
 def seed_text(seeds: "pd.Series[int]") -> str:

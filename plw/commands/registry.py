@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
+from plw.progress import count
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -36,8 +37,8 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     with step_bar("rebuild", out_console) as progress:
         found = rebuild_registry(config.registry.url, Path(config.execution.runs), progress)
     out_console.print(
-        f"{config.registry.url}: {found.cells} cells, {found.scores} scores and {found.curves} training steps "
-        f"from {found.records} records"
+        f"{config.registry.url}: {count(found.cells, 'cell')}, {count(found.scores, 'score')} and "
+        f"{count(found.curves, 'training step')} from {count(found.records, 'record')}"
     )
     for damage in found.damaged:
         out_console.print(f"left out: {damage}", markup=False)

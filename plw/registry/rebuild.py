@@ -12,7 +12,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from plw.errors import UserError
 from plw.files import read_json
-from plw.progress import Progress, no_progress
+from plw.progress import Progress, count, no_progress
 from plw.registry.database import parse_url
 from plw.registry.outages import sqlite_path
 from plw.registry.rows import Record, StageKey
@@ -122,7 +122,7 @@ def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> N
     alive = [row for row in rows if not abandoned(row, socket.gethostname(), lease_timeout_s, time.time())]
     if alive:
         raise UserError(
-            f"{len(alive)} stages are being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"
+            f"{count(len(alive), 'stage')} being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"
         )
 
 

@@ -13,7 +13,7 @@ from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.tracking import check_tracker
-from plw.progress import Progress, counted, no_progress
+from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, parse_url, sqlite_path
 from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
@@ -168,7 +168,7 @@ def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
     stages = sum(len(cell.config.stages) for cell in cells)
     name = cells[0].config.runs_name
     processes = "in this process" if workers == 1 else f"with {workers} workers"
-    console.print(f"{name}: {len(cells)} cells to run {processes}, {result.skipped} done before")
+    console.print(f"{name}: {count(len(cells), 'cell')} to run {processes}, {result.skipped} done before")
     with GridDisplay(name, cells=len(cells), stages=stages, console=console) as display:
         waiting = [cell.config for cell in cells]
         while waiting:
@@ -180,7 +180,7 @@ def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
                     display.cell_ended(outcome.label)
                     result.outcomes.append(outcome)
             if busy:
-                console.print(f"{name}: {len(busy)} cells are held by another worker; waiting for them")
+                console.print(f"{name}: {count(len(busy), 'cell')} held by another worker; waiting")
                 time.sleep(BUSY_WAIT_S)
             waiting = busy
 

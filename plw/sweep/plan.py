@@ -11,6 +11,7 @@ from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError
 from plw.pipeline import Cell
+from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.sweep.cost import print_costs, print_missing_inputs
 from plw.sweep.grid import registry_exists, resolve_grid
@@ -45,7 +46,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
         table.add_row(config.dataset.name, config.model.name, *weights, *names, *states, cell.folder.name)
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
-    console.print(f"{configs[0].runs_name}: {len(cells)} cells; stages: {stages}")
+    console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
     print_costs(to_do, console)
     print_missing_inputs(list({id(cell): cell for cell, _ in to_do}.values()), console)
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
+from plw.progress import count
 from plw.registry import Registry, StageRow
 
 
@@ -24,7 +25,7 @@ def print_status(config: CellConfig, console: Console) -> None:
     for kind in config.stages:
         found = [counts[kind, state] for state in ("done", "running", "failed")]
         table.add_row(kind, *map(str, found), str(max(0, len(cells) - sum(found))), _mean_seconds(rows, kind))
-    console.print(f"{len(cells)} cells in {config.registry.url}")
+    console.print(f"{count(len(cells), 'cell')} in {config.registry.url}")
     console.print(table)
     _print_rows(rows, "running", labels, console)
     _print_rows(rows, "failed", labels, console)

@@ -7,6 +7,7 @@ from rich.text import Text
 from plw.config import CellConfig
 from plw.console import console
 from plw.errors import StageError
+from plw.progress import count
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
 
@@ -20,7 +21,7 @@ def run_and_summarise(configs: list[CellConfig]) -> None:
     result = run_grid(configs, out)
     print_summary(result, configs[0].runs_name, out)
     if result.failed:
-        raise StageError(f"{len(result.failed)} stages failed; the same command tries them again")
+        raise StageError(f"{count(len(result.failed), 'stage')} failed; the same command tries them again")
 
 
 def print_summary(result: GridResult, name: str, out: Console) -> None:
@@ -28,8 +29,8 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
     others = len(result.outcomes) - len(result.ran)
     elsewhere = f"{others} done by other workers, " if others else ""
     out.print(
-        f"{name}: {len(result.ran)} cells run, {result.skipped} done before, {elsewhere}{len(result.failed)} stages "
-        f"failed, in {result.seconds:.1f} s"
+        f"{name}: {count(len(result.ran), 'cell')} run, {result.skipped} done before, {elsewhere}"
+        f"{count(len(result.failed), 'stage')} failed, in {result.seconds:.1f} s"
     )
     if result.taken_over:
         table = Table("cell", "stage", "begun by", title="Taken over from workers that were silent or dead")

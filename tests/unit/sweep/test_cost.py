@@ -145,4 +145,4 @@ def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, en
         found = stage_cost(plan(f"dataset.path={path}"), "train")
         assert found is not None
         assert found.trained_tokens is None
-        assert "1 cells" in printed(plan(f"dataset.path={path}"))
+        assert "1 cell;" in printed(plan(f"dataset.path={path}"))
