@@ -1,4 +1,4 @@
-"""Does the prompt weight change any of several benchmarks? A test that effects of opposite sign do not cancel in."""
+"""Does the prompt weight change any of several benchmarks? Tests in which effects of opposite sign do not cancel."""
 
 from collections.abc import Sequence
 
@@ -43,6 +43,22 @@ def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: i
         mixed_ZN[1:, rows] = generator.permuted(mixed_ZN[1:, rows], axis=1)
     found_Z = (np.einsum("znc,ng->zcg", basis_NC[mixed_ZN], standard_NG) ** 2).sum(axis=(1, 2))
     return (int((found_Z[1:] >= found_Z[0] * (1 - 1e-9)).sum()) + 1) / (permutations + 1)
+
+
+def combined_p(p_mean: float, p_G: Sequence[float]) -> float:
+    """P of the hypothesis that the weight changes none of the benchmarks, from the tests of each and of their mean.
+
+    The Cauchy combination (Liu and Xie 2020), which holds however the tests depend on each other; half of its weight is
+    the mean's. It says of base models as a sample what the tests say of them. The permutation test cannot: where each
+    base model goes its own way, the weight does change scores, and on average it changes none.
+
+    Args:
+        p_mean: Of the mean over benchmarks.
+        p_G: Of each benchmark.
+    """
+    # p of nearly 1 would outweigh all others.
+    tangent_G = np.tan((0.5 - np.clip([p_mean, *p_G], 1e-15, 0.99)) * np.pi)
+    return float(0.5 - np.arctan((tangent_G[0] + tangent_G[1:].mean()) / 2) / np.pi)
 
 
 def _basis(power_NC: Array) -> Array:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.inference.omnibus import omnibus_p
+from analysis.arrays import Array
+from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.weight_curve import WeightCurve, fit_curve
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
@@ -121,16 +122,26 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
     curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
     p_mean = curve.p if curve is not None else None
-    several = score_NG.shape[1] > 1 and len(cells)
     scale, falling = _own_scale(rows)
     blank: dict[str, Any] = {
         "dataset": dataset, "scope": scope, "name": name,
         "group": str(rows["group"].iloc[0]) if scope == VerdictScope.BENCHMARK else None,
         "benchmarks": int(rows["benchmark"].nunique()),
-        "p": omnibus_p(score_NG, w_N, run_N) if several else p_mean, "p_holm": None, "p_mean": p_mean, "moved": False,
+        "p": _omnibus(curve, score_NG, w_N, base_N, run_N) if score_NG.shape[1] > 1 else p_mean,
+        "p_holm": None, "p_mean": p_mean, "moved": False,
         "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
     }  # fmt: skip
     return ScopeVerdict(**blank, **_curve_numbers(curve, scale, falling=falling))
+
+
+def _omnibus(
+    curve: WeightCurve | None, score_NG: Array, w_N: Array, base_N: list[str], run_N: list[str]
+) -> float | None:
+    """Of several benchmarks: by permutation for these base models, else from the tests over base models."""
+    if curve is None or not curve.over_bases:
+        return omnibus_p(score_NG, w_N, run_N) if len(score_NG) else None
+    curves = [fit_curve(score_N, w_N, base_N, run_N) for score_N in score_NG.T]
+    return combined_p(curve.p, [each.p for each in curves if each is not None])
 
 
 def _own_scale(rows: pd.DataFrame) -> tuple[float, bool]:

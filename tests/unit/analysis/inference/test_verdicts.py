@@ -10,7 +10,7 @@ import statsmodels.formula.api as smf
 from scipy import stats
 from simulated_study import GROUPS
 
-from analysis.inference.omnibus import omnibus_p
+from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.inference.weight_curve import WeightCurve, fit_curve
 from analysis.report.verdict_text import dataset_sentences, study_sentences
@@ -156,6 +156,24 @@ def test_the_omnibus_test_holds_its_level_with_shared_errors() -> None:
     p = [omnibus_p(*opposed(seed, 0.0), permutations=199) for seed in range(400)]
 
     assert np.mean(np.array(p, dtype=float) < 0.05) == pytest.approx(0.05, abs=0.033)
+
+
+@pytest.mark.parametrize("slope_sd", [0.0, 0.05])
+def test_the_combined_test_holds_its_level_where_bases_differ(slope_sd: float) -> None:
+    """Benchmarks whose curves differ by base, and whose mean over bases is flat."""
+    p = []
+    for seed in range(400):
+        tables = [rows(6, slope_sd=slope_sd, seed=seed * 10 + number) for number in range(4)]
+        mean = tables[0].assign(score=np.mean([table["score"] for table in tables], axis=0))
+        p.append(combined_p(fitted(mean).p, [fitted(table).p for table in tables]))
+
+    assert np.mean(np.array(p) < 0.05) == pytest.approx(0.05, abs=0.033)
+
+
+def test_the_combined_test_sees_one_benchmark_among_many() -> None:
+    assert combined_p(0.8, [0.9, 1.0, 0.7, 1e-5]) < 0.05
+    assert combined_p(1e-4, [0.5, 1.0, 0.7]) < 0.05
+    assert combined_p(0.5, [0.5, 0.5]) == pytest.approx(0.5)
 
 
 def test_the_omnibus_test_needs_weights_that_can_be_exchanged() -> None:
