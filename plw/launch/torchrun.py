@@ -97,7 +97,9 @@ class Workers:
             finally:
                 _end(torchrun, self.folder, self.module)
         if torchrun.returncode != 0:
-            raise_if_requested()
+            if requested() is not None:
+                shutil.rmtree(self.folder)
+                raise_if_requested()
             raise self._failure(torchrun.returncode)
         result = read_json(self.folder / RESULT)
         shutil.rmtree(self.folder)

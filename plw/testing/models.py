@@ -47,6 +47,8 @@ def make_model(
     import torch
     import transformers
 
+    from plw.train.model.quiet import quiet_transformers
+
     if tokenizer is not None:
         names = ("bos_token_id", "eos_token_id", "pad_token_id")
         config = {"vocab_size": len(tokenizer), **{name: getattr(tokenizer, name) for name in names}, **config}
@@ -54,7 +56,8 @@ def make_model(
         torch.manual_seed(seed)
         model = getattr(transformers, f"{architecture}{head}")(getattr(transformers, f"{architecture}Config")(**config))
     folder.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
     if tokenizer is not None:
         tokenizer.save_pretrained(folder)
     return folder

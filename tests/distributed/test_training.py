@@ -144,6 +144,7 @@ def test_a_signal_ends_in_a_checkpoint_and_no_worker_is_left(
     assert caught.value.exit_code == 143
     assert len(workers_seen) == 2
     assert not any(psutil.pid_exists(pid) for pid in workers_seen)
+    assert not (tmp_path / "launch").exists()
     (checkpoint,) = (tmp_path / "checkpoints").iterdir()
     assert int(checkpoint.name.removeprefix("step-")) >= 3
     assert train(with_fields(job, processes=1)).resumed_from >= 3
