@@ -36,8 +36,8 @@ ALLOWED: Mapping[str, str] = {
     "LATER": "still to be told apart",
     "PROBE": "still to be told apart",
     "PROBE_TOKENS": "still to be told apart",
-    "log": "still to be told apart",
-    "logger": "still to be told apart",
+    "log": "a module's logger, by the standard library's custom",
+    "logger": "a module's logger, by the standard library's custom",
     "DAMAGED": "still to be told apart",
     "Result": "still to be told apart",
 }

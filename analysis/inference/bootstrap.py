@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.levels import TAILS
-from analysis.scores.aggregates import AGGREGATE_COLUMNS, cell_aggregates
-from analysis.scores.frame import AXES, TidyFrame
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, complete_rows
+from analysis.scores.frame import TidyFrame
 
 BOOTSTRAP_DRAWS = 2000
 FEW_SEEDS = 8
@@ -33,10 +33,9 @@ class Cube:
     """weight x benchmark x base model x seed; NaN where there is none."""
 
 
-def score_cube(frame: TidyFrame, dataset: str, kind: str) -> Cube:
-    """The scores behind one aggregate of one dataset: those of the cells that have every benchmark."""
-    cells = cell_aggregates(frame)
-    rows = frame.rows[frame.rows["dataset"] == dataset].merge(cells[AXES], on=AXES)
+def score_cube(complete: pd.DataFrame, dataset: str, kind: str) -> Cube:
+    """The scores behind one aggregate of one dataset; ``complete`` is from ``complete_rows``."""
+    rows = complete[complete["dataset"] == dataset]
     axes = [rows[name].astype("category") for name in ("prompt_weight", "benchmark", "model", "seed")]
     score_WGAS = np.full([len(axis.cat.categories) for axis in axes], np.nan)
     score_WGAS[tuple(axis.cat.codes.to_numpy() for axis in axes)] = rows[AGGREGATE_COLUMNS[kind]].to_numpy(dtype=float)
@@ -67,10 +66,10 @@ def bootstrap_aggregates(
         ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``unit``, ``estimate``, ``low``,
         ``high``. Bounds are NaN where there are fewer than two benchmarks.
     """
-    rows = []
+    rows, complete = [], complete_rows(frame)
     for dataset in sorted(set(frame.rows["dataset"])):
         for kind in AGGREGATE_COLUMNS:
-            cube = score_cube(frame, dataset, kind)
+            cube = score_cube(complete, dataset, kind)
             counts = _counts(cube.score_WGAS.shape[1:], unit, draws, np.random.default_rng(seed))
             for name, score_WGAS in _quantities(cube, references).items():
                 known_W = np.isfinite(score_WGAS).any(axis=(1, 2, 3))

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.inference.bootstrap import Cube, score_cube
-from analysis.scores.aggregates import AGGREGATE_COLUMNS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, complete_rows
 from analysis.scores.frame import TidyFrame
 
 BASELINES = (0.0, 1.0)
@@ -54,10 +54,10 @@ def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
         their standard errors over benchmarks, ``best_gain_0`` and ``_1``. NaN where there are fewer than two benchmarks
         or weights, or no such baseline.
     """
-    rows = []
+    rows, complete = [], complete_rows(frame)
     for dataset in sorted(set(frame.rows["dataset"])):
         for kind in AGGREGATE_COLUMNS:
-            cube = score_cube(frame, dataset, kind)
+            cube = score_cube(complete, dataset, kind)
             score_GW, weight_W = _complete(cube)
             row = {"dataset": dataset, "kind": kind, "benchmarks": len(score_GW), "weights": len(weight_W)}
             rows.append(row | {"left_out": len(cube.weight_W) - len(weight_W)} | _choice(score_GW, weight_W))

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-KEPT = "\t\n"
+WHITE_SPACE = "\t\n"
 """Control characters that stay: they are white space."""
 
-_C0 = {code: 0x2400 + code for code in range(0x20) if chr(code) not in KEPT}
+_C0 = {code: 0x2400 + code for code in range(0x20) if chr(code) not in WHITE_SPACE}
 _UNSEEN = [0x7F, *range(0x80, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A)]
 _VISIBLE = _C0 | dict.fromkeys([*_UNSEEN, *range(0xD800, 0xE000)], 0xFFFD)
 

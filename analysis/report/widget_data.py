@@ -4,7 +4,6 @@ Places in lists stand for names: ``cell`` is a place in ``StudyData.cells``, ``d
 lists of the same object.
 """
 
-import math
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
@@ -101,12 +100,13 @@ def benchmarks_data(context: Context) -> BenchmarksData:
     rows, study = context.frame.rows, context.study
     about = rows.groupby("benchmark", sort=False).agg(group=("group", "first"), metric=("metric", "first"))
     order = list(dict.fromkeys(rows.sort_values(["group", "benchmark"])["benchmark"]))
+    shown = pd.DataFrame([(*axes, place) for axes, place in study.place.items()], columns=[*AXES, "place"])
+    names = {name: place for place, name in enumerate(order)}
+    chosen = rows[["benchmark", "value", "stderr", "n", *AXES]].merge(shown, on=AXES)
     points = [
-        [order.index(row["benchmark"]), study.place[tuple(row[name] for name in AXES)], json_number(row["value"]),
-         json_number(row["stderr"]), json_number(row["n"])]
-        for row in rows.to_dict("records")
-        if tuple(row[name] for name in AXES) in study.place
-    ]  # fmt: skip
+        [names[row["benchmark"]], row["place"], *(json_number(row[name]) for name in ("value", "stderr", "n"))]
+        for row in chosen.drop(columns=AXES).to_dict("records")
+    ]
     benchmarks = [{"name": name, "group": about.loc[name, "group"], "metric": about.loc[name, "metric"]}
                   for name in order]  # fmt: skip
     return {"benchmarks": benchmarks, "points": points}
@@ -135,14 +135,15 @@ def mechanism_data(context: Context) -> MechanismData:
 def curves_data(study: Study) -> CurvesData:
     """Training curves; long ones averaged over windows of consecutive steps."""
     places = {cell.cell: index for index, cell in enumerate(study.shown)}
+    names, by_cell = ["step", "prompt_loss", "completion_loss", "loss"], study.curves.groupby("cell")
+    every_N = np.ceil(by_cell["step"].transform("size") / CURVE_POINTS).astype("int64")
+    window_N = by_cell.cumcount() // every_N
+    keys = [study.curves["cell"], window_N.rename("window"), every_N.rename("every")]
+    means = study.curves[names].astype("float64").groupby(keys).mean().reset_index(level="every")
     made = []
-    for cell, rows in study.curves.groupby("cell"):
-        every = math.ceil(len(rows) / CURVE_POINTS)
-        names = ["step", "prompt_loss", "completion_loss", "loss"]
-        means = rows[names].astype("float64").groupby(np.arange(len(rows)) // every).mean()
-        made.append(
-            {"cell": places[str(cell)], "every": every} | {name: json_numbers(means[name], 5) for name in names}
-        )
+    for cell, rows in means.groupby(level="cell"):
+        lists = {name: json_numbers(rows[name].to_list(), 5) for name in names}
+        made.append({"cell": places[str(cell)], "every": int(rows["every"].iloc[0])} | lists)
     return {"cells": sorted(made, key=lambda curve: curve["cell"])}
 
 

@@ -38,6 +38,11 @@ def cell_aggregates(frame: TidyFrame) -> pd.DataFrame:
     return cells[cells["benchmarks"] == cells["dataset"].map(wanted)].reset_index(drop=True)
 
 
+def complete_rows(frame: TidyFrame) -> pd.DataFrame:
+    """The scores of the cells that ``cell_aggregates`` counts."""
+    return frame.rows.merge(cell_aggregates(frame)[AXES], on=AXES)
+
+
 def aggregates(frame: TidyFrame) -> pd.DataFrame:
     """Both aggregates by dataset and weight: means over the complete cells (models x seeds).
 
