@@ -111,7 +111,7 @@ class JudgeClient:
         except httpx.TimeoutException:
             said = f"no reply within judge.timeout_s={judge.timeout_s:g} seconds"
             return Failure(said, "raise judge.timeout_s or lower judge.concurrency", retries=2)
-        except httpx.TransportError as error:
+        except httpx.RequestError as error:
             return Failure(f"cannot be reached ({error})", "see that the server runs at this address", retries=2)
         return failure_of(response, judge) or read_choice(response.json())
 
@@ -163,6 +163,7 @@ def _http_client(judge: JudgeConfig, base_url: str, timeout_s: float) -> httpx.C
         headers={"Authorization": f"Bearer {key}"} if key else {},
         timeout=timeout_s,
         limits=httpx.Limits(max_connections=judge.concurrency),
+        follow_redirects=True,
         trust_env=not _is_loopback(base_url),
     )
 
