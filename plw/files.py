@@ -5,9 +5,11 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from plw.errors import UserError
 
@@ -15,13 +17,14 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 """How the small file begins that git-lfs leaves in place of a large one."""
 
 
-def write_bytes_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` so that a reader, or a crash at any moment, sees the old file or the new one whole."""
+@contextmanager
+def open_atomic(path: Path) -> Iterator[BinaryIO]:
+    """A file to write piece by piece; a reader, or a crash at any moment, sees the old file or the new one whole."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)
@@ -29,6 +32,12 @@ def write_bytes_atomic(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_bytes_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` whole or not at all, as ``open_atomic``."""
+    with open_atomic(path) as file:
+        file.write(data)
 
 
 def write_text_atomic(path: Path, text: str) -> None:

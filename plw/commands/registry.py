@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
+from plw.errors import UserError
 from plw.progress import count
+from plw.storage import storage_error
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -23,7 +25,12 @@ def export(
     refuse_file_names(overrides, "--out")
     config = chosen_cell(overrides, config_dir)
     with Registry.open(config.registry.url, create=False) as registry:
-        export_csv(registry, out, study=config.study.name, scale=config.scale.name)
+        try:
+            export_csv(registry, out, study=config.study.name, scale=config.scale.name)
+        except OSError as error:
+            if out is None or storage_error(error, str(out)) is not None:
+                raise
+            raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
 
 
 @registry_app.command()

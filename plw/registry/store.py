@@ -5,7 +5,7 @@ lost its claim changes nothing.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -74,6 +74,19 @@ class FinishedStage:
         """Whether all rows of a stage's record are there."""
         counts = (len(record.get("scores", ())), len(record.get("curves", ())))
         return self.fingerprint == record.get("fingerprint") and (self.scores, self.curves) == counts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Overview:
+    """How far a study is."""
+
+    cells: int
+    stages: dict[tuple[str, str], int]
+    """(kind, status) -> number of stages."""
+    seconds: dict[str, float | None]
+    """Kind -> mean seconds of the finished ones."""
+    open: list[tuple[str, StageRow]]
+    """Running and failed stages, each with its cell in a few words; without tracebacks."""
 
 
 class Registry:
@@ -298,6 +311,62 @@ class Registry:
         """Every stage, ordered by cell and name."""
         query = select(stages).where(chosen(stages, study, scale)).order_by(*stages.primary_key)
         return self._read(lambda connection: [StageRow(**row._mapping) for row in connection.execute(query)])
+
+    def overview(self, *, study: str, scale: str) -> Overview:
+        """How many cells and stages there are, and the stages that a person should know of."""
+        of_study = chosen(stages, study, scale)
+        count_cells = select(func.count()).select_from(cells).where(chosen(cells, study, scale))
+        count_stages = (
+            select(stages.c.kind, stages.c.status, func.count(), func.avg(stages.c.seconds))
+            .where(of_study)
+            .group_by(stages.c.kind, stages.c.status)
+        )
+        # Tracebacks stay where they are.
+        shown = [column for column in stages.c if column.name != "traceback"]
+        names = (cells.c.dataset, cells.c.model, cells.c.prompt_weight, cells.c.response_weight)
+        open_stages = (
+            select(*shown, *(column.label(f"cell_{column.name}") for column in names))
+            .join_from(stages, cells, same_key(stages, cells))
+            .where(of_study, stages.c.status != DONE)
+            .order_by(*stages.primary_key)
+        )
+
+        def work(connection: Connection) -> Overview:
+            counted = connection.execute(count_stages).all()
+            found = []
+            for row in connection.execute(open_stages):
+                fields = dict(row._mapping)
+                dataset, model, prompt, response = (fields.pop(f"cell_{column.name}") for column in names)
+                found.append((f"{dataset} {model} p{prompt:g}-r{response:g}", StageRow(**fields)))
+            return Overview(
+                cells=int(connection.execute(count_cells).scalar_one()),
+                stages={(kind, status): count for kind, status, count, _ in counted},
+                seconds={kind: mean for kind, status, _, mean in counted if status == DONE},
+                open=found,
+            )
+
+        return self._read(work)
+
+    def cell_columns(
+        self, names: Sequence[str], *, study: str | None = None, scale: str | None = None
+    ) -> list[tuple[Any, ...]]:
+        """Some columns of every cell."""
+        query = select(*(cells.c[name] for name in names)).where(chosen(cells, study, scale))
+        return self._read(lambda connection: [tuple(row) for row in connection.execute(query).all()])
+
+    def score_columns(self, names: Sequence[str], study: str, scale: str, of: Sequence[str]) -> list[tuple[Any, ...]]:
+        """The cell and some columns of every score of some cells' finished stages."""
+        of_cells = [
+            and_(table.c.study == study, table.c.scale == scale, table.c.cell.in_(of)) for table in (scores, stages)
+        ]
+        query = select(scores.c.cell, *(scores.c[name] for name in names), scores.c.stage).where(of_cells[0])
+        done = select(stages.c.cell, stages.c.name).where(of_cells[1], stages.c.status == DONE)
+
+        def work(connection: Connection) -> list[tuple[Any, ...]]:
+            finished = set(map(tuple, connection.execute(done).all()))
+            return [row[:-1] for row in connection.execute(query).all() if (row[0], row[-1]) in finished]
+
+        return self._read(work)
 
     def cells(self, *, study: str | None = None, scale: str | None = None) -> list[CellRow]:
         """Every cell, ordered as a person reads the grid: dataset, model, weights, seed."""

@@ -6,6 +6,7 @@ import itertools
 
 import pytest
 
+from plw.registry import export
 from plw.registry.export import COLUMNS, export_csv
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
@@ -28,9 +29,10 @@ def test_columns_values_and_missing_fields(url, tmp_path, make_cell, make_record
         assert export_csv(registry, tmp_path / "out" / "scores.csv") == 2
     text = (tmp_path / "out" / "scores.csv").read_text()
     assert text.splitlines() == [
-        "study,scale,dataset,model,prompt_weight,response_weight,seed,r_g,suite,benchmark,metric,value,stderr,n,headline",
-        "plw,mini,short,wide,0.002236,1.0,42,,suite-train,alpaca_eval,win_rate,40.0,,,false",
-        "plw,mini,short,wide,0.002236,1.0,42,,suite-train,arc,acc_norm,0.3333333333333333,0.02,100,true",
+        "study,scale,dataset,model,prompt_weight,response_weight,seed,recipe,r_g,"
+        "suite,benchmark,metric,judge,value,stderr,n,headline",
+        "plw,mini,short,wide,0.002236,1.0,42,plain,,suite-train,alpaca_eval,win_rate,world,40.0,,,false",
+        "plw,mini,short,wide,0.002236,1.0,42,plain,,suite-train,arc,acc_norm,,0.3333333333333333,0.02,100,true",
     ]
 
 
@@ -56,3 +58,20 @@ def test_hostile_names_stay_one_field(tmp_path, make_cell, make_record, study):
     read = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert len(read) == rows == (2 if study is None else 0)
     assert all(tuple(row) == COLUMNS and row["dataset"] == name for row in read)
+
+
+def test_recipes_and_judges_are_told_apart_and_batches_do_not_show(tmp_path, make_cell, make_record, monkeypatch):
+    grid = [make_cell(weight / 10, recipe=recipe, cell=f"{weight}{recipe}") for weight in range(5) for recipe in "yx"]
+    texts = set()
+    for size in (500, 1, 3):
+        monkeypatch.setattr(export, "CELLS_AT_ONCE", size)
+        out = io.StringIO()
+        with _fill(f"sqlite:///{tmp_path}/{size}.sqlite", grid, make_record) as registry:
+            assert export_csv(registry, out) == 20
+        texts.add(out.getvalue())
+    assert len(texts) == 1
+    rows = list(csv.DictReader(io.StringIO(texts.pop())))
+    assert [row["recipe"] for row in rows[:4]] == ["x", "x", "y", "y"]
+    assert {row["judge"] for row in rows} == {"world", ""}
+    names = ("prompt_weight", "recipe", "suite", "benchmark", "metric", "judge")
+    assert rows == sorted(rows, key=lambda row: tuple(row[name] for name in names))
