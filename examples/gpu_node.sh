@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The PLW paper's sixty cells on one node with several GPUs (four A100s in the paper). docs/reproduce-plw.md says what to
-# fetch first, and what it costs. Never run by us: it is composed and planned by the tests.
+# The PLW paper's sixty cells on one node with several GPUs (four A100s in the paper). docs/reproduce-plw.md says what
+# to fetch first, and what it costs. Never run by us: it is composed and planned by the tests.
 #
 #   JUDGE=http://HOST:8000/v1 bash examples/gpu_node.sh
 #

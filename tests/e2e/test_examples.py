@@ -84,4 +84,4 @@ def test_an_example_says_how_it_is_called(script: Path) -> None:
     lines = script.read_text().splitlines()
     assert lines[1].startswith("# ")
     assert any(f"examples/{script.name}" in line for line in lines if line.startswith("#   "))
-    assert max(map(len, lines)) <= 130
+    assert max(map(len, lines)) <= 120
