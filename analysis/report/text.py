@@ -73,7 +73,8 @@ def counted(context: Context) -> list[str]:
 
 def _tested(context: Context) -> str:
     """How the verdicts were found, and of which base models they are."""
-    sample = all(verdict.over_bases for verdict in context.verdicts if verdict.over_bases is not None)
+    known = [verdict.over_bases for verdict in context.verdicts if verdict.over_bases is not None]
+    sample = bool(known) and all(known)
     bases = count(context.frame.rows["model"].nunique(), "base model")
     scope = "base models are taken as a sample" if sample else f"the verdicts are of these {bases}, others may differ"
     return (
