@@ -27,7 +27,7 @@ CLUSTER_FIELDS = ("passage", "context", "paragraph", "article", "story", "subjec
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Item:
+class ItemRow:
     """One row of the table."""
 
     benchmark: str
@@ -69,7 +69,7 @@ def item_schema() -> "pa.Schema":
     return pa.schema(
         [
             pa.field(field.name, types.get(field.name, pa.string()), nullable=field.name in optional)
-            for field in fields(Item)
+            for field in fields(ItemRow)
         ]
     )
 
@@ -104,7 +104,7 @@ def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def write_items(path: Path, items: Sequence[Item]) -> None:
+def write_items(path: Path, items: Sequence[ItemRow]) -> None:
     """Write the table, whole or not at all; the same items give the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 items_app = typer.Typer(help="Outcomes of single documents and prompts.", no_args_is_help=True)
 
-CELL_COLUMNS = ("cell", "dataset", "model", "prompt_weight", "response_weight", "seed")
+CELL_FIELDS = ("cell", "dataset", "model", "prompt_weight", "response_weight", "seed")
 
 
 @items_app.command(name="export")
@@ -64,7 +64,7 @@ def _study_items(config: "CellConfig") -> "pa.Table":
 def _beside(items: "pa.Table", cell: "CellRow", stage: str) -> "pa.Table":
     import pyarrow as pa
 
-    columns = {name: getattr(cell, name) for name in CELL_COLUMNS} | {"stage": stage}
+    columns = {name: getattr(cell, name) for name in CELL_FIELDS} | {"stage": stage}
     named = {name: pa.array([value] * len(items)) for name, value in columns.items()}
     return pa.table(named | {name: items[name] for name in items.column_names})
 

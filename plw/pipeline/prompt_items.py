@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plw.data.prompts import PromptRecord
-from plw.items import Item, document_hash
+from plw.items import ItemRow, document_hash
 
 if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Verdict
@@ -15,7 +15,7 @@ PERCENT = 100.0
 
 def answer_items(
     benchmark: str, protocol: str, prompts: Sequence[PromptRecord], answers: "Sequence[Generation]"
-) -> Iterator[Item]:
+) -> Iterator[ItemRow]:
     """Tokens and words of each answer, and whether the model ended it."""
     measured = (
         ("tokens", [float(answer.tokens) for answer in answers]),
@@ -24,15 +24,15 @@ def answer_items(
     )
     for metric, values in measured:
         for number, (digest, value) in enumerate(zip(_hashes(prompts), values, strict=True)):
-            yield Item(benchmark=benchmark, task=protocol, item=number, item_hash=digest, metric=metric, value=value)
+            yield ItemRow(benchmark=benchmark, task=protocol, item=number, item_hash=digest, metric=metric, value=value)
 
 
 def verdict_items(
     benchmark: str, protocol: str, prompts: Sequence[PromptRecord], verdicts: "Sequence[Verdict]"
-) -> Iterator[Item]:
+) -> Iterator[ItemRow]:
     """The points of each prompt as the win rate counts them; null where the verdict could not be read."""
     for number, (digest, verdict) in enumerate(zip(_hashes(prompts), verdicts, strict=True)):
-        yield Item(
+        yield ItemRow(
             benchmark=benchmark,
             task=protocol,
             item=number,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.data.template import record_segments, request_text
 from plw.files import read_rows, write_json_atomic
-from plw.items import ITEMS, Item, write_items
+from plw.items import ITEMS, ItemRow, write_items
 from plw.paths import task_folder
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
@@ -150,7 +150,7 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
     from plw.pipeline.prompt_items import answer_items
 
     suite, scores = context.config.suite, []
-    items: list[Item] = []
+    items: list[ItemRow] = []
     template, form = context.config.template, context.config.dataset.format
     for name, item in suite.prompts.items():
         prompts = context.prompts(name)
@@ -190,7 +190,7 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
 
     config, folder = context.config, context.cell.stages["judge"].folder
     result, counts = StageResult(), {}
-    items: list[Item] = []
+    items: list[ItemRow] = []
     for name, item in config.judged.items():
         with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
             result.temp_files.append(replies.path)

@@ -14,7 +14,7 @@ from plw.evaluate.lm_eval.items import task_items
 from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
-from plw.items import Item
+from plw.items import ItemRow
 from plw.progress import Progress, no_progress
 from plw.score import Score
 
@@ -28,7 +28,7 @@ class HarnessResult:
 
     scores: list[Score] = field(default_factory=list)
     raw: dict[str, Any] = field(default_factory=dict)
-    items: list[Item] = field(default_factory=list)
+    items: list[ItemRow] = field(default_factory=list)
     """Every document's outcome under every metric."""
 
 

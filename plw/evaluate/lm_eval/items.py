@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from plw.config.evaluation import TaskConfig
 from plw.corpus_metrics import CORPUS_METRICS, is_segment
 from plw.evaluate.lm_eval.bootstrap import SegmentCounter
-from plw.items import MEAN, Item, document_clusters
+from plw.items import MEAN, ItemRow, document_clusters
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
@@ -20,7 +20,7 @@ def task_items(
     loaded: "LoadedTask",
     samples: Mapping[str, Sequence[Mapping[str, Any]]],
     counter: SegmentCounter,
-) -> Iterator[Item]:
+) -> Iterator[ItemRow]:
     """The items of one benchmark, task by task, metric by metric, in the order of the documents.
 
     Args:
@@ -40,7 +40,7 @@ def task_items(
                 aggregation, values, counts = columns
                 full_name = metric if filter_name == "none" else f"{metric},{filter_name}"
                 for place, sample in enumerate(of_filter):
-                    yield Item(
+                    yield ItemRow(
                         benchmark=benchmark,
                         task=task_name,
                         item=sample["doc_id"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from plw.files import write_json_atomic
-from plw.items import ITEMS, Item, write_items
+from plw.items import ITEMS, ItemRow, write_items
 
 WORDS = ["the", "river", "runs", "past", "old", "houses", "people", "often", "sit", "under", "green", "trees"]
 
@@ -47,7 +47,7 @@ def write_samples(
 
 
 def write_cell(
-    runs: Path, name: str, items: Sequence[Item], *, suite: str = "world", seed: int = 42, weight: float = 0.0
+    runs: Path, name: str, items: Sequence[ItemRow], *, suite: str = "world", seed: int = 42, weight: float = 0.0
 ) -> Path:
     """A cell's folder with one finished harness stage."""
     folder = runs / "plw-mini" / "world-short" / "world-wide" / name
@@ -66,9 +66,9 @@ def write_cell(
 
 def mean_items(
     benchmark: str, values: Sequence[float], metric: str = "acc", clusters: Sequence[str | None] | None = None
-) -> list[Item]:
+) -> list[ItemRow]:
     return [
-        Item(
+        ItemRow(
             benchmark=benchmark,
             task=benchmark,
             item=number,
@@ -83,9 +83,9 @@ def mean_items(
     ]
 
 
-def corpus_items(benchmark: str, counts: Sequence[Sequence[float]], metric: str = "bleu") -> list[Item]:
+def corpus_items(benchmark: str, counts: Sequence[Sequence[float]], metric: str = "bleu") -> list[ItemRow]:
     return [
-        Item(
+        ItemRow(
             benchmark=benchmark,
             task=benchmark,
             item=number,

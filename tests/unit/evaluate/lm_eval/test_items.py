@@ -13,7 +13,7 @@ from plw.corpus_metrics import corpus_scores
 from plw.evaluate.lm_eval import bootstrap
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.models.hf import EvalModel
-from plw.items import Item
+from plw.items import ItemRow
 
 TASKS = {
     "toy_choice": """
@@ -91,7 +91,7 @@ def choice(**fields: Any) -> TaskConfig:
     return TaskConfig(**{"task": "toy_choice", "group": "multiple_choice", "metric": "acc_norm", **fields})
 
 
-def of_metric(result: HarnessResult, benchmark: str, metric: str) -> list[Item]:
+def of_metric(result: HarnessResult, benchmark: str, metric: str) -> list[ItemRow]:
     return [item for item in result.items if (item.benchmark, item.metric) == (benchmark, metric)]
 
 
