@@ -39,7 +39,6 @@ ALLOWED: Mapping[str, str] = {
     "log": "a module's logger, by the standard library's custom",
     "logger": "a module's logger, by the standard library's custom",
     "DAMAGED": "still to be told apart",
-    "Result": "still to be told apart",
 }
 """Name -> why several modules define it."""
 
@@ -50,11 +49,16 @@ def public_names(tree: ast.Module) -> Iterator[str]:
         names: list[str] = []
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             names = [node.name]
-        elif isinstance(node, ast.Assign | ast.AnnAssign):
+        elif isinstance(node, ast.Assign | ast.AnnAssign) and not _is_type_variable(node.value):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found = (node for target in targets for node in ast.walk(target))
             names = [name.id for name in found if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)]
         yield from (name for name in names if not name.startswith("_"))
+
+
+def _is_type_variable(value: ast.expr | None) -> bool:
+    """Whether an assigned value is ``TypeVar(...)``, whose name means something in its module alone."""
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "TypeVar"
 
 
 def duplicates(root: Path = ROOT) -> dict[str, list[str]]:

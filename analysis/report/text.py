@@ -44,7 +44,7 @@ def verdicts(context: Context) -> list[DatasetVerdict]:
     return made
 
 
-def counted(context: Context) -> list[str]:
+def size_sentences(context: Context) -> list[str]:
     """How large the study is, and by which model the verdicts were found."""
     rows = context.frame.rows
     seeds = sorted(set(rows["seed"]))

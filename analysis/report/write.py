@@ -10,7 +10,7 @@ from analysis.report.context import make_context
 from analysis.report.freshness import begin, finish, is_fresh, source_fingerprint
 from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
-from analysis.report.text import counted, verdicts
+from analysis.report.text import size_sentences, verdicts
 from analysis.report.verdict_text import study_sentences
 from analysis.report.visible import visible
 from analysis.scores.benchmarks import Configured
@@ -105,7 +105,7 @@ def write_report(
             shown=read.choice.text,
             headline=study_sentences(context.verdicts),
             verdicts=verdicts(context),
-            counted=counted(context),
+            counted=size_sentences(context),
             sections=[section for section in sections if section.parts],
             study=context.axes,
             files=files | {"verdicts": [VERDICTS]},

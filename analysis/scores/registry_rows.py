@@ -10,7 +10,7 @@ from plw.registry.rows import CellRow
 from plw.registry.schema import DONE, curves, scores, stages
 from plw.registry.store import Registry
 
-CELL_COLUMNS = ("dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed", "r_g")
+ABOUT_CELL = ("dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed", "r_g")
 SCORE_COLUMNS = (
     "cell",
     "suite",
@@ -30,7 +30,7 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
     """Headline scores and those of the mechanism, of finished stages, beside their cell.
 
     Returns:
-        ``CELL_COLUMNS``, ``SCORE_COLUMNS`` and ``finished`` (when the stage ended), in the order of the cells.
+        ``ABOUT_CELL``, ``SCORE_COLUMNS`` and ``finished`` (when the stage ended), in the order of the cells.
     """
     s, mechanism = scores.c, sorted({benchmark for benchmark, *_ in MECHANISMS})
     of_stage = and_(*(stages.c[name] == s[name] for name in ("study", "scale", "cell")), stages.c.name == s.stage)
@@ -43,7 +43,7 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
     places = {cell.cell: place for place, cell in enumerate(cells)}
     rows = rows[rows["cell"].isin(list(places))]
     place_N = rows["cell"].map(places).to_numpy(dtype="int64")
-    about = {name: pd.Series([getattr(cell, name) for cell in cells]) for name in CELL_COLUMNS}
+    about = {name: pd.Series([getattr(cell, name) for cell in cells]) for name in ABOUT_CELL}
     about["r_g"] = about["r_g"].astype("float64")
     columns = {name: values.take(place_N).set_axis(rows.index) for name, values in about.items()}
     order = ["suite", "benchmark", "metric", "judge"]
