@@ -108,7 +108,8 @@ class ExecutionConfig:
     runs: str = "runs"
     """Folder of the results."""
     cache: str = "runs/cache"
-    """Folder of what is made or fetched once and shared by cells: the embedded world, data from elsewhere."""
+    """Folder of what is made or fetched once and shared by cells: the embedded world, data from elsewhere. By default
+    in the folder of the results, wherever that is."""
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     workers: int | None = None

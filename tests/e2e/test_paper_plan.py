@@ -27,4 +27,4 @@ def test_every_cell_is_planned_without_the_hub(
     assert "unknown" not in text
     assert "US dollars" in text
     assert "dataset alpaca-cleaned: https://" in text
-    assert not (study.runs / "registry.sqlite").exists()
+    assert not study.runs.exists(), "a plan makes no folder"

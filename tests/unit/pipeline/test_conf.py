@@ -98,3 +98,8 @@ def test_mistakes_are_one_line(override: str, words: str) -> None:
     with pytest.raises(UserError, match=words.replace("{", r"\{")) as caught:
         config(override)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_made_once_goes_where_the_results_go() -> None:
+    assert config("execution.runs=/data/runs").execution.cache == "/data/runs/cache"
+    assert config("execution.runs=/data/runs", "execution.cache=/fast").execution.cache == "/fast"
