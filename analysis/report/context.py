@@ -17,7 +17,7 @@ from analysis.report.study_data import StudyData, study_data
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
-from analysis.scores.sample import MOST_ROWS, fitted_rows
+from analysis.scores.sample import fitted_rows
 from analysis.scores.study import Study, read_table_1
 
 
@@ -95,7 +95,8 @@ def make_context(
             for fit in fits
             if fit.fit is not None and fit.converged
         },
-        sensitivity=sensitivity(fitted_rows(frame.rows, MOST_ROWS // 2)[0]),
+        # Eight fits a dataset, which a large study is spared; its page says so.
+        sensitivity=sensitivity(rows.head(0) if notes else rows),
         ratio=ratio_fits(replace(frame, rows=rows)),
         statistics=statistics,
         problems=problems,

@@ -25,7 +25,7 @@ def fitted_rows(rows: pd.DataFrame, most: int = MOST_ROWS, whole: int = WHOLE_RO
         whole: rows in all up to which none is left out.
 
     Returns:
-        The rows, and one line on each dataset of which some were left out.
+        The rows, and where some were left out a line on each such dataset, and one on what is not computed at all.
     """
     if len(rows) <= whole:
         return rows, []
@@ -46,4 +46,5 @@ def fitted_rows(rows: pd.DataFrame, most: int = MOST_ROWS, whole: int = WHOLE_RO
                 f"evenly ({seeds} seeds, {models} base models); aggregates, intervals and charts use all."
             )
         parts.append(part)
+    notes.append(f"Of more than {whole:,} scores the sensitivity to open choices is not computed.")
     return pd.concat(parts).sort_index(), notes

@@ -50,7 +50,8 @@ def test_of_a_large_study_whole_seeds_are_kept_and_the_page_says_how_many():
     assert len(part) == 400
     assert part.groupby("seed").size().eq(40).all(), "each seed kept is whole"
     assert {0, 99} <= set(part["seed"])
-    assert len(notes) == 1
+    assert len(notes) == 2
+    assert "sensitivity" in notes[1]
     assert "400 of its 4,000 scores" in notes[0]
     assert "10 of 100 seeds" in notes[0]
 
