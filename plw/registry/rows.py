@@ -182,6 +182,8 @@ def _field(kind: type, name: str, row: Mapping[str, Any], where: str) -> Any:
     if type(value) not in options:
         allowed = " or ".join(option.__name__ for option in options if option is not type(None))
         raise UserError(f"{where}: {name} is {str(value)[:60]!r} ({type(value).__name__}), not {allowed}")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise UserError(f"{where}: {name} is outside what a database's integer holds, -2^63 to 2^63-1")
     return value
 
 
