@@ -4,9 +4,10 @@ from plw.registry.database import parse_url
 from plw.registry.export import export_csv
 from plw.registry.outages import sqlite_path
 from plw.registry.owner import Owner
+from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, Record, StageKey, StageRow
-from plw.registry.store import AlreadyDone, Busy, Claimed, FinishedStage, Registry, abandoned
+from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
 
 __all__ = [
     "AlreadyDone",
