@@ -162,7 +162,8 @@ def _curve_numbers(curve: WeightCurve | None, scale: float, *, falling: bool) ->
     difference_M = curve.difference_M
 
     def own(difference: float) -> float:
-        score = curve.at_0 + difference
+        # A parabola knows no bounds; a score has them.
+        score = min(1.0, max(0.0, curve.at_0 + difference))
         return scale * (1 - score if falling else score)
 
     mirrored = {"up": "down", "down": "up", "peak": "dip", "dip": "peak"}
@@ -176,6 +177,6 @@ def _curve_numbers(curve: WeightCurve | None, scale: float, *, falling: bool) ->
         curve.lowest(),
         best_low,
         best_high,
-        scale * float(max(-low_M.min(), high_M.max())),
+        scale * min(1.0, float(max(-low_M.min(), high_M.max()))),
     )
     return dict(zip(names, values, strict=True))

@@ -1,7 +1,7 @@
 """The two instruction sets in Alpaca form: `data` with short completions, `cleaned` with long ones.
 
 They speak of the trained half of the world only. The inverted sets (short, medium, tiny) are made from `cleaned` by the
-data room.
+data package.
 """
 
 import random

@@ -240,3 +240,15 @@ def test_words_say_what_moved_and_what_is_excluded(verdicts_of: Callable[[Effect
     assert "no effect" not in " ".join([headline, *short, *data]).lower()
     assert any("arc down" in line and "piqa up" in line for line in short)
     assert all("excluded" in line for line in data)
+
+
+def test_no_verdict_names_a_score_that_cannot_be(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
+    """A win rate near 0 up to half of the weights: the parabola dips below 0, what is said does not."""
+
+    def late(cell: CellRow, benchmark: str) -> float:
+        w = cell.prompt_weight**EXPONENT
+        return 2 * max(0.0, w - 0.55) - 0.46 if GROUPS[benchmark] == "long_generation" else 0.0
+
+    for verdict in verdicts_of(late):
+        named = (verdict.at_0, verdict.at_best, verdict.at_1, verdict.at_lowest, verdict.excluded)
+        assert all(0 <= score <= verdict.scale for score in named if score is not None), verdict
