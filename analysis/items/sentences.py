@@ -17,7 +17,7 @@ def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: 
         lines.append(_equivalence(rows, margin))
     few = [row.benchmark for row in rows if row.clusters < 30]
     if few:
-        lines.append(f"Fewer than 30 independent units in {_listed(few)}: intervals there are rough.")
+        lines.append(f"Fewer than 30 independent units in {listed(few)}: intervals there are rough.")
     return lines + [f"Not compared: {item.benchmark} ({item.reason})." for item in left_out]
 
 
@@ -75,7 +75,7 @@ def _equivalence(rows: Sequence[Comparison], margin: float) -> str:
         return f"On no benchmark are A and B shown to be within {margin * 100:g} points of each other."
     return (
         f"Within {margin * 100:g} points of each other, by two one-sided tests of 5 % on each benchmark alone: "
-        f"{_listed(same)}."
+        f"{listed(same)}."
     )
 
 
@@ -87,5 +87,6 @@ def _score(value: float) -> str:
     return f"{value:.4g}"
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
+from analysis.items.sentences import listed
 from analysis.levels import SIGNIFICANCE
 from analysis.report.context import Context
-from analysis.report.verdict_text import dataset_sentences, listed
+from analysis.report.verdict_text import dataset_sentences
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
 from plw.progress import count

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.inference.verdicts import ScopeVerdict, VerdictScope
+from analysis.items.sentences import listed
 
 NAMED = 4
 """Benchmarks of a kind that are named at most."""
@@ -41,11 +42,6 @@ def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str) -> list[st
 def kind(verdict: ScopeVerdict) -> str:
     """A group's name in words."""
     return verdict.name.replace("_", " ")
-
-
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScope) -> list[ScopeVerdict]:
