@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+RECORD = "record.json"
+"""What a finished stage leaves in its folder, renamed into place last: its presence means done."""
+
 _PACKAGE = Path(__file__).parent
 
 

@@ -19,26 +19,7 @@ PACKAGES = ("plw", "analysis", "hydra_plugins")
 ALLOWED: Mapping[str, str] = {
     "add_to": "each module of plw/commands registers its own words on the command line",
     "rebuild": "the command of plw/commands is named as a person types it, and calls the function of that name",
-    "ADDRESS": "two meanings today; one of them is to be renamed",
-    "ALONE": "two meanings today; one of them is to be renamed",
-    "CHUNK_BYTES": "two meanings today; one of them is to be renamed",
-    "Codes": "two meanings today; one of them is to be renamed",
-    "DONE": "two meanings today; one of them is to be renamed",
-    "KEPT": "two meanings today; one of them is to be renamed",
-    "PADDING": "two meanings today; one of them is to be renamed",
-    "RECORD": "two meanings today; one of them is to be renamed",
-    "RUN": "two meanings today; one of them is to be renamed",
-    "Record": "two meanings today; one of them is to be renamed",
-    "SEED": "two meanings today; one of them is to be renamed",
-    "TOLERANCE": "two meanings today; one of them is to be renamed",
-    "fingerprint": "two meanings today; one of them is to be renamed",
-    "make_model": "two meanings today; one of them is to be renamed",
-    "LATER": "two meanings today; one of them is to be renamed",
-    "PROBE": "two meanings today; one of them is to be renamed",
-    "PROBE_TOKENS": "two meanings today; one of them is to be renamed",
-    "log": "a module's logger, by the standard library's custom",
     "logger": "a module's logger, by the standard library's custom",
-    "DAMAGED": "two meanings today; one of them is to be renamed",
 }
 """Name -> why several modules define it."""
 

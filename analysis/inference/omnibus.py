@@ -7,7 +7,7 @@ import numpy as np
 from analysis.arrays import Array, Index
 
 PERMUTATIONS = 4999
-SEED = 0
+PERMUTATION_SEED = 0
 
 
 def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: int = PERMUTATIONS) -> float | None:
@@ -37,7 +37,7 @@ def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: i
         return None
     standard_NG = centred_NG[:, known_G] / np.sqrt(total_G[known_G])
     # Exchanged within runs, the rows of the basis stay orthonormal columns: it need not be made again.
-    generator = np.random.default_rng(SEED)
+    generator = np.random.default_rng(PERMUTATION_SEED)
     mixed_ZN = np.tile(np.arange(len(w_N)), (permutations + 1, 1))
     for rows in places:
         mixed_ZN[1:, rows] = generator.permuted(mixed_ZN[1:, rows], axis=1)

@@ -23,7 +23,7 @@ SAMPLE_OF_BASES = 4
 GRID = 201
 """Places on w_p at which the curve is looked at."""
 DRAWS = 2000
-SEED = 0
+INTERVAL_SEED = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ class WeightCurve:
 
         The interval is of the highest place of curves drawn around the fitted one.
         """
-        generator = np.random.default_rng(SEED)
+        generator = np.random.default_rng(INTERVAL_SEED)
         terms = len(self.slope_C)
         noise_ZC = generator.normal(size=(DRAWS, terms)) @ covariance_root(self.covariance_CC).T
         noise_ZC /= np.sqrt(generator.chisquare(self.df, size=(DRAWS, 1)) / self.df)

@@ -11,7 +11,7 @@ from plw.corpus_metrics import corpus_scores
 from plw.items import MEAN
 
 RESAMPLES = 1000
-SEED = 12345
+BOOTSTRAP_SEED = 12345
 """Both as sacreBLEU's defaults, so that its numbers come out."""
 
 
@@ -86,7 +86,7 @@ def paired_bootstrap(
 @lru_cache(maxsize=4)
 def _draws(count: int, resamples: int) -> Floats:
     """How often each of ``count`` things is in each resample. Benchmarks of one size share their draws."""
-    picks_ZN = np.random.default_rng(SEED).choice(count, size=(resamples, count), replace=True)
+    picks_ZN = np.random.default_rng(BOOTSTRAP_SEED).choice(count, size=(resamples, count), replace=True)
     picks_ZN += np.arange(resamples)[:, None] * count
     return np.bincount(picks_ZN.ravel(), minlength=resamples * count).reshape(resamples, count).astype(np.float64)
 

@@ -10,7 +10,7 @@ from analysis.items.parquet import item_files, read_cell
 from plw.errors import UserError
 
 EIGHT = re.compile(r"[0-9a-f]{8}")
-RUN = ("dataset", "model", "seed")
+RUN_FIELDS = ("dataset", "model", "seed")
 """Fields of a cell's row that two weights of one training run have in common."""
 
 
@@ -46,7 +46,9 @@ def pair_runs(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[Mo
     for model in a:
         run = _run_of(model)
         if run not in of_b:
-            raise UserError(f"{model.label}: B has no cell of the same {', '.join(RUN)} ({', '.join(map(str, run))})")
+            raise UserError(
+                f"{model.label}: B has no cell of the same {', '.join(RUN_FIELDS)} ({', '.join(map(str, run))})"
+            )
         ordered.append(of_b.pop(run))
     return list(a), ordered
 
@@ -54,9 +56,9 @@ def pair_runs(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[Mo
 def _run_of(model: ModelItems) -> tuple[object, ...]:
     if model.cell is None:
         raise UserError(
-            f"{model.label}: several runs a side are paired by {', '.join(RUN)}, which no record gives here"
+            f"{model.label}: several runs a side are paired by {', '.join(RUN_FIELDS)}, which no record gives here"
         )
-    return tuple(model.cell[name] for name in RUN)
+    return tuple(model.cell[name] for name in RUN_FIELDS)
 
 
 def _read(name: str, runs: Callable[[], Path], metrics: Sequence[str], cluster_field: str | None) -> ModelItems:

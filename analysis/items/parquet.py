@@ -11,12 +11,11 @@ from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, choose_
 from plw.errors import UserError
 from plw.files import read_json
 from plw.items import ITEMS, read_items
+from plw.paths import RECORD
 from plw.products import check_products
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-RECORD = "record.json"
 
 
 def item_files(folder: Path) -> list[Path]:

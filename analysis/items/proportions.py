@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special, stats
 
+from analysis.items.clustered import Codes
 from analysis.levels import SIGNIFICANCE
 
-Codes = NDArray[np.intp]
 Rights = NDArray[np.bool_]
 
 MEANS, CORRELATIONS = 200, 30

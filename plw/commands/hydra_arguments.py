@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from plw.errors import UserError
 
 WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
-ALONE = ("--multirun", "-m", "--help", "-h", "--hydra-help", "--resolve", "--info", "-i", "--version")
+HYDRA_FLAGS = ("--multirun", "-m", "--help", "-h", "--hydra-help", "--resolve", "--info", "-i", "--version")
 INSTEAD = {
     "--dry-run": "`plw plan` with the same words says what would run",
     "--out": "results stand below execution.runs=FOLDER",
@@ -26,7 +26,7 @@ def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
         name, equals, _ = word.partition("=")
         if not word.startswith("-"):
             overrides.append(word)
-        elif name in ALONE or (name in WITH_VALUE and equals):
+        elif name in HYDRA_FLAGS or (name in WITH_VALUE and equals):
             options.append(word)
         elif name in WITH_VALUE:
             value = next(left, None)
@@ -37,7 +37,7 @@ def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
             instead = INSTEAD.get(
                 name, f"a field is given as {name.strip('-').replace('-', '_')}=VALUE, without dashes"
             )
-            raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *ALONE))}")
+            raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *HYDRA_FLAGS))}")
     return options, overrides
 
 

@@ -12,7 +12,7 @@ from plw.progress import Progress, no_progress
 if TYPE_CHECKING:
     pass
 
-CHUNK_BYTES = 1 << 20
+DOWNLOAD_CHUNK_BYTES = 1 << 20
 TIMEOUT_S = 60.0
 
 
@@ -68,7 +68,7 @@ def _fetch(address: str, file: IO[bytes], field: str, progress: Progress) -> Non
     ):
         answer.raise_for_status()
         total, done = int(answer.headers.get("Content-Length") or 0), 0
-        for chunk in answer.iter_raw(CHUNK_BYTES):
+        for chunk in answer.iter_raw(DOWNLOAD_CHUNK_BYTES):
             file.write(chunk)
             done += len(chunk)
             progress(done, max(total, done), f"fetching {address}")

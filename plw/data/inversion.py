@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WITHOUT_CONTEXT = "Predict the prompt that generated the following AI output."
 WITH_CONTEXT = "Predict the prompt that generated the below AI output given the following context. Context: "
 
-TOLERANCE = 0.02
+RATIO_TOLERANCE = 0.02
 """Relative distance from the target within which `to_ratio` counts as having met it."""
 KEPT_AT_LEAST = 0.25
 """Share of the records that `to_ratio` never goes below by leaving records out."""
@@ -66,7 +66,7 @@ def to_ratio(
     chosen = _choose(plain, inverted, inverted_E)
     kept_E = _choose_kept(chosen, target)
     ratio = float(chosen.completion_E[kept_E].sum() / chosen.prompt_E[kept_E].sum())
-    if not abs(ratio / target - 1) <= TOLERANCE:
+    if not abs(ratio / target - 1) <= RATIO_TOLERANCE:
         low = _extreme(_choose(plain, inverted, long_E), sign=1)
         high = _extreme(plain, sign=-1)
         raise UserError(
@@ -113,7 +113,7 @@ def _choose_kept(lengths: FieldLengths, target: float) -> NDArray[np.bool_]:
     kept_E = np.ones(len(excess_E), dtype=bool)
     spare = len(excess_E) - _fewest(len(excess_E))
     for index in np.argsort(-np.sign(total) * excess_E, kind="stable"):
-        if spare == 0 or abs(total) <= 0.5 * TOLERANCE * target * prompt_tokens:
+        if spare == 0 or abs(total) <= 0.5 * RATIO_TOLERANCE * target * prompt_tokens:
             break
         if abs(total - excess_E[index]) < abs(total):
             total -= excess_E[index]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 SPECIAL_TOKENS = ("bos_token", "eos_token", "unk_token", "pad_token")
-PROBE = "a"
+PROBE_TEXT = "a"
 """A text to see what a tokenizer puts around one."""
 JSON_FILES = (
     "tokenizer.json",
@@ -66,8 +66,8 @@ def load_tokenizer(
 
 def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """[BOS] if the tokenizer puts one in front of a text by itself, else nothing."""
-    bare: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    start: list[int] = tokenizer(PROBE)["input_ids"][:1]
+    bare: list[int] = tokenizer(PROBE_TEXT, add_special_tokens=False)["input_ids"]
+    start: list[int] = tokenizer(PROBE_TEXT)["input_ids"][:1]
     return start if start == [tokenizer.bos_token_id] and start != bare[:1] else []
 
 
@@ -111,8 +111,8 @@ def add_bos_alone(tokenizer: "PreTrainedTokenizerBase") -> None:
 
 
 def _adds_bos_alone(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    bare: list[int] = tokenizer(PROBE, add_special_tokens=False)["input_ids"]
-    whole: list[int] = tokenizer(PROBE)["input_ids"]
+    bare: list[int] = tokenizer(PROBE_TEXT, add_special_tokens=False)["input_ids"]
+    whole: list[int] = tokenizer(PROBE_TEXT)["input_ids"]
     return whole == starting_tokens(tokenizer) + bare
 
 

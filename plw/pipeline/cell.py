@@ -111,7 +111,7 @@ def resolve_cell(config: CellConfig) -> Cell:
     """
     resolver = Resolver(
         world_folder=world.folder(config.world, Path(config.execution.cache).absolute()),
-        world_fingerprint=world.fingerprint(config.world),
+        world_fingerprint=world.world_fingerprint(config.world),
     )
     trusted = config.model.trust_remote_code
     model = resolver.model(config.model.path, config.model.revision, "model.path", trust_remote_code=trusted)

@@ -13,11 +13,10 @@ from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
 from plw.inputs import WORLD_PREFIX
-from plw.paths import task_folder
+from plw.paths import RECORD, task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import JudgeCache, missing_endpoint
-from plw.pipeline.stage import RECORD
 from plw.progress import Progress, no_progress
 
 

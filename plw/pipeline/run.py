@@ -11,10 +11,11 @@ from typing import Any, Literal, Self
 from plw.config import CellConfig
 from plw.errors import ClaimLostError, DamagedError
 from plw.interrupt import raise_if_requested
+from plw.paths import RECORD
 from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
-from plw.pipeline.stage import RECORD, Outcome, RetryPolicy, Stage, run_stage
+from plw.pipeline.stage import Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Claimed, Owner, Registry
 

@@ -21,7 +21,7 @@ FINISH_TIMEOUT_S = 60.0
 """Seconds that the end of a cell waits for what the tracker has not sent yet."""
 SERVER_TIMEOUT_S = 10.0
 """Seconds that the server has to answer before the first cell."""
-LATER = "; runs are kept offline in the cells' folders (`wandb sync FOLDER` sends them later)"
+SENT_LATER = "; runs are kept offline in the cells' folders (`wandb sync FOLDER` sends them later)"
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +170,7 @@ def _server_problem() -> str | None:
 
 
 def _stay_offline(problem: str) -> None:
-    logger.warning("wandb cannot be used online (%s)%s", problem, LATER)
+    logger.warning("wandb cannot be used online (%s)%s", problem, SENT_LATER)
     # Workers that are started from here, and later cells, do not try again.
     os.environ["WANDB_MODE"] = "offline"
 

@@ -6,7 +6,7 @@ from plw.registry.outages import sqlite_path
 from plw.registry.owner import Owner
 from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import RebuildCounts, rebuild
-from plw.registry.rows import CellRow, CurveRow, Record, StageKey, StageRow
+from plw.registry.rows import CellRow, CurveRow, StageKey, StageRecord, StageRow
 from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
 
 __all__ = [
@@ -18,9 +18,9 @@ __all__ = [
     "FinishedStage",
     "Owner",
     "RebuildCounts",
-    "Record",
     "Registry",
     "StageKey",
+    "StageRecord",
     "StageRow",
     "abandoned",
     "export_csv",

@@ -15,7 +15,7 @@ from plw.storage import storage_error
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 5.0
-DAMAGED = ("malformed", "not a database", "file is encrypted")
+DAMAGED_WORDS = ("malformed", "not a database", "file is encrypted")
 
 Result = TypeVar("Result")
 
@@ -87,7 +87,7 @@ def sqlite_path(url: URL) -> Path | None:
 def _explained(error: DBAPIError | sqlite3.DatabaseError, url: URL) -> Exception:
     """The error as one of ours, where it is a full disk or a damaged file; itself otherwise."""
     reason, where, path = first_line(error), address_of(url), sqlite_path(url)
-    if any(word in reason for word in DAMAGED):
+    if any(word in reason for word in DAMAGED_WORDS):
         return UserError(
             f"{where}: the registry is damaged ({reason}); move the file away and run `plw registry rebuild`"
         )

@@ -15,7 +15,7 @@ from plw.files import read_json
 from plw.progress import Progress, count, no_progress
 from plw.registry.database import parse_url
 from plw.registry.outages import sqlite_path
-from plw.registry.rows import Record, StageKey
+from plw.registry.rows import StageKey, StageRecord
 from plw.registry.schema import RUNNING, cells, curves, scores, stages
 from plw.registry.statements import put_record
 from plw.registry.store import Registry, abandoned
@@ -71,14 +71,14 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, lease_tim
     return counts
 
 
-def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[Record], list[str]]:
+def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[StageRecord], list[str]]:
     """Every readable record below a runs folder in the order of its path, and one line for each that is damaged."""
     paths = sorted(runs.glob(RECORDS))
-    records: dict[StageKey, Record] = {}
+    records: dict[StageKey, StageRecord] = {}
     damaged = []
     for number, path in enumerate(paths, start=1):
         try:
-            record = Record.parse(read_json(path), str(path))
+            record = StageRecord.parse(read_json(path), str(path))
             if record.key in records:
                 raise UserError(f"{path}: a second record of {record.key}")
             records[record.key] = record
@@ -88,7 +88,7 @@ def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[Rec
     return list(records.values()), damaged
 
 
-def _fill(registry: Registry, records: list[Record], damaged: list[str], *, clear: bool) -> RebuildCounts:
+def _fill(registry: Registry, records: list[StageRecord], damaged: list[str], *, clear: bool) -> RebuildCounts:
     """Put all records into the registry in one transaction; a record that contradicts an earlier one is damaged."""
     damaged = list(damaged)
     written = 0

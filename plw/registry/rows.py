@@ -117,7 +117,7 @@ class CurveRow:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class StageRecord:
     """What the registry keeps of a finished stage's ``record.json``."""
 
     cell: CellRow

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, and_, true
 from sqlalchemy.dialects import postgresql, sqlite
 
-from plw.registry.rows import CellKey, CellRow, Record, StageKey, StageRow
+from plw.registry.rows import CellKey, CellRow, StageKey, StageRecord, StageRow
 from plw.registry.schema import CELL_KEY, DONE, STAGE_KEY, cells, curves, scores, stages
 
 UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat"))
@@ -28,11 +28,11 @@ def put_cell(connection: Connection, row: CellRow) -> None:
     connection.execute(cells.update().where(unknown).values(r_g=row.r_g))
 
 
-def put_record(connection: Connection, record: Record) -> None:
+def put_record(connection: Connection, record: StageRecord) -> None:
     """Write the row of a finished stage and put its scores and curves in place of the old ones."""
     put_cell(connection, record.cell)
     key = record.key
-    names = {field.name for field in fields(StageRow)} & {field.name for field in fields(Record)} - {"cell"}
+    names = {field.name for field in fields(StageRow)} & {field.name for field in fields(StageRecord)} - {"cell"}
     row = {name: getattr(record, name) for name in names}
     row |= UNCLAIMED | {"status": DONE, "error": None, "traceback": None}
     if not insert_or_ignore(connection, stages, asdict(key) | row):

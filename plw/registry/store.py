@@ -16,7 +16,7 @@ from plw.registry.database import connect, parse_url
 from plw.registry.outages import outlast
 from plw.registry.owner import Owner, process_alive
 from plw.registry.reader import RegistryReader
-from plw.registry.rows import CellRow, Record, StageKey, StageRow
+from plw.registry.rows import CellRow, StageKey, StageRecord, StageRow
 from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, stages
 from plw.registry.statements import (
     UNCLAIMED,
@@ -182,7 +182,7 @@ class Registry(RegistryReader):
             UserError: the record lacks a field or holds a value that cannot be stored.
             ValueError: the record is of another stage.
         """
-        parsed = Record.parse(record, f"record of {key}")
+        parsed = StageRecord.parse(record, f"record of {key}")
         if parsed.key != key:
             raise ValueError(f"the record of {parsed.key} cannot finish {key}")
 
@@ -204,7 +204,7 @@ class Registry(RegistryReader):
         Raises:
             UserError: the record lacks a field or holds a value that cannot be stored.
         """
-        parsed = Record.parse(record, where)
+        parsed = StageRecord.parse(record, where)
 
         def work(connection: Connection) -> None:
             if not _holds(connection, parsed):
@@ -226,7 +226,7 @@ class Registry(RegistryReader):
             yield connection
 
 
-def _holds(connection: Connection, record: Record) -> bool:
+def _holds(connection: Connection, record: StageRecord) -> bool:
     """Whether this very record is in the registry, with all its rows."""
     c, key = stages.c, record.key
     same = and_(c.status == DONE, c.fingerprint == record.fingerprint, c.finished.is_not_distinct_from(record.finished))

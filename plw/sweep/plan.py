@@ -16,7 +16,7 @@ from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, aba
 from plw.sweep.cost import print_costs, print_missing_inputs
 from plw.sweep.grid import registry_exists, resolve_grid
 
-DONE = "done"
+FINISHED = "done"
 HELD = "wait (held by another worker)"
 RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)", "run (record lost)"
 TO_DO = (RUN, RETRY, RESUME, REDO)
@@ -82,7 +82,7 @@ def _state(cell: Cell, kind: str, known: Known) -> str:
         return DAMAGED
     if record is not None:
         found = known.finished.get(key)
-        return DONE if found is None or found.holds(record) else RESTORE
+        return FINISHED if found is None or found.holds(record) else RESTORE
     row = known.rows.get(key)
     if row is None or row.fingerprint != stage.fingerprint:
         return RUN

@@ -14,16 +14,16 @@ from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.packed_row import make_row
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
-from plw.train.model.head import TOLERANCE
+from plw.train.model.head import HEAD_TOLERANCE
 from plw.train.model.load import LoadedModel
 from plw.train.model.weighted import hidden_states
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 ROW_TOKENS = 48
 """Mean tokens of an example from which one row is known to be faster than padded ones on a CPU (docs/benchmarks.md)."""
 
-PROBE = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7], [8, 9, 10, 11, 12])
+PROBE_EXAMPLES = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7], [8, 9, 10, 11, 12])
 """Examples by which a layout is tried out: some have a common prefix, and none ends alike."""
 
 
@@ -88,13 +88,13 @@ def set_layout(loaded: LoadedModel, job: TrainingJob, wanted: LayoutChoice) -> L
 
 def log_choice(choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, device: torch.device) -> None:
     """Say which layout and which attention kernel the run takes, one line each."""
-    log.info("layout %s: %s", choice.layout, choice.reason)
+    logger.info("layout %s: %s", choice.layout, choice.reason)
     if choice.layout == PADDED:
-        log.info("attention: %s, as transformers has it", loaded.model.config._attn_implementation)
+        logger.info("attention: %s, as transformers has it", loaded.model.config._attn_implementation)
     elif has_varlen_kernel(device, _product_dtype(job)):
-        log.info("attention: torch's variable-length kernel over whole rows")
+        logger.info("attention: torch's variable-length kernel over whole rows")
     else:
-        log.info("attention: scaled_dot_product_attention, example by example")
+        logger.info("attention: scaled_dot_product_attention, example by example")
 
 
 def _product_dtype(job: TrainingJob) -> torch.dtype:
@@ -136,7 +136,7 @@ def _attends_across_examples(loaded: LoadedModel) -> bool:
 
 def _near(states_TD: Tensor, expected_TD: Tensor) -> bool:
     """Equal to rounding."""
-    return bool((states_TD - expected_TD).norm() <= TOLERANCE[expected_TD.dtype] * expected_TD.norm())
+    return bool((states_TD - expected_TD).norm() <= HEAD_TOLERANCE[expected_TD.dtype] * expected_TD.norm())
 
 
 @torch.no_grad()
@@ -157,4 +157,4 @@ def _probe(loaded: LoadedModel, layout: str) -> Tensor:
 def _place_probe(loaded: LoadedModel, layout: str = PACKED) -> PlacedTokens:
     """The probe's examples, in tokens that the model knows. The model is where it was loaded: on the CPU."""
     ids = loaded.model.get_input_embeddings().num_embeddings
-    return place_tokens([np.array(example, dtype=np.int32) % ids for example in PROBE], layout)
+    return place_tokens([np.array(example, dtype=np.int32) % ids for example in PROBE_EXAMPLES], layout)

@@ -10,7 +10,7 @@ from plw.train.model.check import position_limit
 from plw.train.model.load import load_config, load_model
 from plw.train.model.save import check_saving
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 PROBED_BYTES = 2**31
 """Weights that are loaded for a trial at most; a larger model's folder is looked at, and the rest is asked by its first
@@ -40,7 +40,7 @@ def probe_model(location: str, model: ModelConfig) -> int | None:
         return None
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     if size > PROBED_BYTES:
-        log.info("%s: %.1f GiB of weights, loaded by its first cell only", location, size / 2**30)
+        logger.info("%s: %.1f GiB of weights, loaded by its first cell only", location, size / 2**30)
         return None
     loaded = load_model(location, load_tokenizer(location, **where), pad=model.pad, **where)
     check_saving(loaded)

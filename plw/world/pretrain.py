@@ -30,7 +30,9 @@ def learning_rate_factor(step: int, steps: int, warmup_steps: int) -> float:
     return min(1.0, (step + 1) / max(1, warmup_steps), (steps - step) / (DECAY * steps))
 
 
-def make_model(shape: dict[str, int], vocabulary: int, end: int, padding: int, max_length: int) -> "LlamaForCausalLM":
+def make_base_model(
+    shape: dict[str, int], vocabulary: int, end: int, padding: int, max_length: int
+) -> "LlamaForCausalLM":
     """A Llama with fresh weights; the caller seeds torch."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -70,7 +72,7 @@ def pretrain(folder: Path, name: str) -> None:
     row_BT = torch.from_numpy(np.load(folder / "rows.npy", allow_pickle=False).astype(np.int64))
     padding = tokenizer.pad_token_id
     end, max_length = tokenizer.eos_token_id, tokenizer.model_max_length
-    model = make_model(plan["models"][name], len(tokenizer), end, padding, max_length)
+    model = make_base_model(plan["models"][name], len(tokenizer), end, padding, max_length)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=plan["learning_rate"], betas=BETAS, weight_decay=WEIGHT_DECAY, fused=True
     )

@@ -13,8 +13,7 @@ from typing import Any
 from plw.config.world import WorldConfig
 from plw.errors import UserError
 from plw.files import read_json
-from plw.identity import canonical_json
-from plw.identity import fingerprint as payload_fingerprint
+from plw.identity import canonical_json, fingerprint
 from plw.products import check_products
 
 VERSION = 1
@@ -30,14 +29,14 @@ def payload(config: WorldConfig) -> dict[str, Any]:
     return {"generator": VERSION, "config": asdict(config)}
 
 
-def fingerprint(config: WorldConfig) -> str:
+def world_fingerprint(config: WorldConfig) -> str:
     """SHA-256 of the payload, 64 hex digits."""
-    return payload_fingerprint(payload(config))
+    return fingerprint(payload(config))
 
 
 def folder(config: WorldConfig, root: Path) -> Path:
     """Where the world of a config lies under `root`, built or not."""
-    return root / f"world-{fingerprint(config)[:8]}"
+    return root / f"world-{world_fingerprint(config)[:8]}"
 
 
 def is_built(path: Path, config: WorldConfig, *, always_verify: bool = False) -> bool:

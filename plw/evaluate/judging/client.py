@@ -22,7 +22,7 @@ from plw.progress import Progress
 from plw.redact import redact
 
 CHAT, COMPLETIONS = "chat/completions", "completions"
-KEPT = "the replies so far are kept, the same command asks for the rest"
+REPLIES_KEPT = "the replies so far are kept, the same command asks for the rest"
 CHECK_TIMEOUT_S = 10.0
 
 
@@ -117,7 +117,7 @@ class JudgeClient:
 
     def _error(self, failure: Failure, where: str) -> StageError:
         place = f"{where}: " if failure.about_request else ""
-        line = f"judge {self._judge.name} at {self._base_url}: {place}{failure.words}; {failure.remedy}; {KEPT}"
+        line = f"judge {self._judge.name} at {self._base_url}: {place}{failure.words}; {failure.remedy}; {REPLIES_KEPT}"
         line = redact(line, self._judge.key_variable)
         return PermanentError(line) if failure.permanent else StageError(line)
 

@@ -13,7 +13,7 @@ RATE_LIMIT_RETRIES = 5
 TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too long|reduce the length|longer than", re.IGNORECASE
 )
-ADDRESS = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
+ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
 SERVER_LOG = "see the server's own log"
 
 
@@ -44,7 +44,7 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
         body = response.json()
     except ValueError:
         if response.is_success:
-            return Failure(f"the reply is not JSON: {_short(response.text)!r}", ADDRESS)
+            return Failure(f"the reply is not JSON: {_short(response.text)!r}", ADDRESS_REMEDY)
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if not response.is_success or error:
@@ -55,7 +55,7 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
         return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return Failure(f"the reply has no choices: {_short(response.text)!r}", ADDRESS)
+        return Failure(f"the reply has no choices: {_short(response.text)!r}", ADDRESS_REMEDY)
     if _text(choices[0]) is not None:
         return None
     if choices[0].get("finish_reason") == "length":

@@ -8,7 +8,7 @@ from plw.config.evaluation import TaskConfig
 from plw.errors import StageError, UserError
 from plw.score import Score
 
-KEPT = ("results", "versions", "n-shot", "higher_is_better", "n-samples")
+RESULT_KEYS = ("results", "versions", "n-shot", "higher_is_better", "n-samples")
 """Parts of the harness's result that are kept: those that the same model and files give again."""
 
 
@@ -84,7 +84,7 @@ def plain_result(results: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
     kept: dict[str, Any] = {"lm_eval_version": lm_eval.__version__}
     for result in results:
-        for key in KEPT:
+        for key in RESULT_KEYS:
             if key in result:
                 kept[key] = kept.get(key, {}) | _plain(result[key])
     return kept

@@ -11,7 +11,7 @@ from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.train.model.load import LoadedModel
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 BATCH_DEPENDENT_ROPE = ("dynamic", "longrope")
 """Kinds of rotary embedding whose frequencies transformers chooses by the longest example of a batch."""
@@ -31,7 +31,7 @@ def check_data_fits(loaded: LoadedModel, examples: Sequence[EncodedExample]) -> 
     names = _names(examples)
     length, tokens_E = context_length(loaded.model.config), [len(example.token_T) for example in examples]
     if length is not None and max(tokens_E, default=0) > length:
-        log.warning(
+        logger.warning(
             "the longest example, %s, has %d tokens, but the model was made for %d; what it learns beyond them is "
             "worth little: lower recipe.max_length to %d",
             *(names[tokens_E.index(max(tokens_E))], max(tokens_E), length, length),
@@ -93,7 +93,7 @@ def fix_rotary_frequencies(loaded: LoadedModel, longest: int) -> None:
             module.rope_type = frozen if isinstance(kinds, dict) else FIXED_ROPE
             fixed |= {str(kind) for kind in dynamic.values()}
     if fixed:
-        log.info("rotary embedding %s: frequencies of %d tokens in every batch", ", ".join(sorted(fixed)), longest)
+        logger.info("rotary embedding %s: frequencies of %d tokens in every batch", ", ".join(sorted(fixed)), longest)
 
 
 def _depends_on_batch(kind: Any) -> bool:

@@ -3,7 +3,7 @@
 import logging
 from typing import Any
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def repair_generation_config(path: str, model: Any) -> None:
@@ -25,11 +25,11 @@ def repair_generation_config(path: str, model: Any) -> None:
     if not config.do_sample:
         config.do_sample = True
         if _problem(config) is None:
-            log.warning("%s: generation_config.json samples without do_sample; saved with do_sample=true", path)
+            logger.warning("%s: generation_config.json samples without do_sample; saved with do_sample=true", path)
             return
     tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token_id")}
     model.generation_config = GenerationConfig(**tokens)  # type: ignore[no-untyped-call]
-    log.warning("%s: generation_config.json cannot be saved (%s); only its special tokens are kept", path, problem)
+    logger.warning("%s: generation_config.json cannot be saved (%s); only its special tokens are kept", path, problem)
 
 
 def _problem(config: Any) -> str | None:

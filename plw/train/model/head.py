@@ -7,8 +7,8 @@ from torch import nn
 
 from plw.errors import UserError
 
-PROBE_TOKENS = 8
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+HEAD_PROBE_TOKENS = 8
+HEAD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
 """Relative distance between the model's logits and ours; rounding is far below, another head far above."""
 
 
@@ -38,7 +38,7 @@ def check_head(path: str, model: Any) -> None:
     decoder, head = model.get_decoder(), model.get_output_embeddings()
     if not isinstance(decoder, nn.Module) or not isinstance(getattr(head, "weight", None), torch.Tensor):
         raise UserError(f"{path}: {type(model).__name__} has no decoder with a linear head; it is not supported")
-    token_BT = torch.arange(min(PROBE_TOKENS, head.weight.shape[0]), device=head.weight.device)[None]
+    token_BT = torch.arange(min(HEAD_PROBE_TOKENS, head.weight.shape[0]), device=head.weight.device)[None]
     with torch.no_grad():
         expected_BTV = model(input_ids=token_BT, use_cache=False).logits
         output = decoder(input_ids=token_BT, use_cache=False)
@@ -48,7 +48,7 @@ def check_head(path: str, model: Any) -> None:
         logit_BTV = logit_BTV * options.get("logit_scale", 1.0)
         if "softcap" in options:
             logit_BTV = options["softcap"] * torch.tanh(logit_BTV / options["softcap"])
-    if not (logit_BTV - expected_BTV).norm() <= TOLERANCE[head.weight.dtype] * expected_BTV.norm():
+    if not (logit_BTV - expected_BTV).norm() <= HEAD_TOLERANCE[head.weight.dtype] * expected_BTV.norm():
         raise UserError(
             f"{path}: the logits of {type(model).__name__} are not its head's output, scaled and soft-capped as its "
             "config says; such models are not supported"

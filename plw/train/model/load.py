@@ -17,7 +17,7 @@ from plw.train.model.quiet import quiet_transformers
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PADDING = "[PAD]"
+ADDED_PADDING = "[PAD]"
 """Stanford Alpaca's name for the padding token that it adds where there is none."""
 
 NEW_ROW, EOS = "new_row", "eos"
@@ -207,7 +207,7 @@ def _add_padding(path: str, model: Any, tokenizer: "PreTrainedTokenizerBase", pa
                 raise UserError(f"model.pad=eos: the tokenizer of {path} has no EOS; allowed here: new_row")
             tokenizer.pad_token = tokenizer.eos_token
         else:
-            tokenizer.add_special_tokens({"pad_token": PADDING})
+            tokenizer.add_special_tokens({"pad_token": ADDED_PADDING})
     old_rows = model.get_input_embeddings().weight.shape[0]
     if len(tokenizer) > old_rows:
         model.resize_token_embeddings(len(tokenizer), mean_resizing=False)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from plw.data.inversion import KEPT_AT_LEAST, TOLERANCE, invert_record, short, to_ratio
+from plw.data.inversion import KEPT_AT_LEAST, RATIO_TOLERANCE, invert_record, short, to_ratio
 from plw.data.records import AlpacaRecord, load_records
 from plw.data.statistics import field_lengths, generation_ratio
 from plw.errors import UserError
@@ -52,7 +52,7 @@ def test_targets_are_met_on_real_records(
     result = to_ratio(data, target, llama_tokenizer, seed=42)
     ratio = generation_ratio(result, llama_tokenizer)
     assert ratio is not None
-    assert abs(ratio / target - 1) <= TOLERANCE
+    assert abs(ratio / target - 1) <= RATIO_TOLERANCE
     assert len(result) >= KEPT_AT_LEAST * len(data)
     assert result == to_ratio(data, target, llama_tokenizer, seed=42)
     if 0.1 <= target <= 8:
@@ -76,4 +76,4 @@ def test_a_target_out_of_reach_says_what_is_in_reach(tiny_tokenizer: "PreTrained
     for reachable in (low * 1.05, high * 0.95):
         ratio = generation_ratio(to_ratio(data, reachable, tiny_tokenizer, seed=0), tiny_tokenizer)
         assert ratio is not None
-        assert abs(ratio / reachable - 1) <= TOLERANCE
+        assert abs(ratio / reachable - 1) <= RATIO_TOLERANCE

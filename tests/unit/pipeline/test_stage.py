@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from plw.errors import ClaimLostError, RegistryAwayError, StageError, UserError
-from plw.pipeline.stage import FAILURE, RECORD, Outcome, RetryPolicy, Stage, StageResult, run_stage
+from plw.paths import RECORD
+from plw.pipeline.stage import FAILURE, Outcome, RetryPolicy, Stage, StageResult, run_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
 from plw.score import Score
 

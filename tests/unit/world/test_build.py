@@ -10,7 +10,7 @@ import plw.world.builder
 from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
 from plw.errors import StageError, UserError
 from plw.files import read_json, write_json_atomic
-from plw.world import build, fingerprint, folder
+from plw.world import build, folder, world_fingerprint
 from plw.world.checks import assert_thresholds
 from plw.world.facts import World
 from plw.world.pretrain import learning_rate_factor, pretrain
@@ -58,7 +58,7 @@ def test_a_second_call_builds_nothing(
 
 def test_another_config_is_another_folder(tmp_path: Path, tiny_config: WorldConfig) -> None:
     other = replace(tiny_config, seed=4)
-    assert fingerprint(other) != fingerprint(tiny_config)
+    assert world_fingerprint(other) != world_fingerprint(tiny_config)
     assert folder(other, tmp_path) != folder(tiny_config, tmp_path)
 
 
