@@ -45,11 +45,13 @@ HOLDER = """
 import sys, time
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.store import Registry
+from plw.registry.store import Claimed, Registry
 registry, owner = Registry.open(sys.argv[1]), Owner.here()
 key = StageKey(study="plw", scale="mini", cell=sys.argv[2], name="train")
-now = time.time()
-print(registry.claim(key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=now), flush=True)
+answer = registry.claim(
+    key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=time.time()
+)
+print(answer == Claimed(attempt=1), flush=True)
 time.sleep(600)
 """
 
@@ -135,9 +137,11 @@ def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registr
 
 def test_a_killed_process_is_replaced_at_once(registry, key, url):
     with _start(HOLDER, url, key.cell, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline().strip() == "Claimed(attempt=1)"
-        assert isinstance(_claim(registry, key, Owner.here(), now=time.time()), Busy)
+        held = holder.stdout.readline().strip()
+        meanwhile = _claim(registry, key, Owner.here(), now=time.time())
         holder.kill()
+        assert held == "True"
+        assert isinstance(meanwhile, Busy)
         deadline = time.monotonic() + 10
         while process_alive(holder.pid, None) and time.monotonic() < deadline:
             time.sleep(0.01)
