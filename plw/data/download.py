@@ -23,7 +23,7 @@ def download(address: str, place: Path, field: str, progress: Progress = no_prog
         address: https, or http on loopback; so must be every address that it redirects to.
         place: the file to make; its folder is made too.
         field: the config field that names the address, for the message.
-        progress: hears the bytes that have come, and all of them where the server says how many.
+        progress: is told the bytes that have come, and all of them where the server says how many.
 
     Raises:
         UserError: it cannot be fetched; the line says what, from where, and where a copy of it can be put.

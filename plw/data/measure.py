@@ -82,7 +82,7 @@ def measure(
         template: texts around the fields of an example.
         tokenizer: counts.
         max_length: tokens of an example in training.
-        progress: hears the records done.
+        progress: is told the records done.
     """
     fields: list[FieldLengths] = []
     example_E, first_E = [], []

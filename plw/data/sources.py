@@ -34,7 +34,7 @@ def local_files(dataset: DatasetConfig, found: Input, cache: Path, progress: Pro
         dataset: where the files lie and what their SHA-256 must be.
         found: the resolved path.
         cache: ``execution.cache``.
-        progress: hears the bytes of a download.
+        progress: is told the bytes of a download.
 
     Raises:
         UserError: they cannot be had (the line says what to fetch, from where, and where to put it), some of them are

@@ -23,7 +23,7 @@ from plw.progress import Progress, no_progress
 def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     """Fetch what lies elsewhere, read every input file and tokenizer once, and look every benchmark's task up.
 
-    The world's own files are sound. ``progress`` hears the bytes of downloads.
+    The world's own files are sound. ``progress`` is told the bytes of downloads.
 
     Raises:
         UserError: the first mistake, with file, row and field, or with the benchmark and what is allowed; or a file

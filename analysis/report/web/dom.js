@@ -25,7 +25,7 @@ function number(value, digits = 4) {
 /** A prompt weight on an axis: the leading zero costs width and says nothing. */
 const weightName = (weight) => String(Number(weight.toPrecision(2))).replace(/^0\./, ".");
 
-/** A labelled drop-down. Options are [value, text] or {group, options}; `change` hears the value, a string. */
+/** A labelled drop-down. Options are [value, text] or {group, options}; `change` is called with the value, a string. */
 function choice(label, options, value, change) {
   const option = ([key, text]) => el("option", { value: key, selected: String(key) === String(value) }, text);
   const entry = (item) =>

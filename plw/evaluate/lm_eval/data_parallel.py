@@ -2,7 +2,7 @@
 
 lm-eval can give each process every n-th document. Then documents meet others in their batches, whose padding changes
 last digits, and a task's examples, which are drawn document by document, are others. Here every process makes the same
-requests and the same batches as one alone would, computes every n-th batch, and hears the rest from the others: all
+requests and the same batches as one alone would, computes every n-th batch, and receives the rest from the others: all
 have all answers, in the order of the documents, and they are those of one process to the last digit.
 """
 
