@@ -6,6 +6,7 @@ is replaced; the cell that it was on counts a strike and is tried again, until i
 
 import multiprocessing
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -128,10 +129,14 @@ def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_
 
 
 def _limit_threads(threads: int) -> None:
-    """Fix the thread count before torch is imported: it decides the order of sums, so the last digits of results."""
+    """Fix the thread count: it decides the order of sums, so the last digits of results."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    # Where the checks before the first cell have brought torch in already, it no longer reads the environment.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(threads)
 
 
 def _run_in_worker(config: CellConfig) -> CellOutcome:

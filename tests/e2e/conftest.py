@@ -1,6 +1,7 @@
 """Studies run by the real command on a very small embedded world, which is built once for all tests."""
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -86,7 +87,14 @@ def study(tmp_path: Path, cache: Path) -> Study:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Study:
-    """The small grid, run by one worker from start to end."""
+    """The small grid, run by one worker from start to end. Shared by all tests of a process: read it, never write."""
     made = Study(runs=tmp_path_factory.mktemp("undisturbed") / "runs", cache=cache)
     made.sweep("execution.workers=1")
     return made
+
+
+@pytest.fixture
+def finished(undisturbed: Study, study: Study) -> Study:
+    """A copy of the finished grid, to change as a test likes."""
+    shutil.copytree(undisturbed.runs, study.runs)
+    return study

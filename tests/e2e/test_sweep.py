@@ -41,11 +41,11 @@ def test_two_workers_give_the_same_digits(undisturbed: Study, study: Study) -> N
     assert study.scores() == undisturbed.scores()
 
 
-def test_a_second_sweep_does_nothing(undisturbed: Study) -> None:
-    records = {path: path.stat().st_mtime_ns for path in undisturbed.runs.rglob("record.json")}
-    again = undisturbed.sweep("execution.workers=2")
+def test_a_second_sweep_does_nothing(finished: Study) -> None:
+    records = {path: path.stat().st_mtime_ns for path in finished.runs.rglob("record.json")}
+    again = finished.sweep("execution.workers=2")
     assert f"0 cells run, {CELLS} done before" in again.stdout
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.runs.rglob("record.json")} == records
+    assert {path: path.stat().st_mtime_ns for path in finished.runs.rglob("record.json")} == records
 
 
 def test_killed_three_times_and_continued(undisturbed: Study, study: Study) -> None:
@@ -114,33 +114,33 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_the_registry_is_made_again_from_the_records(undisturbed: Study) -> None:
-    before = undisturbed.scores()
-    for file in undisturbed.runs.glob("registry.sqlite*"):
+def test_the_registry_is_made_again_from_the_records(finished: Study) -> None:
+    before = finished.scores()
+    for file in finished.runs.glob("registry.sqlite*"):
         file.unlink()
-    assert f"{CELLS} cells" in undisturbed.call("registry", "rebuild").stdout
-    assert undisturbed.scores() == before
+    assert f"{CELLS} cells" in finished.call("registry", "rebuild").stdout
+    assert finished.scores() == before
 
 
-def test_a_lost_database_is_filled_by_the_next_sweep(undisturbed: Study) -> None:
-    before = undisturbed.scores()
-    for file in undisturbed.runs.glob("registry.sqlite*"):
+def test_a_lost_database_is_filled_by_the_next_sweep(finished: Study) -> None:
+    before = finished.scores()
+    for file in finished.runs.glob("registry.sqlite*"):
         file.unlink()
-    undisturbed.sweep("execution.workers=1")
-    assert undisturbed.scores() == before
+    finished.sweep("execution.workers=1")
+    assert finished.scores() == before
 
 
-def test_drift_is_refused_with_the_field(undisturbed: Study) -> None:
-    refused = undisturbed.sweep("suite.limit=3", code=2)
+def test_drift_is_refused_with_the_field(finished: Study) -> None:
+    refused = finished.sweep("suite.limit=3", code=2)
     assert "limit: null -> 3" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_a_new_suite_re_uses_the_trained_models(undisturbed: Study) -> None:
-    trained = {path: path.stat().st_mtime_ns for path in undisturbed.runs.rglob("train/record.json")}
-    undisturbed.sweep("suite.name=other", "suite.limit=3", "stages=[train,harness]", "execution.workers=1")
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.runs.rglob("train/record.json")} == trained
-    assert len(list(undisturbed.runs.rglob("harness-other/record.json"))) == CELLS
+def test_a_new_suite_re_uses_the_trained_models(finished: Study) -> None:
+    trained = {path: path.stat().st_mtime_ns for path in finished.runs.rglob("train/record.json")}
+    finished.sweep("suite.name=other", "suite.limit=3", "stages=[train,harness]", "execution.workers=1")
+    assert {path: path.stat().st_mtime_ns for path in finished.runs.rglob("train/record.json")} == trained
+    assert len(list(finished.runs.rglob("harness-other/record.json"))) == CELLS
 
 
 def test_records_hold_the_whole_identity(undisturbed: Study) -> None:
