@@ -4,6 +4,8 @@ from pathlib import Path
 
 RECORD = "record.json"
 """What a finished stage leaves in its folder, renamed into place last: its presence means done."""
+REGISTRY_FILE = "registry.sqlite"
+"""Name of the registry's database where it lies in the folder of the results, as ``conf/registry/sqlite.yaml`` says."""
 
 _PACKAGE = Path(__file__).parent
 

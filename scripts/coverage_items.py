@@ -110,6 +110,7 @@ def pairs(
         a_NC=a_N.astype(float)[:, None], b_NC=b_N.astype(float)[:, None],
         cluster_N=np.arange(len(a_N)) if cluster_N is None else cluster_N,
         run_N=np.zeros(len(a_N), dtype=np.intp) if run_N is None else run_N,
+        unit=None if run_N is None else "training run", unit_N=run_N,
     )  # fmt: skip
 
 

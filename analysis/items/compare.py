@@ -16,6 +16,7 @@ from plw.corpus_metrics import corpus_scores
 from plw.items import MEAN
 from plw.score import PERCENT_METRICS
 
+MCNEMAR = "exact McNemar"
 WIN_RATES = ("win_rate", "discrete_win_rate")
 
 Interval = tuple[float, float]
@@ -52,6 +53,9 @@ class Comparison:
     """The 95 % intervals of both scores."""
     runs: int
     """Pairs of training runs."""
+    over: str | None
+    """What the interval is over, beside items: ``base model`` or ``training run`` as a sample; None: these runs
+    alone."""
     higher_is_better: bool | None
     scale: float | None
     """The score's full range: 1 for shares, 100 for percentages; None where there is no bound (a length)."""
@@ -114,8 +118,10 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
         found = _by_mcnemar(pairs)
     else:
         found = _by_t(pairs)
-    low, high = found.interval(CONFIDENCE)
     scale = _scale(pairs)
+    if found.se == 0 and found.a == found.b and found.test != MCNEMAR and scale is not None:
+        found = _none_differs(found, pairs.clusters, scale)
+    low, high = found.interval(CONFIDENCE)
     equivalent = None
     if margin is not None and scale is not None:
         # Two one-sided tests of 5 % reject together where the 90 % interval lies within the margin.
@@ -142,10 +148,22 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
         b_low=found.b_interval[0],
         b_high=found.b_interval[1],
         runs=pairs.runs,
+        over=pairs.unit,
         higher_is_better=pairs.higher_is_better,
         scale=scale,
         p_sacrebleu=found.p_sacrebleu,
     )
+
+
+def _none_differs(found: _Found, clusters: int, scale: float) -> _Found:
+    """Where no item differs: so many clusters say of what share of them there is yet none that differs."""
+
+    def interval(level: float) -> Interval:
+        most = scale * (1 - ((1 - level) / 2) ** (1 / clusters))
+        return -most, most
+
+    none = PairedProportions(both=clusters, only_a=0, only_b=0, neither=0)
+    return replace(found, interval=interval, mde=scale * none.least_difference())
 
 
 def _by_mcnemar(pairs: Pairs) -> _Found:
@@ -157,7 +175,7 @@ def _by_mcnemar(pairs: Pairs) -> _Found:
         b=float(b_N.mean()),
         se=mean.se,
         p=counts.p,
-        test="exact McNemar",
+        test=MCNEMAR,
         mde=counts.least_difference(),
         interval=counts.interval,
         a_interval=wilson(int(a_N.sum()), pairs.n, CONFIDENCE),
@@ -203,12 +221,12 @@ def _by_bootstrap(pairs: Pairs) -> _Found:
 
 
 def _over_runs(pairs: Pairs) -> _Found:
-    """Several training runs a side: the mean over runs, its error over items and over runs."""
+    """Several training runs a side: their mean, its error over items and, where runs are a sample, over runs."""
     a_N, b_N, a_S, b_S = (
         np.concatenate(parts) for parts in zip(*(_parts_of_run(pairs, run) for run in range(pairs.runs)), strict=True)
     )
-    mean = clustered_mean(b_N - a_N, pairs.cluster_N, pairs.run_N)
-    sides = [clustered_mean(side_N, pairs.cluster_N, pairs.run_N) for side_N in (a_N, b_N)]
+    mean = clustered_mean(b_N - a_N, pairs.cluster_N, pairs.unit_N)
+    sides = [clustered_mean(side_N, pairs.cluster_N, pairs.unit_N) for side_N in (a_N, b_N)]
     shift = float(b_S.mean() - a_S.mean()) - mean.mean
 
     def interval(level: float) -> Interval:
@@ -220,7 +238,7 @@ def _over_runs(pairs: Pairs) -> _Found:
         b=float(b_S.mean()),
         se=mean.se,
         p=replace(mean, mean=mean.mean + shift).p,
-        test="t clustered by item and run",
+        test=f"t clustered by item{'' if pairs.unit is None else f' and {pairs.unit}'}",
         mde=least_difference(mean.se, mean.df),
         interval=interval,
         a_interval=sides[0].interval(CONFIDENCE),

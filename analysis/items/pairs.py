@@ -1,6 +1,6 @@
 """The items that two models have in common, side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,11 @@ class Pairs:
     cluster_N: Codes
     """An item is in one cluster with itself in other runs."""
     run_N: Codes
+    """Pair of training runs, from 0."""
+    unit: str | None = None
+    """``base model`` or ``training run``, where there are enough of them to be a sample; None: these runs alone."""
+    unit_N: Codes | None = None
+    """Code of each pair's unit, from 0."""
     only_in_one: int = 0
     """Items that the other model does not have."""
     unscored: int = 0
@@ -45,6 +50,12 @@ class Pairs:
     def clusters(self) -> int:
         """Different clusters."""
         return len(np.unique(self.cluster_N))
+
+
+SAMPLE = 3
+"""So many base models, or training runs, are taken for a sample of all that there could be."""
+UNITS = {"base model": ("model",), "training run": ("dataset", "model", "seed")}
+"""What a comparison may be a sample of, the widest first -> the fields of a cell that tell one from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,8 +84,9 @@ def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[
         raise UserError(f"no benchmark in common: {a[0].label} has {ours}; {b[0].label} has {theirs}")
     pairs: list[Pairs] = []
     left_out: list[Unpaired] = []
+    units = {name: _labels(a, fields) for name, fields in UNITS.items()}
     for name in names:
-        found = _pair_benchmark(name, [m.benchmarks[name] for m in a], [m.benchmarks[name] for m in b])
+        found = _pair_benchmark(name, [m.benchmarks[name] for m in a], [m.benchmarks[name] for m in b], units)
         if isinstance(found, Pairs):
             pairs.append(found)
         else:
@@ -90,19 +102,38 @@ def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[
     return pairs, left_out
 
 
+def _labels(models: Sequence[ModelItems], fields: Sequence[str]) -> Texts:
+    """What tells the models' cells apart in these fields; all alike where some model has no cell."""
+    known = all(model.cell is not None for model in models)
+    labels = [str([(model.cell or {}).get(field) for field in fields]) if known else "" for model in models]
+    return np.array(labels, dtype=object)
+
+
+def _sample(units: Mapping[str, Texts], run_N: Codes) -> tuple[str | None, Codes | None]:
+    """The widest unit of which there are enough, and each pair's code of it."""
+    for name, label_S in units.items():
+        code_N = _codes(label_S[run_N])
+        if code_N.max() + 1 >= SAMPLE:
+            return name, code_N
+    return None, None
+
+
 def _refuse_unlike(a: ModelItems, b: ModelItems) -> None:
-    same_cell = a.cell is not None and b.cell is not None and a.cell.get("cell") == b.cell.get("cell")
-    if a.folder.resolve() == b.folder.resolve() or (same_cell and a.suites == b.suites):
+    ours, theirs = a.folder.resolve(), b.folder.resolve()
+    # Of two registries one cell may stand in both: it was run twice.
+    if ours == theirs or ours in theirs.parents or theirs in ours.parents:
         raise UserError(f"A and B are the same cell ({a.label}); give two different ones")
     if a.suites and b.suites and not a.suites & b.suites:
-        ours, theirs = (", ".join(sorted(model.suites)) for model in (a, b))
+        suites = [", ".join(sorted(model.suites)) for model in (a, b)]
         raise UserError(
-            f"A was scored by suite {ours} ({a.label}), B by suite {theirs} ({b.label}); "
+            f"A was scored by suite {suites[0]} ({a.label}), B by suite {suites[1]} ({b.label}); "
             "two cells are compared on one suite"
         )
 
 
-def _pair_benchmark(name: str, a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems]) -> Pairs | Unpaired:
+def _pair_benchmark(
+    name: str, a: Sequence[BenchmarkItems], b: Sequence[BenchmarkItems], units: Mapping[str, Texts]
+) -> Pairs | Unpaired:
     first = a[0]
     metrics = {items.metric for items in (*a, *b)}
     if len(metrics) > 1:
@@ -127,6 +158,7 @@ def _pair_benchmark(name: str, a: Sequence[BenchmarkItems], b: Sequence[Benchmar
     if len(clusters) < 2 or code_N.max() == 0:
         what = "one item" if len(clusters) == 1 else "no item with an outcome" if not len(clusters) else "one cluster"
         return Unpaired(benchmark=name, reason=f"only {what} in common; at least two are needed")
+    unit, unit_N = _sample(units, runs_N)
     return Pairs(
         benchmark=name,
         metric=first.metric,
@@ -136,6 +168,8 @@ def _pair_benchmark(name: str, a: Sequence[BenchmarkItems], b: Sequence[Benchmar
         b_NC=b_NC[known_N],
         cluster_N=code_N,
         run_N=_codes(runs_N),
+        unit=unit,
+        unit_N=unit_N,
         only_in_one=sum(len(items.key_N) for items in (*a, *b)) - 2 * common,
         unscored=int((~known_N).sum()),
     )

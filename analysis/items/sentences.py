@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from analysis.items.compare import Comparison
-from analysis.items.pairs import Unpaired
+from analysis.items.pairs import SAMPLE, Unpaired
 
 
 def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: float | None = None) -> list[str]:
@@ -19,6 +19,21 @@ def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: 
     if few:
         lines.append(f"Fewer than 30 independent units in {listed(few)}: intervals there are rough.")
     return lines + [f"Not compared: {item.benchmark} ({item.reason})." for item in left_out]
+
+
+def run_sentences(rows: Sequence[Comparison]) -> list[str]:
+    """Of several training runs: whether the intervals hold for others too."""
+    runs = max(row.runs for row in rows)
+    if runs < 2:
+        return []
+    over = {row.over for row in rows}
+    if None not in over:
+        units = listed(sorted(f"{unit}s" for unit in over if unit))
+        return [f"{runs} pairs of cells; the {units} are taken as a sample, so the intervals are of others like them."]
+    return [
+        f"{runs} pairs of cells of fewer than {SAMPLE} training runs: the differences are those of these models; "
+        "trained anew they may differ by more."
+    ]
 
 
 def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
@@ -58,7 +73,9 @@ def _moved(row: Comparison) -> str:
 
 def _not_shown(row: Comparison) -> str:
     if row.se == 0:
-        return f"{row.benchmark}: no difference on any of its {row.n} items."
+        most = f"{amount(row, row.high)} {unit(row)}"
+        bound = f"; excluded is one of more than {most}" if row.scale is not None else ""
+        return f"{row.benchmark}: no difference on any of its {row.n} items{bound}."
     if row.low > 0 or row.high < 0:
         interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
         return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({_p(row)})."

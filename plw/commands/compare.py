@@ -1,7 +1,7 @@
-"""`plw compare`: two models on the items that both answered."""
+"""`plw compare`: two models, two values of a field of a grid, or two registries, on the items that both answered."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,14 +10,29 @@ from plw.commands.score_table import Out, write_numbers
 from plw.errors import UserError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
-    from rich.console import Console
+    from analysis.items.grid import DatasetPair
+    from plw.commands.compare_output import Compared
 
-    from analysis.items.benchmark import ModelItems
-    from analysis.items.compare import Comparison
+SIDE = (
+    "A cell's folder, its eight characters, or a folder with lm-eval's samples_*.jsonl; several runs with commas. "
+    "Or cells of the study by a field: p=0 (p is the prompt weight). Or a registry: its runs folder or its URL."
+)
+EXAMPLES = """Examples:
 
-SIDE = "A cell's folder, its eight characters, or a folder with lm-eval's samples_*.jsonl; several runs with commas."
+Two cells: plw compare runs/plw-mini/DATASET/MODEL/p0-r1-s42-1a2b3c4d 5e6f7a8b
+
+Two weights, every dataset, base model and seed paired: plw compare p=0 p=0.1 study=plw scale=mini
+
+The same with one dataset alone: plw compare p=0 p=0.1 --where dataset=world-short scale=mini
+
+Two seeds of the same weights: plw compare seed=42 seed=43 scale=mini
+
+Two registries of one study: plw compare runs /other/machine/runs scale=mini
+
+Two folders of lm-eval: plw compare results/base results/tuned --margin 0.02 --json difference.json
+"""
 
 A = Annotated[str, typer.Argument(metavar="A", help=SIDE)]
 B = Annotated[str, typer.Argument(metavar="B", help="What A is compared with; differences are B less A.")]
@@ -29,11 +44,15 @@ Metric = Annotated[list[str] | None, typer.Option(help="Compare this metric in p
 Cluster = Annotated[
     str | None, typer.Option(metavar="FIELD", help="Field of lm-eval's documents that several of them may share.")
 ]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(metavar="FIELD=VALUE", help="Of a study, compare these cells alone: dataset=NAME; repeatable."),
+]
 
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(compare)
+    app.command(epilog=EXAMPLES)(compare)
 
 
 def compare(
@@ -43,89 +62,80 @@ def compare(
     margin: Margin = None,
     metric: Metric = None,
     cluster: Cluster = None,
+    where: Where = None,
     config_dir: ConfigDir = None,
     out: Out = None,
 ) -> None:
-    """Compare two models item by item: what differs, by how much, how surely, and what is excluded."""
-    from analysis.items.compare import compare_pairs
-    from analysis.items.locate import pair_runs, read_side
-    from analysis.items.pairs import pair_models
+    """Compare item by item: what differs, by how much, how surely, and what is excluded."""
+    from plw.commands.compare_output import show, to_json
     from plw.console import console
 
     if margin is not None and not 0 < margin < 1:
         raise UserError(
             f"--margin {margin:g}: allowed is a share of the score's range between 0 and 1 (0.02 is 2 points)"
         )
+    if _is_grid(a) and _is_grid(b):
+        if cluster is not None:
+            raise UserError(f"--cluster {cluster}: cells of a study have their clusters; it is for lm-eval's folders")
+        pairs = _grids(a, b, overrides, config_dir, metric, where)
+    elif _is_grid(a) or _is_grid(b):
+        raise UserError(f"{a} and {b}: give two cells, two values of one field (p=0 p=0.1), or two registries")
+    else:
+        if where:
+            raise UserError(f"--where {where[0]}: is for cells of a study; A and B are single models here")
+        pairs = _models(a, b, overrides, config_dir, metric, cluster)
+    found = [_compare(pair, margin) for pair in pairs]
+    for one in found:
+        show(one, margin, console())
+    if out is not None:
+        write_numbers(out, to_json(found, (a, b), margin))
+
+
+def _compare(pair: "DatasetPair", margin: float | None) -> "Compared":
+    from analysis.items.compare import compare_pairs
+    from analysis.items.pairs import pair_models
+    from plw.commands.compare_output import Compared
+
+    pairs, left_out = pair_models(pair.a, pair.b)
+    return Compared(pair=pair, rows=compare_pairs(pairs, margin), left_out=left_out)
+
+
+def _is_grid(name: str) -> bool:
+    """Whether a side is cells of a registry and not single models."""
+    from plw.paths import REGISTRY_FILE
+
+    return "://" in name or (Path(name) / REGISTRY_FILE).is_file() or ("=" in name and not Path(name).exists())
+
+
+def _grids(
+    a: str,
+    b: str,
+    overrides: list[str] | None,
+    config_dir: Path | None,
+    metric: list[str] | None,
+    where: list[str] | None,
+) -> "Iterator[DatasetPair]":
+    from analysis.items.grid import pair_grids, read_fields, with_fields
+    from plw.commands.grid_sides import grid_side
+
+    config, narrowed = chosen_cell(overrides, config_dir), read_fields(where or [])
+    sides = [with_fields(grid_side(name, config), narrowed) for name in (a, b)]
+    return pair_grids(*sides, metric or [])
+
+
+def _models(
+    a: str,
+    b: str,
+    overrides: list[str] | None,
+    config_dir: Path | None,
+    metric: list[str] | None,
+    cluster: str | None,
+) -> "list[DatasetPair]":
+    from analysis.items.grid import DatasetPair
+    from analysis.items.locate import pair_runs, read_side
 
     def runs() -> Path:
         return Path(chosen_cell(overrides, config_dir).execution.runs)
 
-    sides = pair_runs(*(read_side(name, runs, metric or [], cluster) for name in (a, b)))
-    pairs, left_out = pair_models(*sides)
-    rows = compare_pairs(pairs, margin)
-    _show(sides, rows, console())
-    for line in _sentences(sides, rows, left_out, margin):
-        console().print(line, markup=False)
-    if out is not None:
-        write_numbers(out, _numbers(sides, rows, left_out, margin))
-
-
-def _sentences(sides: Any, rows: "list[Comparison]", left_out: Any, margin: float | None) -> "list[str]":
-    from analysis.items.sentences import all_equal, sentences
-
-    if all_equal(rows):
-        items = sum(row.n for row in rows)
-        of = rows[0].benchmark if len(rows) == 1 else f"{len(rows)} benchmarks"
-        return [f"A and B are equal on all {items} items of {of}: there is no difference to test."]
-    return _notes(sides) + sentences(rows, left_out, margin)
-
-
-def _notes(sides: "tuple[list[ModelItems], list[ModelItems]]") -> "list[str]":
-    versions = sorted({model.library for side in sides for model in side if model.library})
-    return (
-        [f"The two were scored by different versions of lm-eval: {', '.join(versions)}."] if len(versions) > 1 else []
-    )
-
-
-def _numbers(
-    sides: "tuple[list[ModelItems], list[ModelItems]]", rows: "list[Comparison]", left_out: Any, margin: float | None
-) -> dict[str, Any]:
-    named = {side: [str(model.folder) for model in models] for side, models in zip(("a", "b"), sides, strict=True)}
-    return named | {
-        "margin": margin,
-        "benchmarks": [row.to_dict() for row in rows],
-        "not_compared": [{"benchmark": item.benchmark, "reason": item.reason} for item in left_out],
-    }
-
-
-def _show(sides: "tuple[list[ModelItems], list[ModelItems]]", rows: "Sequence[Comparison]", screen: "Console") -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    from analysis.items.sentences import amount
-
-    for side, models in zip("AB", sides, strict=True):
-        screen.print(f"{side}: {', '.join(model.label for model in models)}", markup=False)
-    columns = (
-        "benchmark",
-        "metric",
-        "items",
-        "A",
-        "B",
-        "B - A",
-        "95 % interval",
-        "p",
-        "p (Holm)",
-        "test",
-        "detectable",
-    )
-    table = Table(*columns, title="Differences in points, detectable with 80 % power", title_justify="left")
-    for row in rows:
-        items = str(row.n) if row.clusters == row.n else f"{row.n} in {row.clusters}"
-        interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)}"
-        cells = (
-            row.benchmark, row.metric, items, f"{row.a:.4g}", f"{row.b:.4g}", amount(row, row.difference, sign=True),
-            interval, f"{row.p:.3g}", f"{row.p_holm:.3g}", row.test, amount(row, row.mde),
-        )  # fmt: skip
-        table.add_row(*map(Text, cells), style="bold" if row.shown else None)
-    screen.print(table)
+    ours, theirs = pair_runs(*(read_side(name, runs, metric or [], cluster) for name in (a, b)))
+    return [DatasetPair(dataset=None, a=ours, b=theirs, unmatched=0)]

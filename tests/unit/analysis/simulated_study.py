@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from plw.files import write_json_atomic
+from plw.items import ITEMS, ItemRow, write_items
 from plw.registry.owner import Owner
 from plw.registry.rows import CellRow, StageKey
 from plw.registry.store import Registry
-from plw.score import Score
+from plw.score import PERCENT_METRICS, Score
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 LANGUAGES = ("avin-belo", "belo-avin", "avin-cadu", "cadu-avin", "belo-cadu", "cadu-belo")
@@ -98,12 +100,34 @@ def write_answers(
             write_stage(registry, runs, cell, "judge-world-oracle", [], kind="judge")
 
 
+def give_items(url: str, runs: Path, items: Callable[[CellRow], Sequence[ItemRow]]) -> None:
+    """Put an item table beside the harness record of every cell; one without items gets none."""
+    with Registry.open(url) as registry:
+        for cell in registry.cells():
+            rows = items(cell)
+            if rows:
+                write_items(runs / cell.folder / "harness" / ITEMS, rows)
+
+
+def right_or_wrong(benchmark: str, right_N: Sequence[bool], metric: str = "acc") -> list[ItemRow]:
+    """Items of one benchmark, each right or wrong; of a percentage 100 or 0."""
+    full = 100.0 if metric in PERCENT_METRICS else 1.0
+    return [
+        ItemRow(
+            benchmark=benchmark, task=benchmark, item=number, item_hash=f"{benchmark} {number}", metric=metric,
+            headline=True, value=full * bool(right), higher_is_better=True,
+        )
+        for number, right in enumerate(right_N)
+    ]  # fmt: skip
+
+
 def simulate(
     folder: Path,
     *,
     weights: tuple[float, ...] = WEIGHTS,
     datasets: tuple[str, ...] = ("data", "cleaned", "short"),
     models: tuple[str, ...] = ("wide", "deep"),
+    seeds: tuple[int, ...] = (42,),
     skip: Callable[[CellRow, str], bool] = lambda cell, benchmark: False,
     value: Callable[[CellRow, str, float], float] = lambda cell, benchmark, simulated: simulated,
     name: str = "study",
@@ -114,13 +138,14 @@ def simulate(
     with Registry.open(url) as registry:
         for dataset in datasets:
             for model in models:
-                for weight in weights:
+                for seed, weight in product(seeds, weights):
                     r_g = RATIOS.get(dataset, 1.0)
                     number = sum(1 for _ in registry.cells())
                     cell = registry.ensure_cell(CellRow(
                         study="plw", scale="mini", cell=f"{number:064x}", dataset=dataset, model=model,
-                        prompt_weight=weight, response_weight=1.0, normalizer="nonzero", scope="batch", seed=42,
-                        r_g=r_g, folder=f"plw-mini/d{datasets.index(dataset)}/m{models.index(model)}/p{weight:g}",
+                        prompt_weight=weight, response_weight=1.0, normalizer="nonzero", scope="batch", seed=seed,
+                        r_g=r_g, folder=f"plw-mini/d{datasets.index(dataset)}/m{models.index(model)}/p{weight:g}"
+                        + f"-s{seed}" * (len(seeds) > 1),
                         payload="{}", created=1.0, recipe="",
                     ))  # fmt: skip
                     w_p = weight**0.30103

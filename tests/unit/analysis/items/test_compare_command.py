@@ -140,7 +140,7 @@ def test_seeds_are_paired_and_counted_as_runs(tmp_path: Path) -> None:
 
     row = rows["arc"]
     assert (row["n"], row["clusters"], row["runs"]) == (1500, 500, 3)
-    assert row["test"] == "t clustered by item and run"
+    assert row["test"] == "t clustered by item and training run"
     assert row["se"] > 1.3 * (0.5 / 1500) ** 0.5
 
 

@@ -40,8 +40,32 @@ def test_clustered_mean_equals_statsmodels(seed: int) -> None:
     theirs = sm.OLS(value_N, np.ones(len(value_N))).fit(cov_type="cluster", cov_kwds={"groups": cluster_N}, use_t=True)
     assert ours.mean == pytest.approx(theirs.params[0])
     assert ours.se == pytest.approx(theirs.bse[0])
-    assert ours.interval(0.95) == pytest.approx(tuple(theirs.conf_int()[0]))
-    assert ours.p == pytest.approx(theirs.pvalues[0])
+    half = stats.t.ppf(0.975, ours.df) * theirs.bse[0]
+    assert ours.interval(0.95) == pytest.approx((theirs.params[0] - half, theirs.params[0] + half))
+    assert ours.p == pytest.approx(2 * stats.t.sf(abs(theirs.tvalues[0]), ours.df))
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_clusters_of_one_size_have_the_degrees_of_freedom_of_statsmodels(*, alike: bool) -> None:
+    """One less than there are; of unequal ones fewer, as the matrices of Bell and McCaffrey give them."""
+    generator, count = np.random.default_rng(1), 12
+    size_G = np.full(count, 4) if alike else generator.integers(1, 17, size=count)
+    cluster_N = np.repeat(np.arange(count), size_G)
+    value_N = generator.normal(size=count)[cluster_N] + generator.normal(size=len(cluster_N))
+
+    df = clustered_mean(value_N, cluster_N).df
+
+    member_GN = (cluster_N == np.arange(count)[:, None]).astype(float)
+    sums_G, n = member_GN @ (value_N - value_N.mean()), len(value_N)
+    between = (sums_G**2 / size_G).sum() / (count - 1)
+    within = (((value_N - value_N.mean()) ** 2).sum() - (sums_G**2 / size_G).sum()) / (n - count)
+    shared = max(0.0, (between - within) / ((n - (size_G**2).sum() / n) / (count - 1)))
+    covariance_NN = shared / (shared + within) * member_GN.T @ member_GN
+    np.fill_diagonal(covariance_NN, 1.0)
+    off_mean_NN = np.eye(n) - 1 / n
+    of_sums_GG = member_GN @ off_mean_NN @ covariance_NN @ off_mean_NN @ member_GN.T
+    assert df == pytest.approx(np.trace(of_sums_GG) ** 2 / (of_sums_GG**2).sum())
+    assert df == pytest.approx(count - 1) if alike else 3 < df < count - 3
 
 
 @pytest.mark.parametrize("seed", range(3))

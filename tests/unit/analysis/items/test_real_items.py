@@ -118,4 +118,6 @@ def test_real_items_in_clusters_of_a_field_equal_statsmodels(evaluated: list[Pat
     a_N, b_N = (item_values(folder, "piqa", "acc_norm") for folder in evaluated)
     theirs = sm.OLS(b_N - a_N, np.ones(1838)).fit(cov_type="cluster", cov_kwds={"groups": goal_N}, use_t=True)
     assert row["clusters"] == goal_N.max() + 1 < 1838
-    assert (row["se"], row["p"]) == pytest.approx((theirs.bse[0], theirs.pvalues[0]))
+    assert row["se"] == pytest.approx(theirs.bse[0])
+    # Nearly all goals are asked once, so the degrees of freedom of unequal clusters are nearly theirs.
+    assert row["p"] == pytest.approx(theirs.pvalues[0], rel=0.01)
