@@ -79,14 +79,14 @@ class _Clusters:
         size_G = np.bincount(place_N).astype(np.float64)
         if len(size_G) < 2:
             raise ValueError("a standard error over clusters needs at least two of them")
-        sum_G = np.bincount(place_N, weights=residual_N)
+        sum_G = np.bincount(place_N, weights=residual_N).astype(np.float64)
         return cls(size_G=size_G, sum_G=sum_G, square=float((residual_N**2).sum()))
 
     @property
     def variance(self) -> float:
         """Of the mean."""
         count = len(self.size_G)
-        return float((self.sum_G**2).sum()) * count / (count - 1) / self.size_G.sum() ** 2
+        return float((self.sum_G**2).sum()) * count / (count - 1) / float(self.size_G.sum()) ** 2
 
     @property
     def df(self) -> float:

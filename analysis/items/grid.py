@@ -69,7 +69,7 @@ def read_fields(words: Sequence[str]) -> dict[str, Value]:
     return found
 
 
-def with_fields(side: GridSide, fields: Mapping[str, Value]) -> GridSide:
+def restricted(side: GridSide, fields: Mapping[str, Value]) -> GridSide:
     """Those cells that have these values.
 
     Raises:

@@ -54,7 +54,7 @@ class Pairs:
 
 SAMPLE = 3
 """So many base models, or training runs, are taken for a sample of all that there could be."""
-UNITS = {"base model": ("model",), "training run": ("dataset", "model", "seed")}
+SAMPLE_UNITS = {"base model": ("model",), "training run": ("dataset", "model", "seed")}
 """What a comparison may be a sample of, the widest first -> the fields of a cell that tell one from another."""
 
 
@@ -84,7 +84,7 @@ def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[
         raise UserError(f"no benchmark in common: {a[0].label} has {ours}; {b[0].label} has {theirs}")
     pairs: list[Pairs] = []
     left_out: list[Unpaired] = []
-    units = {name: _labels(a, fields) for name, fields in UNITS.items()}
+    units = {name: _labels(a, fields) for name, fields in SAMPLE_UNITS.items()}
     for name in names:
         found = _pair_benchmark(name, [m.benchmarks[name] for m in a], [m.benchmarks[name] for m in b], units)
         if isinstance(found, Pairs):

@@ -19,7 +19,7 @@ SIDE = (
     "A cell's folder, its eight characters, or a folder with lm-eval's samples_*.jsonl; several runs with commas. "
     "Or cells of the study by a field: p=0 (p is the prompt weight). Or a registry: its runs folder or its URL."
 )
-EXAMPLES = """Examples:
+COMPARE_EXAMPLES = """Examples:
 
 Two cells: plw compare runs/plw-mini/DATASET/MODEL/p0-r1-s42-1a2b3c4d 5e6f7a8b
 
@@ -52,7 +52,7 @@ Where = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command(epilog=EXAMPLES)(compare)
+    app.command(epilog=COMPARE_EXAMPLES)(compare)
 
 
 def compare(
@@ -77,7 +77,7 @@ def compare(
     if _is_grid(a) and _is_grid(b):
         if cluster is not None:
             raise UserError(f"--cluster {cluster}: cells of a study have their clusters; it is for lm-eval's folders")
-        pairs = _grids(a, b, overrides, config_dir, metric, where)
+        pairs = list(_grids(a, b, overrides, config_dir, metric, where))
     elif _is_grid(a) or _is_grid(b):
         raise UserError(f"{a} and {b}: give two cells, two values of one field (p=0 p=0.1), or two registries")
     else:
@@ -115,12 +115,12 @@ def _grids(
     metric: list[str] | None,
     where: list[str] | None,
 ) -> "Iterator[DatasetPair]":
-    from analysis.items.grid import pair_grids, read_fields, with_fields
+    from analysis.items.grid import pair_grids, read_fields, restricted
     from plw.commands.grid_sides import grid_side
 
     config, narrowed = chosen_cell(overrides, config_dir), read_fields(where or [])
-    sides = [with_fields(grid_side(name, config), narrowed) for name in (a, b)]
-    return pair_grids(*sides, metric or [])
+    ours, theirs = (restricted(grid_side(name, config), narrowed) for name in (a, b))
+    return pair_grids(ours, theirs, metric or [])
 
 
 def _models(

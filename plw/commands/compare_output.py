@@ -12,9 +12,21 @@ if TYPE_CHECKING:
     from analysis.items.grid import DatasetPair
     from analysis.items.pairs import Unpaired
 
-LABELS = 6
+NAMED_CELLS = 6
 """Cells of a side that are named at most."""
-COLUMNS = ("benchmark", "metric", "items", "A", "B", "B - A", "95 % interval", "p", "p (Holm)", "test", "detectable")
+COMPARISON_COLUMNS = (
+    "benchmark",
+    "metric",
+    "items",
+    "A",
+    "B",
+    "B - A",
+    "95 % interval",
+    "p",
+    "p (Holm)",
+    "test",
+    "detectable",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,9 +46,9 @@ def show(found: Compared, margin: float | None, screen: "Console") -> None:
     if found.pair.dataset is not None:
         screen.print(f"\n{found.pair.dataset}", markup=False, style="bold")
     for side, models in zip("AB", (found.pair.a, found.pair.b), strict=True):
-        more = f" and {len(models) - LABELS} more" if len(models) > LABELS else ""
-        screen.print(f"{side}: {', '.join(_label(model) for model in models[:LABELS])}{more}", markup=False)
-    table = Table(*COLUMNS, title="Differences in points, detectable with 80 % power", title_justify="left")
+        more = f" and {len(models) - NAMED_CELLS} more" if len(models) > NAMED_CELLS else ""
+        screen.print(f"{side}: {', '.join(_label(model) for model in models[:NAMED_CELLS])}{more}", markup=False)
+    table = Table(*COMPARISON_COLUMNS, title="Differences in points, detectable with 80 % power", title_justify="left")
     for row in found.rows:
         table.add_row(*map(Text, _cells(row)), style="bold" if row.shown else None)
     screen.print(table)

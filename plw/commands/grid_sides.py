@@ -23,7 +23,7 @@ def grid_side(name: str, config: "CellConfig") -> "GridSide":
     Raises:
         UserError: no registry there, or none of the study's cells in it has such values.
     """
-    from analysis.items.grid import GridSide, read_fields, with_fields
+    from analysis.items.grid import GridSide, read_fields, restricted
 
     url, runs, words = config.registry.url, Path(config.execution.runs), []
     if "://" in name:
@@ -33,7 +33,7 @@ def grid_side(name: str, config: "CellConfig") -> "GridSide":
     else:
         words = name.split(",")
     side = GridSide(label=name, runs=runs, cells=_cells(url, config), fields={})
-    return with_fields(side, read_fields(words))
+    return restricted(side, read_fields(words))
 
 
 def _results_of(url: str, runs: Path) -> Path:
