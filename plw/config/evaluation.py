@@ -128,6 +128,9 @@ class SuiteConfig:
     """Seed of lm-eval's few-shot sampling and resampling."""
     batch_size: int = field(default=64, metadata=EXECUTION)
     """Sequences evaluated at a time."""
+    samples: bool = field(default=False, metadata=EXECUTION)
+    """Keep lm-eval's own `samples_<task>_<time>.jsonl` too (documents, prompts and answers), in the harness stage's
+    folder `samples`."""
 
     def __post_init__(self) -> None:
         given("suite.name", self.name)

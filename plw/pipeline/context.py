@@ -100,6 +100,11 @@ class CellContext:
             snapshot_download(self.cell.model.location, revision=self.config.model.revision, allow_patterns=patterns)
         )
 
+    @property
+    def task_files(self) -> dict[str, dict[str, Path]]:
+        """Benchmark -> split -> local file, of the benchmarks that do not read the hub."""
+        return {name: {split: item.path for split, item in of.items()} for name, of in self.cell.files.items()}
+
     def prompts(self, benchmark: str) -> list[PromptRecord]:
         """The prompts of a long-generation benchmark, as many as the suite asks for."""
         return load_prompts(self.cell.prompts[benchmark].path)[: self.config.suite.prompts[benchmark].limit]

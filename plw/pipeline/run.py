@@ -14,6 +14,7 @@ from plw.interrupt import raise_if_requested
 from plw.paths import RECORD
 from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
+from plw.pipeline.harness_stage import tell_missing_samples
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.stage import Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
@@ -84,6 +85,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
             except DamagedError as error:
                 outcome.stages[kind] = Outcome(status="failed", error=str(error))
             raise_if_requested()
+            if kind == "harness" and outcome.stages[kind].status == "skipped":
+                tell_missing_samples(cell)
             if outcome.stages[kind].finished:
                 report(cell.label, kind, 0, None, "")
     return outcome

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from plw.data.template import record_segments, request_text
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
-from plw.paths import task_folder
 from plw.pipeline.context import CellContext, CheckLease
+from plw.pipeline.harness_stage import run_harness
 from plw.pipeline.stage import StageResult
 from plw.registry import CurveRow
 
@@ -104,44 +104,6 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
         progress=context.progress_for("diagnose", check_lease),
     )
     return StageResult(scores=scores)
-
-
-def run_harness(context: CellContext, check_lease: CheckLease) -> StageResult:
-    """The lm-eval benchmarks, over the cell's processes; leaves the harness's own ``results.json``."""
-    files = {name: {split: item.path for split, item in of.items()} for name, of in context.cell.files.items()}
-    suite, execution, folder = context.config.suite, context.config.execution, context.cell.stages["harness"].folder
-    together = bool(execution.processes > 1 and suite.backend == "hf" and suite.tasks)
-    unchecked = folder / f".{ITEMS}"
-    if together:
-        from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_in_processes
-
-        job = HarnessJob(
-            model=context.model_folder(),
-            device=execution.device,
-            threads=execution.threads,
-            processes=execution.processes,
-            suite=suite,
-            files=files,
-            task_folder=task_folder(),
-            items=unchecked,
-            trust_remote_code=context.config.model.trust_remote_code,
-        )
-        context.release_model()
-        result = run_tasks_in_processes(job, folder, progress=context.progress_for("harness"), check_lease=check_lease)
-    else:
-        from plw.evaluate.lm_eval.harness import run_tasks
-
-        result = run_tasks(
-            context.eval_model, suite, files, task_folder(), context.progress_for("harness", check_lease)
-        )
-    check_lease()
-    if together:
-        unchecked.replace(folder / ITEMS)
-    else:
-        write_items(folder / ITEMS, result.items)
-    write_json_atomic(folder / "results.json", result.raw)
-    groups = {name: task.group for name, task in suite.tasks.items()}
-    return StageResult(scores=result.scores, details={"groups": groups})
 
 
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:

@@ -1,48 +1,23 @@
 """The harness in two processes: every score and standard error of one, to the last digit; mistakes in a line."""
 
 import contextlib
+import dataclasses
 import json
 import os
-import random
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 import torch
 
-from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import ClaimLostError, UserError
 from plw.evaluate.lm_eval.data_parallel import data_parallel
-from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
-from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, run_tasks_in_processes, write_harness_job
+from plw.evaluate.lm_eval.harness import run_tasks
+from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, write_harness_job
 from plw.evaluate.models.hf import EvalModel
-from plw.items import ITEMS, write_items
+from plw.items import write_items
 from plw.launch.group import Group
-
-WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
-COMMON = """
-dataset_path: json
-dataset_kwargs: {data_files: {test: given-at-run-time.jsonl}}
-test_split: test
-fewshot_split: test
-doc_to_text: "Q: {{q}}\\nA:"
-metadata: {version: 1.0}
-"""
-CHOICE = "output_type: multiple_choice\ndoc_to_target: label\nmetric_list: [{metric: acc}, {metric: brier_score}]\n"
-WRITES = 'output_type: generate_until\ndoc_to_target: " {{a}}"\nmetric_list: [{metric: bleu}, {metric: chrf}]\n'
-KINDS = {
-    # Continuous metrics show a change of the last digit that a share of right answers would hide.
-    "choice": CHOICE + 'doc_to_choice: "{{[a, b]}}"',
-    # Choices of one token share their context, which lm-eval reads once for both.
-    "letter": CHOICE + 'doc_to_choice: ["a", "b"]',
-    "last": 'output_type: loglikelihood\ndoc_to_target: " {{a}}"\nmetric_list: [{metric: perplexity}, {metric: acc}]',
-    "whole": 'output_type: loglikelihood_rolling\ndoc_to_target: "{{a}}"\nmetric_list: [{metric: word_perplexity}]',
-    "greedy": WRITES + 'generation_kwargs: {until: ["\\n"], max_gen_toks: 6, do_sample: false}',
-    "sampled": WRITES + 'generation_kwargs: {until: ["\\n"], max_gen_toks: 5, do_sample: true, temperature: 0.9}',
-}
-HEADLINE = {"last": "perplexity", "whole": "word_perplexity", "greedy": "bleu", "sampled": "bleu"}
-DOCUMENTS = {"choice": 13, "letter": 9, "last": 7, "whole": 3, "greedy": 11, "sampled": 5}
+from tests.distributed.harness_jobs import DOCUMENTS, make_harness_job, together
 
 
 @pytest.fixture(autouse=True)
@@ -54,39 +29,7 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def job(tiny_llama: Path, tmp_path: Path) -> HarnessJob:
-    """Six kinds of task of unlike sizes, with documents of unlike lengths, on two processes of one thread."""
-    dice, tasks, files = random.Random(1), tmp_path / "tasks", {}
-    tasks.mkdir()
-
-    def words(most: int) -> str:
-        return " ".join(dice.choices(WORDS, k=dice.randint(1, most)))
-
-    for name, fields in KINDS.items():
-        (tasks / f"{name}.yaml").write_text(f"task: toy_{name}{COMMON}{fields}\n")
-        rows = [
-            {"q": words(20), "a": words(6), "b": words(6), "label": dice.randrange(2)} for _ in range(DOCUMENTS[name])
-        ]
-        files[name] = {"test": tmp_path / f"{name}.jsonl"}
-        files[name]["test"].write_text("".join(json.dumps(row) + "\n" for row in rows))
-    asked = {
-        name: TaskConfig(
-            task=f"toy_{name}",
-            group="multiple_choice",
-            metric=HEADLINE.get(name, "acc"),
-            shots=0 if name == "whole" else 2,
-        )
-        for name in KINDS
-    }
-    suite = SuiteConfig(name="s", tasks=asked, builtin_tasks=False, batch_size=3, bootstrap_iterations=20)
-    return HarnessJob(
-        model=tiny_llama, device="cpu", threads=1, processes=2, suite=suite, files=files, task_folder=tasks,
-        items=tmp_path / ITEMS,
-    )  # fmt: skip
-
-
-def together(job: HarnessJob, folder: Path, **hears: Any) -> HarnessResult:
-    hears = {"progress": lambda *_: None, "check_lease": lambda: None} | hears
-    return run_tasks_in_processes(job, folder, **hears)
+    return make_harness_job(tiny_llama, tmp_path)
 
 
 def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob, tmp_path: Path) -> None:
@@ -94,7 +37,8 @@ def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob,
     alone = run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folder)
     heard: list[tuple[int, int]] = []
 
-    both = together(job, tmp_path, progress=lambda done, total, note="": heard.append((done, total)))
+    job = dataclasses.replace(job, suite=dataclasses.replace(job.suite, samples=True))
+    both = together(job, progress=lambda done, total, note="": heard.append((done, total)))
 
     assert both.scores == alone.scores
     assert both.raw == alone.raw
@@ -107,6 +51,8 @@ def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob,
     assert heard
     assert all(0 < done <= total for done, total in heard)
     assert not (tmp_path / "launch").exists()
+    logged = {path.name.split("_")[2]: path.read_text() for path in job.samples.glob("samples_toy_*.jsonl")}
+    assert {name: len(text.splitlines()) for name, text in logged.items()} == DOCUMENTS
 
 
 def test_each_batch_is_one_processs_and_a_sampled_one_everyones() -> None:
@@ -127,7 +73,7 @@ def test_a_mistake_in_a_worker_is_its_own_line(job: HarnessJob, tmp_path: Path) 
     (file,) = job.files["choice"].values()
     file.write_text(file.read_text().replace('"a": "', '"a": "' + "zq " * 1500, 1))
     with pytest.raises(UserError, match=r"^suite\.tasks: an answer .* context of 2048 tokens") as caught:
-        together(job, tmp_path)
+        together(job)
     assert "\n" not in str(caught.value)
     assert (tmp_path / "launch/output.txt").exists()
 
@@ -140,7 +86,7 @@ def test_a_lost_claim_ends_every_process(job: HarnessJob, tmp_path: Path) -> Non
             raise ClaimLostError("taken over")
 
     with pytest.raises(ClaimLostError):
-        together(job, tmp_path, check_lease=check_lease)
+        together(job, check_lease=check_lease)
     for path in launch.glob("worker-*.json"):
         pid = json.loads(path.read_text())["pid"]
         # The number may have gone to another process since; a process that has ended may wait to be collected.

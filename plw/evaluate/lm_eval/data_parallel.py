@@ -14,6 +14,7 @@ from typing import Any
 
 from plw.errors import StageError
 from plw.evaluate.lm_eval.patches import patched_collator
+from plw.evaluate.lm_eval.resumable import is_sampled
 from plw.launch.group import Group
 
 
@@ -38,7 +39,7 @@ def _collator(group: Group, original: Any) -> Any:
             self._own: list[int] = []
             begin = 0
             for batch in super().get_batched(*arguments, **named):
-                if next(turns) % group.size == group.rank or _is_sampled(batch):
+                if next(turns) % group.size == group.rank or is_sampled(batch):
                     self._own += range(begin, begin + len(batch))
                     yield batch
                 begin += len(batch)
@@ -56,9 +57,3 @@ def _collator(group: Group, original: Any) -> Any:
             return [answers[place] for place in range(len(self))]
 
     return Collator
-
-
-def _is_sampled(batch: list[Any]) -> bool:
-    """Whether a batch of generations draws random numbers; a batch of (request, tokens, tokens) draws none."""
-    how = batch[0][-1]
-    return isinstance(how, dict) and bool(how.get("do_sample") or how.get("temperature"))

@@ -2,16 +2,20 @@
 
 import logging
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import SuiteConfig
 from plw.errors import UserError
+from plw.evaluate.lm_eval.answer_log import AnswerLog
 from plw.evaluate.lm_eval.bootstrap import SegmentCounter
 from plw.evaluate.lm_eval.items import task_items
 from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
+from plw.evaluate.lm_eval.resumable import resumable
+from plw.evaluate.lm_eval.samples import write_samples
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
 from plw.items import ItemRow
@@ -40,6 +44,8 @@ def run_tasks(
     progress: Progress = no_progress,
     *,
     keep_items: bool = True,
+    answers: AnswerLog | None = None,
+    samples: Path | None = None,
 ) -> HarnessResult:
     """Evaluate every task of a suite.
 
@@ -55,6 +61,8 @@ def run_tasks(
         task_folder: lm-eval task files of our own; they come before lm-eval's of the same name.
         progress: Hears the requests done of each kind of request.
         keep_items: Whether the result has the items; of several processes with the same answers one keeps them.
+        answers: What a model of transformers has answered already, and where it notes its answers.
+        samples: Folder for lm-eval's own files of samples; with items only.
 
     Raises:
         UserError: an unknown task, a headline metric that the task does not report, or data that it cannot read.
@@ -64,20 +72,21 @@ def run_tasks(
         return HarnessResult()
     loaded = _load_tasks(suite, files, task_folder)
     counter = SegmentCounter()
-    with patched_lm_eval(progress, counter):
+    with patched_lm_eval(progress if answers is None else answers.progress(progress), counter):
         _seed(suite.bootstrap_seed)
         lm = model.for_harness(suite.batch_size)
-        results = {
-            benchmarks: _evaluate(
-                model.context_length,
-                lm=lm,
-                task_dict=work,
-                limit=suite.limit,
-                bootstrap_iters=suite.bootstrap_iterations,
-                log_samples=keep_items,
-            )
-            for benchmarks, work in _calls(loaded)
-        }
+        with _remembering(lm, answers):
+            results = {
+                benchmarks: _evaluate(
+                    model.context_length,
+                    lm=lm,
+                    task_dict=work,
+                    limit=suite.limit,
+                    bootstrap_iters=suite.bootstrap_iterations,
+                    log_samples=keep_items,
+                )
+                for benchmarks, work in _calls(loaded)
+            }
     of = {name: result for benchmarks, result in results.items() for name in benchmarks}
     scores = [
         score
@@ -92,7 +101,20 @@ def run_tasks(
         for name, config in suite.tasks.items()
         for item in task_items(name, config, loaded[name], of[name].get("samples") or {}, counter)
     ]
+    if samples is not None:
+        write_samples(samples, loaded, results.values())
     return HarnessResult(scores=scores, raw=plain_result(results.values()), items=items)
+
+
+@contextmanager
+def _remembering(lm: Any, answers: AnswerLog | None) -> Iterator[None]:
+    """The model's answers go into the log, and come from it, while the block runs."""
+    if answers is None:
+        yield
+        return
+    lm.set_cache_hook(answers)
+    with resumable(answers):
+        yield
 
 
 def _cut(suite: str, benchmark: str, loaded: LoadedTask, lm: Any) -> list[Score]:

@@ -37,27 +37,30 @@ class HarnessJob:
     files: Mapping[str, Mapping[str, Path]]
     """Benchmark -> split -> local file."""
     task_folder: Path
+    folder: Path
+    """The stage's, where each process notes its answers."""
     items: Path
     """Where the first process writes the item table."""
+    identity: Mapping[str, str]
+    """What answers depend on beside their batch."""
+    samples: Path
+    """Where the first process writes lm-eval's own files of samples, if the suite asks for them."""
     trust_remote_code: bool = False
     """Run code that comes with the model."""
 
 
-def run_tasks_in_processes(
-    job: HarnessJob, folder: Path, *, progress: Progress, check_lease: Callable[[], None]
-) -> HarnessResult:
+def run_tasks_in_processes(job: HarnessJob, *, progress: Progress, check_lease: Callable[[], None]) -> HarnessResult:
     """:func:`plw.evaluate.lm_eval.harness.run_tasks` in ``job.processes`` processes on this machine, to equal results.
 
     Args:
-        job: What to evaluate, and where.
-        folder: The stage's; what the processes print stays in its ``launch`` when one fails.
+        job: What to evaluate, and where; what the processes print stays in its folder's ``launch`` when one fails.
         progress: Gets the requests done, as the first process's share says.
         check_lease: Called several times a second; stops the work at once by raising.
 
     Raises:
         UserError, StageError: what the first process to fail says, in its own words.
     """
-    launch = folder / LAUNCH
+    launch = job.folder / LAUNCH
     last: list[object] = [None]
 
     def on_poll() -> None:
@@ -85,7 +88,8 @@ def write_harness_job(job: HarnessJob, folder: Path, *, owner: int) -> None:
     files = {name: {split: str(path.absolute()) for split, path in of.items()} for name, of in job.files.items()}
     plain = {"device": job.device, "threads": job.threads, "processes": job.processes, "suite": suite, "files": files}
     plain |= {"model": str(job.model.absolute()), "task_folder": str(job.task_folder.absolute())}
-    plain |= {"items": str(job.items.absolute())}
+    plain |= {name: str(getattr(job, name).absolute()) for name in ("folder", "items", "samples")}
+    plain |= {"identity": dict(job.identity)}
     plain |= {"trust_remote_code": job.trust_remote_code}
     put_job(plain, folder, owner=owner)
 

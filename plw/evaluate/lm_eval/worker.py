@@ -27,6 +27,7 @@ def evaluate_in_group(folder: Path) -> dict[str, Any]:
     """Evaluate the job's suite with the others; the result."""
     import torch
 
+    from plw.evaluate.lm_eval.answer_log import AnswerLog
     from plw.evaluate.lm_eval.data_parallel import data_parallel
     from plw.evaluate.lm_eval.harness import run_tasks
     from plw.evaluate.lm_eval.launch import PROGRESS, read_harness_job
@@ -44,8 +45,17 @@ def evaluate_in_group(folder: Path) -> dict[str, Any]:
         model = EvalModel.load(job.model, str(device), job.suite.dtype, trust_remote_code=trusted)
         suite = job.suite if group.is_rank0 else dataclasses.replace(job.suite, bootstrap_iterations=0)
         progress = _progress_file(folder / PROGRESS, group.size) if group.is_rank0 else no_progress
-        with data_parallel(group):
-            result = run_tasks(model, suite, job.files, job.task_folder, progress, keep_items=group.is_rank0)
+        with data_parallel(group), AnswerLog(job.folder, job.identity, group.rank) as answers:
+            result = run_tasks(
+                model,
+                suite,
+                job.files,
+                job.task_folder,
+                progress,
+                keep_items=group.is_rank0,
+                answers=answers,
+                samples=job.samples if group.is_rank0 and suite.samples else None,
+            )
         if group.is_rank0:
             write_items(job.items, result.items)
         return {"scores": [score.to_dict() for score in result.scores], "raw": result.raw}

@@ -1,0 +1,62 @@
+"""The harness stage in a cell: continued after a failure in the middle, and lm-eval's samples on request."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from plw.config import CellConfig
+from plw.files import file_hash, read_json
+from plw.items import ITEMS
+from plw.pipeline import JudgeCache, resolve_cell, run_cell
+from tests.unit.pipeline.conftest import OwnStudy, run
+
+WORDS = ("stages=[train,harness]", "suite.batch_size=2")
+
+
+def harness(config: CellConfig) -> Path:
+    return resolve_cell(config).stages["harness"].folder
+
+
+def test_continued_after_a_failure_in_the_middle_and_with_samples(
+    own_study: OwnStudy, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The device fails at the ninth of sixteen requests; the second attempt continues at the eighth."""
+    whole = own_study(*WORDS, f"execution.runs={tmp_path}/whole")
+    cut = own_study(*WORDS, f"execution.runs={tmp_path}/cut", "suite.samples=true")
+    run(whole)
+    heard: list[tuple[int, int | None, str]] = []
+
+    def report(label: str, stage: str, done: int, total: int | None, note: str) -> None:
+        if stage == "harness":
+            heard.append((done, total, note))
+            if len(heard) == 9:
+                raise RuntimeError("the device is gone")
+
+    caplog.set_level(logging.INFO, "plw")
+    with JudgeCache() as judges:
+        outcome = run_cell(cut, report, judges)
+
+    assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "harness": "done"}
+    assert heard[9] == (8, 16, "continues at 8 of 16 requests")
+    assert any("continues at 8 of 16 requests" in message for message in caplog.messages)
+    folder = harness(cut)
+    records = [read_json(stage / "record.json") for stage in (harness(whole), folder)]
+    assert [record["attempts"] for record in records] == [1, 2]
+    assert records[0]["scores"] == records[1]["scores"]
+    products = [record["products"] for record in records]
+    assert products[0].keys() == {ITEMS, "results.json"}
+    assert all(products[1][name]["sha256"] == about["sha256"] for name, about in products[0].items())
+    results, samples = sorted(products[1].keys() - products[0].keys())
+    assert results.startswith("samples/results_")
+    assert samples.startswith("samples/samples_piqa_")
+    assert products[1][samples]["sha256"] == file_hash(folder / samples)
+    assert len((folder / samples).read_text().splitlines()) == 8
+    assert not list(folder.glob("answers*"))
+    assert not (folder / ".samples").exists()
+
+    caplog.clear()
+    run(own_study(*WORDS, f"execution.runs={tmp_path}/whole", "suite.samples=true"))
+    (line,) = [message for message in caplog.messages if "samples" in message]
+    assert str(harness(whole)) in line
+    assert "\n" not in line
