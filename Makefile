@@ -43,7 +43,7 @@ sweep: $(STAMP) ## Run a study's whole grid, then its report: STUDY, SCALE, ARGS
 	$(PLW) run -m $(CHOICE) $(ARGS)
 	$(PLW) report $(CHOICE)
 
-paper: $(STAMP) ## The PLW paper's tables and figures: its grid with Medium and Tiny (100 cells), then the report
+paper: $(STAMP) ## The PLW paper's tables and figures: its grid with Medium and Tiny (90 cells), then the report
 	$(PLW) run -m study=plw-ratio scale=$(SCALE) execution.runs=$(RUNS) $(ARGS)
 	$(PLW) report study=plw-ratio scale=$(SCALE) execution.runs=$(RUNS)
 

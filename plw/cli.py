@@ -9,6 +9,7 @@ from plw.commands import compare, data, fit_gam, recommend, study
 from plw.commands.fit import fit_app
 from plw.commands.items import items_app
 from plw.commands.registry import registry_app
+from plw.commands.world import world_app
 from plw.errors import StageError, UserError, printable
 from plw.interrupt import Interrupted, interruptible
 from plw.logs import configure_logging
@@ -30,6 +31,7 @@ fit_gam.add_to(fit_app)
 app.add_typer(registry_app, name="registry")
 app.add_typer(fit_app, name="fit")
 app.add_typer(items_app, name="items")
+app.add_typer(world_app, name="world")
 
 
 def main() -> None:

@@ -14,6 +14,8 @@ class StudyConfig:
 
     name: str
     """Short name; the first half of the runs folder's name and a column of the registry."""
+    weights: dict[str, str] = field(default_factory=dict)
+    """Name of a list of prompt weights -> the weights, comma-separated; an axis `weights` names one."""
     axes: dict[str, dict[str, str]] = field(default_factory=dict)
     """Scale -> axis -> the comma-separated choices that the sweep runs over."""
 

@@ -86,6 +86,9 @@ class WorldConfig:
     """Documents of each benchmark, as far as the world has enough to ask."""
     long_prompts: list[int] = field(default_factory=lambda: [60, 40])
     """Prompts of the two long-generation benchmarks."""
+    bases: int = 3
+    """Base models of each architecture. Each has read other documents and begun from other weights: a sample of the
+    base models that there could be."""
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     wide: BaseModelConfig = field(default_factory=lambda: BaseModelConfig(layers=2, hidden=128))
     deep: BaseModelConfig = field(default_factory=lambda: BaseModelConfig(layers=3, hidden=96))
@@ -101,6 +104,7 @@ class WorldConfig:
         at_least("world.vocabulary", self.vocabulary, 300)
         at_least("world.records", self.records, 1)
         at_least("world.documents", self.documents, 1)
+        in_range("world.bases", self.bases, 1, 64)
         in_range("world.two_hop_share", self.two_hop_share, 0, 1)
         if len(self.long_prompts) != 2 or min(self.long_prompts) < 1:
             raise UserError(

@@ -138,9 +138,10 @@ def build_world(cells: list[Cell], console: Console) -> None:
         return
     root = Path(needed.execution.cache).absolute()
     if not (world.folder(needed.world, root) / "world.json").exists():
-        console.print(
-            "Building the embedded world: facts, tokenizer, corpus and two base models (once; about two minutes)"
-        )
+        bases = count(2 * needed.world.bases, "base model")
+        travels = world.packaged_bases(needed.world) is not None
+        how = f"{bases} from the package" if travels else f"{bases} to pretrain (once; about a minute each on a core)"
+        console.print(f"Building the embedded world: facts, instructions, benchmarks; {how}")
     with step_bar("world", console) as progress:
         world.build(needed.world, root, progress)
 

@@ -1,23 +1,23 @@
 """Build the embedded world: text, tokenizer, instruction sets, benchmarks, and the base models that know it."""
 
-import random
-from collections.abc import Iterator
+import shutil
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from plw.config.world import WorldConfig
+from plw.errors import UserError
 from plw.files import write_json_atomic, write_jsonl_atomic
 from plw.products import note_products
 from plw.progress import Progress, no_progress
+from plw.world.base_model import PLAN, base_names
 from plw.world.benchmarks import make_benchmarks
 from plw.world.checks import assert_thresholds, measure_knowledge
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import World, facts_payload, make_world, stream
 from plw.world.instructions import make_instructions
-from plw.world.packing import pack
+from plw.world.packaged import pack_bases, packaged_bases, unpack_bases
 from plw.world.processes import run_parallel
 from plw.world.prompts import make_prompts
 from plw.world.store import WORLD_RECORD, folder, is_built, payload, under_construction
@@ -26,16 +26,15 @@ from plw.world.tokenizer import TEMPLATE_WORDS, train_tokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
-MODELS = ("wide", "deep")
 TOKENIZER_DOCUMENTS = 20_000
-DOCUMENTS_AT_ONCE = 2_000
 
 
 def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, always_verify: bool = False) -> Path:
     """The folder of the world, made if it is not there yet; a folder without its record is made again.
 
-    `progress` counts optimizer steps of both base models together. The files of a world that is there are compared with
-    what was built: once a process, or with `always_verify` each time.
+    Base models that travel with the package are taken from there, others are pretrained. `progress` counts optimizer
+    steps of all base models together. The files of a world that is there are compared with what was built: once a
+    process, or with `always_verify` each time.
 
     Raises:
         UserError: `root` cannot be written, or the folder holds another world or a changed file.
@@ -44,21 +43,59 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, 
     final = folder(config, root)
     if is_built(final, config, always_verify=always_verify):
         return final
+    manifest = packaged_bases(config)
     with under_construction(final) as work:
         world = make_world(config)
         sizes = write_texts(work, world, config)
-        tokenizer = make_tokenizer(world, config)
-        tokenizer.save_pretrained(work / "tokenizer")
-        write_pretraining(work, world, config, tokenizer)
-        run_parallel(work, MODELS, config.pretraining.steps, progress or no_progress)
-        known = {name: measure_knowledge(work / "models" / name, world, config) for name in MODELS}
-        for name in MODELS:
-            assert_thresholds(name, known[name], config.thresholds)
-        for scratch in ("rows.npy", "pretraining.json"):
-            (work / scratch).unlink()
+        if manifest is None:
+            known = pretrain_bases(work, world, config, progress or no_progress)
+        else:
+            known = {name: manifest["checks"][name] for name in base_names(config)}
+            unpack_bases(work, config, manifest)
+        for name, values in known.items():
+            assert_thresholds(name, values, config.thresholds)
         about = {"payload": payload(config), "checks": known, "sizes": sizes, "files": note_products(work)}
         write_json_atomic(work / WORLD_RECORD, about)
     return final
+
+
+def pretrain_bases(work: Path, world: World, config: WorldConfig, progress: Progress) -> dict[str, dict[str, float]]:
+    """Write `tokenizer/` and `models/<name>/` of every base model; what each knows.
+
+    Raises:
+        StageError: a base model's process stopped.
+    """
+    make_tokenizer(world, config).save_pretrained(work / "tokenizer")
+    write_json_atomic(work / PLAN, asdict(config))
+    names = base_names(config)
+    run_parallel(work, names, config.pretraining.steps, progress)
+    (work / PLAN).unlink()
+    return {name: measure_knowledge(work / "models" / name, world, config) for name in names}
+
+
+def pretrain_to_package(config: WorldConfig, out: Path, progress: Progress) -> dict[str, Any]:
+    """Pretrain every base model again and put what travels with the package in the place of `out`; its manifest.
+
+    Raises:
+        UserError: the folder of `out` cannot be written.
+        StageError: a base model stopped, or knows less than `config.thresholds` asks.
+    """
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(dir=out.parent, prefix=f".{out.name}."))
+    except OSError as error:
+        raise UserError(f"{out.parent}: cannot be written ({error.strerror})") from None
+    try:
+        known = pretrain_bases(scratch / "work", make_world(config), config, progress)
+        for name, values in known.items():
+            assert_thresholds(name, values, config.thresholds)
+        manifest = pack_bases(scratch / "work", config, known, scratch / "new")
+        if out.exists():
+            out.rename(scratch / "old")
+        (scratch / "new").rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return manifest
 
 
 def write_texts(work: Path, world: World, config: WorldConfig) -> dict[str, int]:
@@ -85,27 +122,3 @@ def make_tokenizer(world: World, config: WorldConfig) -> "PreTrainedTokenizerFas
     for records in make_instructions(world, config).values():
         texts += [value for record in records for value in record.values()]
     return train_tokenizer(texts + TEMPLATE_WORDS, config.vocabulary)
-
-
-def write_pretraining(work: Path, world: World, config: WorldConfig, tokenizer: "PreTrainedTokenizerFast") -> None:
-    """Write the packed rows in the order of training and the plan that goes with them."""
-    plan = config.pretraining
-    corpus = Corpus(world)
-    rng = stream(config.seed, "corpus")
-    easy = round(plan.curriculum * plan.steps)
-    parts = []
-    for weights, steps in ((CURRICULUM, easy), (MIX, plan.steps - easy)):
-        documents = _documents(corpus, weights, rng, tokenizer)
-        parts.append(pack(documents, steps * plan.rows, plan.row_tokens, tokenizer.pad_token_id))
-    np.save(work / "rows.npy", np.concatenate(parts), allow_pickle=False)
-    models: dict[str, Any] = {"wide": asdict(config.wide), "deep": asdict(config.deep)}
-    write_json_atomic(work / "pretraining.json", asdict(plan) | {"seed": config.seed, "models": models})
-
-
-def _documents(
-    corpus: Corpus, weights: dict[str, int], rng: random.Random, tokenizer: "PreTrainedTokenizerFast"
-) -> Iterator[list[int]]:
-    """Tokens of one document after another, without end; each closes with the token that ends documents."""
-    while True:
-        for tokens in tokenizer(corpus.mixture(weights, DOCUMENTS_AT_ONCE, rng))["input_ids"]:
-            yield [*tokens, tokenizer.eos_token_id]

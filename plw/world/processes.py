@@ -1,4 +1,4 @@
-"""The two base models pretrained side by side, each in a fresh interpreter with its own threads."""
+"""The base models pretrained side by side, one a core, each in a fresh interpreter with its own threads."""
 
 import os
 import subprocess
@@ -18,18 +18,39 @@ Lines = Queue[tuple[str, str | None]]
 
 
 def run_parallel(folder: Path, names: Sequence[str], steps: int, progress: Progress) -> None:
-    """Pretrain `names` in `folder`, one process each, and report the steps of all together.
+    """Pretrain `names` in `folder`, one process each and as many at once as there are cores.
+
+    `progress` counts the steps of all together.
 
     Raises:
         StageError: a process failed; the line holds the last line it wrote. The others are stopped.
     """
-    running = {name: _start(folder, name) for name in names}
     lines: Lines = Queue()
-    readers = [Thread(target=_forward, args=(name, process, lines), daemon=True) for name, process in running.items()]
+    running: dict[str, subprocess.Popen[str]] = {}
+    readers: list[Thread] = []
+    waiting = list(names)
+
+    def start() -> None:
+        name = waiting.pop(0)
+        running[name] = _start(folder, name)
+        readers.append(Thread(target=_forward, args=(name, running[name], lines), daemon=True))
+        readers[-1].start()
+
+    done = dict.fromkeys(names, 0)
     try:
-        for reader in readers:
-            reader.start()
-        _follow(folder, running, lines, steps, progress)
+        for _ in range(min(len(names), os.cpu_count() or 1)):
+            start()
+        while running:
+            name, line = lines.get()
+            if line is None:
+                if running.pop(name).wait() != 0:
+                    raise StageError(f"pretraining of base model {name} failed: {_last_line(folder, name)}")
+                if waiting:
+                    start()
+            elif line.startswith("step "):
+                _, step, loss = line.split()
+                done[name] = int(step)
+                progress(sum(done.values()), steps * len(names), f"{name} loss {loss}")
     finally:
         for process in running.values():
             process.kill()
@@ -38,25 +59,6 @@ def run_parallel(folder: Path, names: Sequence[str], steps: int, progress: Progr
             reader.join()
         for name in names:
             _errors(folder, name).unlink(missing_ok=True)
-
-
-def _follow(
-    folder: Path, running: dict[str, "subprocess.Popen[str]"], lines: Lines, steps: int, progress: Progress
-) -> None:
-    done = dict.fromkeys(running, 0)
-    losses: dict[str, str] = {}
-    open_names = set(running)
-    while open_names:
-        name, line = lines.get()
-        if line is None:
-            open_names.remove(name)
-            if running[name].wait() != 0:
-                raise StageError(f"pretraining of base model {name} failed: {_last_line(folder, name)}")
-        elif line.startswith("step "):
-            _, step, losses[name] = line.split()
-            done[name] = int(step)
-            note = ", ".join(f"{key} loss {losses[key]}" for key in running if key in losses)
-            progress(sum(done.values()), steps * len(running), note)
 
 
 def _start(folder: Path, name: str) -> "subprocess.Popen[str]":

@@ -15,9 +15,8 @@ from plw.errors import UserError
 from plw.files import read_json
 from plw.identity import canonical_json, fingerprint
 from plw.products import check_products
+from plw.world.packaged import VERSION, bases_fingerprint, packaged_bases
 
-VERSION = 1
-"""Raised whenever the generator's output changes, so that no older folder is taken for a new one."""
 ABANDONED_AFTER_S = 6 * 3600
 """Seconds after which a temporary folder belongs to nobody."""
 WORLD_RECORD = "world.json"
@@ -25,8 +24,13 @@ WORLD_RECORD = "world.json"
 
 
 def payload(config: WorldConfig) -> dict[str, Any]:
-    """What defines a world: the generator's version and every field of the config."""
-    return {"generator": VERSION, "config": asdict(config)}
+    """What defines a world: the generator's version, every field of the config, and the packaged base models.
+
+    Base models that are not in the package are pretrained on this machine and defined by the config alone.
+    """
+    manifest = packaged_bases(config)
+    pinned = None if manifest is None else bases_fingerprint(manifest)
+    return {"generator": VERSION, "config": asdict(config), "bases": pinned}
 
 
 def world_fingerprint(config: WorldConfig) -> str:

@@ -21,6 +21,7 @@ SMALL_WORLD = (
     "world.documents=8",
     "world.long_prompts=[6,4]",
     "world.vocabulary=600",
+    "world.bases=1",
     "world.pretraining.steps=30",
     "++world.thresholds={facts:0,two_hops:0,tools:0,truths:0,translation:0}",
 )
@@ -34,7 +35,7 @@ SHORT_WORK = (
 )
 GRID = (
     "loss.prompt_weight=0,0.1",
-    "model=world-wide",
+    "model=world-wide-1",
     "dataset=world-cleaned,world-short",
 )
 

@@ -12,6 +12,7 @@ from plw.config import CellConfig
 from plw.config.compose import one_line_errors, register_schema, typed
 from plw.errors import UserError
 from plw.paths import conf_folder
+from plw.world.base_model import base_names
 
 GROUPS = ("study", "scale", "model", "dataset", "template", "loss", "recipe", "suite", "judge", "registry", "tracker")
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
@@ -24,8 +25,8 @@ GIVEN = {
     "registry=url": ["registry.url=sqlite:///x.sqlite"],
 }
 
-SAME_STUDY = {"plw-ratio": "plw"}
-"""A study's file -> the study whose folder and registry rows it shares."""
+SHORT_FOR = {"plw-ratio": "plw", "world-wide": "world-wide-1", "world-deep": "world-deep-1"}
+"""A file -> the study whose folder and registry rows it shares, or the base model that it means."""
 
 
 @pytest.fixture(autouse=True)
@@ -45,7 +46,7 @@ def config(*overrides: str) -> CellConfig:
 def test_every_choice_composes(group: str, choice: str) -> None:
     made = config(f"{group}={choice}", *GIVEN.get(f"{group}={choice}", []))
     name = getattr(getattr(made, group), "name", None)
-    assert name is None or SAME_STUDY.get(choice, choice) in (name, *(key.partition("=")[2] for key in GIVEN))
+    assert name is None or SHORT_FOR.get(choice, choice) in (name, *(key.partition("=")[2] for key in GIVEN))
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -63,7 +64,33 @@ def test_the_ratio_study_is_the_same_study_with_two_more_datasets() -> None:
     assert config("study=plw-ratio").runs_name == config("study=plw").runs_name
     assert grids["plw-ratio"]["dataset"] == [*grids["plw"]["dataset"], "world-medium", "world-tiny"]
     assert {**grids["plw-ratio"], "dataset": None} == {**grids["plw"], "dataset": None}
-    assert [math.prod(map(len, grid.values())) for grid in grids.values()] == [60, 100]
+    assert [math.prod(map(len, grid.values())) for grid in grids.values()] == [54, 90]
+
+
+def test_the_mini_study_keeps_the_papers_ten_weights_on_request() -> None:
+    def axes(*overrides: str) -> dict[str, list[str]]:
+        made = compose("config", overrides=["study=plw", *overrides], return_hydra_config=True)
+        return {name: str(axis).split(",") for name, axis in made.hydra.sweeper.params.items()}
+
+    few, ten = axes("scale=mini"), axes("scale=mini", "study.axes.mini.weights=ten")
+    weight = "loss.prompt_weight"
+    assert ten[weight] == axes("scale=paper")[weight]
+    assert len(ten[weight]) == 10
+    assert set(few[weight]) < set(map(str, ten[weight]))
+    assert {**few, weight: None} == {**ten, weight: None}
+
+
+def test_the_short_names_of_base_models_are_the_first_ones() -> None:
+    for kind in ("wide", "deep"):
+        assert config(f"model=world-{kind}").model == config(f"model=world-{kind}-1").model
+
+
+def test_every_base_model_of_the_world_has_a_choice_and_stands_on_the_axis() -> None:
+    made = compose("config", overrides=["study=plw", "scale=mini"], return_hydra_config=True)
+    names = [f"world-{name}" for name in base_names(config().world)]
+    assert str(made.hydra.sweeper.params["model"]).split(",") == names
+    for name in names:
+        assert config(f"model={name}").model.path == f"world:models/{name.removeprefix('world-')}"
 
 
 def test_the_alpaca_prompt_is_the_papers() -> None:

@@ -17,6 +17,7 @@ TINY = WorldConfig(
     records=40,
     documents=20,
     long_prompts=[12, 8],
+    bases=1,
     pretraining=PretrainingConfig(steps=6, rows=2),
     wide=BaseModelConfig(layers=1, hidden=32),
     deep=BaseModelConfig(layers=2, hidden=16, heads=2),

@@ -1,19 +1,23 @@
 """Building promises: whole or absent, found again at once, the same weights for the same config."""
 
 import os
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from transformers import AutoTokenizer
 
 import plw.world.builder
+import plw.world.processes
 from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
 from plw.errors import StageError, UserError
 from plw.files import read_json, write_json_atomic
 from plw.world import build, folder, world_fingerprint
+from plw.world.base_model import PLAN, base_names
+from plw.world.builder import make_tokenizer, pretrain_bases
 from plw.world.checks import assert_thresholds
 from plw.world.facts import World
-from plw.world.pretrain import learning_rate_factor, pretrain
+from plw.world.pretrain import learning_rate_factor, pretrain, pretraining_rows
 
 
 def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> None:
@@ -28,15 +32,15 @@ def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> 
         "prompts",
     }
     record = read_json(tiny_folder / "world.json")
-    assert set(record["checks"]) == {"wide", "deep"}
-    assert set(record["checks"]["deep"]) == {"facts", "two_hops", "tools", "truths", "translation"}
+    assert set(record["checks"]) == {"wide-1", "deep-1"}
+    assert set(record["checks"]["deep-1"]) == {"facts", "two_hops", "tools", "truths", "translation"}
     assert not [path for path in tiny_folder.parent.iterdir() if path.name.startswith(".")]
 
 
 def test_base_models_are_llamas_that_transformers_load(tiny_folder: Path, tiny_config: WorldConfig) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
-    for name, shape in (("wide", tiny_config.wide), ("deep", tiny_config.deep)):
+    for name, shape in (("wide-1", tiny_config.wide), ("deep-1", tiny_config.deep)):
         path = tiny_folder / "models" / name
         model, tokenizer = AutoModelForCausalLM.from_pretrained(path), AutoTokenizer.from_pretrained(path)
         assert isinstance(model, LlamaForCausalLM)
@@ -127,7 +131,7 @@ def test_the_first_of_two_builders_wins(
 
 @pytest.mark.usefixtures("untrained")
 def test_a_model_that_knows_too_little_leaves_nothing(tmp_path: Path, tiny_config: WorldConfig) -> None:
-    with pytest.raises(StageError, match=r"base model wide .* 0\.50 in facts; 0\.90 is needed"):
+    with pytest.raises(StageError, match=r"base model wide-1 .* 0\.50 in facts; 0\.90 is needed"):
         build(replace(tiny_config, thresholds={"facts": 0.9}), tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -141,17 +145,37 @@ def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
 
 
 def test_the_same_plan_gives_the_same_weights(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
-    from plw.world.builder import make_tokenizer, write_pretraining
-
     files = []
     for name in ("one", "two"):
         work = tmp_path / name
-        tokenizer = make_tokenizer(tiny_world, tiny_config)
-        tokenizer.save_pretrained(work / "tokenizer")
-        write_pretraining(work, tiny_world, tiny_config, tokenizer)
-        pretrain(work, "deep")
-        files.append([(work / part).read_bytes() for part in ("rows.npy", "models/deep/model.safetensors")])
+        make_tokenizer(tiny_world, tiny_config).save_pretrained(work / "tokenizer")
+        write_json_atomic(work / PLAN, asdict(tiny_config))
+        pretrain(work, "deep-1")
+        files.append((work / "models/deep-1/model.safetensors").read_bytes())
     assert files[0] == files[1]
+
+
+def test_a_base_model_has_documents_and_first_weights_of_its_own(tiny_folder: Path, tiny_config: WorldConfig) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_folder / "tokenizer")
+    names = base_names(replace(tiny_config, bases=2))
+    assert names == ["wide-1", "deep-1", "wide-2", "deep-2"]
+    rows = [pretraining_rows(tiny_config, name, tokenizer) for name in names]
+    shape = (tiny_config.pretraining.steps * tiny_config.pretraining.rows, tiny_config.pretraining.row_tokens)
+    assert {one.shape for one in rows} == {shape}
+    assert len({one.tobytes() for one in rows}) == len(names)
+
+
+def test_every_base_model_is_pretrained_however_few_the_cores(
+    tmp_path: Path, tiny_world: World, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plw.world.processes.os, "cpu_count", lambda: 1)
+    told: list[tuple[int, int]] = []
+    config = replace(tiny_config, pretraining=PretrainingConfig(steps=2, rows=1))
+    known = pretrain_bases(tmp_path, tiny_world, config, lambda done, total, note: told.append((done, total)))
+    assert list(known) == ["wide-1", "deep-1"]
+    assert told == [(2, 4), (4, 4)]
+    files = [(tmp_path / "models" / name / "model.safetensors").read_bytes() for name in known]
+    assert files[0] != files[1]
 
 
 def test_every_threshold_must_be_met() -> None:

@@ -69,7 +69,7 @@ def test_a_base_model_is_scored_between_zero_and_the_metric_s_top(tiny_folder: P
         "world_truthful_gen": "bleu_acc",
     }
     chosen = {name: tasks[name] for name in headline}
-    model = HFLM(pretrained=str(tiny_folder / "models" / "deep"), device="cpu", batch_size=32)
+    model = HFLM(pretrained=str(tiny_folder / "models" / "deep-1"), device="cpu", batch_size=32)
     results = evaluate(model, task_dict={"tasks": chosen, "groups": {}}, limit=6, bootstrap_iters=0)["results"]
     for name, metric in headline.items():
         assert 0 <= results[name][f"{metric},none"] <= 1
