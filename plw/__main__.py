@@ -1,6 +1,21 @@
-"""``python -m plw`` is the ``plw`` command."""
+"""The ``plw`` command, and ``python -m plw``: signals are handled before the imports, which take a second."""
 
-from plw.cli import main
+import sys
+
+from plw.interrupt import Interrupted, interruptible
+
+
+def start() -> None:
+    """Run the command; SIGINT ends it with 130 and SIGTERM with 143, also while it is being imported."""
+    try:
+        with interruptible():
+            from plw.cli import main
+
+            main()
+    except Interrupted as signal:
+        print(signal.line, file=sys.stderr)  # noqa: T201
+        sys.exit(signal.exit_code)
+
 
 if __name__ == "__main__":
-    main()
+    start()

@@ -55,5 +55,5 @@ def main() -> None:
         print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except Interrupted as signal:
-        print(f"plw: stopped by {signal.name}; the same command continues where it was", file=sys.stderr)  # noqa: T201
+        print(signal.line, file=sys.stderr)  # noqa: T201
         sys.exit(signal.exit_code)

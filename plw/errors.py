@@ -45,6 +45,17 @@ class ClaimLostError(Exception):
     """Another worker has taken over the stage: stop now and write nothing."""
 
 
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many characters; a longer one ends at a word, with an ellipsis."""
+    if len(text) <= most:
+        return text
+    cut = text[: most - 4]
+    if not text[most - 4].isspace():
+        # A first word that is too long by itself is cut.
+        cut = cut.rpartition(" ")[0] or cut
+    return f"{cut.rstrip()} ..."
+
+
 def printable(text: str) -> str:
     """A text on one line that a terminal can show: control characters, separators and half surrogates as escapes."""
     return "".join(

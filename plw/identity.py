@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from plw.errors import shortened
+
 ABSENT = object()
 """Stands for a field that one side does not have; equal to no value."""
 
@@ -61,4 +63,4 @@ def _short(value: Any) -> str:
     if value is ABSENT:
         return "(absent)"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return shortened(text, 60)

@@ -27,6 +27,11 @@ class Interrupted(BaseException):
         return signal.Signals(self.number).name
 
     @property
+    def line(self) -> str:
+        """What the command says of it."""
+        return f"plw: stopped by {self.name}; the same command continues where it was"
+
+    @property
     def exit_code(self) -> int:
         """What a shell expects of a process that a signal ended: 130 or 143."""
         return 128 + self.number

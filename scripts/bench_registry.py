@@ -1,4 +1,4 @@
-"""Time `plw status` and `plw registry export` on a registry of a million score rows, and the export's memory.
+"""Time `plw status`, `plw registry export` and `plw report` on a registry of a million score rows, with their memory.
 
     python -m scripts.bench_registry [--cells 22000]
 
@@ -83,9 +83,11 @@ def main() -> None:
         print(json.dumps({"cells": count, "scores": fill(url, count)}), flush=True)
         study = ["study=plw", "scale=mini", f"registry.url={url}"]
         print(json.dumps({"command": "status", **timed(["status", *study])}), flush=True)
-        # Memory of children is the largest of them, and the export's is larger.
+        # Memory of children is the largest of them, and each command takes more than the one before.
         out = str(Path(folder) / "scores.csv")
-        print(json.dumps({"command": "export", **timed(["registry", "export", *study, "--out", out])}))
+        print(json.dumps({"command": "export", **timed(["registry", "export", *study, "--out", out])}), flush=True)
+        page = ["--out", str(Path(folder) / "report"), f"execution.runs={folder}/runs"]
+        print(json.dumps({"command": "report", **timed(["report", *study, *page])}))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Figures 1 and 2 of the paper: the aggregates against the weight, and the four measurements of the mechanism."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -23,21 +23,23 @@ DOTS, POINTS = 60, 600
 """Cells drawn singly at most, in a box of figure 2 and on a line of figure 1; of more, as many spread evenly."""
 
 
-def figure_1(cells: pd.DataFrame, table: pd.DataFrame) -> Figure:
+def figure_1(cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Figure:
     """Simple and relative aggregates against w_p: above as means over base models, below for each base model.
 
     Args:
         cells: from ``cell_aggregates``.
         table: from ``aggregates``.
+        further: label -> the table of another suite, recipe or judge, drawn above in broken lines.
     """
-    datasets = dataset_order(table["dataset"])
+    datasets, further = dataset_order(table["dataset"]), further or {}
     models = sorted(set(cells["model"]))
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, 5.4), layout="constrained")
         axes = figure.subplots(2, 2, sharex=True)
         for column, kind in enumerate(AGGREGATE_COLUMNS):
             upper, lower = axes[0, column], axes[1, column]
-            _means(upper, table, kind, datasets)
+            for place, shown in enumerate([table, *further.values()]):
+                _means(upper, shown, kind, datasets, place)
             _by_model(lower, cells, kind, datasets, models)
             upper.set_title(f"{'ab'[column]}  Mean over base models")
             lower.set_title(f"{'cd'[column]}  Each base model")
@@ -46,7 +48,7 @@ def figure_1(cells: pd.DataFrame, table: pd.DataFrame) -> Figure:
                 axis.set_ylabel(f"{kind} aggregate (0–1)")
             weight_axis_above(upper, sorted(set(table["prompt_weight"])))
         figure.align_ylabels()
-        dataset_legend(figure, datasets, models)
+        dataset_legend(figure, datasets, models, further=[f"{label} (a, b)" for label in further])
     return figure
 
 
@@ -92,7 +94,7 @@ def quadratic(
     return np.polynomial.Polynomial.fit(x_N[known_N], y_N[known_N], 2)(at_M)
 
 
-def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str]) -> None:
+def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str], series: int) -> None:
     colours, shapes = dataset_colours(datasets), markers(datasets)
     shift = 0.01
     for index, dataset in enumerate(datasets):
@@ -101,9 +103,10 @@ def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str]) -
         offset = shift * (index - (len(datasets) - 1) / 2)
         axis.errorbar(
             x_N + offset, y_N, rows[f"{kind}_se"].to_numpy(dtype=float), fmt=shapes[dataset], color=colours[dataset],
-            markersize=3.8, markeredgewidth=0, elinewidth=0.7, capsize=1.6, capthick=0.7, zorder=3,
+            markersize=3.8, elinewidth=0.7, capsize=1.6, capthick=0.7, zorder=3,
+            markerfacecolor="white" if series else colours[dataset], markeredgewidth=0.8 if series else 0,
         )  # fmt: skip
-        _curve(axis, x_N, y_N, color=colours[dataset])
+        _curve(axis, x_N, y_N, color=colours[dataset], linestyle=dashes(series))
 
 
 def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str], models: Sequence[str]) -> None:

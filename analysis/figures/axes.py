@@ -54,9 +54,15 @@ def weight_categories(axis: Any, weights: Sequence[float]) -> None:
 
 
 def dataset_legend(
-    figure: Figure, datasets: Sequence[str], models: Sequence[str] = (), *, squares: bool = False, columns: int = 6
+    figure: Figure,
+    datasets: Sequence[str],
+    models: Sequence[str] = (),
+    *,
+    further: Sequence[str] = (),
+    squares: bool = False,
+    columns: int = 6,
 ) -> None:
-    """The datasets' colours and markers below the figure, then the base models' lines where there are several."""
+    """The datasets' colours and markers below the figure, then the lines of base models and of further series."""
     colours, shapes = dataset_colours(datasets), markers(datasets)
     if squares:
         shapes = dict.fromkeys(datasets, "s")
@@ -67,12 +73,18 @@ def dataset_legend(
                    linestyle=dashes(i), label=f"{model} (c, d)")
             for i, model in enumerate(models)
         ]  # fmt: skip
+    handles += [
+        Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle=dashes(i + 1), label=label)
+        for i, label in enumerate(further)
+    ]
+    # Names of series are long.
+    columns = 3 if further else columns
     lines = -(-len(handles) // columns)
     figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), handletextpad=0.5)
 
 
 def dashes(index: int) -> Any:
-    """Line style of the base model at this place, in turn."""
+    """Line style of the base model or series at this place, in turn; the first is a whole line."""
     return ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))[index % 4]
 
 

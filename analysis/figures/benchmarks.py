@@ -1,13 +1,13 @@
 """Figures 4 to 6 of the paper, each benchmark's score by weight, and the gain over PLW 0 with its intervals."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import dataset_legend, weight_ticks
+from analysis.figures.axes import dashes, dataset_legend, weight_ticks
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, GROUPINGS
 from analysis.scores.datasets import dataset_order
@@ -27,12 +27,16 @@ SHIFT = 0.011
 """Between the datasets' points of one weight, on the w_p axis."""
 
 
-def figure_benchmarks(curves: pd.DataFrame, grouping: str) -> Figure | None:
+def figure_benchmarks(
+    curves: pd.DataFrame, grouping: str, further: Mapping[str, pd.DataFrame] | None = None
+) -> Figure | None:
     """A panel a benchmark: mean score by weight over base models and seeds, a line a dataset, with its intervals.
 
     Args:
         curves: from ``benchmark_curves``.
         grouping: one of ``analysis.scores.aggregates.GROUPINGS``.
+        further: label -> the curves of another suite, recipe or judge, drawn in broken lines where a benchmark of
+            that name has a panel.
 
     Returns:
         None where the grouping has no score.
@@ -46,14 +50,18 @@ def figure_benchmarks(curves: pd.DataFrame, grouping: str) -> Figure | None:
     datasets = dataset_order(curves["dataset"])
     across = min(len(benchmarks), 2 if len(benchmarks) <= FEW else 3)
     down = -(-len(benchmarks) // across)
+    names_shown = [name for _, name in benchmarks]
+    drawn = {label: of[of["benchmark"].isin(names_shown)] for label, of in (further or {}).items()}
+    drawn = {label: of for label, of in drawn.items() if len(of)}
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, down * PANEL_INCHES + 0.7), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
         for axis, (_, benchmark) in zip(axes, benchmarks, strict=False):
-            _bars(axis, rows[rows["benchmark"] == benchmark], datasets)
+            for place, shown in enumerate([rows, *drawn.values()]):
+                _bars(axis, shown[shown["benchmark"] == benchmark], datasets, place)
             axis.set_title(benchmark, fontsize=7.5)
         _share_axes(list(axes), len(benchmarks), across, sorted(set(rows["prompt_weight"])))
-        dataset_legend(figure, datasets)
+        dataset_legend(figure, datasets, further=list(drawn))
     return figure
 
 
@@ -88,7 +96,7 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     return figure
 
 
-def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str]) -> None:
+def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], series: int) -> None:
     """A line of points a dataset; their intervals are bars, the datasets' slightly apart so that none hides another."""
     colours, shapes = dataset_colours(datasets), markers(datasets)
     for index, dataset in enumerate(datasets):
@@ -96,8 +104,9 @@ def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str]) -> None:
         place = line["w_p"] + SHIFT * (index - (len(datasets) - 1) / 2)
         axis.vlines(place, line["low"], line["high"], color=colours[dataset], alpha=0.45, linewidth=0.7)
         axis.plot(
-            place, line["mean"], color=colours[dataset], marker=shapes[dataset], markersize=3, markeredgewidth=0,
-            linewidth=0.8,
+            place, line["mean"], color=colours[dataset], marker=shapes[dataset], markersize=3, linewidth=0.8,
+            linestyle=dashes(series), markerfacecolor="white" if series else colours[dataset],
+            markeredgewidth=0.8 if series else 0,
         )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ A maker gives None where there is nothing to show.
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.aggregates import figure_1, figure_2
@@ -144,8 +145,16 @@ def _differences(context: Context) -> Table | None:
     return table if len(table.raw) else None
 
 
+def _further_aggregates(context: Context) -> dict[str, pd.DataFrame]:
+    return {series.label: series.aggregates for series in context.study.further}
+
+
+def _further_curves(context: Context) -> dict[str, pd.DataFrame]:
+    return {series.label: series.curves for series in context.study.further}
+
+
 TABLES: Mapping[str, Callable[[Context], Table | None]] = {
-    "results": lambda context: results_table(context.aggregates),
+    "results": lambda context: results_table(context.aggregates, _further_aggregates(context)),
     "intervals": _intervals,
     "gains": lambda context: gains_table(context.intervals),
     "selection": _leave_one_out,
@@ -157,7 +166,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "sensitivity": _sensitivity,
     "residuals": _residual_table,
     "groups": lambda context: groups_table(context.grouped),
-    "benchmarks": lambda context: curves_table(context.curves),
+    "benchmarks": lambda context: curves_table(context.curves, _further_curves(context)),
     "differences": _differences,
     "ablation": _ablation,
     "others": _others,
@@ -173,8 +182,9 @@ WITHOUT_ENDING = frozenset({"ablation", "others", "stage_times"})
 
 
 def _figure_1(context: Context) -> Captioned:
-    drawn = figure_1(context.cells, context.aggregates)
-    return drawn, f"{_AGGREGATES} {coverage(context.frame, whole_cells=True)}"
+    further = _further_aggregates(context)
+    drawn = figure_1(context.cells, context.aggregates, further)
+    return drawn, f"{_AGGREGATES} {_SERIES * bool(further)}{coverage(context.frame, whole_cells=True)}"
 
 
 def _figure_2(context: Context) -> Captioned | None:
@@ -188,10 +198,11 @@ def _figure_2(context: Context) -> Captioned | None:
 
 def _of_benchmarks(grouping: str) -> Callable[[Context], Captioned | None]:
     def maker(context: Context) -> Captioned | None:
-        drawn = figure_benchmarks(context.curves, grouping)
+        further = _further_curves(context)
+        drawn = figure_benchmarks(context.curves, grouping, further)
         if drawn is None:
             return None
-        return drawn, f"{_BENCHMARKS} {coverage(context.frame.of_groups(GROUPINGS[grouping]))}"
+        return drawn, f"{_BENCHMARKS} {_SERIES * bool(further)}{coverage(context.frame.of_groups(GROUPINGS[grouping]))}"
 
     return maker
 
@@ -229,6 +240,7 @@ _AGGREGATES = (
     "over benchmarks and models, below each base model. Lines are least-squares parabolas through the points shown, a "
     "guide to the eye and not the regression of Table 3. Above, the datasets' points stand slightly apart."
 )
+_SERIES = "Broken lines and hollow points are other suites, recipes and judges, each by its own scores. "
 _MECHANISM = (
     "By prompt weight: relative standard deviation of the training loss in windows of consecutive steps, mean over "
     "the run; distance of the trained weights from the base model's; corpus BLEU of answers to training prompts; mean "

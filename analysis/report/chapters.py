@@ -52,13 +52,23 @@ def _grid(context: Context) -> Iterator[Part]:
         yield Paragraphs(paragraphs=["Nothing is missing: every cell of the grid has every headline score."])
 
 
+_FURTHER = " Broken lines and hollow points are other suites, recipes and judges of this study, each by its own scores."
+
+_FURTHER_MEANS = (
+    " Broken lines are means of other suites, recipes and judges over all base models; they are left out where one "
+    "base model is chosen."
+)
+
+
 def _scores(context: Context) -> Iterator[Part]:
     yield Widget(
         key="scores",
         title="Aggregates against the prompt weight",
         caption="Means over the complete cells of the base models chosen. Lines are least-squares parabolas through "
         "the points shown: a guide to the eye and not the regression of Table 3. Datasets stand slightly apart. "
-        "Over all base models and benchmarks the bars are 95% bootstrap intervals, elsewhere one standard error.",
+        "Over all base models and benchmarks the bars are 95% bootstrap intervals, elsewhere one standard error."
+        + _FURTHER
+        * bool(context.study.further),
         data=scores_data(context),
     )
 
@@ -68,7 +78,9 @@ def _benchmarks(context: Context) -> Iterator[Part]:
         key="benchmarks",
         title="Each benchmark by weight",
         caption="Headline score as its harness reports it. A dot is one cell, a line joins the means over the base "
-        "models and seeds chosen; filled and hollow dots are different base models. Each panel has its own scale.",
+        "models and seeds chosen; filled and hollow dots are different base models. Each panel has its own scale."
+        + _FURTHER_MEANS
+        * bool(context.study.further),
         data=benchmarks_data(context),
     )
 

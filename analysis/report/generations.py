@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from analysis.report.json_values import json_number
 from analysis.scores.sample import spread
 from analysis.scores.study import Study
-from plw.errors import UserError
+from plw.errors import UserError, shortened
 from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import DONE
@@ -129,7 +129,9 @@ def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
             raise UserError(f"{path}: row {number} has no {' and '.join(fields)}")
         for field, (types, words) in ANSWER_FIELDS.items():
             if row.get(field) is not None and not isinstance(row[field], types):
-                raise UserError(f"{path}: row {number}: {field} is {str(row[field])[:40]!r}; allowed is {words}")
+                raise UserError(
+                    f"{path}: row {number}: {field} is {shortened(str(row[field]), 40)!r}; allowed is {words}"
+                )
     return rows
 
 

@@ -22,6 +22,8 @@ class StudyData(TypedDict):
     """w_p of each weight."""
     cells: list[list[Any]]
     """dataset, model, weight, and what tells cells of the same three apart (empty where nothing has to)."""
+    series: list[str]
+    """Labels of the further series: other suites, recipes and judges."""
 
 
 def study_data(study: Study) -> StudyData:
@@ -40,6 +42,7 @@ def study_data(study: Study) -> StudyData:
             [datasets.index(cell.dataset), models.index(cell.model), weights.index(cell.prompt_weight), label]
             for cell, label in zip(study.shown, labels, strict=True)
         ],
+        "series": [series.label for series in study.further],
     }
 
 

@@ -66,7 +66,7 @@ def size_sentences(context: Context) -> list[str]:
             "spread evenly; tables and aggregates count all."
         )
     others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
-    unseen = [f"Not shown here: {listed(others)}; see What else this study holds."] if others else []
+    unseen = [f"Not counted here: {listed(others)}; see What else this study holds."] if others else []
     if not context.fits:
         return [size, *unseen]
     return [size, *unseen, _tested(context)]

@@ -4,7 +4,7 @@ Places in lists stand for names: ``cell`` is a place in ``StudyData.cells``, ``d
 lists of the same object.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,6 +15,7 @@ from analysis.inference.bootstrap import UNITS
 from analysis.inference.ratio_model import RatioFit
 from analysis.report.context import Context
 from analysis.report.json_values import json_number, json_numbers
+from analysis.report.study_data import StudyData
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, aggregates
 from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame
 from analysis.scores.mechanism import MECHANISMS
@@ -30,8 +31,9 @@ class ScoresData(TypedDict):
     kinds: list[str]
     groups: list[str]
     series: list[dict[str, Any]]
-    """``group`` and ``model`` (empty: all), ``dataset``, ``kind``, ``bars`` (what the intervals are), ``points``
-    (weight, value, low, high, cells) and ``curve`` (c0, c1, c2 of a parabola in w_p, or None)."""
+    """``further`` (a place in ``StudyData.series``; -1: what the report rests on), ``group`` and ``model`` (empty:
+    all), ``dataset``, ``kind``, ``bars`` (what the intervals are), ``points`` (PLW, w_p, value, low, high, cells) and
+    ``curve`` (c0, c1, c2 of a parabola in w_p, or None)."""
 
 
 class BenchmarksData(TypedDict):
@@ -41,6 +43,9 @@ class BenchmarksData(TypedDict):
     """``name``, ``group``, ``metric``."""
     points: list[list[Any]]
     """benchmark, cell, value and standard error as reported, n."""
+    further: list[list[Any]]
+    """A place in ``StudyData.series``, benchmark, dataset, and points (PLW, w_p, mean, lowest, highest, scores;
+    as reported) of the benchmarks above."""
 
 
 class MechanismData(TypedDict):
@@ -71,28 +76,36 @@ class SurfaceData(TypedDict):
 
 def scores_data(context: Context) -> ScoresData:
     """Aggregates by weight: with bootstrap intervals over all models and benchmarks, else with standard errors."""
-    frame = context.frame
-    rows, axes = frame.rows, context.axes
-    names = [dataset["name"] for dataset in axes["datasets"]]
-    groups = [group for group in dict.fromkeys(frame.rows["group"]) if rows["group"].nunique() > 1]
+    frame, axes = context.frame, context.axes
+    groups = [group for group in dict.fromkeys(frame.rows["group"]) if frame.rows["group"].nunique() > 1]
     series = []
-    for group in ["", *groups]:
-        for model in ["", *(axes["models"] if len(axes["models"]) > 1 else [])]:
-            chosen = rows[((rows["group"] == group) | (group == "")) & ((rows["model"] == model) | (model == ""))]
-            table = aggregates(TidyFrame(rows=chosen, missing=frame.missing, notes=()))
-            for dataset, of_dataset in table.groupby("dataset"):
-                for kind in AGGREGATE_COLUMNS:
-                    known = of_dataset.dropna(subset=[kind])
-                    bounds = _bounds(known, kind, context.intervals if group == model == "" else None)
-                    points = [
-                        [axes["weights"].index(row["prompt_weight"]), json_number(row[kind]), *bound, row["cells"]]
-                        for row, bound in zip(known.to_dict("records"), bounds["values"], strict=True)
-                    ]
-                    series.append({
-                        "group": group, "model": model, "dataset": names.index(dataset), "kind": kind,
-                        "bars": bounds["text"], "points": points, "curve": _parabola(known["w_p"], known[kind]),
-                    })  # fmt: skip
+    for place, shown in enumerate([frame, *(further.frame for further in context.study.further)], start=-1):
+        rows = shown.rows
+        for group in ["", *groups]:
+            for model in ["", *(axes["models"] if len(axes["models"]) > 1 else [])]:
+                chosen = rows[((rows["group"] == group) | (group == "")) & ((rows["model"] == model) | (model == ""))]
+                table = aggregates(TidyFrame(rows=chosen, missing=shown.missing, notes=()))
+                intervals = context.intervals if place < 0 and group == model == "" else None
+                about = {"further": place, "group": group, "model": model}
+                series += [about | line for line in _aggregate_lines(table, axes, intervals)]
     return {"kinds": list(AGGREGATE_COLUMNS), "groups": groups, "series": series}
+
+
+def _aggregate_lines(table: pd.DataFrame, axes: StudyData, intervals: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
+    """A line for each dataset and aggregate of a table of ``aggregates``."""
+    names = [dataset["name"] for dataset in axes["datasets"]]
+    for dataset, of_dataset in table.groupby("dataset"):
+        for kind in AGGREGATE_COLUMNS:
+            known = of_dataset.dropna(subset=[kind])
+            bounds = _bounds(known, kind, intervals)
+            points = [
+                [row["prompt_weight"], row["w_p"], json_number(row[kind]), *bound, row["cells"]]
+                for row, bound in zip(known.to_dict("records"), bounds["values"], strict=True)
+            ]
+            curve = _parabola(known["w_p"], known[kind])
+            yield {
+                "dataset": names.index(dataset), "kind": kind, "bars": bounds["text"], "points": points, "curve": curve,
+            }  # fmt: skip
 
 
 def benchmarks_data(context: Context) -> BenchmarksData:
@@ -109,7 +122,22 @@ def benchmarks_data(context: Context) -> BenchmarksData:
     ]
     benchmarks = [{"name": name, "group": about.loc[name, "group"], "metric": about.loc[name, "metric"]}
                   for name in order]  # fmt: skip
-    return {"benchmarks": benchmarks, "points": points}
+    return {"benchmarks": benchmarks, "points": points, "further": _further_lines(context, names)}
+
+
+def _further_lines(context: Context, benchmarks: Mapping[str, int]) -> list[list[Any]]:
+    """The further series' means of the benchmarks that are shown, as reported."""
+    datasets = {dataset["name"]: place for place, dataset in enumerate(context.axes["datasets"])}
+    lines = []
+    for place, series in enumerate(context.study.further):
+        reported = series.frame.rows.groupby(["benchmark", "dataset", "prompt_weight", "w_p"])["value"]
+        table = reported.agg(["mean", "min", "max", "size"]).reset_index()
+        for (benchmark, dataset), rows in table.groupby(["benchmark", "dataset"]):
+            if benchmark in benchmarks:
+                numbers = rows[["prompt_weight", "w_p", "mean", "min", "max", "size"]].to_numpy(dtype=float)
+                points = [json_numbers(row) for row in numbers]
+                lines.append([place, benchmarks[str(benchmark)], datasets[str(dataset)], points])
+    return lines
 
 
 def mechanism_data(context: Context) -> MechanismData:

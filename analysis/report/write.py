@@ -1,5 +1,7 @@
 """Writes a study's report: tables (CSV, Markdown, LaTeX), figures (PNG, PDF), and one HTML page to explore it all."""
 
+import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -7,7 +9,7 @@ from pathlib import Path
 from analysis.figures.theme import picture
 from analysis.report.chapters import CHAPTERS
 from analysis.report.context import make_context
-from analysis.report.freshness import begin, finish, is_fresh, source_fingerprint
+from analysis.report.freshness import is_fresh, source_fingerprint, write_files
 from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
 from analysis.report.text import size_sentences, verdicts
@@ -20,7 +22,6 @@ from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.table import Table
 from plw.errors import UserError
-from plw.files import write_bytes_atomic, write_json_atomic, write_text_atomic
 from plw.progress import Progress, no_progress
 
 TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": table_markdown, "tex": latex}
@@ -85,11 +86,7 @@ def write_report(
         tell(STEPS, STEPS, "nothing has changed")
         return page
     frame = study_frame(read)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        begin(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot make the report's folder ({error.strerror})") from None
+    _make_folder(out)
     tell(1, STEPS, "fitting the models")
     context = make_context(read, frame, generations)
     sections = []
@@ -97,8 +94,9 @@ def write_report(
         tell(2 + number, STEPS, chapter.title)
         sections.append(make(chapter, context))
     tell(STEPS - 1, STEPS, "writing the files")
-    files, pictures = _write_files(out, sections)
-    write_json_atomic(out / VERDICTS, [verdict.to_dict() for verdict in context.verdicts])
+    files, names, pictures = _rendered(sections)
+    found = [verdict.to_dict() for verdict in context.verdicts]
+    files[VERDICTS] = (json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     text = page_html(
         Page(
             name=f"Study {study} at scale {scale}",
@@ -108,33 +106,49 @@ def write_report(
             counted=size_sentences(context),
             sections=[section for section in sections if section.parts],
             study=context.axes,
-            files=files | {"verdicts": [VERDICTS]},
+            files=names | {"verdicts": [VERDICTS]},
             pictures=pictures,
         )
     )
-    write_text_atomic(page, text)
-    finish(out, source)
+    try:
+        write_files(out, source, files | {page.name: text.encode()})
+    except OSError as error:
+        raise _not_written(out, error) from None
     tell(STEPS, STEPS, str(page))
     return page
 
 
-def _write_files(out: Path, sections: Sequence[Section]) -> tuple[dict[str, list[str]], dict[str, bytes]]:
-    """Write every table and figure in all formats.
+def _make_folder(out: Path) -> None:
+    """Make the folder and try to write there, before minutes of fitting."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=out):
+            pass
+    except OSError as error:
+        raise _not_written(out, error) from None
+
+
+def _not_written(out: Path, error: OSError) -> UserError:
+    return UserError(f"{out}: cannot write the report there ({error.strerror}); name another folder: --out FOLDER")
+
+
+def _rendered(sections: Sequence[Section]) -> tuple[dict[str, bytes], dict[str, list[str]], dict[str, bytes]]:
+    """Every table and figure in all formats.
 
     Returns:
-        Names of the files by the part's key, and the figures' PNG bytes.
+        Name of a file -> its contents, a part's key -> the names of its files, a figure's key -> its PNG.
     """
-    files: dict[str, list[str]] = {}
-    pictures = {}
+    files: dict[str, bytes] = {}
+    names: dict[str, list[str]] = {}
+    pictures: dict[str, bytes] = {}
     for part in (part for section in sections for part in section.parts):
+        made: dict[str, bytes] = {}
         if isinstance(part, Table):
-            for suffix, render in TABLE_FORMATS.items():
-                write_text_atomic(out / f"{part.key}.{suffix}", visible(render(part)))
-            files[part.key] = [f"{part.key}.{suffix}" for suffix in TABLE_FORMATS]
+            made = {suffix: visible(render(part)).encode() for suffix, render in TABLE_FORMATS.items()}
         elif isinstance(part, Drawing):
-            drawn = {suffix: picture(part.figure, suffix) for suffix in FIGURE_FORMATS}
-            for suffix, data in drawn.items():
-                write_bytes_atomic(out / f"{part.key}.{suffix}", data)
-            files[part.key] = [f"{part.key}.{suffix}" for suffix in FIGURE_FORMATS]
-            pictures[part.key] = drawn["png"]
-    return files, pictures
+            made = {suffix: picture(part.figure, suffix) for suffix in FIGURE_FORMATS}
+            pictures[part.key] = made["png"]
+        if isinstance(part, Table | Drawing):
+            files |= {f"{part.key}.{suffix}": data for suffix, data in made.items()}
+            names[part.key] = [f"{part.key}.{suffix}" for suffix in made]
+    return files, names, pictures

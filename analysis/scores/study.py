@@ -14,7 +14,8 @@ from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import AXES, TidyFrame, tidy_frame
 from analysis.scores.registry_rows import curve_rows, score_rows
 from analysis.scores.sample import spread
-from plw.errors import UserError
+from analysis.scores.series import FurtherSeries, StudyRows, further_series
+from plw.errors import UserError, shortened
 from plw.files import read_json
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import DONE
@@ -53,8 +54,10 @@ class Study:
     """The suite, recipe and judge that are shown, and what else the study has."""
     benchmarks: Benchmarks = field(default_factory=Benchmarks)
     """What the chosen suite asked for."""
+    further: Sequence[FurtherSeries] = ()
+    """The suites, recipes and judges that were not chosen, to be drawn beside the chosen ones."""
     notes: tuple[str, ...] = ()
-    """What to know of how the benchmarks were told."""
+    """What to know of how the benchmarks were told, and of what is not drawn."""
 
     @cached_property
     def place(self) -> dict[tuple[object, ...], int]:
@@ -108,6 +111,13 @@ def read_study(
         is_headline = scores["headline"].fillna(value=False).astype(bool)
         headline = scores[is_headline]
         choice = choose(headline, wanted)
+        rows = StudyRows(
+            cells=cells,
+            stages=stages,
+            headline=headline,
+            folders={cell.cell: runs / cell.folder for cell in cells},
+            configured=configured,
+        )
         cells = cells_of_suite(cells, stages, headline, choice.suite) if choice.suite else cells
         shown = shown_cells(cells, stages)
         curves = curve_rows(registry, study, scale, shown)
@@ -117,8 +127,9 @@ def read_study(
     others = scores[~is_headline & scores["cell"].isin(list(kept))]
     others = others[others["suite"].isin([choice.suite, ""]) | (choice.suite == "")]
     benchmarks, notes = asked_benchmarks(
-        headline, stages, {cell.cell: runs / cell.folder for cell in cells}, choice, configured
+        headline, stages, {cell: rows.folders[cell] for cell in kept}, choice, configured
     )
+    further, not_drawn = further_series(rows, choice, {cell.dataset for cell in cells})
     return Study(
         name=study,
         scale=scale,
@@ -130,7 +141,8 @@ def read_study(
         curves=curves,
         choice=choice,
         benchmarks=benchmarks,
-        notes=tuple(notes),
+        further=further,
+        notes=(*notes, *not_drawn),
     )
 
 
@@ -163,7 +175,9 @@ def read_table_1(study: Study) -> tuple[pd.DataFrame, list[str]]:
             if data:
                 missing = [name for name in STATISTICS if not isinstance(data[name], int | float | None)]
                 if missing:
-                    raise UserError(f"{path}: data.{missing[0]} is {str(data[missing[0]])[:40]!r}, not a number")
+                    raise UserError(
+                        f"{path}: data.{missing[0]} is {shortened(str(data[missing[0]]), 40)!r}, not a number"
+                    )
                 models = found.setdefault((cell["dataset"], *sorted(data.items())), [])
                 models += [cell["model"]] if cell["model"] not in models else []
         except (UserError, OSError, AttributeError, KeyError, TypeError) as error:

@@ -13,7 +13,7 @@ from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.choice import Alternative
 from analysis.scores.datasets import dataset_kind, dataset_order
 from analysis.scores.published import DATASET_NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
-from analysis.tables.table import Table, number, significant, with_error
+from analysis.tables.table import SHOWN_SERIES, Table, number, significant, with_error
 
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
 """Scale -> why its numbers differ from the published ones, whatever they are."""
@@ -123,20 +123,31 @@ def groups_table(grouped: pd.DataFrame) -> Table:
     )
 
 
-def curves_table(curves: pd.DataFrame) -> Table:
-    """Every benchmark at PLW 0, at its best weight and at PLW 1; ``curves`` is from ``benchmark_curves``."""
+def curves_table(curves: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Table:
+    """Every benchmark at PLW 0, at its best weight and at PLW 1.
+
+    Args:
+        curves: from ``benchmark_curves``.
+        further: label -> the curves of another suite, recipe or judge; its rows follow, named in a column ``series``.
+    """
+    tables = {SHOWN_SERIES: curves, **(further or {})}
     rows = []
-    for benchmark, part in curves.groupby("benchmark", sort=False):
-        row = {"benchmark": str(benchmark)}
-        for dataset in dataset_order(curves["dataset"]):
-            of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")["mean"]
-            row[dataset] = " / ".join(_ends_and_best(of_dataset, "").values()) if len(of_dataset) else "–"
-        rows.append(row)
+    for label, of_series in tables.items():
+        for benchmark, part in of_series.groupby("benchmark", sort=False):
+            row = ({"series": label} if further else {}) | {"benchmark": str(benchmark)}
+            for dataset in dataset_order(curves["dataset"]):
+                of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")["mean"]
+                row[dataset] = " / ".join(_ends_and_best(of_dataset, "").values()) if len(of_dataset) else "–"
+            rows.append(row)
+    raw = curves
+    if further:
+        raw = pd.concat([of.assign(series=label) for label, of in tables.items()], ignore_index=True)
+        raw = raw[["series", *curves.columns]]
     caption = (
         "Mean score over base models and seeds at PLW 0 / at its best weight (which one) / at PLW 1. The CSV has every "
         "weight with a 95% interval from the benchmark's standard errors over documents."
     )
-    return Table(key="benchmarks", title="Score by benchmark", raw=curves, shown=pd.DataFrame(rows), caption=caption)
+    return Table(key="benchmarks", title="Score by benchmark", raw=raw, shown=pd.DataFrame(rows), caption=caption)
 
 
 def others_table(others: Sequence[Alternative]) -> Table:
@@ -150,10 +161,11 @@ def others_table(others: Sequence[Alternative]) -> Table:
     )
     shown = shown.rename(columns={"finished": "last score (UTC)", "option": "to see it"}).astype(str)
     caption = (
-        "Scores of two suites, recipes or judges do not compare, so a report shows one of each: the newest, unless "
-        "another is named. The recipes are counted within the suite shown, the judges within its recipe."
+        "Scores of two suites, recipes or judges do not compare, so a report rests on one of each: the newest, unless "
+        "another is named. The others are drawn beside it as further series, and no test or interval counts them. The "
+        "recipes are counted within the suite shown, the judges within its recipe."
     )
-    return Table(key="others", title="Not shown in this report", raw=raw, shown=shown, caption=caption)
+    return Table(key="others", title="What this report does not rest on", raw=raw, shown=shown, caption=caption)
 
 
 def differences_table(

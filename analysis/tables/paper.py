@@ -10,7 +10,7 @@ from analysis.inference.regression import Regression
 from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame
-from analysis.tables.table import Table, number, p_value, significant, texts, with_error
+from analysis.tables.table import SHOWN_SERIES, Table, number, p_value, significant, texts, with_error
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE, FAILED, RUNNING
 
@@ -108,10 +108,33 @@ def _optimum(fit: Regression) -> str:
     return significant(fit.optimum) + interval
 
 
-def results_table(table: pd.DataFrame) -> Table:
-    """Both aggregates by weight and dataset, the best weight of each starred; ``table`` is from ``aggregates``."""
+def results_table(table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Table:
+    """Both aggregates by weight and dataset, the best weight of each starred.
+
+    Args:
+        table: from ``aggregates``.
+        further: label -> the table of another suite, recipe or judge; its rows follow, named in a column ``series``.
+    """
+    datasets = dataset_order(table["dataset"])
+    raw, shown = table, _results_shown(table, datasets)
+    if further:
+        tables = {SHOWN_SERIES: table, **further}
+        raw = pd.concat([of.assign(series=label) for label, of in tables.items()], ignore_index=True)
+        parts = [_results_shown(of, datasets).assign(series=label) for label, of in tables.items()]
+        shown = pd.concat(parts, ignore_index=True)
+        raw, shown = (of[["series", *of.columns.drop("series")]] for of in (raw, shown))
+    caption = (
+        "Aggregate (standard error over benchmarks, models and seeds); * the best weight of the column. Simple: mean "
+        "of the headline scores on 0 to 1. Relative: mean of the scores min-max scaled within dataset and benchmark."
+        + " Series: other suites, recipes and judges, each on its own benchmarks and scale."
+        * bool(further)
+    )
+    return Table(key="results", title="Aggregates by weight and dataset", raw=raw, shown=shown, caption=caption)
+
+
+def _results_shown(table: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
     shown = pd.DataFrame({"PLW": [f"{weight:g}" for weight in sorted(set(table["prompt_weight"]))]})
-    for dataset in dataset_order(table["dataset"]):
+    for dataset in datasets:
         texts = {f"{row.prompt_weight:g}": row for row in table[table["dataset"] == dataset].itertuples()}
         for kind in AGGREGATE_COLUMNS:
             column = [
@@ -122,11 +145,7 @@ def results_table(table: pd.DataFrame) -> Table:
                 for w in shown["PLW"]
             ]
             shown[f"{dataset}, {kind}"] = column
-    caption = (
-        "Aggregate (standard error over benchmarks, models and seeds); * the best weight of the column. Simple: mean "
-        "of the headline scores on 0 to 1. Relative: mean of the scores min-max scaled within dataset and benchmark."
-    )
-    return Table(key="results", title="Aggregates by weight and dataset", raw=table, shown=shown, caption=caption)
+    return shown
 
 
 def stage_table(stages: Sequence[StageRow]) -> Table:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+SHOWN_SERIES = "this report"
+"""What a column of series calls the suite, recipe and judge that the report rests on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -42,6 +42,9 @@ class CellConfig:
         if unknown or not self.stages:
             found = ", ".join(unknown) or "nothing"
             raise UserError(f"stages={found} is not known; allowed: {', '.join(STAGES)}")
+        twice = [stage for stage in STAGES if self.stages.count(stage) > 1]
+        if twice:
+            raise UserError(f"stages={','.join(self.stages)} names {twice[0]} twice; name each once")
 
     @property
     def runs_name(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 from urllib.parse import urlsplit
 
-from plw.errors import UserError, printable
+from plw.errors import UserError, printable, shortened
 
 LIMIT = 2**63
 MAX_NAME_BYTES = 80
@@ -80,10 +80,10 @@ def names(field: str, value: str) -> None:
         UserError: empty, too long, or with letters that one of these does not take.
     """
     if not value.translate(dict.fromkeys(map(ord, "-_."))).isalnum() or value.startswith("."):
-        shown = value if len(value) <= 60 else f"{value[:60]}..."
-        raise UserError(f"{field}={printable(shown)} names a folder; allowed: letters, digits, '-', '_' and '.' inside")
+        shown = printable(shortened(value, 60))
+        raise UserError(f"{field}={shown} names a folder; allowed: letters, digits, '-', '_' and '.' inside")
     if len(value.encode()) > MAX_NAME_BYTES:
-        raise UserError(f"{field}={value[:40]}... has {len(value)} letters; allowed: at most {MAX_NAME_BYTES}")
+        raise UserError(f"{field}={shortened(value, 40)} has {len(value)} letters; allowed: at most {MAX_NAME_BYTES}")
 
 
 def given(field: str, value: Any) -> None:

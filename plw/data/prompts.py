@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plw.errors import UserError
+from plw.errors import UserError, shortened
 from plw.files import check_text, read_objects
 
 
@@ -71,5 +71,5 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
     for number, (row, prompt) in enumerate(zip(rows, prompts, strict=False), start=1):
         asked = {f"{prompt.instruction}\n\n{prompt.input}".strip(), f"{prompt.instruction}\n{prompt.input}".strip()}
         if f"{row.instruction}\n\n{row.input}".strip() not in asked:
-            raise UserError(f"{path}: row {number} answers another prompt: {row.instruction[:60]!r}")
+            raise UserError(f"{path}: row {number} answers another prompt: {shortened(row.instruction, 60)!r}")
     return reference_answers(rows[: len(prompts)], path, "another file")

@@ -5,6 +5,7 @@ there is told in one warning, and a server that cannot be used is left alone fro
 """
 
 import logging
+import multiprocessing
 import os
 import queue
 import threading
@@ -24,6 +25,8 @@ SERVER_TIMEOUT_S = 10.0
 SENT_LATER = "; runs are kept offline in the cells' folders (`wandb sync FOLDER` sends them later)"
 
 logger = logging.getLogger(__name__)
+
+_outage: Any = None
 
 
 class Tracker(Protocol):
@@ -81,7 +84,7 @@ class WandbTracker:
         self._calls.put(None)
         self._thread.join(timeout=FINISH_TIMEOUT_S)
         if self._thread.is_alive():
-            logger.warning("wandb has not finished a run within %g s; the cell goes on", FINISH_TIMEOUT_S)
+            _stay_offline(f"a run was not finished within {FINISH_TIMEOUT_S:g} s; its cell goes on")
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -91,7 +94,7 @@ class WandbTracker:
                 call()
             except Exception as error:
                 self._broken = True
-                logger.warning("wandb shows no more of this cell: %s", _first_line(error))
+                _stay_offline(_first_line(error))
 
     def _open(self, mode: str, folder: Path, about: dict[str, Any]) -> None:
         import wandb
@@ -137,11 +140,28 @@ def tracker_mode(config: TrackerConfig) -> str:
     mode = os.environ.get("WANDB_MODE") or config.mode
     if mode == "auto":
         mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
+    if mode == "online" and outage().value:
+        return "offline"
     return mode if mode in ("online", "disabled") else "offline"
+
+
+def outage() -> Any:
+    """A shared number, 1 once the tracker has failed: the first process of a grid that sees it tells it."""
+    global _outage
+    if _outage is None:
+        _outage = multiprocessing.get_context("spawn").Value("b", 0)
+    return _outage
+
+
+def share_outage(value: Any) -> None:
+    """Take the ``outage`` of the process that started this one for our own."""
+    global _outage
+    _outage = value
 
 
 def check_tracker(config: TrackerConfig) -> None:
     """Ask the server once whether it takes our runs; where it does not, this process and its workers stay offline."""
+    outage().value = 0
     if tracker_mode(config) != "online":
         return
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -170,7 +190,11 @@ def _server_problem() -> str | None:
 
 
 def _stay_offline(problem: str) -> None:
-    logger.warning("wandb cannot be used online (%s)%s", problem, SENT_LATER)
+    shared = outage()
+    with shared.get_lock():
+        told, shared.value = bool(shared.value), 1
+    if not told:
+        logger.warning("wandb cannot be used online (%s)%s", problem, SENT_LATER)
     # Workers that are started from here, and later cells, do not try again.
     os.environ["WANDB_MODE"] = "offline"
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
-from plw.errors import UserError
+from plw.errors import UserError, shortened
 from plw.score import Score
 
 Row = TypeVar("Row")
@@ -181,7 +181,7 @@ def _field(kind: type, name: str, row: Mapping[str, Any], where: str) -> Any:
         return float(value)
     if type(value) not in options:
         allowed = " or ".join(option.__name__ for option in options if option is not type(None))
-        raise UserError(f"{where}: {name} is {str(value)[:60]!r} ({type(value).__name__}), not {allowed}")
+        raise UserError(f"{where}: {name} is {shortened(str(value), 60)!r} ({type(value).__name__}), not {allowed}")
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise UserError(f"{where}: {name} is outside what a database's integer holds, -2^63 to 2^63-1")
     return value

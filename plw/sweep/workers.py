@@ -23,6 +23,7 @@ from plw.config import CellConfig
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
 from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
+from plw.pipeline.tracking import outage, share_outage
 
 MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
@@ -72,7 +73,7 @@ def _run_until_broken(
         max_workers=workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(events, slots, execution.threads, execution.processes, os.getpid()),
+        initargs=(events, slots, execution.threads, execution.processes, os.getpid(), outage()),
     )
     under_way: dict[Future[CellOutcome], str] = {}
     waiting = list(configs.items())
@@ -114,8 +115,11 @@ def _kill_children() -> None:
         process.kill()
 
 
-def _start_worker(events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int) -> None:
+def _start_worker(
+    events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int, tracker_outage: Any
+) -> None:
     global _report
+    share_outage(tracker_outage)
     handle_as_worker(deferring=True)
     configure_logging()
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()

@@ -49,6 +49,7 @@ def refuses(study: Study, *arguments: str) -> str:
         ("dataset=nosuch", ["dataset/nosuch", "world-short"]),
         ("dataset=file", ["dataset.name is missing"]),
         ("stages=[train,dance]", ["stages=dance", "harness"]),
+        ("stages=[train,train]", ["stages=train,train", "train twice"]),
         ("stages=train", ["stages", "list", "["]),
         ("seed=4294967296", ["seed=4294967296", "0 to 4294967295"]),
         ("execution.lease_timeout_s=14", ["execution.lease_timeout_s=14", "three times", "heartbeat_s=5"]),

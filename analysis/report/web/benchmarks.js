@@ -3,7 +3,8 @@
 function benchmarks(host, data, study) {
   const panels = data.benchmarks.map((benchmark, index) => {
     const points = data.points.filter((point) => point[0] === index).map((point) => point.slice(1));
-    const panel = weightPanel({ title: benchmark.name, label: benchmark.metric, points }, study, mean);
+    const further = data.further.filter((line) => line[1] === index);
+    const panel = weightPanel({ title: benchmark.name, label: benchmark.metric, points, further }, study, mean);
     return { group: benchmark.group, panel };
   });
   const groups = [...new Set(data.benchmarks.map((benchmark) => benchmark.group))];

@@ -1,6 +1,6 @@
-// Which datasets and which base model the charts show; the bar that sets it is their legend too.
+// Which datasets, which base model and which further series the charts show; the bar that sets it is their legend too.
 
-const filter = { datasets: new Set(), model: -1, listeners: [] };
+const filter = { datasets: new Set(), model: -1, series: new Set(), listeners: [] };
 
 /** Call back now and whenever the choice changes. */
 function onFilter(listener) {
@@ -16,10 +16,22 @@ const chosen = ([dataset, model]) => filter.datasets.has(dataset) && (filter.mod
 const swatch = ({ colour, shape }) =>
   svg("svg", { class: "swatch", viewBox: "-7 -7 14 14", "aria-hidden": true }, svg("path", { d: shapePath(shape, 5), fill: ink(colour) }));
 
+/** How the lines of a further series are broken, in turn; those of what the report rests on are whole. */
+const seriesDash = (index) => ["6 4", "1.5 3", "9 3 1.5 3", "3 2"][index % 4];
+
+const dashed = (index) =>
+  svg("svg", { class: "swatch", viewBox: "-7 -7 14 14", "aria-hidden": true },
+    svg("path", { d: "M-7 0h14", fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-dasharray": seriesDash(index) }));
+
 function mountFilter(host, study) {
   study.datasets.forEach((_, index) => filter.datasets.add(index));
   const items = study.datasets.map((dataset, key) => ({ key, text: dataset.name, icon: swatch(dataset) }));
   host.append(toggles("Datasets shown", items, filter.datasets, changed));
+  if (study.series.length) {
+    study.series.forEach((_, index) => filter.series.add(index));
+    const further = study.series.map((text, key) => ({ key, text, icon: dashed(key) }));
+    host.append(toggles("Further series shown", further, filter.series, changed));
+  }
   if (study.models.length > 1) {
     const models = [[-1, "all"], ...study.models.map((name, index) => [index, name])];
     host.append(choice("Base model", models, -1, (value) => { filter.model = Number(value); changed(); }));

@@ -7,7 +7,22 @@ function median(values) {
   return Number.isInteger(half) ? (sorted[half - 1] + sorted[half]) / 2 : sorted[Math.floor(half)];
 }
 
-/** panel: title, label, points [cell, value, standard error, n]; `middle` makes one number of several. */
+/** The lines and marks of further series, which are means over base models: [series, -, dataset, points]. */
+function furtherSeries(panel, study) {
+  const seen = (panel.further ?? []).filter(([series, , dataset]) =>
+    filter.series.has(series) && filter.datasets.has(dataset) && filter.model < 0);
+  const lines = seen.map(([series, , dataset, points]) => ({
+    colour: study.datasets[dataset].colour, dash: seriesDash(series), points: points.map((point) => [point[1], point[2]]),
+  }));
+  const marks = seen.flatMap(([series, , dataset, points]) => points.map(([weight, place, value, low, high, scores]) => ({
+    x: place, y: value, colour: study.datasets[dataset].colour, shape: study.datasets[dataset].shape, size: 3.4, hollow: true,
+    text: [`${study.datasets[dataset].name} · PLW ${weight}`, study.series[series], `${panel.label}: ${number(value)}`,
+      `mean of ${scores} ${scores === 1 ? "score" : "scores"}, ${number(low)} to ${number(high)}`],
+  })));
+  return [lines, marks];
+}
+
+/** panel: title, label, points [cell, value, standard error, n], perhaps further; `middle` makes one number of several. */
 function weightPanel(panel, study, middle) {
   const area = el("div", { class: "plot" });
   const redraw = responsive(area, (width) => {
@@ -30,7 +45,11 @@ function weightPanel(panel, study, middle) {
           `standard error ${number(error)}`, `n ${n == null ? "not known" : number(n)}`],
       };
     });
-    return chart(width, { name: panel.title, height: 210, x: weightAxis(study, "prompt weight (PLW)"), y: { label: panel.label }, lines, marks });
+    const [moreLines, moreMarks] = furtherSeries(panel, study);
+    return chart(width, {
+      name: panel.title, height: 210, x: weightAxis(study, "prompt weight (PLW)"), y: { label: panel.label },
+      lines: [...lines, ...moreLines], marks: [...marks, ...moreMarks],
+    });
   });
   onFilter(redraw);
   return el("div", { class: "panel" }, el("h3", {}, panel.title), area);

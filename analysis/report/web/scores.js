@@ -7,24 +7,26 @@ function scores(host, data, study) {
   const shown = () => {
     const model = filter.model < 0 ? "" : study.models[filter.model];
     return data.series.filter((series) => series.kind === choiceOf.kind && series.group === choiceOf.group &&
-      series.model === model && filter.datasets.has(series.dataset));
+      series.model === model && filter.datasets.has(series.dataset) &&
+      (series.further < 0 || filter.series.has(series.further)));
   };
   const redraw = responsive(area, (width) => {
     const lines = [], bars = [], marks = [];
     for (const series of shown()) {
       const dataset = study.datasets[series.dataset], apart = 0.007 * (series.dataset - (study.datasets.length - 1) / 2);
-      const known = series.points.map((point) => study.places[point[0]]);
+      const further = series.further >= 0, known = series.points.map((point) => point[1]);
+      const dash = further ? seriesDash(series.further) : null, of = further ? [study.series[series.further]] : [];
       if (series.curve) {
         const [c0, c1, c2] = series.curve, from = Math.min(...known), to = Math.max(...known);
         const steps = Array.from({ length: 81 }, (_, i) => from + ((to - from) * i) / 80);
-        lines.push({ colour: dataset.colour, points: steps.map((w) => [w, c0 + c1 * w + c2 * w * w]) });
+        lines.push({ colour: dataset.colour, dash, points: steps.map((w) => [w, c0 + c1 * w + c2 * w * w]) });
       }
-      for (const [at, value, low, high, cells] of series.points) {
-        const x = study.places[at] + apart;
+      for (const [weight, place, value, low, high, cells] of series.points) {
+        const x = place + apart;
         bars.push({ x, low, high, colour: dataset.colour });
         marks.push({
-          x, y: value, colour: dataset.colour, shape: dataset.shape, size: 4.5,
-          text: [`${dataset.name} · PLW ${study.weights[at]}`, `${choiceOf.kind} aggregate ${number(value)}`,
+          x, y: value, colour: dataset.colour, shape: dataset.shape, size: 4.5, hollow: further,
+          text: [`${dataset.name} · PLW ${weight}`, ...of, `${choiceOf.kind} aggregate ${number(value)}`,
             low == null ? "no interval: one score" : `${number(low)} to ${number(high)} (${series.bars})`,
             `${cells} ${cells === 1 ? "cell" : "cells"}`],
         });

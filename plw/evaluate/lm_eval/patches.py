@@ -7,6 +7,7 @@ from functools import lru_cache, partial
 from typing import Any
 from unittest import mock
 
+from plw.errors import shortened
 from plw.evaluate.lm_eval.bootstrap import SegmentCounter, bootstrap_stderr
 from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
@@ -63,6 +64,10 @@ def logged_warnings(level: int) -> Iterator[None]:
             logger.log(level, "lm-eval warned %d times, first: %s", times, first)
 
 
+def _one_line(message: str) -> str:
+    return shortened(" ".join(message.split()), LONGEST_WARNING)
+
+
 class _Collector(logging.Handler):
     """The first message of each place that logs, on one line, and how often it came."""
 
@@ -72,7 +77,7 @@ class _Collector(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         place = record.pathname, record.lineno
-        first, times = self.found.get(place, (" ".join(record.getMessage().split())[:LONGEST_WARNING], 0))
+        first, times = self.found.get(place, (_one_line(record.getMessage()), 0))
         self.found[place] = first, times + 1
 
 

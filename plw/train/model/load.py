@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from plw.errors import UserError
+from plw.errors import UserError, shortened
 from plw.model_folder import kind_problem
 from plw.train.model.causal import check_causal
 from plw.train.model.generation import repair_generation_config
@@ -185,7 +185,7 @@ def _load_weights(path: str, config: Any, dtype: torch.dtype, **where: Any) -> A
             "are not of one model: fetch both anew"
         )
     if info["missing_keys"]:
-        raise UserError(f"{path}: the weights file lacks {', '.join(sorted(info['missing_keys'])[:3])}")
+        raise UserError(f"{path}: the weights file lacks {shortened(', '.join(sorted(info['missing_keys'])), 160)}")
     return model
 
 
@@ -197,7 +197,7 @@ def _loading_error(path: str, error: Exception) -> UserError:
             f"{path}: this model brings its own code, which is not run unless its config says so; read the code, then "
             "set model.trust_remote_code=true"
         )
-    return UserError(f"{path}: no model can be loaded from here ({type(error).__name__}: {reason[:300]})")
+    return UserError(f"{path}: no model can be loaded from here ({type(error).__name__}: {shortened(reason, 300)})")
 
 
 def _add_padding(path: str, model: Any, tokenizer: "PreTrainedTokenizerBase", pad: str) -> None:

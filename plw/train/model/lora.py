@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from plw.config.training import RecipeConfig
-from plw.errors import UserError
+from plw.errors import UserError, shortened
 from plw.train.model.load import LoadedModel
 
 
@@ -37,7 +37,7 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
     except ValueError as error:
         linear = sorted({name.split(".")[-1] for name, m in loaded.model.named_modules() if hasattr(m, "in_features")})
         raise UserError(
-            f"recipe.lora_targets={recipe.lora_targets}: {' '.join(str(error).split())[:160]}; "
+            f"recipe.lora_targets={recipe.lora_targets}: {shortened(' '.join(str(error).split()), 160)}; "
             f"linear layers here: {', '.join(linear)}"
         ) from None
     if loaded.model.get_output_embeddings() is not loaded.head:

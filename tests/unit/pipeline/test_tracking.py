@@ -1,6 +1,7 @@
 """A tracker never fails or holds up a cell: no server, a wrong key, a silent server, a run that does not end."""
 
 import logging
+import multiprocessing
 import os
 import socket
 import threading
@@ -29,6 +30,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("WANDB_MODE", "")
     monkeypatch.setenv("WANDB_CONFIG_DIR", str(tmp_path / "config"))
+    monkeypatch.setattr(tracking, "_outage", None)
 
 
 @pytest.fixture
@@ -149,3 +151,43 @@ def test_what_fails_in_wandb_is_one_warning_and_no_exception(
     ended.set()
     assert time.monotonic() - started < 5
     assert len(warnings.records) == 1
+
+
+def _meet_an_outage(shared: Any, told: Any) -> None:
+    """A worker whose tracker fails: it says so unless another worker did, and stays offline."""
+    logging.getLogger("plw").addHandler(Counts(told))
+    os.environ["WANDB_MODE"] = "online"
+    tracking.share_outage(shared)
+    tracking._stay_offline("the connection was lost")
+    assert tracker_mode(WANDB) == "offline"
+
+
+class Counts(logging.Handler):
+    """Counts warnings over processes."""
+
+    def __init__(self, told: Any) -> None:
+        super().__init__(logging.WARNING)
+        self.told = told
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.told.get_lock():
+            self.told.value += 1
+
+
+def test_an_outage_in_the_middle_of_a_grid_is_told_once_and_known_to_every_worker(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    context = multiprocessing.get_context("fork")
+    told = context.Value("i", 0)
+    assert tracker_mode(WANDB) == "online"
+    workers = [context.Process(target=_meet_an_outage, args=(tracking.outage(), told)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    assert told.value == 1
+    assert tracker_mode(WANDB) == "offline", "a cell that starts later does not try again"
+    check_tracker(TrackerConfig(name="none"))
+    assert tracker_mode(WANDB) == "online", "the next grid asks the server anew"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plw.errors import printable
+from plw.errors import printable, shortened
 
 ROOT = Path(__file__).parents[3]
 
@@ -25,6 +25,20 @@ def test_what_cannot_be_shown_is_an_escape(text: str, shown: str) -> None:
     assert printable(text) == shown
     assert len(printable(text).splitlines()) == 1
     printable(text).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("fits as it is", "fits as it is"),
+        ("is cut at a word's end", "is cut at a ..."),
+        ("stays\nand ends at it", "stays\nand ..."),
+        ("averyveryverylongname", "averyveryve ..."),
+        ("", ""),
+    ],
+)
+def test_a_long_text_ends_at_a_word_with_an_ellipsis(text: str, shown: str) -> None:
+    assert shortened(text, 15) == shown
 
 
 def test_a_file_with_an_odd_name_is_one_line() -> None:

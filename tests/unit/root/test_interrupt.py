@@ -1,11 +1,14 @@
 """Signals stop at once, or where a block that defers them says so."""
 
+import builtins
 import pickle
 import signal
 import threading
+from typing import Any
 
 import pytest
 
+from plw.__main__ import start
 from plw.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
 
 BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -23,6 +26,25 @@ def test_a_signal_stops_at_once_and_handlers_are_put_back(number: int) -> None:
     assert caught.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
     assert caught.value.name == signal.Signals(number).name
     assert signal.getsignal(number) is before
+
+
+@BOTH
+def test_a_signal_while_the_command_is_imported_is_one_line(
+    number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    imported = builtins.__import__
+
+    def interrupted(name: str, *rest: Any, **named: Any) -> Any:
+        if name == "plw.cli":
+            send(number)
+        return imported(name, *rest, **named)
+
+    monkeypatch.setattr(builtins, "__import__", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        start()
+    assert ended.value.code == 128 + number
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == f"plw: stopped by {signal.Signals(number).name}; the same command continues where it was"
 
 
 @BOTH

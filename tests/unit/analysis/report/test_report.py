@@ -306,13 +306,24 @@ def test_a_study_of_two_suites_shows_the_newest_and_names_the_other(make_study, 
         return Benchmarks(groups={"mine": "short_generation"}) if name == "own" else None
 
     page = Page(_write(url, runs, tmp_path / "report", configured=configured).read_text())
-    assert asked == ["own"], "the config is asked of the suite that was run"
+    assert asked == ["own", "world"], "the config is asked of the suites that were run"
     words = " ".join(page.text)
     assert "Study plw at scale mini: suite own (the newest of 2)" in words
-    assert "Not shown here: suite world" in words
+    assert "Not counted here: suite world" in words
     assert "plw report --suite world" in words
     assert [row["name"] for row in page.data["widgets"]["benchmarks"]["benchmarks"]] == ["mine"]
     assert "Nothing is missing" in words
+    label = f"suite world ({len(GROUPS)} benchmarks)"
+    assert page.data["study"]["series"] == [label]
+    assert {line["further"] for line in page.data["widgets"]["scores"]["series"]} == {-1, 0}
+    with (tmp_path / "report" / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["series"], row["prompt_weight"]) for row in rows] == [
+        ("this report", "0.0"), ("this report", "1.0"), (label, "0.0"), (label, "1.0")
+    ]  # fmt: skip
+    assert [float(row["simple"]) for row in rows[:2]] == pytest.approx([0.2, 0.7])
+    with (tmp_path / "report" / "benchmarks.csv").open() as file:
+        assert len([row for row in csv.DictReader(file) if row["series"] == label]) == 2 * len(GROUPS)
     world = Page(_write(url, runs, tmp_path / "world", wanted=Wanted(suite="world")).read_text())
     assert "Study plw at scale mini: suite world" in " ".join(world.text)
     assert len(world.data["widgets"]["benchmarks"]["benchmarks"]) == len(GROUPS)
@@ -332,5 +343,5 @@ def test_one_line_where_there_is_nothing_to_report(make_study, tmp_path):
     with pytest.raises(UserError, match="it is empty"):
         _write(empty, runs, tmp_path / "report")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot make the report's folder"):
+    with pytest.raises(UserError, match=r"cannot write the report there \(Not a directory\); name another"):
         _write(url, runs, tmp_path / "file" / "report")

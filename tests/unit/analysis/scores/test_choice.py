@@ -96,6 +96,32 @@ def test_another_suite_or_judge_is_read_by_its_name(two_suites):
     assert set(first.loc[first["benchmark"] == "letters", "value"]) == {71.0}
 
 
+def test_what_is_not_chosen_is_a_further_series_with_its_own_scores(two_suites):
+    study = read_study(*two_suites, "plw", "mini")
+    assert [series.label for series in study.further] == ["judge first (2 benchmarks)", "suite world (13 benchmarks)"]
+    first, world = study.further
+    letters = first.curves[first.curves["benchmark"] == "letters"]
+    assert letters["mean"].tolist() == pytest.approx([0.71] * 4)
+    assert first.aggregates["simple"].tolist() == pytest.approx([(0.1 * n + 0.71) / 2 for n in range(4)])
+    alone = study_frame(read_study(*two_suites, "plw", "mini", wanted=Wanted(suite="world")))
+    assert world.frame.rows.equals(alone.rows), "as a report of it alone shows it"
+    assert not [note for note in study.notes if note.startswith("Not drawn")]
+    assert read_study(*two_suites, "plw", "mini", wanted=Wanted(judge="first")).further[0].name == "judge second"
+
+
+def test_a_further_series_on_other_datasets_is_named_and_not_drawn(two_suites):
+    url, runs = two_suites
+    with Registry.open(url) as registry:
+        cell = registry.ensure_cell(
+            replace(registry.cells()[0], cell="d" * 64, dataset="elsewhere", folder="plw-mini/elsewhere")
+        )
+        found = [replace(headline("arc", 0.5), suite="away", benchmark="mine")]
+        write_stage(registry, runs, cell, "harness-away", found, kind="harness", finished=5.0)
+    study = read_study(url, runs, "plw", "mini")
+    assert "suite away" not in [series.name for series in study.further]
+    assert "Not drawn: suite away: it has none of the datasets shown." in study.notes
+
+
 def test_a_benchmark_of_another_judge_is_shown_unless_a_judge_is_named(two_suites):
     url, runs = two_suites
     with Registry.open(url) as registry:
