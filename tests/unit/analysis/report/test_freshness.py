@@ -1,9 +1,13 @@
 """A report's files in place of an earlier report's: what that one wrote goes, what a person put there stays."""
 
+import os
+
 import pytest
 
 from analysis.report import freshness
 from analysis.report.freshness import SOURCE_FILE, is_fresh, write_files
+from analysis.report.write import _make_folder
+from plw.errors import UserError
 from plw.files import write_json_atomic
 
 
@@ -44,6 +48,20 @@ def test_a_report_that_lacks_a_file_is_not_fresh(tmp_path):
     write_files(tmp_path, "one", {"a.csv": b"1"})
     (tmp_path / "a.csv").unlink()
     assert not is_fresh(tmp_path, "one")
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_fits(tmp_path):
+    out, before = tmp_path / "report", os.geteuid()
+    out.mkdir()
+    out.chmod(0o555)
+    if before == 0:
+        os.seteuid(65534)  # Root may write anywhere.
+    try:
+        for folder in (out, out / "inner"):
+            with pytest.raises(UserError, match=r"cannot write the report there \(Permission denied\).*--out FOLDER"):
+                _make_folder(folder)
+    finally:
+        os.seteuid(before)
 
 
 @pytest.mark.parametrize("damage", ["", "[]", '{"source": "one"}', '{"files": []}', '{"files": {"a": 3}}'])
