@@ -32,6 +32,8 @@ GROUPS = {
 }
 TEN = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 FIVE = (0.0, 0.01, 0.05, 0.2, 1.0)
+THREE = (0.0, 0.1, 1.0)
+"""The mini study's."""
 DOCUMENTS, CELL_SD = 300, 0.01
 PERMUTATIONS = 499
 """Fewer than a report has: enough for a level of 5 %."""
@@ -45,6 +47,8 @@ SETTINGS = {
     "2 base models, 10 weights": (2, TEN, 0.0),
     "6 base models, 5 weights": (6, FIVE, 0.0),
     "6 base models that differ, 5 weights": (6, FIVE, 0.05),
+    "6 base models that differ, 3 weights": (6, THREE, 0.05),
+    "3 base models that differ, 3 weights": (3, THREE, 0.05),
 }
 """Name -> base models, weights, standard deviation of a base model's own slope in w_p."""
 

@@ -56,9 +56,19 @@ def combined_p(p_mean: float, p_G: Sequence[float]) -> float:
         p_mean: Of the mean over benchmarks.
         p_G: Of each benchmark.
     """
+    return cauchy_p([p_mean, *p_G], [1 / 2, *[1 / 2 / len(p_G)] * len(p_G)])
+
+
+def cauchy_p(p_N: Sequence[float] | Array, weight_N: Sequence[float] | None = None) -> float:
+    """P of several tests together (Liu and Xie 2020), however they depend on each other.
+
+    Args:
+        p_N: Of each.
+        weight_N: Of each, 1 together; equal when not given.
+    """
     # p of nearly 1 would outweigh all others.
-    tangent_G = np.tan((0.5 - np.clip([p_mean, *p_G], 1e-15, 0.99)) * np.pi)
-    return float(0.5 - np.arctan((tangent_G[0] + tangent_G[1:].mean()) / 2) / np.pi)
+    tangent_N = np.tan((0.5 - np.clip(p_N, 1e-15, 0.99)) * np.pi)
+    return float(0.5 - np.arctan(np.average(tangent_N, weights=weight_N)) / np.pi)
 
 
 def _basis(power_NC: Array) -> Array:

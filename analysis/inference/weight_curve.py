@@ -3,8 +3,10 @@
 A training run (base model and seed) has a level of its own. The curve is a parabola in w_p. Whether its mean over base
 models is told from 0 depends on what the base models are:
 
-- Four or more are a sample: the curve may differ from base to base, and its error is estimated over bases
-  (cluster-robust, CR2, with the approximate Hotelling test of Tipton and Pustejovsky 2015).
+- Three or more are a sample: the curve may differ from base to base, and its error is estimated over bases
+  (cluster-robust, CR2, with the degrees of freedom of Tipton and Pustejovsky 2015). The curve is tested at the middle
+  and at the end of its weights, by t, and the two are combined: one test of both at once (Hotelling's) spends a degree
+  of freedom more and finds little with few bases.
 - Fewer cannot say how bases differ: each has a curve of its own, and the test is of these bases alone.
 """
 
@@ -15,10 +17,11 @@ import numpy as np
 from scipy import stats
 
 from analysis.arrays import Array, Index, covariance_root
+from analysis.inference.omnibus import cauchy_p
 from analysis.levels import CONFIDENCE, TAILS
 from analysis.scores.frame import weight_from_scale
 
-SAMPLE_OF_BASES = 4
+SAMPLE_OF_BASES = 3
 """So many base models are taken for a sample of all that there could be."""
 GRID = 201
 """Places on w_p at which the curve is looked at."""
@@ -43,18 +46,25 @@ class WeightCurve:
 
     @property
     def p(self) -> float:
-        """Of the F test that the curve is flat."""
-        terms = len(self.slope_C)
-        wald = float(self.slope_C @ np.linalg.pinv(self.covariance_CC) @ self.slope_C)
+        """Of the hypothesis that the curve is flat: F for these bases, t at two places combined for a sample."""
         if not self.covariance_CC.any():
             return 1.0 if not self.slope_C.any() else 0.0
-        return float(stats.f.sf(wald * self._factor, terms, self.df - terms + 1 if self.over_bases else self.df))
+        if not self.over_bases:
+            wald = float(self.slope_C @ np.linalg.pinv(self.covariance_CC) @ self.slope_C)
+            return float(stats.f.sf(wald / len(self.slope_C), len(self.slope_C), self.df))
+        difference_2, error_2 = self._at_places
+        t_2 = np.divide(np.abs(difference_2), error_2, out=np.full_like(error_2, np.inf), where=error_2 > 0)
+        t_2[difference_2 == 0] = 0
+        return cauchy_p(2 * stats.t.sf(t_2, self.df))
 
     @property
-    def _factor(self) -> float:
-        """What makes F of Wald's statistic."""
+    def _at_places(self) -> tuple[Array, Array]:
+        """Differences from weight 0, and their errors, at the places that determine the curve: its middle, its end."""
         terms = len(self.slope_C)
-        return (self.df - terms + 1) / (self.df * terms) if self.over_bases else 1 / terms
+        place_2 = self.largest_w * np.arange(1, terms + 1) / terms
+        power_2C = np.stack([place_2 ** (term + 1) for term in range(terms)], axis=1)
+        variance_2 = np.einsum("pc,cd,pd->p", power_2C, self.covariance_CC, power_2C)
+        return power_2C @ self.slope_C, np.sqrt(np.maximum(variance_2, 0))  # rounding may leave less than 0
 
     @property
     def w_M(self) -> Array:
@@ -71,12 +81,21 @@ class WeightCurve:
         return np.stack([self.w_M ** (term + 1) for term in range(len(self.slope_C))], axis=1)
 
     def bounds(self) -> tuple[Array, Array]:
-        """Simultaneous 95 % band of the differences from weight 0 (Scheffé), at ``w_M``."""
+        """Simultaneous 95 % band of the differences from weight 0, at ``w_M``.
+
+        For these bases Scheffé's. For a sample the curves whose middle and end both lie within their intervals
+        (Bonferroni), as the test has it.
+        """
         terms = len(self.slope_C)
-        df2 = self.df - terms + 1 if self.over_bases else self.df
-        critical = float(stats.f.ppf(CONFIDENCE, terms, df2)) / self._factor
-        variance_M = np.einsum("mc,cd,md->m", self._powers, self.covariance_CC, self._powers)
-        half_M = np.sqrt(critical * np.maximum(variance_M, 0))
+        if self.over_bases:
+            at_M = self.w_M / self.largest_w
+            share_MC = np.stack([4 * at_M * (1 - at_M), at_M * (2 * at_M - 1)] if terms == 2 else [at_M], axis=1)
+            critical = float(stats.t.isf((1 - CONFIDENCE) / 2 / terms, self.df))
+            half_M = np.abs(share_MC) @ (critical * self._at_places[1])
+        else:
+            variance_M = np.einsum("mc,cd,md->m", self._powers, self.covariance_CC, self._powers)
+            critical = float(stats.f.ppf(CONFIDENCE, terms, self.df)) * terms
+            half_M = np.sqrt(critical * np.maximum(variance_M, 0))
         return self.difference_M - half_M, self.difference_M + half_M
 
     def best(self) -> tuple[float, float, float]:

@@ -58,19 +58,30 @@ def test_curve_of_few_bases_equals_statsmodels() -> None:
     assert ours.p == pytest.approx(float(test.pvalue))
 
 
-def test_curve_over_bases_is_hotellings_test_of_their_curves() -> None:
-    """With the same weights at each base the approximate test is the exact one of one parabola a base."""
+def test_curve_over_bases_is_tested_by_t_at_its_middle_and_its_end() -> None:
+    """With the same weights at each base these are t tests of one parabola a base, put together by Cauchy's tangents."""
     table = rows(7, curve=(0.1, -0.08), slope_sd=0.05)
     curves_GC = np.array([np.polyfit(part["w"], part["score"], 2)[1::-1] for _, part in table.groupby("base")])
 
     ours = fitted(table)
 
-    mean_C, covariance = curves_GC.mean(axis=0), np.cov(curves_GC.T) / 7
-    t2 = mean_C @ np.linalg.solve(covariance, mean_C)
     assert ours.over_bases
-    assert ours.slope_C == pytest.approx(mean_C)
-    assert ours.covariance_CC == pytest.approx(covariance)
-    assert ours.p == pytest.approx(stats.f.sf(t2 * (7 - 2) / (2 * (7 - 1)), 2, 7 - 2))
+    assert ours.slope_C == pytest.approx(curves_GC.mean(axis=0))
+    assert ours.covariance_CC == pytest.approx(np.cov(curves_GC.T) / 7)
+    assert ours.df == pytest.approx(6)
+    p_2 = [stats.ttest_1samp(curves_GC @ [place, place**2], 0).pvalue for place in (0.5, 1.0)]
+    assert ours.p == pytest.approx(0.5 - np.arctan(np.tan((0.5 - np.array(p_2)) * np.pi).mean()) / np.pi)
+
+
+def test_band_over_bases_has_the_intervals_of_its_middle_and_end() -> None:
+    table = rows(6, curve=(0.1, -0.08), slope_sd=0.05)
+    curves_GC = np.array([np.polyfit(part["w"], part["score"], 2)[1::-1] for _, part in table.groupby("base")])
+
+    low_M, high_M = fitted(table).bounds()
+
+    for place, at in ((0.5, 100), (1.0, 200)):
+        interval = stats.ttest_1samp(curves_GC @ [place, place**2], 0).confidence_interval(0.975)
+        assert (low_M[at], high_M[at]) == pytest.approx((interval.low, interval.high))
 
 
 def test_bases_that_lack_weights_still_count() -> None:
@@ -85,7 +96,7 @@ def test_bases_that_lack_weights_still_count() -> None:
     assert found.slope_C == pytest.approx([0.2, -0.1], abs=0.08)
 
 
-@pytest.mark.parametrize(("bases", "slope_sd"), [(2, 0.0), (6, 0.0), (6, 0.05)])
+@pytest.mark.parametrize(("bases", "slope_sd"), [(2, 0.0), (3, 0.05), (6, 0.0), (6, 0.05)])
 def test_the_test_holds_its_level(bases: int, slope_sd: float) -> None:
     """Without a mean curve 5% of studies find one, whether or not bases differ where they are a sample."""
     p = [fitted(rows(bases, slope_sd=slope_sd, seed=number)).p for number in range(400)]
