@@ -59,7 +59,7 @@ def test_curve_of_few_bases_equals_statsmodels() -> None:
 
 
 def test_curve_over_bases_is_tested_by_t_at_its_middle_and_its_end() -> None:
-    """With the same weights at each base these are t tests of one parabola a base, put together by Cauchy's tangents."""
+    """With the same weights at each base these are t tests of one parabola a base, combined (Cauchy)."""
     table = rows(7, curve=(0.1, -0.08), slope_sd=0.05)
     curves_GC = np.array([np.polyfit(part["w"], part["score"], 2)[1::-1] for _, part in table.groupby("base")])
 
