@@ -1,7 +1,7 @@
 """Items that a study's stages left: ``items.parquet`` in the folders of one cell."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,13 @@ def item_files(folder: Path) -> list[Path]:
     return [own] if own.is_file() else sorted(folder.glob(f"*/{ITEMS}"))
 
 
-def read_cell(folder: Path, metrics: Sequence[str] = ()) -> ModelItems:
+def read_cell(folder: Path, metrics: Sequence[str] = (), stages: Collection[str] | None = None) -> ModelItems:
     """Every stage's items of one cell.
 
     Args:
         folder: The cell's, or one of its stages'.
         metrics: What to compare; the headline metric of each benchmark where nothing is given.
+        stages: Names of the stages that are read; None reads all.
 
     Raises:
         UserError: a file that cannot be read, or that its record does not know by that content.
@@ -38,6 +39,8 @@ def read_cell(folder: Path, metrics: Sequence[str] = ()) -> ModelItems:
     suites: set[str] = set()
     cell: dict[str, Any] | None = None
     for path in item_files(folder):
+        if stages is not None and path.parent.name not in stages:
+            continue
         record = _record_of(path)
         suites |= {str(score["suite"]) for score in record.get("scores", ())}
         cell = record.get("cell", cell)

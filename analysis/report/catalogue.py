@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from analysis.figures.aggregates import figure_1, figure_2
 from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks, figure_gains
 from analysis.figures.contours import CONTOURS, contour_caption, contour_figure
+from analysis.figures.forest import figure_forest
 from analysis.figures.residuals import figure_residuals
 from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.ratio_model import optima_by_ratio
@@ -32,6 +33,7 @@ from analysis.tables.beyond_paper import (
 )
 from analysis.tables.captions import coverage, seed_text
 from analysis.tables.checks import residual_table, sensitivity_table
+from analysis.tables.paired import comparisons_table, noise_table
 from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
 from analysis.tables.ratio_model import table_4
 from analysis.tables.table import Table
@@ -52,6 +54,7 @@ TITLES = {
     "figure9_contour_generation": "Figure 9. The ratio model of generation without translation",
     "figure_gains": "Gain over PLW 0",
     "figure_residuals": "Residual checks of the regression",
+    "figure_forest": "Each weight against PLW 0, item by item",
 }
 """Figure -> its title; the captions follow it."""
 
@@ -66,6 +69,7 @@ ALTS = {
         "A contour map of the predicted score: prompt weight across, generation ratio up, the best weight a line.",
     ),
     "figure_gains": "A column of panels for each dataset: gain of each weight over PLW 0 with its interval.",
+    "figure_forest": "A column of panels for each dataset: every benchmark's difference from PLW 0 with its interval.",
     "figure_residuals": "A row for each dataset: quantiles of the residuals, and residuals by fitted value.",
 }
 """Figure -> what it shows, for those who cannot see it."""
@@ -169,6 +173,8 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "benchmarks": lambda context: curves_table(context.curves, _further_curves(context)),
     "differences": _differences,
     "ablation": _ablation,
+    "comparisons": lambda context: comparisons_table(context.comparisons.rows) if context.comparisons.rows else None,
+    "noise": lambda context: noise_table(context.noise) if len(context.noise) else None,
     "others": _others,
     "stage_times": lambda context: stage_table(context.study.stages),
 }
@@ -177,7 +183,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
 OF_CELLS = frozenset({"results", "intervals", "gains", "selection", "seeds"})
 """Tables of aggregates, in which only cells with every benchmark count."""
 
-WITHOUT_ENDING = frozenset({"ablation", "others", "stage_times"})
+WITHOUT_ENDING = frozenset({"comparisons", "noise", "ablation", "others", "stage_times"})
 """Tables that do not rest on the frame's scores."""
 
 
@@ -225,6 +231,11 @@ def _residuals(context: Context) -> Captioned | None:
     return None if drawn is None else (drawn, f"{_RESIDUALS} {coverage(context.frame)}")
 
 
+def _forest(context: Context) -> Captioned | None:
+    drawn = figure_forest(context.comparisons.rows)
+    return None if drawn is None else (drawn, _FOREST)
+
+
 FIGURES: Mapping[str, Callable[[Context], Captioned | None]] = {
     "figure1_aggregates": _figure_1,
     "figure2_mechanism": _figure_2,
@@ -232,6 +243,7 @@ FIGURES: Mapping[str, Callable[[Context], Captioned | None]] = {
     **{key: _contour(aggregate) for key, aggregate in CONTOURS.items()},
     "figure_gains": _gains,
     "figure_residuals": _residuals,
+    "figure_forest": _forest,
 }
 """Key, which is the stem of the files too -> the figure and its caption."""
 
@@ -255,6 +267,11 @@ _BENCHMARKS = (
 _GAINS = (
     "Mean difference from PLW 0 on the same benchmark, base model and seed, in both aggregates. Bands are the "
     f"{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}. Weights are spaced as w_p."
+)
+_FOREST = (
+    "Difference from PLW 0 on the items that the paired cells answered, with its 95 % interval, uncorrected. Strong "
+    "and filled: shown after Holm's correction for all weights and benchmarks of the dataset. Each row of panels has a "
+    "scale of its own; the grey band is the same in all."
 )
 _RESIDUALS = (
     "Uniform quantile residuals of the regression of Table 3. Left: their quantiles against those of the uniform "

@@ -14,6 +14,7 @@ from analysis.report.grid_data import grid_data
 from analysis.report.parts import Chapter, Drawing, Paragraphs, Part, Widget
 from analysis.report.text import left_out, methods, missing_lines
 from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data, surface_data
+from analysis.tables.paired import noise_sentence
 
 
 def _tables(*keys: str) -> Callable[[Context], Iterator[Part]]:
@@ -140,6 +141,16 @@ def _generations(context: Context) -> Iterator[Part]:
         yield Paragraphs(bullets=[f"Not read: {problem}" for problem in problems], warning=True)
 
 
+def _noise(context: Context) -> Iterator[Part]:
+    yield from _tables("noise")(context)
+    yield Paragraphs(paragraphs=[noise_sentence(context.noise)])
+
+
+def _unpaired(context: Context) -> Iterator[Part]:
+    if context.comparisons.notes:
+        yield Paragraphs(bullets=list(dict.fromkeys(context.comparisons.notes)))
+
+
 def _methods(context: Context) -> Iterator[Part]:
     yield Paragraphs(bullets=[*methods(context.fits), *left_out(context), *context.frame.notes])
 
@@ -158,6 +169,11 @@ CHAPTERS = (
             _tables("table3_regression", "sensitivity", "residuals"),
             _figures("figure_residuals"),
         ],
+    ),
+    Chapter(
+        key="comparisons",
+        title="Which differences are shown, item by item?",
+        makers=[_figures("figure_forest", folded=False), _tables("comparisons"), _unpaired, _noise],
     ),
     Chapter(
         key="choice",

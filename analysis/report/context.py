@@ -7,6 +7,8 @@ import pandas as pd
 
 from analysis.inference.bootstrap import UNITS, bootstrap_aggregates
 from analysis.inference.leave_one_out import leave_one_out
+from analysis.inference.noise import noise_floor
+from analysis.inference.paired_weights import WeightComparisons, weight_comparisons
 from analysis.inference.ratio_model import RatioFit, ratio_fits
 from analysis.inference.regression import Regression, regressions
 from analysis.inference.residuals import ResidualChecks, residual_checks
@@ -47,6 +49,10 @@ class Context:
     """From ``seed_components``."""
     verdicts: Sequence[ScopeVerdict]
     """From ``scope_verdicts``."""
+    comparisons: WeightComparisons
+    """From ``weight_comparisons``."""
+    noise: pd.DataFrame
+    """From ``noise_floor``."""
     fits: Sequence[Regression]
     """From ``regressions``."""
     checks: Mapping[str, ResidualChecks]
@@ -75,19 +81,24 @@ def make_context(
     rows, notes = fitted_rows(frame.rows)
     fits = regressions(rows)
     statistics, problems = read_table_1(study)
+    means = aggregates(frame)
+    best = means[means["best_relative"]].drop_duplicates("dataset").set_index("dataset")["prompt_weight"]
+    compared = weight_comparisons(study, frame, {str(name): float(plw) for name, plw in best.items()})
     return Context(
         study=study,
         frame=replace(frame, notes=(*frame.notes, *notes)),
         generations=generations,
         axes=study_data(study),
         cells=cell_aggregates(frame),
-        aggregates=aggregates(frame),
+        aggregates=means,
         grouped=grouped_aggregates(frame),
         curves=benchmark_curves(frame),
         intervals=every_interval(frame),
         choice=leave_one_out(frame),
         seeds=seed_components(frame),
         verdicts=scope_verdicts(replace(frame, rows=rows)),
+        comparisons=compared,
+        noise=noise_floor(frame, compared.rows),
         fits=fits,
         checks={
             # Random effects are kept: drawn anew, two base models leave the checks no power (docs/statistics.md).

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from analysis.figures.theme import picture
 from analysis.report.chapters import CHAPTERS
@@ -30,6 +31,7 @@ TABLE_FORMATS: dict[str, Callable[[Table], str]] = {"csv": table_csv, "md": tabl
 FIGURE_FORMATS = ("png", "pdf")
 
 VERDICTS = "verdicts.json"
+COMPARISONS = "comparisons.json"
 
 STEPS = 3 + len(CHAPTERS)
 
@@ -95,8 +97,10 @@ def write_report(
         sections.append(make(chapter, context))
     tell(STEPS - 1, STEPS, "writing the files")
     files, names, pictures = _rendered(sections)
-    found = [verdict.to_dict() for verdict in context.verdicts]
-    files[VERDICTS] = (json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    files[VERDICTS] = _json_lines([verdict.to_dict() for verdict in context.verdicts])
+    if context.comparisons.rows:
+        files[COMPARISONS] = _json_lines([row.to_dict() for row in context.comparisons.rows])
+        names.setdefault("comparisons", []).append(COMPARISONS)
     text = page_html(
         Page(
             name=f"Study {study} at scale {scale}",
@@ -116,6 +120,10 @@ def write_report(
         raise _not_written(out, error) from None
     tell(STEPS, STEPS, str(page))
     return page
+
+
+def _json_lines(found: Sequence[dict[str, Any]]) -> bytes:
+    return (json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
 def _make_folder(out: Path) -> None:

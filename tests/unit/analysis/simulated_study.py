@@ -1,7 +1,7 @@
 """A simulated study: its axes, its scores, and the writing of its stages through the registry itself."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -109,7 +109,7 @@ def give_items(url: str, runs: Path, items: Callable[[CellRow], Sequence[ItemRow
                 write_items(runs / cell.folder / "harness" / ITEMS, rows)
 
 
-def right_or_wrong(benchmark: str, right_N: Sequence[bool], metric: str = "acc") -> list[ItemRow]:
+def right_or_wrong(benchmark: str, right_N: Iterable[bool], metric: str = "acc") -> list[ItemRow]:
     """Items of one benchmark, each right or wrong; of a percentage 100 or 0."""
     full = 100.0 if metric in PERCENT_METRICS else 1.0
     return [
@@ -119,6 +119,14 @@ def right_or_wrong(benchmark: str, right_N: Sequence[bool], metric: str = "acc")
         )
         for number, right in enumerate(right_N)
     ]  # fmt: skip
+
+
+def some_items(cell: CellRow) -> list[ItemRow]:
+    """Of one benchmark that rises with the weight by 40 points and one that stays, the same difficulties everywhere."""
+    difficulty_N = np.random.default_rng(0).random(60)
+    noise_N = np.random.default_rng(int(cell.cell, 16)).normal(0, 0.03, size=60)
+    win_N = difficulty_N + noise_N < 0.3 + 0.4 * cell.prompt_weight
+    return right_or_wrong("arc", difficulty_N + noise_N < 0.5) + right_or_wrong("alpaca_eval", win_N, "win_rate")
 
 
 def simulate(

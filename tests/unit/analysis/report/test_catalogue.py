@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from simulated_study import GROUPS, WEIGHTS
+from simulated_study import GROUPS, WEIGHTS, give_items, some_items
 from study_frames import frame_of
 
 import analysis.inference.sensitivity as sensitivity
@@ -42,6 +42,7 @@ FIT = Regression(
     converged=True,
 )  # fmt: skip
 BEYOND = {"intervals", "gains", "selection", "seeds", "groups", "benchmarks", "differences", "sensitivity"}
+PAIRED = {"comparisons", "noise"}
 OF_FITS = {"residuals", "table4_optima"}
 CHECKS = ResidualChecks(
     residual_N=np.linspace(0.01, 0.99, 99),
@@ -67,6 +68,7 @@ def study(make_study):
         datasets=("data", "cleaned", "short", "medium", "tiny"),
         skip=lambda cell, benchmark: benchmark == "arc" and (cell.dataset, cell.prompt_weight) == ("tiny", 0.0),
     )
+    give_items(url, runs, some_items)
     read = read_study(url, runs, "plw", "mini")
     return read, tidy_frame(read.scores, GROUPS, read.cells)
 
@@ -90,7 +92,7 @@ def _figures(context):
 
 def test_every_table_is_there_and_says_what_it_rests_on(study):
     tables = _tables(_context(*study, checks={"short": CHECKS}))
-    assert set(tables) == BEYOND | PAPER | OF_FITS
+    assert set(tables) == BEYOND | PAPER | OF_FITS | PAIRED
     for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
         caption = tables[key].caption
         for counted in ("n = 518", "40 cells", "5 datasets", "2 base models", "4 weights", "13 benchmarks", "seed 42"):

@@ -10,7 +10,7 @@ from functools import partial
 from html.parser import HTMLParser
 
 import pytest
-from simulated_study import GROUPS, headline, write_stage
+from simulated_study import GROUPS, give_items, headline, some_items, write_stage
 
 import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context
@@ -48,10 +48,13 @@ FILES = {
             "sensitivity",
             "residuals",
             "stage_times",
+            "comparisons",
+            "noise",
         )
         for kind in ("csv", "md", "tex")
     ),
     "index.html",
+    "comparisons.json",
 }
 HOSTILE = "<script>alert('x')</script>&\"'|*"
 CONTROL = "a\x00b\x1b[31mc\x9bd\u202ee"
@@ -103,6 +106,7 @@ def _scripts(text):
 def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "FIGURE_FORMATS", ("png", "pdf"))
     url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
+    give_items(url, runs, some_items)
     steps = []
     page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
     _write(url, runs, tmp_path / "two")

@@ -1,0 +1,155 @@
+"""Each weight of a study against weight 0, and the best one against 1, on the items that the paired cells answered."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from analysis.items.benchmark import ModelItems
+from analysis.items.compare import Comparison, compare_pairs, holm
+from analysis.items.pairs import pair_models
+from analysis.items.parquet import item_files, read_cell
+from analysis.scores.choice import stage_suite
+from analysis.scores.datasets import dataset_order
+from analysis.scores.frame import AXES, TidyFrame
+from analysis.scores.study import Study
+from plw.errors import UserError
+from plw.progress import count
+from plw.registry.rows import CellRow
+from plw.registry.schema import DONE
+
+MARGIN = 0.02
+"""Two points: a difference within it, either way, is called none."""
+MOST_CELLS_COMPARED = 400
+"""Of a study with more cells, their items are not read."""
+
+Run = tuple[object, ...]
+"""What a cell is apart from its weight."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightComparison:
+    """One benchmark of one dataset at two weights; the difference is that of ``weight`` from ``reference``."""
+
+    dataset: str
+    group: str
+    weight: float
+    reference: float
+    found: Comparison
+    """Its ``p_holm`` is corrected for all comparisons of the dataset with the same reference."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types, the comparison's fields beside the weights; what cannot be told is None."""
+        own = {"dataset": self.dataset, "group": self.group, "weight": self.weight, "reference": self.reference}
+        found = asdict(self.found)
+        return own | {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in found.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightComparisons:
+    """All comparisons of a study, and why there are none where there are none."""
+
+    rows: Sequence[WeightComparison] = ()
+    notes: Sequence[str] = ()
+
+
+def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]) -> WeightComparisons:
+    """Compare the cells of the study that the frame shows, paired by everything but the weight.
+
+    Args:
+        study: Its cells' folders hold the items.
+        frame: The study's frame.
+        best: Dataset -> the weight that is held against 1.
+    """
+    shown = set(frame.rows[AXES].itertuples(index=False, name=None))
+    cells = [cell for cell in study.cells if tuple(getattr(cell, name) for name in AXES) in shown]
+    if len(cells) > MOST_CELLS_COMPARED:
+        note = f"The items of {count(len(cells), 'cell')} are not compared here; `plw compare p=0 p=0.1` compares some."
+        return WeightComparisons(notes=[note])
+    rows: list[WeightComparison] = []
+    notes: list[str] = []
+    for dataset in dataset_order({cell.dataset for cell in cells}):
+        of_weight = _read(study, [cell for cell in cells if cell.dataset == dataset], notes)
+        for reference, weights in _contrasts(of_weight, best.get(dataset)):
+            of_reference: list[WeightComparison] = []
+            for weight in weights:
+                of_reference += _compare(study, dataset, weight, reference, of_weight, notes)
+            rows += _corrected(of_reference)
+    if not rows and not notes:
+        notes.append("No two weights have items in common: the cells keep none, or were run before items were kept.")
+    return WeightComparisons(rows=rows, notes=notes)
+
+
+def _contrasts(of_weight: Mapping[float, object], best: float | None) -> Iterator[tuple[float, list[float]]]:
+    """Reference -> weights that are held against it."""
+    if 0.0 in of_weight:
+        yield 0.0, [weight for weight in sorted(of_weight) if weight > 0]
+    if best in of_weight and 1.0 in of_weight and best not in (None, 0.0, 1.0):
+        yield 1.0, [float(best)]
+
+
+def _read(study: Study, cells: Sequence[CellRow], notes: list[str]) -> dict[float, dict[Run, ModelItems]]:
+    """Weight -> run -> items; a cell whose items cannot be read is noted."""
+    found: dict[float, dict[Run, ModelItems]] = {}
+    for cell in cells:
+        folder = study.runs / cell.folder
+        stages = _stages(study, cell)
+        if not any(path.parent.name in stages for path in item_files(folder)):
+            continue
+        try:
+            items = read_cell(folder, stages=stages)
+        except UserError as error:
+            notes.append(f"Items not read: {error}")
+            continue
+        benchmarks = {name: one for name, one in items.benchmarks.items() if name in study.benchmarks.groups}
+        run = tuple(getattr(cell, name) for name in AXES if name != "prompt_weight")
+        if benchmarks:
+            named = replace(items, benchmarks=benchmarks, cell=cell.to_dict())
+            found.setdefault(cell.prompt_weight, {})[run] = named
+    return found
+
+
+def _stages(study: Study, cell: CellRow) -> set[str]:
+    """Names of the cell's finished stages that scored the suite, and the judge, that is shown."""
+    suite, judge = study.choice.suite, study.choice.judge
+    return {
+        stage.name
+        for stage in study.stages_of(cell)
+        if stage.status == DONE
+        and stage.kind in ("harness", "judge")
+        and stage_suite(stage, {suite}) in ("", suite)
+        and (stage.kind != "judge" or stage.name.endswith(judge))
+    }
+
+
+def _compare(
+    study: Study,
+    dataset: str,
+    weight: float,
+    reference: float,
+    of_weight: Mapping[float, Mapping[Run, ModelItems]],
+    notes: list[str],
+) -> list[WeightComparison]:
+    a, b = of_weight[reference], of_weight[weight]
+    runs = [run for run in a if run in b]
+    if not runs:
+        return []
+    try:
+        pairs, _ = pair_models([a[run] for run in runs], [b[run] for run in runs])
+    except UserError as error:
+        notes.append(f"{dataset}, PLW {weight:g} against {reference:g}: {error}")
+        return []
+    return [
+        WeightComparison(
+            dataset=dataset, group=study.benchmarks.groups[row.benchmark], weight=weight, reference=reference, found=row
+        )
+        for row in compare_pairs(pairs, MARGIN)
+    ]
+
+
+def _corrected(rows: Sequence[WeightComparison]) -> list[WeightComparison]:
+    corrected = holm([row.found.p for row in rows])
+    return [replace(row, found=replace(row.found, p_holm=p)) for row, p in zip(rows, corrected, strict=True)]

@@ -1,0 +1,99 @@
+"""Each weight against weight 0 on paired items, and the noise floor: known differences and spreads are found again."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simulated_study import GROUPS, give_items, some_items
+from study_frames import frame_of
+
+from analysis.inference.noise import noise_floor
+from analysis.inference.paired_weights import WeightComparisons, weight_comparisons
+from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.frame import tidy_frame
+from analysis.scores.study import read_study
+from analysis.tables.paired import comparisons_table, noise_sentence, noise_table
+from plw.registry.rows import CellRow
+
+MakeStudy = Callable[..., tuple[str, Path]]
+
+
+def compared(url: str, runs: Path, best: float = 0.1) -> WeightComparisons:
+    read = read_study(url, runs, "plw", "mini", configured=lambda name: Benchmarks(groups=GROUPS))
+    return weight_comparisons(read, tidy_frame(read.scores, GROUPS, read.cells), {"data": best})
+
+
+def test_each_weight_is_held_against_0_and_the_best_against_1(make_study: MakeStudy) -> None:
+    """Items of one cell are missing; it is left out, and the others of its weight are compared."""
+    url, runs = make_study(weights=(0.0, 0.1, 1.0), datasets=("data",), models=("wide", "deep", "long"))
+
+    def items(cell: CellRow) -> list:
+        return [] if (cell.model, cell.prompt_weight) == ("deep", 0.1) else some_items(cell)
+
+    give_items(url, runs, items)
+    rows = {(row.weight, row.reference, row.found.benchmark): row for row in compared(url, runs).rows}
+
+    assert {key[:2] for key in rows} == {(0.1, 0.0), (1.0, 0.0), (0.1, 1.0)}
+    moved, still = rows[1.0, 0.0, "alpaca_eval"], rows[1.0, 0.0, "arc"]
+    assert moved.found.difference == pytest.approx(40, abs=8)
+    assert (moved.group, moved.found.over, moved.found.runs) == ("long_generation", "base model", 3)
+    assert moved.found.p < 0.05 < still.found.p
+    assert (rows[0.1, 0.0, "arc"].found.runs, rows[0.1, 0.0, "arc"].found.over) == (2, None)
+    assert rows[0.1, 1.0, "alpaca_eval"].found.difference < -25
+    raw = comparisons_table(list(rows.values())).raw
+    assert len(raw) == 6
+    assert {"dataset", "weight", "reference", "low", "high", "p_holm", "mde", "equivalent"} <= set(raw)
+
+
+def test_the_correction_is_over_weights_and_benchmarks(make_study: MakeStudy) -> None:
+    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0), datasets=("data",), models=("wide",))
+    give_items(url, runs, some_items)
+
+    found = [row.found for row in compared(url, runs).rows if row.reference == 0]
+
+    smallest = min(found, key=lambda row: row.p)
+    assert smallest.p_holm == pytest.approx(min(1.0, 6 * smallest.p))
+
+
+def test_without_items_the_reason_is_said(make_study: MakeStudy) -> None:
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("data",))
+    assert "items" in compared(url, runs).notes[0]
+
+    give_items(url, runs, some_items)
+    for path in runs.rglob("items.parquet"):
+        path.write_bytes(b"PAR1")
+    found = compared(url, runs)
+    assert not found.rows
+    assert all("not a Parquet file" in note for note in found.notes)
+
+
+def test_the_spread_over_seeds_and_over_bases_is_found() -> None:
+    """A seed moves its own cell by 2 points; a base model has a level of its own, and a slope by 5 points."""
+    generator = np.random.default_rng(3)
+    models, seeds, weights = [f"base {number}" for number in range(12)], range(12), (0.0, 0.5, 1.0)
+    level = {model: generator.uniform(0.3, 0.6) for model in models}
+    slope = {model: generator.normal(0, 0.05) for model in models}
+
+    def rule(dataset: str, benchmark: str, model: str, weight: float, seed: int) -> float:
+        own = slope[model] if benchmark == "arc" else 0.0
+        return level[model] + own * (weight > 0) + generator.normal(0, 0.02)
+
+    noise = noise_floor(frame_of(rule, models=models, seeds=seeds, weights=weights)).set_index(["benchmark", "source"])
+
+    seed = noise.loc[("arc", "seed")]
+    assert (seed["df"], seed["sd"]) == (12 * 3 * 11, pytest.approx(2, rel=0.1))
+    assert seed["sd_low"] < 2 < seed["sd_high"]
+    assert seed["floor"] == pytest.approx(1.96 * 2**0.5 * 2, rel=0.12)
+    known = np.std(list(slope.values()), ddof=1) * 100
+    assert noise.loc[("arc", "base model"), "sd"] == pytest.approx(known, rel=0.15)
+    assert noise.loc[("piqa", "base model"), "sd"] < 1.5
+    assert "none" in noise_sentence(noise.reset_index())
+
+
+def test_one_seed_alone_has_no_floor_and_the_way_to_one_is_said() -> None:
+    noise = noise_floor(frame_of(lambda dataset, benchmark, model, weight, seed: 0.5 + 0.1 * weight))
+
+    assert set(noise["source"]) == {"base model"}
+    assert "seed=42,43" in noise_sentence(noise)
+    assert list(noise_table(noise).shown["seed: SD"]) == ["–", "–"]
