@@ -46,7 +46,7 @@ def noise_floor(frame: TidyFrame, comparisons: Sequence[WeightComparison] = ()) 
         bases = _pooled(_changes(of_benchmark), ["dataset", "prompt_weight"])
         if bases is not None:
             rows.append(about | {"source": BASE} | _spread(*bases, both=False))
-        errors = [row.found.se * 100 / row.found.scale for row in comparisons if _counts(row, str(benchmark))]
+        errors = [row.found.se * 100 / (row.found.scale or 1.0) for row in comparisons if _counts(row, str(benchmark))]
         if errors:
             sd = float(np.median(errors))
             floor = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * sd
