@@ -14,7 +14,7 @@ from analysis.inference.paired_weights import WeightComparison
 from analysis.levels import CONFIDENCE, TAILS
 from analysis.scores.frame import TidyFrame
 
-SEED, BASE, ITEMS_DRAWN = "seed", "base model", "items"
+SEED_DRAWN, BASE_DRAWN, ITEMS_DRAWN = "seed", "base model", "items"
 NOISE_COLUMNS = ("benchmark", "group", "source", "df", "sd", "sd_low", "sd_high", "floor")
 
 
@@ -42,10 +42,10 @@ def noise_floor(frame: TidyFrame, comparisons: Sequence[WeightComparison] = ()) 
         about = {"benchmark": benchmark, "group": group}
         seeds = _pooled(of_benchmark, ["dataset", "model", "prompt_weight"])
         if seeds is not None:
-            rows.append(about | {"source": SEED} | _spread(*seeds, both=True))
+            rows.append(about | {"source": SEED_DRAWN} | _spread(*seeds, both=True))
         bases = _pooled(_changes(of_benchmark), ["dataset", "prompt_weight"])
         if bases is not None:
-            rows.append(about | {"source": BASE} | _spread(*bases, both=False))
+            rows.append(about | {"source": BASE_DRAWN} | _spread(*bases, both=False))
         errors = [row.found.se * 100 / (row.found.scale or 1.0) for row in comparisons if _counts(row, str(benchmark))]
         if errors:
             sd = float(np.median(errors))

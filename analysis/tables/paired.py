@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from analysis.inference.noise import BASE, ITEMS_DRAWN, SEED
+from analysis.inference.noise import BASE_DRAWN, ITEMS_DRAWN, SEED_DRAWN
 from analysis.inference.paired_weights import MARGIN, WeightComparison
 from analysis.items.sentences import listed
 from analysis.tables.table import Table, number
@@ -54,7 +54,7 @@ def noise_table(noise: pd.DataFrame) -> Table:
     for benchmark, rows in ordered.sort_values(["_order", "benchmark"]).groupby("benchmark", sort=False):
         line = {"benchmark": str(benchmark)}
         by_source = {row["source"]: row for row in rows.to_dict("records")}
-        for source in (SEED, BASE, ITEMS_DRAWN):
+        for source in (SEED_DRAWN, BASE_DRAWN, ITEMS_DRAWN):
             row = by_source.get(source, {})
             line[f"{source}: SD"] = number(row.get("sd"), 2)
             line[f"{source}: floor"] = number(row.get("floor"), 2)
@@ -71,7 +71,7 @@ def noise_table(noise: pd.DataFrame) -> Table:
 
 def noise_sentence(noise: pd.DataFrame) -> str:
     """What difference is none, or how to learn it."""
-    seeds = noise[noise["source"] == SEED]
+    seeds = noise[noise["source"] == SEED_DRAWN]
     if seeds.empty:
         return (
             "What the training's seed alone changes is not known: no cell was run with a second seed. Another axis "

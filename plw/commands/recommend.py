@@ -14,6 +14,7 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from analysis.inference.nearest import NearestVerdicts
     from analysis.inference.ratio_model import RatioFit
     from analysis.inference.recommend import Recommendation
     from analysis.scores.benchmarks import Configured
@@ -34,12 +35,15 @@ def recommend(
 
     config = dataset_choice(data, fields or [], config_dir)
     r_g = _generation_ratio(data, tokenizer, config)
-    fits, no_model = _own_model(config, configured_suites(config, fields, config_dir))
+    fits, by_kind, no_model = _own_model(config, configured_suites(config, fields, config_dir), r_g)
     advice = recommend_weight(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
     _show(data, config, advice, console())
+    if by_kind is not None:
+        _show_kinds(config, by_kind, console())
     if out is not None:
         about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
-        write_numbers(out, about | advice.to_dict())
+        kinds = {"by_kind": None if by_kind is None else by_kind.to_dict()}
+        write_numbers(out, about | advice.to_dict() | kinds)
 
 
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
@@ -56,17 +60,34 @@ def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
     return ratio
 
 
-def _own_model(config: "CellConfig", configured: "Configured") -> "tuple[list[RatioFit], str]":
-    """The ratio model of the study that the registry holds, or why there is none, in a line."""
+def _own_model(
+    config: "CellConfig", configured: "Configured", r_g: float
+) -> "tuple[list[RatioFit], NearestVerdicts | None, str]":
+    """The ratio model of the study that the registry holds and the verdicts of its nearest dataset, or why not."""
+    from analysis.inference.nearest import nearest_verdicts
     from analysis.inference.ratio_model import ratio_fits
     from analysis.scores.study import read_study, study_frame
 
     runs = Path(config.execution.runs)
     try:
         study = read_study(config.registry.url, runs, config.study.name, config.scale.name, configured=configured)
-        return ratio_fits(study_frame(study)), ""
+        frame = study_frame(study)
+        return ratio_fits(frame), nearest_verdicts(frame, r_g), ""
     except UserError as error:
-        return [], str(error)
+        return [], None, str(error)
+
+
+def _show_kinds(config: "CellConfig", nearest: "NearestVerdicts", screen: "Console") -> None:
+    """What the study says of each kind of task, on its dataset whose generation ratio is the nearest."""
+    from analysis.report.verdict_text import dataset_sentences
+
+    own = " (the embedded world's: no evidence for others)" if _is_world(config) else ""
+    screen.print(
+        f"By kind of task, on {nearest.dataset} of {config.runs_name}, the nearest by R_g ({nearest.r_g:.3g}){own}:",
+        markup=False,
+    )
+    for line in dataset_sentences(nearest.verdicts, nearest.dataset):
+        screen.print(f"- {line}", markup=False)
 
 
 def _is_world(config: "CellConfig") -> bool:

@@ -115,3 +115,19 @@ def test_missing_data_is_one_line(recommend, tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         cli.main()
     assert "none.json: no such file" in capsys.readouterr().err
+
+
+def test_kinds_of_task_are_told_of_the_nearest_dataset(recommend, tmp_path):
+    """One base model with four weights shows nothing, so bounds are told; the nearest is so by its logarithm."""
+    write_registry(tmp_path, ("data", "short"))
+
+    code, screen, _, made = recommend("scale=mini")
+
+    nearest = min(RATIOS, key=lambda name: abs(np.log(RATIOS[name] / made["r_g"])) if name != "cleaned" else np.inf)
+    assert (code, made["by_kind"]["dataset"]) == (0, nearest)
+    groups = {item["name"]: item for item in made["by_kind"]["verdicts"] if item["scope"] == "group"}
+    assert {"multiple_choice", "short_generation", "long_generation"} <= set(groups)
+    told = " ".join(screen.split())
+    for name, verdict in groups.items():
+        assert verdict["direction"] == "up" if verdict["moved"] else verdict["excluded"] > 0
+        assert f"- {name.replace('_', ' ').capitalize()}:" in told
