@@ -20,6 +20,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from analysis.inference.verdicts import ScopeVerdict, VerdictScope, scope_verdicts
 from analysis.scores.frame import TidyFrame
@@ -159,7 +160,7 @@ def _mean(frame: TidyFrame, dataset: str, weight: float) -> str:
     """Mean over benchmarks at a weight with its 95 % interval over base models."""
     rows = frame.rows[(frame.rows["dataset"] == dataset) & (frame.rows["prompt_weight"] == weight)]
     base_A = rows.groupby("model")["score01"].mean().to_numpy()
-    half = 2.571 * base_A.std(ddof=1) / np.sqrt(len(base_A))  # t of 5 degrees of freedom
+    half = stats.t.ppf(0.975, len(base_A) - 1) * base_A.std(ddof=1) / np.sqrt(len(base_A))
     return f"{base_A.mean():.4f} ± {half:.4f}"
 
 

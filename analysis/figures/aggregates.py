@@ -131,6 +131,10 @@ def _curve(axis: Any, x_N: NDArray[np.float64], y_N: NDArray[np.float64], **line
     curve_M = quadratic(x_N, y_N, at_M)
     if curve_M is not None:
         axis.plot(at_M, curve_M, alpha=0.85, **line)
+    else:
+        # A parabola through three points would pass for a fit.
+        order_N = np.argsort(x_N)
+        axis.plot(x_N[order_N], y_N[order_N], alpha=0.6, linewidth=0.7, **line)
 
 
 def _boxes(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], weights: Sequence[float]) -> None:

@@ -249,8 +249,9 @@ FIGURES: Mapping[str, Callable[[Context], Captioned | None]] = {
 
 _AGGREGATES = (
     "Left the simple, right the relative aggregate; above the mean over base models and seeds with standard errors "
-    "over benchmarks and models, below each base model. Lines are least-squares parabolas through the points shown, a "
-    "guide to the eye and not the regression of Table 3. Above, the datasets' points stand slightly apart."
+    "over benchmarks and models, below each base model. Lines are least-squares parabolas through the points shown, of "
+    "fewer than four weights straight from point to point: a guide to the eye and not the regression of Table 3. "
+    "Above, the datasets' points stand slightly apart."
 )
 _SERIES = "Broken lines and hollow points are other suites, recipes and judges, each by its own scores. "
 _MECHANISM = (
