@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from plw.commands import compare, data, fit_gam, recommend, study
+from plw.commands import compare, data, fit_gam, recommend, study, tune
 from plw.commands.fit import fit_app
 from plw.commands.items import items_app
 from plw.commands.registry import registry_app
@@ -26,6 +26,7 @@ app = typer.Typer(
 study.add_to(app)
 data.add_to(app)
 recommend.add_to(app)
+tune.add_to(app)
 compare.add_to(app)
 fit_gam.add_to(fit_app)
 app.add_typer(registry_app, name="registry")

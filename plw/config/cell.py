@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plw.config.checks import MAX_SEED, check_numbers, in_range
-from plw.config.evaluation import JudgeConfig, PromptSetConfig, SuiteConfig
+from plw.config.evaluation import PROTOCOLS, JudgeConfig, PromptSetConfig, SuiteConfig
 from plw.config.fields import EXECUTION
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
 from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
@@ -54,8 +54,8 @@ class CellConfig:
     @property
     def judged(self) -> dict[str, PromptSetConfig]:
         """The suite's long generations that the judge compares: those whose protocol is one of its."""
-        known = self.judge.protocols
-        return {name: item for name, item in self.suite.prompts.items() if known is None or item.protocol in known}
+        known = PROTOCOLS if self.judge.protocols is None else self.judge.protocols
+        return {name: item for name, item in self.suite.prompts.items() if item.protocol in known}
 
 
 def identity_fields(config: Any, *names: str) -> dict[str, Any]:

@@ -7,6 +7,9 @@ from plw.config.fields import EXECUTION, LATER
 from plw.errors import UserError
 
 PROTOCOLS = ("alpaca_eval", "pandalm")
+"""How a judge may be asked."""
+REFERENCE = "reference"
+"""Protocol of prompts whose answers no judge sees: they are compared with the references by chrF."""
 GROUPS = ("multiple_choice", "short_generation", "translation", "long_generation")
 
 
@@ -46,10 +49,11 @@ class TaskConfig:
 
 @dataclass(kw_only=True)
 class PromptSetConfig:
-    """Prompts that the model answers at length and a judge compares with references. Not frozen, as above."""
+    """Prompts that the model answers at length, to be compared with references. Not frozen, as above."""
 
     protocol: str
-    """`alpaca_eval` (the library, against the reference outputs) or `pandalm` (both orders, conflict rule)."""
+    """`alpaca_eval` (the library, against the reference outputs), `pandalm` (both orders, conflict rule), or
+    `reference` (no judge: chrF of answers and references)."""
     prompts: str
     """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed)."""
     limit: int | None = None
@@ -60,7 +64,7 @@ class PromptSetConfig:
     """Prompts in the file, for `plw plan`'s costs; null: counted where the file is there."""
 
     def __post_init__(self) -> None:
-        one_of("suite.prompts.protocol", self.protocol, PROTOCOLS)
+        one_of("suite.prompts.protocol", self.protocol, (*PROTOCOLS, REFERENCE))
         at_least("suite.prompts.limit", self.limit, 1)
 
 

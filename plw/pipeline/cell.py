@@ -12,6 +12,7 @@ from typing import Any
 from plw import world
 from plw.config import CellConfig, identity_fields
 from plw.config.checks import names
+from plw.config.evaluation import REFERENCE
 from plw.errors import UserError
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
@@ -158,8 +159,8 @@ def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None,
         UserError: one is not there, or the judge has nothing to compare.
     """
     judge, judged = config.judge, config.judged
-    if "judge" in config.stages and config.suite.prompts and not judged:
-        asked = ", ".join(sorted({item.protocol for item in config.suite.prompts.values()}))
+    asked = ", ".join(sorted({item.protocol for item in config.suite.prompts.values()} - {REFERENCE}))
+    if "judge" in config.stages and asked and not judged:
         raise UserError(
             f"judge {judge.name} has no work: judge.protocols={judge.protocols}, "
             f"but suite {config.suite.name} has prompts of the protocols {asked}"
@@ -211,7 +212,9 @@ def _payloads(
     generate = {
         "train": trained,
         "prompts": {
-            name: {"limit": item["limit"], "content": prompts[name].content} for name, item in suite["prompts"].items()
+            name: {"limit": item["limit"], "content": prompts[name].content}
+            | ({"protocol": REFERENCE} if item["protocol"] == REFERENCE else {})
+            for name, item in suite["prompts"].items()
         },
         "template": train["template"],
         **identity_fields(config.suite, "decoding", "backend", "dtype"),

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plw.config import SuiteConfig
+from plw.config.evaluation import REFERENCE
 from plw.config.fields import HUB_PREFIX
 from plw.data.prepare import sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
@@ -150,6 +151,10 @@ def _check_fetched(cell: Cell) -> None:
     if not {"generate", "judge"} & set(cell.config.stages):
         return
     for name, item in cell.prompts.items():
+        asked = cell.config.suite.prompts[name]
+        if item.source is None and asked.protocol == REFERENCE and _is_ours(asked.prompts):
+            field = f"suite.prompts.{name}.prompts"
+            reference_answers(load_prompts(item.path)[: asked.limit], item.path, field)
         if item.source is not None:
             raise UserError(
                 f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "

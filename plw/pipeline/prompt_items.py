@@ -3,14 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from plw.config.evaluation import REFERENCE
+from plw.corpus_metrics import corpus_scores, segment_counts
 from plw.data.prompts import PromptRecord
 from plw.items import ItemRow, document_hash
+from plw.score import Score
 
 if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Verdict
     from plw.evaluate.models.protocol import Generation
 
 PERCENT = 100.0
+CHRF = "chrf"
 
 
 def answer_items(
@@ -25,6 +29,42 @@ def answer_items(
     for metric, values in measured:
         for number, (digest, value) in enumerate(zip(_hashes(prompts), values, strict=True)):
             yield ItemRow(benchmark=benchmark, task=protocol, item=number, item_hash=digest, metric=metric, value=value)
+
+
+def reference_overlap(
+    benchmark: str,
+    suite: str,
+    prompts: Sequence[PromptRecord],
+    references: Sequence[str],
+    answers: "Sequence[Generation]",
+) -> tuple[Score, list[ItemRow]]:
+    """Corpus chrF of answers and references (sacreBLEU's settings, 0 to 100), and each answer's counts for it.
+
+    chrF counts n-grams of letters, so it needs no words and no tokenizer: it serves any language.
+    """
+    import numpy as np
+
+    texts = [answer.text for answer in answers]
+    counts = segment_counts(CHRF, references, texts)
+    value = float(corpus_scores(CHRF, np.array(counts, dtype=np.float64).sum(axis=0, keepdims=True))[0])
+    score = Score(
+        suite=suite, benchmark=benchmark, metric=CHRF, value=value, n=len(texts), headline=True, higher_is_better=True
+    )
+    rows = [
+        ItemRow(
+            benchmark=benchmark,
+            task=REFERENCE,
+            item=number,
+            item_hash=digest,
+            metric=CHRF,
+            headline=True,
+            aggregation=CHRF,
+            counts=of_item,
+            higher_is_better=True,
+        )
+        for number, (digest, of_item) in enumerate(zip(_hashes(prompts), counts, strict=True))
+    ]
+    return score, rows
 
 
 def verdict_items(

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from plw.config.evaluation import REFERENCE
 from plw.data.template import record_segments, request_text
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
@@ -109,7 +110,7 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
     from plw.evaluate.diagnostics.measurements import generation_length
-    from plw.pipeline.prompt_items import answer_items
+    from plw.pipeline.prompt_items import answer_items, reference_overlap
 
     suite, scores = context.config.suite, []
     items: list[ItemRow] = []
@@ -127,6 +128,10 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
         )
         if item.protocol == "alpaca_eval":
             scores += generation_length(answers, suite.name)
+        if item.protocol == REFERENCE:
+            found, items_of = reference_overlap(name, suite.name, prompts, context.references(name), answers)
+            scores.append(found)
+            items += items_of
         rows = [
             {"instruction": prompt.instruction, "input": prompt.input, "output": answer.text}
             | {name: value for name, value in asdict(answer).items() if name != "text"}

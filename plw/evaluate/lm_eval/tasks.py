@@ -146,6 +146,15 @@ def load_task(
     return LoadedTask(name_in_result=config.task, tasks=found["tasks"], groups=groups)
 
 
+def reported_metrics(manager: "TaskManager", name: str) -> list[str]:
+    """The metrics that a task's file lists, without loading its documents; none of a group or a task in Python."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    source = manager.task_index[name].yaml_path if name in manager.task_index else None
+    fields = {} if source is None else load_yaml(source, resolve_func=False)
+    return [str(item["metric"]) for item in fields.get("metric_list") or () if isinstance(item, dict)]
+
+
 def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
     known = [*manager.all_subtasks, *manager.all_groups]
     if name in known:

@@ -22,6 +22,7 @@ GIVEN = {
     "dataset=file-short": ["dataset.name=d", "dataset.path=x.json"],
     "dataset=hub": ["dataset.name=d", "dataset.path=hub:o/n", f"dataset.revision={'0' * 40}", "dataset.file=x.json"],
     "judge=openai": ["judge.name=j", "judge.model=m", "judge.endpoint=http://127.0.0.1:1/v1"],
+    "suite=held-out": ["suite.prompts.held_out.prompts=x.json"],
     "registry=url": ["registry.url=sqlite:///x.sqlite"],
 }
 

@@ -1,0 +1,102 @@
+"""Several trainings scored on the same items: the score of each, and the error that is left once items are shared."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems
+from analysis.items.bootstrap import pseudo_values
+from analysis.items.clustered import Codes
+from plw.corpus_metrics import CORPUS_METRICS, corpus_scores
+from plw.errors import UserError
+from plw.items import MEAN
+from plw.score import PERCENT_METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedScore:
+    """One benchmark under K trainings, as shares of the full score, higher is better."""
+
+    benchmark: str
+    score_K: Floats
+    se: float
+    """Standard error of a training's score, less what all trainings share; the same for each."""
+    n: int
+    """Items that all trainings have."""
+
+
+def shared_scores(models: Sequence[ModelItems]) -> list[SharedScore]:
+    """The scores of K trainings on the items that all of them have, benchmark by benchmark.
+
+    An item's outcome is taken for a sum of what the item is worth under all trainings, of the training, and of the
+    rest; the error of a score is that of the rest. So two trainings are compared item by item, however hard the items
+    are. Of a single training nothing can be taken out. A corpus metric's items count by their jackknife pseudo-values.
+
+    Raises:
+        UserError: a benchmark that one of the trainings does not have, or fewer than two items that all have.
+    """
+    first = models[0]
+    made = []
+    for name in first.benchmarks:
+        lacking = [model.label for model in models if name not in model.benchmarks]
+        if lacking:
+            raise UserError(f"{lacking[0]}: no items of {name}, which {first.label} has")
+        made.append(_shared_score(name, [model.benchmarks[name] for model in models]))
+    return made
+
+
+def _shared_score(name: str, items: Sequence[BenchmarkItems]) -> SharedScore:
+    common = set.intersection(*(set(of.key_N.tolist()) for of in items))
+    rows = [[place for place, key in _by_key(of) if key in common] for of in items]
+    score_K, value_NK = map(
+        np.array, zip(*(_values(of, row) for of, row in zip(items, rows, strict=True)), strict=True)
+    )
+    value_NK = value_NK.T
+    known_N = ~np.isnan(value_NK).any(axis=1)
+    if known_N.sum() < 2:
+        raise UserError(f"{name}: fewer than two items with an outcome under every training")
+    value_NK = value_NK[known_N]
+    if items[0].aggregation == MEAN:
+        score_K = value_NK.mean(axis=0)
+    cluster_N = _clusters(items[0], rows[0])[known_N]
+    full = 100.0 if items[0].metric.split(",")[0] in PERCENT_METRICS or items[0].aggregation in CORPUS_METRICS else 1.0
+    score_K = score_K / full
+    if items[0].higher_is_better is False:
+        score_K = 1 - score_K
+    return SharedScore(
+        benchmark=name, score_K=score_K, se=_rest_error(value_NK / full, cluster_N), n=int(known_N.sum())
+    )
+
+
+def _by_key(items: BenchmarkItems) -> list[tuple[int, str]]:
+    """Places and keys in the order of the keys, which is the same for every training."""
+    return sorted(enumerate(items.key_N.tolist()), key=lambda pair: pair[1])
+
+
+def _values(items: BenchmarkItems, rows: Sequence[int]) -> tuple[float, Floats]:
+    if items.counts_NC is None:
+        value_N = items.value_N[rows]
+        return float("nan"), value_N
+    counts_NC = items.counts_NC[rows]
+    whole = float(corpus_scores(items.aggregation, counts_NC.sum(axis=0, keepdims=True))[0])
+    return whole, pseudo_values(items.aggregation, counts_NC)
+
+
+def _clusters(items: BenchmarkItems, rows: Sequence[int]) -> Codes:
+    names = [items.key_N[row] if items.cluster_N[row] is None else items.cluster_N[row] for row in rows]
+    return np.unique(np.array(names, dtype=str), return_inverse=True)[1].astype(np.intp)
+
+
+def _rest_error(value_NK: Floats, cluster_N: Codes) -> float:
+    """Of a training's mean: the sandwich over clusters, pooled over trainings."""
+    n, trainings = value_NK.shape
+    rest_NK = value_NK - value_NK.mean(axis=0)
+    if trainings > 1:
+        rest_NK = rest_NK - rest_NK.mean(axis=1, keepdims=True)
+    clusters = int(cluster_N.max()) + 1
+    if clusters < 2:
+        clusters, cluster_N = n, np.arange(n)
+    sum_GK = np.stack([np.bincount(cluster_N, weights=rest_N, minlength=clusters) for rest_N in rest_NK.T], axis=1)
+    variance = float((sum_GK**2).sum(axis=0).mean()) / n**2 * clusters / (clusters - 1)
+    return float(np.sqrt(variance * trainings / max(1, trainings - 1)))

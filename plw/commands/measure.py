@@ -1,0 +1,149 @@
+"""What `plw tune` measures: a suite's benchmarks, some of them, a judge's win rate, or answers to held-out records."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plw.commands.dataset import read_dataset
+from plw.config.evaluation import REFERENCE, PromptSetConfig, TaskConfig
+from plw.errors import UserError
+from plw.files import write_json_atomic
+from plw.identity import fingerprint
+from plw.progress import count
+
+if TYPE_CHECKING:
+    from plw.config import CellConfig
+    from plw.data.records import Record
+
+HELD_OUT = "held_out"
+FEWEST_RECORDS = 20
+"""Fewer records say nothing about a weight: what is held out would be a handful."""
+MOST_HELD_OUT = 100
+SHARE_HELD_OUT = 5
+"""One record in so many is held out, up to the most."""
+
+
+def with_tasks(config: "CellConfig", tasks: Sequence[str], *, suite_given: bool) -> "CellConfig":
+    """Benchmarks of the suite, or where no suite was chosen lm-eval's own tasks, written ``TASK`` or ``TASK:METRIC``.
+
+    Raises:
+        UserError: a benchmark that the suite does not have.
+    """
+    suite, chosen = config.suite, {}
+    for task in tasks:
+        name, _, metric = task.partition(":")
+        if suite_given:
+            if name not in suite.tasks:
+                raise UserError(
+                    f"--task {name}: suite {suite.name} has no such benchmark; allowed: {', '.join(suite.tasks)}"
+                )
+            found = suite.tasks[name]
+            chosen[name] = dataclasses.replace(found, metric=metric) if metric else found
+        else:
+            chosen[name] = TaskConfig(task=name, group="multiple_choice", metric=metric or _usual_metric(name))
+    named = "-".join([*([suite.name] if suite_given else []), *(task.replace(":", "-") for task in tasks)])
+    made = dataclasses.replace(suite, name=named, tasks=chosen, prompts={})
+    return dataclasses.replace(config, suite=made, stages=["train", "harness"])
+
+
+def _usual_metric(task: str) -> str:
+    """The metric that the task is usually told by.
+
+    Raises:
+        UserError: lm-eval knows no such task.
+    """
+    from analysis.items.benchmark import choose_metric
+    from plw.evaluate.lm_eval.tasks import reported_metrics, task_manager
+    from plw.paths import task_folder
+
+    return choose_metric(reported_metrics(task_manager(task_folder(), True), task)) or "acc"
+
+
+def with_judge(config: "CellConfig") -> "CellConfig":
+    """The win rate alone: on the suite's prompts where it has any that the judge compares, else on held-out records."""
+    stages = ["train", "generate", "judge"]
+    if config.judged:
+        suite = dataclasses.replace(config.suite, name=f"{config.suite.name}-judged", tasks={}, prompts=config.judged)
+        return dataclasses.replace(config, suite=suite, stages=stages)
+    protocol = (config.judge.protocols or ["alpaca_eval"])[0]
+    suite = dataclasses.replace(
+        config.suite,
+        name=f"{config.suite.name}-judged",
+        tasks={},
+        prompts={HELD_OUT: PromptSetConfig(protocol=protocol, prompts="")},
+    )
+    return dataclasses.replace(config, suite=suite, stages=stages)
+
+
+def with_suite(config: "CellConfig") -> "CellConfig":
+    """All headline scores of the suite: by default chrF of answers to held-out records."""
+    suite = config.suite
+    written = any(item.protocol == REFERENCE for item in suite.prompts.values())
+    stages = ["train"]
+    stages += ["harness"] if suite.tasks else []
+    stages += ["generate"] if written or config.judged else []
+    stages += ["judge"] if config.judged else []
+    if len(stages) == 1:
+        raise UserError(f"suite {suite.name} has nothing to measure: neither benchmarks nor prompts")
+    return dataclasses.replace(config, stages=stages)
+
+
+def hold_out(config: "CellConfig") -> "CellConfig":
+    """Count the records, and where prompts are still to come keep some records out of training and write them as such.
+
+    The records are those that training leaves out by ``dataset.held_out``, so none of them is trained on.
+
+    Raises:
+        UserError: too few records, or one whose form makes no prompt.
+    """
+    from plw.data.prepare import split_held_out
+    from plw.data.tokenizer import load_tokenizer
+    from plw.pipeline import resolve_cell
+
+    waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
+    if config.dataset.path.startswith("world:") and not waiting:
+        return config
+    model = config.model
+    shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
+    location = resolve_cell(shown).model.location
+    tokenizer = load_tokenizer(location, revision=model.revision, trust_remote_code=model.trust_remote_code)
+    _, records = read_dataset(config, tokenizer)
+    if len(records) < FEWEST_RECORDS:
+        raise UserError(
+            f"{config.dataset.path}: {count(len(records), 'record')}; a weight is chosen with {FEWEST_RECORDS} or more"
+        )
+    if not waiting:
+        return config
+    number = config.dataset.held_out or min(MOST_HELD_OUT, len(records) // SHARE_HELD_OUT)
+    _, kept = split_held_out(records, number)
+    rows = [_prompt_row(record) for record in kept]
+    path = Path(config.execution.cache).absolute() / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(path, rows)
+    prompts = {
+        name: dataclasses.replace(item, prompts=str(path)) if name in waiting else item
+        for name, item in config.suite.prompts.items()
+    }
+    return dataclasses.replace(
+        config,
+        dataset=dataclasses.replace(config.dataset, held_out=number),
+        suite=dataclasses.replace(config.suite, prompts=prompts),
+    )
+
+
+def _prompt_row(record: "Record") -> dict[str, str]:
+    """A record as a prompt with the answer that it should have; of a chat, its first request and answer."""
+    from plw.data.records import AlpacaRecord
+
+    if isinstance(record, AlpacaRecord):
+        return {"instruction": record.instruction, "input": record.input, "output": record.output}
+    roles = [message.role for message in record.messages[:2]]
+    if roles != ["user", "assistant"]:
+        raise UserError(
+            f"{record.where}: a held-out chat must begin with the user's request and an answer to it, found "
+            f"{', '.join(roles)}; measure by --task instead"
+        )
+    asked, answer = record.messages[:2]
+    return {"instruction": asked.content, "input": "", "output": answer.content}

@@ -1,0 +1,205 @@
+"""Searching the best weight by training a few: lines of trials, the scores read of them, the next weights asked for.
+
+`plw tune` searches one line, `hydra/sweeper=adaptive` one for each combination of a study's other axes, all of them
+side by side. A trial is a cell like any other: a search that was stopped finds it finished.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from plw.errors import UserError
+from plw.progress import count
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from analysis.inference.adaptive import Decision, Trial, WeightChooser
+    from plw.pipeline import Cell
+
+PERCENT_POINTS = 100.0
+FEWEST_CELLS = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialRequest:
+    """A training that a search asks for."""
+
+    line: str
+    weight: float
+    repeat: int
+    """How often this line has trained the weight before: the seed moves on by it."""
+
+
+@dataclass(kw_only=True)
+class SearchLine:
+    """One curve over the weight, and what has been trained for it."""
+
+    name: str
+    """For people; empty where there is one line alone."""
+    cells: "list[Cell]" = field(default_factory=list)
+    trials: "list[Trial]" = field(default_factory=list)
+    decision: "Decision | None" = None
+
+    def requests(self, chooser: "WeightChooser") -> list[TrialRequest]:
+        """What is to be trained now; nothing once the search has stopped."""
+        weights = chooser.first if self.decision is None else self.decision.next_weights
+        tried = Counter(cell.config.loss.prompt_weight for cell in self.cells)
+        return [TrialRequest(line=self.name, weight=weight, repeat=tried[weight]) for weight in weights]
+
+    def add(self, cells: "Sequence[Cell]", chooser: "WeightChooser") -> None:
+        """Take finished cells in, score all trials anew on the items that all share, and decide."""
+        self.cells += cells
+        self.trials = read_trials(self.cells)
+        self.decision = chooser.decide(self.trials)
+
+    def found(self) -> dict[str, Any]:
+        """The result of a search that has stopped, as plain types."""
+        decision = self.decision
+        assert decision is not None
+        assert decision.stopped is not None
+        return {
+            "best": {"prompt_weight": decision.best, "low": decision.low, "high": decision.high},
+            "cells": len(self.cells),
+            "stopped": str(decision.stopped),
+            "regret_bound": decision.regret_bound,
+            "config": config_lines(decision.best),
+            "trials": [
+                {
+                    "prompt_weight": trial.weight,
+                    "seed": cell.config.seed,
+                    "score": trial.score,
+                    "se": trial.se,
+                    "tokens_per_answer": answer_length(cell),
+                    "folder": str(cell.folder),
+                }
+                for cell, trial in zip(self.cells, self.trials, strict=True)
+            ],
+            "expected": [
+                {"prompt_weight": weight, "score": mean, "se": se} for weight, (mean, se) in decision.expected.items()
+            ],
+        }
+
+
+def search(
+    lines: Sequence[SearchLine],
+    chooser: "WeightChooser",
+    train: "Callable[[list[TrialRequest]], list[Cell]]",
+    screen: "Console",
+) -> None:
+    """Train what the lines ask for, round by round, until all of them have stopped.
+
+    Args:
+        lines: The curves, nothing trained yet.
+        chooser: The rule.
+        train: Brings the cells that are asked for to their end, and returns them in the same order.
+        screen: Is told each round's decisions.
+    """
+    while requests := [request for line in lines for request in line.requests(chooser)]:
+        cells = train(requests)
+        for line in lines:
+            own = [cell for cell, request in zip(cells, requests, strict=True) if request.line == line.name]
+            if own:
+                line.add(own, chooser)
+                screen.print(_round_line(line, chooser), markup=False)
+
+
+def check_rule(budget: int, margin: float, budget_name: str, margin_name: str) -> None:
+    """Refuse a budget and a margin that make no search.
+
+    Raises:
+        UserError: one of them; the line begins with its name as the user gives it.
+    """
+    if budget < FEWEST_CELLS:
+        raise UserError(f"{budget_name}{budget}: allowed is {FEWEST_CELLS} or more; a curve needs two weights")
+    if not 0 < margin < 1:
+        raise UserError(f"{margin_name}{margin:g}: allowed is a share of the full score between 0 and 1")
+
+
+def read_trials(cells: "Sequence[Cell]") -> "list[Trial]":
+    """The score of each cell: the mean of its headline scores, as a share of the full score, higher is better.
+
+    Its standard error is that of the items, less what all cells share.
+
+    Raises:
+        UserError: nothing with a headline score, or cells that were scored on different items.
+    """
+    from analysis.inference.adaptive import Trial
+    from analysis.items.parquet import read_cell
+    from analysis.items.trials import shared_scores
+
+    shared = []
+    for kind in ("harness", "generate", "judge"):
+        if kind not in cells[0].config.stages:
+            continue
+        models = [read_cell(cell.stages[kind].folder) for cell in cells]
+        shared += shared_scores(models)
+    if not shared:
+        raise UserError(f"suite {cells[0].config.suite.name} has no headline score to choose a weight by")
+    se = sum(of.se**2 for of in shared) ** 0.5 / len(shared)
+    return [
+        Trial(
+            weight=cell.config.loss.prompt_weight,
+            score=float(sum(of.score_K[place] for of in shared)) / len(shared),
+            se=se,
+        )
+        for place, cell in enumerate(cells)
+    ]
+
+
+def answer_length(cell: "Cell") -> float | None:
+    """Mean tokens of the cell's long answers; None where it wrote none."""
+    from analysis.items.parquet import read_cell
+
+    if "generate" not in cell.config.stages:
+        return None
+    benchmarks = read_cell(cell.stages["generate"].folder, ["tokens"]).benchmarks
+    values = [float(items.value_N.mean()) for items in benchmarks.values()]
+    return sum(values) / len(values) if values else None
+
+
+def config_lines(weight: float) -> list[str]:
+    """The lines of a config that set the weight."""
+    return ["loss:", f"  prompt_weight: {weight:g}"]
+
+
+def points(share: float) -> str:
+    """A share of the full score, in points of 100."""
+    return f"{PERCENT_POINTS * share:.1f}"
+
+
+def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
+    """What a stopped search says, in sentences."""
+    decision = line.decision
+    assert decision is not None
+    trained = {trial.weight for trial in line.trials}
+    unseen = "" if decision.best in trained else " (it was not trained itself: the fitted curve is highest there)"
+    why = {
+        "interval": "the interval is narrow enough",
+        "equivalence": f"no other weight is better by more than the margin of {points(chooser.margin)} points",
+        "budget": f"the budget of {count(chooser.budget, 'cell')} is spent",
+    }
+    return [
+        f"Take prompt weight {decision.best:g}{unseen}; with 95 % probability the best weight lies between "
+        f"{decision.low:.3g} and {decision.high:.3g}.",
+        f"What it costs to be wrong: with 95 % probability the best weight would score no more than "
+        f"{points(decision.regret_bound)} points (of 100) above it.",
+        f"Stopped after {count(len(line.cells), 'cell')}, because {why[str(decision.stopped)]}.",
+    ]
+
+
+def _round_line(line: SearchLine, chooser: "WeightChooser") -> str:
+    decision = line.decision
+    assert decision is not None
+    known = ", ".join(f"{trial.weight:g}: {points(trial.score)}" for trial in line.trials)
+    then = (
+        f"next {', '.join(f'{weight:g}' for weight in decision.next_weights)}"
+        if decision.next_weights
+        else f"stop ({decision.stopped})"
+    )
+    return (
+        f"{f'{line.name}: ' * bool(line.name)}{len(line.cells)} of {count(chooser.budget, 'cell')} at most, points by "
+        f"weight {known} (± {points(line.trials[0].se)}); best so far {decision.best:g}, at most "
+        f"{points(decision.regret_bound)} points lost; {then}"
+    )

@@ -1,0 +1,175 @@
+"""`plw tune` on a tiny model: the whole search by each measure, stopped and continued; each mistake is one line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from plw import cli
+
+RECORDS = [{"instruction": f"Say {n}.", "input": "", "output": f"It is {n}, and no more."} for n in range(40)]
+QUESTIONS = [{"goal": f"Say {n}.", "sol1": f"It is {n}.", "sol2": "No.", "label": n % 2} for n in range(8)]
+SUITE = """
+name: quiz
+builtin_tasks: true
+tasks:
+  piqa: {{task: piqa, group: multiple_choice, metric: acc_norm, files: {{validation: {folder}/questions.jsonl}}}}
+bootstrap_iterations: 10
+"""
+WORDS = ("recipe=mini", "recipe.epochs=1", "tracker=none", "suite.decoding.max_new_tokens=8", "execution.workers=1")
+KEYS = {"best", "cells", "stopped", "regret_bound", "config", "trials", "expected", "model", "data", "measure"}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with data and a suite."""
+    (tmp_path / "mine.json").write_text(json.dumps(RECORDS))
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
+    (tmp_path / "conf/suite").mkdir(parents=True)
+    (tmp_path / "conf/suite/quiz.yaml").write_text(SUITE.format(folder=tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def tune(place, monkeypatch, capsys, tiny_llama):
+    """Call the command; returns exit code, screen, errors and the numbers."""
+
+    def call(*words: str, model=tiny_llama, data=place / "mine.json", quick=WORDS):
+        out = place / "found.json"
+        out.unlink(missing_ok=True)
+        given = [model, data, *quick, *words, f"execution.runs={place}/runs", *registry(place), "--json", out]
+        monkeypatch.setattr(sys, "argv", ["plw", "tune", *map(str, given)])
+        with pytest.raises(SystemExit) as stopped:
+            cli.main()
+        told = capsys.readouterr()
+        return stopped.value.code or 0, told.out, told.err, json.loads(out.read_text()) if out.exists() else None
+
+    return call
+
+
+def registry(place: Path) -> list[str]:
+    return [f"registry.url=sqlite:///{place}/registry.sqlite"]
+
+
+def records(place: Path) -> dict[str, float]:
+    return {str(path): path.stat().st_mtime for path in (place / "runs").rglob("record.json")}
+
+
+def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
+    code, screen, errors, made = tune()
+    assert (code, errors) == (0, "")
+    assert set(made) == KEYS
+    assert 3 <= made["cells"] == len(made["trials"]) <= 5
+    assert made["stopped"] in ("interval", "equivalence", "budget")
+    best = made["best"]
+    assert 0 <= best["low"] <= best["prompt_weight"] <= best["high"] <= 1
+    assert made["config"] == ["loss:", f"  prompt_weight: {best['prompt_weight']:g}"]
+    assert "8 records kept out" in made["measure"]
+    assert f"Take prompt weight {best['prompt_weight']:g}" in " ".join(screen.split())
+    (file,) = (place / "runs/cache/held-out").glob("*.json")
+    kept = {row["instruction"] for row in json.loads(file.read_text())}
+    assert len(kept) == 8
+    for path in (place / "runs").rglob("train/record.json"):
+        assert json.loads(path.read_text())["data"]["examples"] == 32
+    before = records(place)
+    again = tune()
+    assert again[3] == made
+    assert records(place) == before
+    assert tune("--budget", "2")[3]["cells"] == 2
+    assert records(place) == before
+
+
+def test_by_a_benchmark_of_a_suite(tune, place):
+    code, _, errors, made = tune("suite=quiz", "--task", "piqa", "--budget", "3", "--config-dir", str(place / "conf"))
+    assert (code, errors) == (0, "")
+    assert "piqa (acc_norm)" in made["measure"]
+    assert all((Path(trial["folder"]) / "harness-quiz-piqa/record.json").exists() for trial in made["trials"])
+    assert {trial["tokens_per_answer"] for trial in made["trials"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--budget", "1"], "--budget 1"),
+        (["--margin", "1"], "--margin 1"),
+        (["--task", "piqa", "--judge", "world"], "--task and --judge"),
+        (["--task", "nosuchtask"], "nosuchtask"),
+        (["--judge", "nosuch"], "judge/nosuch"),
+        (["--judge", "gpt4", "judge.endpoint=null"], "judge.endpoint is missing"),
+        (["stages=[train]"], "stages is set by plw tune"),
+        (["loss.prompt_weight=0"], "loss.prompt_weight is set by plw tune"),
+        (["dataset.held_out=40"], "leaves nothing"),
+        (["recipe.epochs=0"], "recipe.epochs=0"),
+    ],
+)
+def test_a_mistake_is_one_line_before_the_first_cell(tune, place, words, said):
+    code, _, errors, made = tune(*words)
+    assert (code, made) == (2, None), errors
+    (line,) = errors.strip().splitlines()
+    assert said in line
+    assert not list((place / "runs").rglob("payload.json"))
+
+
+def test_data_and_models_that_are_none(tune, place, tmp_path):
+    (place / "three.json").write_text(json.dumps(RECORDS[:3]))
+    assert "3 records" in tune(data=place / "three.json")[2]
+    assert "no such file" in tune(data=place / "none.json")[2]
+    assert "no model's config" in tune(model=tmp_path / "nowhere")[2]
+
+
+def test_a_search_killed_at_its_first_cell_goes_on_to_the_same_end(tune, place, tiny_llama):
+    slow = (*WORDS[:1], "recipe.epochs=4", *WORDS[2:])
+    command = [sys.executable, "-m", "plw", "tune", tiny_llama, place / "mine.json", *slow]
+    where = [f"execution.runs={place}/runs", *registry(place)]
+    process = subprocess.Popen(
+        [*map(str, command), *where], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        env={key: value for key, value in os.environ.items() if not key.startswith("HYDRA_")},
+    )  # fmt: skip
+    deadline = time.monotonic() + 300
+    while not records(place):
+        assert time.monotonic() < deadline, "no cell was trained within five minutes"
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    before = records(place)
+    made = tune(quick=slow)[3]
+    assert before.items() <= records(place).items()
+    assert made is not None
+    other = place / "runs"
+    other.rename(place / "first")
+    (place / "registry.sqlite").unlink()
+    undisturbed = tune(quick=slow)[3]
+    assert undisturbed == made
+
+
+def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llama, monkeypatch, capsys):
+    words = [
+        "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=3", "study=own", "scale=own", "model=folder",
+        "model.name=tiny", f"model.path={tiny_llama}", "dataset=file", "dataset.name=mine",
+        f"dataset.path={place}/mine.json", "suite=quiz", "--config-dir", f"{place}/conf", "stages=[train,harness]",
+        "loss.prompt_weight=0,0.01,0.1,1", "seed=1,2", *WORDS, f"execution.runs={place}/runs", *registry(place),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["plw", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    told = capsys.readouterr()
+    assert (stopped.value.code or 0, told.err) == (0, "")
+    assert {path.parents[1].name.rsplit("-", 1)[0] for path in (place / "runs").rglob("harness-*/record.json")} == {
+        f"p{weight}-r1-s{seed}" for weight in ("0", "0.1", "1") for seed in (1, 2)
+    }
+    for seed in (1, 2):
+        assert f"seed={seed}\nTake prompt weight" in told.out
+    for words_of, said in (
+        (["hydra.sweeper.budget=1"], "hydra.sweeper.budget=1"),
+        (["loss.prompt_weight=1"], "give loss"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["plw", *words, *words_of])
+        with pytest.raises(SystemExit):
+            cli.main()
+        assert said in capsys.readouterr().err
