@@ -38,7 +38,7 @@ MOST_NAMED = 4
 """Scores that are named one by one."""
 HELD_OUT_SUITE, HELD_OUT_PROMPTS = "held-out", "suite.prompts.held_out.prompts"
 
-Model = Annotated[
+TunedModel = Annotated[
     str, typer.Argument(metavar="MODEL", help="A model's folder, its name on the hub, or a model's config.")
 ]
 Task = Annotated[
@@ -49,12 +49,12 @@ Task = Annotated[
         help="Measure by this benchmark of the suite, or lm-eval task; repeatable, then their mean.",
     ),
 ]
-Judge = Annotated[
+JudgeName = Annotated[
     str | None,
     typer.Option("--judge", metavar="NAME", help="Measure by this judge's win rate over the data's own completions."),
 ]
 Budget = Annotated[int, typer.Option("--budget", metavar="CELLS", help="Trainings at most.")]
-Margin = Annotated[
+RegretMargin = Annotated[
     float,
     typer.Option("--margin", help="A difference that does not matter, as a share of the full score: 0.01 is 1 point."),
 ]
@@ -70,13 +70,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def tune(
-    model: Model,
+    model: TunedModel,
     data: Data,
     words: Words = None,
     task: Task = None,
-    judge: Judge = None,
+    judge: JudgeName = None,
     budget: Budget = 5,
-    margin: Margin = 0.01,
+    margin: RegretMargin = 0.01,
     config_dir: ConfigDir = None,
     out: Out = None,
 ) -> None:
