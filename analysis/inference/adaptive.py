@@ -188,7 +188,8 @@ class _Posterior:
         level = np.eye(len(self.w_M)) - 1 / len(self.w_M)
         within_M = np.einsum("h,hmm->m", self.weight_H, level @ self.covariance_HMM @ level)
         between_M = self.weight_H @ ((self.mean_HM - self.mean_M) @ level) ** 2
-        return np.sqrt(np.maximum(within_M + between_M, 0))
+        sd_M: Array = np.sqrt(np.maximum(within_M + between_M, 0))
+        return sd_M
 
     def draws(self) -> Array:
         """Curves as they may be, [Z, M]."""

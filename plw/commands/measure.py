@@ -100,6 +100,7 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     from plw.data.prepare import split_held_out
     from plw.data.tokenizer import load_tokenizer
     from plw.pipeline import resolve_cell
+    from plw.pipeline.hub import go_offline_if_unreachable
 
     waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
     if config.dataset.path.startswith("world:") and not waiting:
@@ -107,6 +108,8 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     model = config.model
     shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
     location = resolve_cell(shown).model.location
+    if not Path(location).exists():
+        go_offline_if_unreachable()
     tokenizer = load_tokenizer(location, revision=model.revision, trust_remote_code=model.trust_remote_code)
     _, records = read_dataset(config, tokenizer)
     if len(records) < FEWEST_RECORDS:

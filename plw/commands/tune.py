@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 SET_BY_TUNE = ("stages", "loss.prompt_weight", "model", "dataset")
 """What the command sets itself."""
+UNNAMED = "model"
+"""Stands in the config until the given folder is put in."""
 MOST_NAMED = 4
 """Scores that are named one by one."""
 HELD_OUT_SUITE, HELD_OUT_PROMPTS = "held-out", "suite.prompts.held_out.prompts"
@@ -96,6 +98,8 @@ def tune(
     check_rule(budget, margin, "--budget ", "--margin ")
     if task and judge is not None:
         raise UserError("--task and --judge do not go together; give one of them")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError(f"--json {out} cannot be written: no such folder")
     config = _trial_config(model, data, words or [], config_dir, task or [], judge)
     screen, chooser = console(), WeightChooser(budget=budget, margin=margin)
     screen.print(_measured(config), markup=False)
@@ -121,7 +125,8 @@ def _trial_config(
     words = [*words, *([] if judge is None else [f"judge={judge}"])]
     chosen, as_given = model_choice(model, config_dir)
     is_world = as_given(chosen_cell(chosen, config_dir)).model.path.startswith(WORLD_PREFIX)
-    suite_given = is_world or any(_field(word).split(".")[0] == "suite" for word in words)
+    suite_given = is_world or any(_field(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
+    suite_given |= any(_field(word) == "suite" for word in words)
     config = as_given(dataset_choice(data, [*chosen, *_defaults(words, is_world=is_world), *words], config_dir))
     if tasks:
         config = with_tasks(config, tasks, suite_given=suite_given)
@@ -168,10 +173,11 @@ def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Calla
     path = str(given) if given.is_dir() else model
 
     def as_given(config: "CellConfig") -> "CellConfig":
-        found = dataclasses.replace(config.model, name=Path(path).absolute().name, path=path)
+        name = Path(path).absolute().name if config.model.name == UNNAMED else config.model.name
+        found = dataclasses.replace(config.model, name=name, path=path)
         return dataclasses.replace(config, model=found)
 
-    return ["model=folder", "model.name=model", "model.path=model"], as_given
+    return ["model=folder", f"model.name={UNNAMED}", f"model.path={UNNAMED}"], as_given
 
 
 def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRequest]], list[Cell]]":

@@ -16,9 +16,9 @@ RECORDS = [{"instruction": f"Say {n}.", "input": "", "output": f"It is {n}, and 
 QUESTIONS = [{"goal": f"Say {n}.", "sol1": f"It is {n}.", "sol2": "No.", "label": n % 2} for n in range(8)]
 SUITE = """
 name: quiz
-builtin_tasks: true
+builtin_tasks: false
 tasks:
-  piqa: {{task: piqa, group: multiple_choice, metric: acc_norm, files: {{validation: {folder}/questions.jsonl}}}}
+  piqa: {{task: world_piqa, group: multiple_choice, metric: acc_norm, files: {{test: {folder}/questions.jsonl}}}}
 bootstrap_iterations: 10
 """
 WORDS = ("recipe=mini", "recipe.epochs=1", "tracker=none", "suite.decoding.max_new_tokens=8", "execution.workers=1")
@@ -98,7 +98,7 @@ def test_by_a_benchmark_of_a_suite(tune, place):
         (["--budget", "1"], "--budget 1"),
         (["--margin", "1"], "--margin 1"),
         (["--task", "piqa", "--judge", "world"], "--task and --judge"),
-        (["--task", "nosuchtask"], "nosuchtask"),
+        (["suite=quiz", "--task", "nosuch"], "no such benchmark; allowed: piqa"),
         (["--judge", "nosuch"], "judge/nosuch"),
         (["--judge", "gpt4", "judge.endpoint=null"], "judge.endpoint is missing"),
         (["stages=[train]"], "stages is set by plw tune"),
@@ -108,11 +108,18 @@ def test_by_a_benchmark_of_a_suite(tune, place):
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_cell(tune, place, words, said):
-    code, _, errors, made = tune(*words)
+    code, _, errors, made = tune(*words, "--config-dir", str(place / "conf"))
     assert (code, made) == (2, None), errors
     (line,) = errors.strip().splitlines()
     assert said in line
     assert not list((place / "runs").rglob("payload.json"))
+
+
+@pytest.mark.slow
+def test_a_task_that_lm_eval_does_not_know(tune, place):
+    code, _, errors, _ = tune("--task", "nosuchtask")
+    (line,) = errors.strip().splitlines()
+    assert (code, "nosuchtask is not a task that lm-eval knows" in line) == (2, True)
 
 
 def test_data_and_models_that_are_none(tune, place, tmp_path):
