@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.inference.adaptive import MARGIN, WEIGHTS, Trial, WeightChooser
+from analysis.inference.adaptive import REGRET_MARGIN, WEIGHTS, Trial, WeightChooser
 from analysis.scores.frame import EXPONENT
 
 WORLD = Path(__file__).parents[1] / "docs" / "data" / "tune-curves-world.csv"
@@ -90,9 +90,9 @@ def search(curve: Curve, chooser: WeightChooser, generator: np.random.Generator)
     best = curve.score_W.max()
     found, by_grid = curve.score_W[WEIGHTS.index(decision.best)], curve.score_W[seen_W.argmax()]
     return Reached(
-        search=found >= best - MARGIN - SLACK,
-        grid=by_grid >= best - MARGIN - SLACK,
-        equal=found >= by_grid - MARGIN - SLACK,
+        search=found >= best - REGRET_MARGIN - SLACK,
+        grid=by_grid >= best - REGRET_MARGIN - SLACK,
+        equal=found >= by_grid - REGRET_MARGIN - SLACK,
         cells=len(trials),
         bounded=best - found <= decision.regret_bound + SLACK,
     )

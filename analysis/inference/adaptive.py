@@ -30,7 +30,7 @@ from analysis.scores.frame import EXPONENT, weight_from_scale
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 """The PLW paper's ten weights: what is tried by default."""
-MARGIN = 0.01
+REGRET_MARGIN = 0.01
 """A difference that does not matter, by default: one point of a score from 0 to 100."""
 NARROW = 0.2
 """Width on w_p of an interval of the best weight that is narrow enough: the paper's weights are 0.1 apart and more."""
@@ -102,7 +102,7 @@ class WeightChooser:
 
     weights: tuple[float, ...] = WEIGHTS
     budget: int = 5
-    margin: float = MARGIN
+    margin: float = REGRET_MARGIN
     narrow: float = NARROW
 
     @property
