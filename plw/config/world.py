@@ -10,7 +10,7 @@ CHECKS = ("facts", "two_hops", "tools", "truths", "translation")
 
 
 THRESHOLDS = {"facts": 0.75, "two_hops": 0.5, "tools": 0.6, "truths": 0.4, "translation": 0.3}
-"""Well below what the base models reach (docs/benchmarks.md), well above chance: .25, and near 0 for translation."""
+"""Below what the base models reach (docs/world.md), well above chance: .25, and near 0 for translation."""
 
 
 @dataclass(frozen=True, kw_only=True)
