@@ -12,7 +12,7 @@ import numpy as np
 from analysis.arrays import Array
 from analysis.glmm.design import RAW, Design, make_design
 from analysis.glmm.inference import ChiSquareTest, FTest, ParabolaOptimum, chi_square, f_test, optimum, wald
-from analysis.glmm.likelihood import DIAGONAL, FULL, NONE, Laplace
+from analysis.glmm.likelihood import DIAGONAL, FULL, NONE
 from analysis.glmm.messages import NOT_CONVERGED, UNBOUNDED, design_messages, fallback_message, singular_messages
 from analysis.glmm.optimise import SINGULAR, Maximum, Problem, maximise
 
@@ -98,26 +98,6 @@ def fit_design(design: Design, warm: GlmmFit | None = None) -> GlmmFit:
     null_problem = Problem(design, slopes=problem.slopes, null=True)
     null, best = _nested(null_problem, problem, best, warm is not None)
     return _collect(problem, best, null, messages)
-
-
-def log_likelihood_at(design: Design, fixed_3: Array, log_dispersion: float, theta_4: Array) -> float:
-    """The marginal log-likelihood at given parameters, in glmmTMB's terms.
-
-    Args:
-        design: the rows.
-        fixed_3: fixed effects in the design's basis.
-        log_dispersion: log φ.
-        theta_4: logarithms of the slopes' two standard deviations, the parameter t of their correlation
-            t / sqrt(1 + t^2), and the logarithm of the models' standard deviation.
-    """
-    columns_NC = design.columns_NC
-    likelihood = Laplace(
-        design.score_N, columns_NC, columns_NC[:, 1:], design.benchmark_N, (design.model_N,), slopes=FULL
-    )
-    one, two, model = np.exp(theta_4[[0, 1, 3]])
-    length = np.hypot(1.0, theta_4[2])
-    loading = [one, two * theta_4[2] / length, two / length, model]
-    return -likelihood(np.concatenate([fixed_3, [log_dispersion], loading]))[0]
 
 
 def at_fit(problem: Problem, fit: GlmmFit) -> Array:
