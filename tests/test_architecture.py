@@ -23,12 +23,13 @@ APART = {("evaluate", "train"), ("world", "train"), ("registry", "train"), ("reg
 ANALYSIS: dict[str, set[str]] = {
     "scores": set(),
     "items": {"scores"},
+    "published": set(),
     "glmm": {"scores"},
     "gam": {"scores"},
     "inference": {"scores", "items", "glmm", "gam"},
-    "tables": {"scores", "items", "glmm", "gam", "inference"},
-    "figures": {"scores", "items", "glmm", "gam", "inference", "tables"},
-    "report": {"scores", "items", "glmm", "gam", "inference", "tables", "figures"},
+    "tables": {"scores", "items", "glmm", "gam", "inference", "published"},
+    "figures": {"scores", "published", "items", "glmm", "gam", "inference", "tables"},
+    "report": {"scores", "published", "items", "glmm", "gam", "inference", "tables", "figures"},
 }
 """Folder of the analysis -> the others that it may import."""
 

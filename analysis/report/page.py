@@ -47,6 +47,31 @@ class Page:
     """Key of a figure -> PNG."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class PublishedPage:
+    """All that a page on published numbers says: nothing to explore, so no script. Every string is plain text."""
+
+    name: str
+    headline: str
+    counted: Sequence[str]
+    sections: Sequence[Section]
+    files: Mapping[str, Sequence[str]]
+    """Key of a table or figure -> names of its files beside the page."""
+    pictures: Mapping[str, bytes]
+    """Key of a figure -> PNG."""
+
+
+def published_html(page: PublishedPage) -> str:
+    """Render a page on published numbers."""
+    style = (WEB / "report.css").read_text(encoding="utf-8")
+    return _environment().get_template("published.html").render(
+        page=page,
+        style=Markup(style),  # noqa: S704 - our own file
+        policy=f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'",
+        pictures={key: base64.b64encode(png).decode() for key, png in page.pictures.items()},
+    )  # fmt: skip
+
+
 def page_html(page: Page) -> str:
     """Render the page: the template with styles, scripts, data and pictures inside."""
     style = (WEB / "report.css").read_text(encoding="utf-8")

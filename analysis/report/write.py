@@ -88,7 +88,7 @@ def write_report(
         tell(STEPS, STEPS, "nothing has changed")
         return page
     frame = study_frame(read)
-    _make_folder(out)
+    make_folder(out)
     tell(1, STEPS, "fitting the models")
     context = make_context(read, frame, generations)
     sections = []
@@ -96,7 +96,7 @@ def write_report(
         tell(2 + number, STEPS, chapter.title)
         sections.append(make(chapter, context))
     tell(STEPS - 1, STEPS, "writing the files")
-    files, names, pictures = _rendered(sections)
+    files, names, pictures = rendered(sections)
     files[VERDICTS] = _json_lines([verdict.to_dict() for verdict in context.verdicts])
     if context.comparisons.rows:
         files[COMPARISONS] = _json_lines([row.to_dict() for row in context.comparisons.rows])
@@ -117,7 +117,7 @@ def write_report(
     try:
         write_files(out, source, files | {page.name: text.encode()})
     except OSError as error:
-        raise _not_written(out, error) from None
+        raise not_written(out, error) from None
     tell(STEPS, STEPS, str(page))
     return page
 
@@ -126,21 +126,21 @@ def _json_lines(found: Sequence[dict[str, Any]]) -> bytes:
     return (json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
     """Make the folder and try to write there, before minutes of fitting."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
     except OSError as error:
-        raise _not_written(out, error) from None
+        raise not_written(out, error) from None
 
 
-def _not_written(out: Path, error: OSError) -> UserError:
+def not_written(out: Path, error: OSError) -> UserError:
     return UserError(f"{out}: cannot write the report there ({error.strerror}); name another folder: --out FOLDER")
 
 
-def _rendered(sections: Sequence[Section]) -> tuple[dict[str, bytes], dict[str, list[str]], dict[str, bytes]]:
+def rendered(sections: Sequence[Section]) -> tuple[dict[str, bytes], dict[str, list[str]], dict[str, bytes]]:
     """Every table and figure in all formats.
 
     Returns:

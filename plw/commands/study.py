@@ -4,13 +4,16 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
 from plw.commands.hydra_arguments import option_value, options_first
+from plw.errors import UserError
 from plw.interrupt import interruptible
+
+Published = Literal["wit"]
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -57,12 +60,18 @@ def report(
         Path | None, typer.Option(help="Folder of the report; by default `report`, and the names given, in the runs.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
+    published: Annotated[
+        Published | None, typer.Option(help="Report on the numbers of a paper instead of a study; needs no registry.")
+    ] = None,
     generations: Annotated[
         int | None,
         typer.Option(min=0, help="Prompts of each benchmark whose answers the page shows; by default what fits 3 MB."),
     ] = None,
 ) -> None:
     """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and a page to explore them, index.html."""
+    if published is not None:
+        _report_published(published, overrides or [], out)
+        return
     from analysis.report.write import write_report
     from analysis.scores.choice import Wanted
     from plw.commands.suites import configured_suites
@@ -85,6 +94,15 @@ def report(
             generations=generations,
         )
     out_console.print(f"report: {page}")
+
+
+def _report_published(published: Published, overrides: list[str], out: Path | None) -> None:
+    from analysis.report.published_wit import write_wit_report
+    from plw.console import console
+
+    if overrides:
+        raise UserError(f"--published {published} takes no overrides, but there is {overrides[0]}")
+    console().print(f"report: {write_wit_report(out or Path(f'report-{published}'))}")
 
 
 def _hydra(arguments: list[str]) -> None:

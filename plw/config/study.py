@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 from plw.config.checks import above_zero, at_least, given, one_of
 from plw.errors import UserError
+from plw.machine import available_cores
 
+AUTO = "auto"
 STAGES = ("train", "diagnose", "harness", "generate", "judge")
 
 
@@ -116,8 +118,9 @@ class ExecutionConfig:
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     workers: int | None = None
     """Cells under way at once on this machine; null: one a GPU, or one a core (at most 8) without GPUs."""
-    threads: int = 1
-    """CPU threads of a worker. Fixed, because sums in another order end in other last digits."""
+    threads: int | str = AUTO
+    """CPU threads of a process that works on a cell; `auto`: the cores shared out among the cells at once. Another
+    number sums in another order, so last digits differ; a study that pins them names a number."""
     token_budget: int = 2048
     """Tokens, padding included, of one micro-batch of training in one process."""
     layout: str = "auto"
@@ -154,7 +157,14 @@ class ExecutionConfig:
     """Seconds of silence after which a claim may be taken over."""
     cost: CostConfig = field(default_factory=CostConfig)
 
+    @property
+    def thread_count(self) -> int:
+        """CPU threads of one process of a cell; with `auto`, those of a cell that has the machine to itself."""
+        return self.threads if isinstance(self.threads, int) else max(1, available_cores() // self.processes)
+
     def __post_init__(self) -> None:
+        if isinstance(self.threads, str) and self.threads != AUTO:
+            raise UserError(f"execution.threads={self.threads} is not known; allowed: {AUTO} or a number of threads")
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
         one_of("execution.layout", self.layout, ("auto", "padded", "packed", "prefix"))
         one_of("execution.verify", self.verify, ("auto", "always"))
@@ -165,7 +175,6 @@ class ExecutionConfig:
             )
         for name in (
             "workers",
-            "threads",
             "token_budget",
             "keep_checkpoints",
             "max_attempts",
@@ -174,6 +183,8 @@ class ExecutionConfig:
             "nodes",
         ):
             at_least(f"execution.{name}", getattr(self, name), 1)
+        if isinstance(self.threads, int):
+            at_least("execution.threads", self.threads, 1)
         for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s"):
             above_zero(f"execution.{name}", getattr(self, name))
         if self.lease_timeout_s < 3 * self.heartbeat_s:

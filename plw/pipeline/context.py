@@ -176,7 +176,7 @@ class CellContext:
 
         from plw.evaluate.models.hf import EvalModel
 
-        torch.set_num_threads(self.config.execution.threads)
+        torch.set_num_threads(self.config.execution.thread_count)
         device = self.config.execution.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -85,7 +85,7 @@ def _in_processes(context: CellContext, identity: dict[str, str], check_lease: C
     job = HarnessJob(
         model=context.model_folder(),
         device=execution.device,
-        threads=execution.threads,
+        threads=execution.thread_count,
         processes=execution.processes,
         suite=context.config.suite,
         files=context.task_files,

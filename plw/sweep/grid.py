@@ -170,7 +170,8 @@ def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
     name = cells[0].config.runs_name
     processes = "in this process" if workers == 1 else f"with {workers} workers"
     console.print(f"{name}: {count(len(cells), 'cell')} to run {processes}, {result.skipped} done before")
-    with GridDisplay(name, cells=len(cells), stages=stages, console=console) as display:
+    folder = Path(cells[0].config.execution.runs).absolute() / name
+    with GridDisplay(name, cells=len(cells), stages=stages, console=console, folder=folder) as display:
         waiting = [cell.config for cell in cells]
         while waiting:
             busy: list[CellConfig] = []

@@ -4,6 +4,7 @@ Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end
 is replaced; the cell that it was on counts a strike and is tried again, until its attempts are used up.
 """
 
+import dataclasses
 import multiprocessing
 import os
 import sys
@@ -14,14 +15,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
-from pathlib import Path
 from typing import Any
-
-import psutil
 
 from plw.config import CellConfig
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
+from plw.machine import available_cores, visible_gpus
 from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
 from plw.pipeline.tracking import outage, share_outage
 
@@ -39,8 +38,9 @@ _judges = JudgeCache()
 
 def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Iterator[tuple[CellConfig, CellOutcome]]:
     """Run every cell, several at a time, and yield each with its outcome as they come."""
+    configs = [_with_threads(config, workers) for config in configs]
     if workers == 1:
-        _limit_threads(configs[0].execution.threads)
+        _limit_threads(configs[0].execution.thread_count)
         with JudgeCache() as judges:
             for config in configs:
                 yield config, run_cell(config, report, judges)
@@ -73,7 +73,7 @@ def _run_until_broken(
         max_workers=workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(events, slots, execution.threads, execution.processes, os.getpid(), outage()),
+        initargs=(events, slots, execution.thread_count, execution.processes, os.getpid(), outage()),
     )
     under_way: dict[Future[CellOutcome], str] = {}
     waiting = list(configs.items())
@@ -161,20 +161,6 @@ def _forward(events: "Queue[Any]", report: Report) -> None:
         report(*event)
 
 
-def visible_gpus() -> list[str]:
-    """Ids of the GPUs this process may use, found without importing torch."""
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is not None:
-        return [name for name in asked.split(",") if name.strip()]
-    return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
-
-
-def available_cores() -> int:
-    """Cores that this process may use, where the system tells; all of the machine's otherwise."""
-    process = psutil.Process()
-    return len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
-
-
 def worker_count(config: CellConfig) -> int:
     """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8.
 
@@ -189,4 +175,14 @@ def worker_count(config: CellConfig) -> int:
     if config.judge.kind == "weights" and config.stages == ["judge"]:
         # Each worker would hold the judge's weights in the one memory.
         return 1
-    return max(1, min(MAX_WORKERS, available_cores() // (config.execution.threads * each)))
+    threads = config.execution.threads if isinstance(config.execution.threads, int) else 1
+    return max(1, min(MAX_WORKERS, available_cores() // (threads * each)))
+
+
+def _with_threads(config: CellConfig, workers: int) -> CellConfig:
+    """The config with a number of threads: the cores shared out among the cells at once, where none was asked for."""
+    execution = config.execution
+    if isinstance(execution.threads, int):
+        return config
+    threads = max(1, available_cores() // (workers * execution.processes))
+    return dataclasses.replace(config, execution=dataclasses.replace(execution, threads=threads))

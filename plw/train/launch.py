@@ -46,7 +46,7 @@ def workers(job: TrainingJob) -> Workers:
         module="plw.train.worker",
         folder=job.folder / LAUNCH,
         processes=execution.processes,
-        threads=execution.threads,
+        threads=execution.thread_count,
         what="training",
         nodes=execution.nodes,
         rendezvous=execution.rendezvous,

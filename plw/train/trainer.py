@@ -104,7 +104,7 @@ class Trainer:
         """Train what is left, save the model, remove the checkpoints; see :func:`train`."""
         job = self.job
         tf32 = job.recipe.precision == "bf16-mixed"
-        with deterministic(seed=job.seed, threads=job.execution.threads, device=self.device, tf32=tf32):
+        with deterministic(seed=job.seed, threads=job.execution.thread_count, device=self.device, tf32=tf32):
             self._prepare()
             done, seconds = self._train()
             self.check_lease()

@@ -1,0 +1,93 @@
+"""Heat maps over both weights (WIT paper, figures 2 to 9), and what is left of them where only the ratio counts."""
+
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from scipy import stats
+
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
+from analysis.published.wit_grid import CONVENTIONAL, prompt_share
+
+DIVERGING, SEQUENTIAL = "RdBu", "cividis"
+"""Red below 0, blue above; and for scores."""
+
+
+def heat_maps(values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_better: bool = False) -> Figure:
+    """A small map for each panel, rows of datasets and columns of models.
+
+    Args:
+        values: a row a panel (dataset, model), a column a pair (λ_p, λ_r).
+        unit: what the numbers are, for the colour bar.
+        diverging: whether 0 is the middle of the colours.
+        lower_is_better: the best cell is the lowest.
+    """
+    datasets = list(dict.fromkeys(values.index.get_level_values("dataset")))
+    models = list(dict.fromkeys(values.index.get_level_values("model")))
+    # Training on the prompt alone falls so far that its colour would leave none for the rest.
+    trained = values.loc[:, [response_weight > 0 for _, response_weight in values.columns]]
+    limit = float(np.abs(trained.to_numpy()).max())
+    low, high = (-limit, limit) if diverging else (float(values.to_numpy().min()), float(values.to_numpy().max()))
+    with mpl.rc_context(RC | {"axes.grid": False}):
+        figure = Figure(figsize=(PAGE_INCHES, 1.3 * len(datasets) + 0.4), layout="constrained")
+        axes = figure.subplots(len(datasets), len(models), squeeze=False, sharex=True, sharey=True)
+        for row, dataset in enumerate(datasets):
+            for column, model in enumerate(models):
+                axis = axes[row, column]
+                drawn = _map(axis, values.loc[(dataset, model)], (low, high), diverging, lower_is_better)
+                if row == 0:
+                    axis.set_title(model, fontsize=7)
+                if column == 0:
+                    axis.set_ylabel(f"{dataset}\nλ_p")
+                if row == len(datasets) - 1:
+                    axis.set_xlabel("λ_r")
+        bar = figure.colorbar(drawn, ax=axes, pad=0.01, fraction=0.02, extend="min" if diverging else "neither")
+        bar.set_label(unit, fontsize=7)
+    return figure
+
+
+def _map(axis: Any, values: pd.Series, limits: tuple[float, float], diverging: bool, lower_is_better: bool) -> Any:
+    """One map; the best cell has a star, the usual loss a ring."""
+    table = values.unstack("response_weight")
+    drawn = axis.imshow(
+        table.to_numpy(), origin="lower", cmap=DIVERGING if diverging else SEQUENTIAL, vmin=limits[0], vmax=limits[1]
+    )
+    axis.set_xticks(range(len(table.columns)), [f"{weight:g}" for weight in table.columns])
+    axis.set_yticks(range(len(table.index)), [f"{weight:g}" for weight in table.index])
+    axis.tick_params(length=0, labelsize=5.5)
+    best = values.idxmin() if lower_is_better else values.idxmax()
+    for pair, marker in ((best, "*"), (CONVENTIONAL, "o")):
+        place = table.columns.get_loc(pair[1]), table.index.get_loc(pair[0])
+        axis.plot(
+            *place, marker, markersize=6, markerfacecolor="white" if marker == "*" else "none", markeredgecolor="black",
+            markeredgewidth=0.7,
+        )  # fmt: skip
+    return drawn
+
+
+def share_figure(gain: pd.DataFrame) -> Figure:
+    """Gain by λ_p / (λ_p + λ_r): panels' means over equal ratios, and the mean over models with its 95 % interval."""
+    share_C = prompt_share(gain.columns)  # type: ignore[arg-type]
+    by_share = gain.T.groupby(share_C).mean().T
+    datasets = list(dict.fromkeys(gain.index.get_level_values("dataset")))
+    colours, signs = dataset_colours(datasets), markers(datasets)
+    with mpl.rc_context(RC):
+        figure = Figure(figsize=(PAGE_INCHES, 2.6), layout="constrained")
+        axes = figure.subplots(1, len(datasets), sharey=True)
+        for axis, dataset in zip(axes, datasets, strict=True):
+            of_model_MS = by_share.loc[dataset].to_numpy()
+            x_S = by_share.columns.to_numpy(dtype=float)
+            axis.plot(x_S, of_model_MS.T, color=colours[dataset], alpha=0.3, linewidth=0.7)
+            mean_S = of_model_MS.mean(axis=0)
+            models = len(of_model_MS)
+            error_S = stats.t.ppf(0.975, models - 1) * of_model_MS.std(axis=0, ddof=1) / np.sqrt(models)
+            axis.errorbar(
+                x_S, mean_S, yerr=error_S, color=colours[dataset], marker=signs[dataset], capsize=1.5, elinewidth=0.7
+            )
+            axis.axhline(0, color="black", linewidth=0.6)
+            axis.set_title(dataset)
+            axis.set_xlabel("λ_p / (λ_p + λ_r)")
+        axes[0].set_ylabel("gain over (0, 1), percent")
+    return figure

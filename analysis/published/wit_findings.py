@@ -1,0 +1,198 @@
+"""What the published grid of weighted instruction tuning supports, from its own numbers.
+
+Gains are percent of the paper's average over the usual loss of the same base model and dataset. The printed average is
+the sum of five benchmarks divided by four; a ratio of two averages does not depend on that.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.special import gammaln
+
+from analysis.arrays import Array
+from analysis.published.wit_grid import (
+    AVERAGE,
+    BENCHMARKS,
+    CONVENTIONAL,
+    panels,
+    prompt_share,
+    read_wit_grid,
+    relative_gain,
+    true_average,
+)
+
+GEMMA_ALPACA = ("Alpaca-Cleaned", "Gemma-2-2B")
+BOOTSTRAP_DRAWS, BOOTSTRAP_SEED = 10_000, 20260101
+
+
+@dataclass(frozen=True, kw_only=True)
+class FixedCell:
+    """One pair of weights for every model and dataset. Gains in percent."""
+
+    prompt_weight: float
+    response_weight: float
+    mean: float
+    low: float
+    """95 % interval of the mean over other models and datasets, drawn anew; the choice of the pair is not in it."""
+    high: float
+    median: float
+    wins: int
+    """Panels in which it is above the usual loss."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MagnitudeSlope:
+    """What doubling both weights does to the gain, in percentage points; over the models' mean slopes."""
+
+    slope: float
+    low: float
+    high: float
+    p: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WitFindings:
+    """The answers. Shares, gains and scatters are percentages as numbers."""
+
+    average_divisor: float
+    """Sum of the five benchmarks by the printed average; 5 would be their mean."""
+    best_gain_mean: float
+    best_gain_median: float
+    """Of the best of 35 cells in each panel, chosen and measured on the same numbers."""
+    gemma_alpaca_gain: float
+    winners_at_zero_prompt: int
+    winners: int
+    best_fixed: FixedCell
+    leave_one_model_out: float
+    leave_one_dataset_out: float
+    leave_one_benchmark_out: float
+    """Mean gain of the fixed cell that is chosen without the model, dataset or benchmark that it is measured on."""
+    ifeval_share: float
+    """Of the summed gains of the best cells."""
+    equal_ratio_scatter: float
+    """Relative standard deviation of cells of equal λ_p / λ_r in a panel, free of the bias of few; mean over groups."""
+    magnitude: MagnitudeSlope
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return asdict(self)
+
+
+def wit_findings() -> WitFindings:
+    """Every finding, from the embedded copy of the published grid."""
+    grid = read_wit_grid()
+    printed = panels(grid, AVERAGE)
+    gain = relative_gain(printed)
+    best, winners = gain.max(axis=1), gain.idxmax(axis=1)
+    return WitFindings(
+        average_divisor=float((true_average(grid) * len(BENCHMARKS) / printed).to_numpy().mean()),
+        best_gain_mean=float(best.mean()),
+        best_gain_median=float(best.median()),
+        gemma_alpaca_gain=float(best[GEMMA_ALPACA]),
+        winners_at_zero_prompt=sum(prompt_weight == 0 for prompt_weight, _ in winners),
+        winners=len(winners),
+        best_fixed=fixed_cell(gain, gain.mean().idxmax()),
+        leave_one_model_out=float(left_out_gains(gain, "model").mean()),
+        leave_one_dataset_out=float(left_out_gains(gain, "dataset").mean()),
+        leave_one_benchmark_out=float(np.mean([row["gain"] for row in left_out_benchmarks(grid)])),
+        ifeval_share=float(benchmark_shares(grid)["IFEval"]),
+        equal_ratio_scatter=float(equal_ratio_scatter(printed).mean()),
+        magnitude=magnitude_slope(gain),
+    )
+
+
+def fixed_cell(gain: pd.DataFrame, weights: Any) -> FixedCell:
+    """One pair of weights in every panel; ``gain`` as ``relative_gain`` makes it."""
+    of_cell = gain[weights]
+    low, high = _pigeonhole_interval(of_cell.unstack().to_numpy())
+    return FixedCell(
+        prompt_weight=weights[0],
+        response_weight=weights[1],
+        mean=float(of_cell.mean()),
+        low=low,
+        high=high,
+        median=float(of_cell.median()),
+        wins=int((of_cell > 0).sum()),
+    )
+
+
+def _pigeonhole_interval(value_DM: Array) -> tuple[float, float]:
+    """95 % interval of a mean over datasets and models that are both samples (Owen 2007: both drawn anew)."""
+    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    rows, columns = value_DM.shape
+    dataset_RD = generator.integers(rows, size=(BOOTSTRAP_DRAWS, rows))
+    model_RM = generator.integers(columns, size=(BOOTSTRAP_DRAWS, columns))
+    mean_R = value_DM[dataset_RD[:, :, None], model_RM[:, None, :]].mean(axis=(1, 2))
+    low, high = np.quantile(mean_R, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def left_out_gains(gain: pd.DataFrame, level: str) -> pd.Series:
+    """Gain in each panel of the fixed cell that is best over the panels of other models (or datasets)."""
+    names = gain.index.get_level_values(level)
+    parts = [gain.loc[names == name, gain[names != name].mean().idxmax()] for name in names.unique()]
+    return pd.concat([part.rename("gain") for part in parts])
+
+
+def left_out_benchmarks(grid: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Per benchmark: the fixed cell that is best on the mean of the other four, and its gain on this one."""
+    for name in BENCHMARKS:
+        others: pd.DataFrame = sum(panels(grid, other) for other in BENCHMARKS if other != name)  # type: ignore[assignment]
+        weights = relative_gain(others).mean().idxmax()
+        own = panels(grid, name)
+        yield {
+            "benchmark": name,
+            "prompt_weight": weights[0],
+            "response_weight": weights[1],
+            "gain": float(relative_gain(own)[weights].mean()),
+            "points": float((own[weights] - own[CONVENTIONAL]).mean()),
+        }
+
+
+def benchmark_shares(grid: pd.DataFrame) -> pd.Series:
+    """Percent of the summed gains of the panels' best cells (by the printed average) that each benchmark brings."""
+    winners = panels(grid, AVERAGE).idxmax(axis=1)
+    points = {}
+    for name in BENCHMARKS:
+        scores = panels(grid, name)
+        points[name] = sum(scores.loc[panel, cell] - scores.loc[panel, CONVENTIONAL] for panel, cell in winners.items())
+    made = pd.Series(points)
+    return 100 * made / made.sum()
+
+
+def equal_ratio_scatter(scores: pd.DataFrame) -> pd.Series:
+    """Relative standard deviation, in percent, of the cells of a panel that have one ratio; groups of two or more.
+
+    AdamW does not feel the scale of a loss, so such cells are near-replicates. The standard deviation of few values is
+    too small on average; it is divided by c4, which is what it is too small by for normal values.
+    """
+    share_C = prompt_share(scores.columns)  # type: ignore[arg-type]
+    groups = {}
+    for share in np.unique(share_C):
+        cells = scores.loc[:, share_C == share]
+        if (size := cells.shape[1]) > 1:
+            c4 = np.sqrt(2 / (size - 1)) * np.exp(gammaln(size / 2) - gammaln((size - 1) / 2))
+            groups[share] = 100 * cells.std(axis=1, ddof=1) / c4 / cells.mean(axis=1)
+    return pd.concat(groups, names=["share"])
+
+
+def magnitude_slope(gain: pd.DataFrame) -> MagnitudeSlope:
+    """Whether the magnitude matters beside the ratio: slope of the gain in log2(λ_p + λ_r) within equal ratios.
+
+    A slope for each panel; the models' means are the sample (t with as many degrees of freedom as models, less one).
+    """
+    share_C = prompt_share(gain.columns)  # type: ignore[arg-type]
+    size_C = np.log2([sum(pair) for pair in gain.columns])
+    several_C = np.array([(share_C == share).sum() > 1 for share in share_C])
+    x = pd.Series(size_C[several_C]).groupby(share_C[several_C]).transform(lambda part: part - part.mean()).to_numpy()
+    y_PC = gain.to_numpy()[:, several_C]
+    slopes = pd.Series((y_PC @ x) / (x @ x), index=gain.index).groupby("model").mean()
+    test = stats.ttest_1samp(slopes, 0.0)
+    interval = test.confidence_interval(0.95)
+    return MagnitudeSlope(
+        slope=float(slopes.mean()), low=float(interval.low), high=float(interval.high), p=float(test.pvalue)
+    )

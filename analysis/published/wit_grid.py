@@ -1,0 +1,53 @@
+"""The scores that the WIT paper prints in its heat maps (arXiv 2507.07817), by panel: a base model on a dataset."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.arrays import Array
+
+WIT_GRID = Path(__file__).with_name("wit.csv")
+BENCHMARKS = ("MMLU", "BBH", "AlpacaEval", "IFEval", "MTB")
+MT_BENCH, MT_BENCH_SCALE = "MTB", 10.0
+"""MT-Bench is printed from 1 to 10; the paper's average takes it from 10 to 100."""
+AVERAGE, AFTER_DPO, SENSITIVITY = "avg", "dpo", "posix"
+CONVENTIONAL = (0.0, 1.0)
+"""(λ_p, λ_r) of the usual loss: the completion alone."""
+PANEL = ["dataset", "model"]
+WEIGHTS = ["prompt_weight", "response_weight"]
+
+
+@cache
+def read_wit_grid() -> pd.DataFrame:
+    """One row a printed score of a trained model: benchmark, dataset, model, prompt_weight, response_weight, score.
+
+    MT-Bench's are times 10, as in the paper's average.
+    """
+    read = pd.read_csv(WIT_GRID)
+    trained = read[read["prompt_weight"] != "base"].astype({"prompt_weight": float, "response_weight": float})
+    scale = np.where(trained["benchmark"] == MT_BENCH, MT_BENCH_SCALE, 1.0)
+    return trained.assign(score=trained["score"] * scale).reset_index(drop=True)
+
+
+def panels(grid: pd.DataFrame, benchmark: str) -> pd.DataFrame:
+    """Scores of one benchmark: a row a panel (dataset, model), a column a pair (λ_p, λ_r)."""
+    rows = grid[grid["benchmark"] == benchmark]
+    return rows.pivot(index=PANEL, columns=WEIGHTS, values="score")
+
+
+def true_average(grid: pd.DataFrame) -> pd.DataFrame:
+    """Mean of the five benchmarks, laid out as ``panels``."""
+    return sum(panels(grid, name) for name in BENCHMARKS) / len(BENCHMARKS)  # type: ignore[return-value]
+
+
+def relative_gain(scores: pd.DataFrame) -> pd.DataFrame:
+    """Percent that each cell lies above the usual loss of its panel."""
+    return 100 * (scores.div(scores[CONVENTIONAL], axis=0) - 1)
+
+
+def prompt_share(weights: pd.MultiIndex) -> Array:
+    """λ_p / (λ_p + λ_r) of each pair: what is left where the scale of a loss does not matter; [C]."""
+    pairs_C2 = np.array(list(weights), dtype=float)
+    return np.round(pairs_C2[:, 0] / pairs_C2.sum(axis=1), 6)
