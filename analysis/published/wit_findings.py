@@ -26,7 +26,7 @@ from analysis.published.wit_grid import (
 )
 
 GEMMA_ALPACA = ("Alpaca-Cleaned", "Gemma-2-2B")
-BOOTSTRAP_DRAWS, BOOTSTRAP_SEED = 10_000, 20260101
+PIGEONHOLE_DRAWS, PIGEONHOLE_SEED = 10_000, 20260101
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,10 +122,10 @@ def fixed_cell(gain: pd.DataFrame, weights: Any) -> FixedCell:
 
 def _pigeonhole_interval(value_DM: Array) -> tuple[float, float]:
     """95 % interval of a mean over datasets and models that are both samples (Owen 2007: both drawn anew)."""
-    generator = np.random.default_rng(BOOTSTRAP_SEED)
+    generator = np.random.default_rng(PIGEONHOLE_SEED)
     rows, columns = value_DM.shape
-    dataset_RD = generator.integers(rows, size=(BOOTSTRAP_DRAWS, rows))
-    model_RM = generator.integers(columns, size=(BOOTSTRAP_DRAWS, columns))
+    dataset_RD = generator.integers(rows, size=(PIGEONHOLE_DRAWS, rows))
+    model_RM = generator.integers(columns, size=(PIGEONHOLE_DRAWS, columns))
     mean_R = value_DM[dataset_RD[:, :, None], model_RM[:, None, :]].mean(axis=(1, 2))
     low, high = np.quantile(mean_R, [0.025, 0.975])
     return float(low), float(high)

@@ -13,7 +13,7 @@ from plw.commands.hydra_arguments import option_value, options_first
 from plw.errors import UserError
 from plw.interrupt import interruptible
 
-Published = Literal["wit"]
+PublishedPaper = Literal["wit"]
 
 PASS_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
 
@@ -61,7 +61,7 @@ def report(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
     published: Annotated[
-        Published | None, typer.Option(help="Report on the numbers of a paper instead of a study; needs no registry.")
+        PublishedPaper | None, typer.Option(help="Report on the numbers of a paper instead of a study; needs no registry.")
     ] = None,
     generations: Annotated[
         int | None,
@@ -96,7 +96,7 @@ def report(
     out_console.print(f"report: {page}")
 
 
-def _report_published(published: Published, overrides: list[str], out: Path | None) -> None:
+def _report_published(published: PublishedPaper, overrides: list[str], out: Path | None) -> None:
     from analysis.report.published_wit import write_wit_report
     from plw.console import console
 
