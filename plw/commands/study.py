@@ -61,7 +61,8 @@ def report(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write it also where nothing has changed.")] = False,
     published: Annotated[
-        PublishedPaper | None, typer.Option(help="Report on the numbers of a paper instead of a study; needs no registry.")
+        PublishedPaper | None,
+        typer.Option(help="Report on a paper's numbers instead; needs no registry."),
     ] = None,
     generations: Annotated[
         int | None,
