@@ -50,4 +50,5 @@ def relative_gain(scores: pd.DataFrame) -> pd.DataFrame:
 def prompt_share(weights: pd.MultiIndex) -> Array:
     """λ_p / (λ_p + λ_r) of each pair: what is left where the scale of a loss does not matter; [C]."""
     pairs_C2 = np.array(list(weights), dtype=float)
-    return np.round(pairs_C2[:, 0] / pairs_C2.sum(axis=1), 6)
+    share_C: Array = np.round(pairs_C2[:, 0] / pairs_C2.sum(axis=1), 6)
+    return share_C
