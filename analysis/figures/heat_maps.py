@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
-from analysis.published.wit_grid import CONVENTIONAL, prompt_share
+from analysis.published.wit_grid import CONVENTIONAL, LossWeights, pairs, prompt_share
 
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
 """Red below 0, blue above; and for scores."""
@@ -27,8 +27,8 @@ def heat_maps(values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_bett
     datasets = list(dict.fromkeys(values.index.get_level_values("dataset")))
     models = list(dict.fromkeys(values.index.get_level_values("model")))
     # Training on the prompt alone falls so far that its colour would leave none for the rest.
-    trained = values.loc[:, [response_weight > 0 for _, response_weight in values.columns]]
-    limit = float(np.abs(trained.to_numpy()).max())
+    trained_C = np.array([response > 0 for _, response in pairs(values)])
+    limit = float(np.abs(values.to_numpy()[:, trained_C]).max())
     low, high = (-limit, limit) if diverging else (float(values.to_numpy().min()), float(values.to_numpy().max()))
     with mpl.rc_context(RC | {"axes.grid": False}):
         figure = Figure(figsize=(PAGE_INCHES, 1.3 * len(datasets) + 0.4), layout="constrained")
@@ -57,7 +57,7 @@ def _map(axis: Any, values: pd.Series, limits: tuple[float, float], diverging: b
     axis.set_xticks(range(len(table.columns)), [f"{weight:g}" for weight in table.columns])
     axis.set_yticks(range(len(table.index)), [f"{weight:g}" for weight in table.index])
     axis.tick_params(length=0, labelsize=5.5)
-    best = values.idxmin() if lower_is_better else values.idxmax()
+    best: LossWeights = values.idxmin() if lower_is_better else values.idxmax()  # type: ignore[assignment]
     for pair, marker in ((best, "*"), (CONVENTIONAL, "o")):
         place = table.columns.get_loc(pair[1]), table.index.get_loc(pair[0])
         axis.plot(
@@ -69,7 +69,7 @@ def _map(axis: Any, values: pd.Series, limits: tuple[float, float], diverging: b
 
 def share_figure(gain: pd.DataFrame) -> Figure:
     """Gain by λ_p / (λ_p + λ_r): panels' means over equal ratios, and the mean over models with its 95 % interval."""
-    share_C = prompt_share(gain.columns)  # type: ignore[arg-type]
+    share_C = prompt_share(gain)
     by_share = gain.T.groupby(share_C).mean().T
     datasets = list(dict.fromkeys(gain.index.get_level_values("dataset")))
     colours, signs = dataset_colours(datasets), markers(datasets)

@@ -18,6 +18,10 @@ from analysis.published.wit_grid import (
     AVERAGE,
     BENCHMARKS,
     CONVENTIONAL,
+    LossWeights,
+    best_fixed_pair,
+    best_pairs,
+    pairs,
     panels,
     prompt_share,
     read_wit_grid,
@@ -87,25 +91,25 @@ def wit_findings() -> WitFindings:
     grid = read_wit_grid()
     printed = panels(grid, AVERAGE)
     gain = relative_gain(printed)
-    best, winners = gain.max(axis=1), gain.idxmax(axis=1)
+    best, winners = gain.max(axis=1), best_pairs(gain)
     return WitFindings(
         average_divisor=float((true_average(grid) * len(BENCHMARKS) / printed).to_numpy().mean()),
         best_gain_mean=float(best.mean()),
         best_gain_median=float(best.median()),
         gemma_alpaca_gain=float(best[GEMMA_ALPACA]),
-        winners_at_zero_prompt=sum(prompt_weight == 0 for prompt_weight, _ in winners),
+        winners_at_zero_prompt=sum(prompt_weight == 0 for prompt_weight, _ in winners.values()),
         winners=len(winners),
-        best_fixed=fixed_cell(gain, gain.mean().idxmax()),
+        best_fixed=fixed_cell(gain, best_fixed_pair(gain)),
         leave_one_model_out=float(left_out_gains(gain, "model").mean()),
         leave_one_dataset_out=float(left_out_gains(gain, "dataset").mean()),
         leave_one_benchmark_out=float(np.mean([row["gain"] for row in left_out_benchmarks(grid)])),
-        ifeval_share=float(benchmark_shares(grid)["IFEval"]),
+        ifeval_share=benchmark_shares(grid)["IFEval"],
         equal_ratio_scatter=float(equal_ratio_scatter(printed).mean()),
         magnitude=magnitude_slope(gain),
     )
 
 
-def fixed_cell(gain: pd.DataFrame, weights: Any) -> FixedCell:
+def fixed_cell(gain: pd.DataFrame, weights: LossWeights) -> FixedCell:
     """One pair of weights in every panel; ``gain`` as ``relative_gain`` makes it."""
     of_cell = gain[weights]
     low, high = _pigeonhole_interval(of_cell.unstack().to_numpy())
@@ -134,15 +138,16 @@ def _pigeonhole_interval(value_DM: Array) -> tuple[float, float]:
 def left_out_gains(gain: pd.DataFrame, level: str) -> pd.Series:
     """Gain in each panel of the fixed cell that is best over the panels of other models (or datasets)."""
     names = gain.index.get_level_values(level)
-    parts = [gain.loc[names == name, gain[names != name].mean().idxmax()] for name in names.unique()]
-    return pd.concat([part.rename("gain") for part in parts])
+    parts = [gain.loc[names == name, best_fixed_pair(gain[names != name])].rename("gain") for name in names.unique()]
+    made: pd.Series[float] = pd.concat(parts)
+    return made
 
 
 def left_out_benchmarks(grid: pd.DataFrame) -> Iterator[dict[str, Any]]:
     """Per benchmark: the fixed cell that is best on the mean of the other four, and its gain on this one."""
     for name in BENCHMARKS:
         others: pd.DataFrame = sum(panels(grid, other) for other in BENCHMARKS if other != name)  # type: ignore[assignment]
-        weights = relative_gain(others).mean().idxmax()
+        weights = best_fixed_pair(relative_gain(others))
         own = panels(grid, name)
         yield {
             "benchmark": name,
@@ -153,15 +158,18 @@ def left_out_benchmarks(grid: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def benchmark_shares(grid: pd.DataFrame) -> pd.Series:
+def benchmark_shares(grid: pd.DataFrame) -> dict[str, float]:
     """Percent of the summed gains of the panels' best cells (by the printed average) that each benchmark brings."""
-    winners = panels(grid, AVERAGE).idxmax(axis=1)
+    winners = best_pairs(panels(grid, AVERAGE))
     points = {}
     for name in BENCHMARKS:
         scores = panels(grid, name)
-        points[name] = sum(scores.loc[panel, cell] - scores.loc[panel, CONVENTIONAL] for panel, cell in winners.items())
-    made = pd.Series(points)
-    return 100 * made / made.sum()
+        columns = pairs(scores)
+        gain_PC = scores.to_numpy() - scores.to_numpy()[:, [columns.index(CONVENTIONAL)]]
+        own_P = [columns.index(pair) for pair in winners.values()]
+        points[name] = float(gain_PC[np.arange(len(own_P)), own_P].sum())
+    total = sum(points.values())
+    return {name: 100 * value / total for name, value in points.items()}
 
 
 def equal_ratio_scatter(scores: pd.DataFrame) -> pd.Series:
@@ -170,14 +178,15 @@ def equal_ratio_scatter(scores: pd.DataFrame) -> pd.Series:
     AdamW does not feel the scale of a loss, so such cells are near-replicates. The standard deviation of few values is
     too small on average; it is divided by c4, which is what it is too small by for normal values.
     """
-    share_C = prompt_share(scores.columns)  # type: ignore[arg-type]
+    share_C = prompt_share(scores)
     groups = {}
     for share in np.unique(share_C):
         cells = scores.loc[:, share_C == share]
         if (size := cells.shape[1]) > 1:
             c4 = np.sqrt(2 / (size - 1)) * np.exp(gammaln(size / 2) - gammaln((size - 1) / 2))
             groups[share] = 100 * cells.std(axis=1, ddof=1) / c4 / cells.mean(axis=1)
-    return pd.concat(groups, names=["share"])
+    made: pd.Series[float] = pd.concat(groups, names=["share"])
+    return made
 
 
 def magnitude_slope(gain: pd.DataFrame) -> MagnitudeSlope:
@@ -185,8 +194,8 @@ def magnitude_slope(gain: pd.DataFrame) -> MagnitudeSlope:
 
     A slope for each panel; the models' means are the sample (t with as many degrees of freedom as models, less one).
     """
-    share_C = prompt_share(gain.columns)  # type: ignore[arg-type]
-    size_C = np.log2([sum(pair) for pair in gain.columns])
+    share_C = prompt_share(gain)
+    size_C = np.log2([prompt + response for prompt, response in pairs(gain)])
     several_C = np.array([(share_C == share).sum() > 1 for share in share_C])
     x = pd.Series(size_C[several_C]).groupby(share_C[several_C]).transform(lambda part: part - part.mean()).to_numpy()
     y_PC = gain.to_numpy()[:, several_C]

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ MT_BENCH, MT_BENCH_SCALE = "MTB", 10.0
 AVERAGE, AFTER_DPO, SENSITIVITY = "avg", "dpo", "posix"
 CONVENTIONAL = (0.0, 1.0)
 """(λ_p, λ_r) of the usual loss: the completion alone."""
+LossWeights = tuple[float, float]
+"""(λ_p, λ_r)."""
 PANEL = ["dataset", "model"]
-WEIGHTS = ["prompt_weight", "response_weight"]
+WEIGHT_PAIR = ["prompt_weight", "response_weight"]
 
 
 @cache
@@ -34,7 +37,7 @@ def read_wit_grid() -> pd.DataFrame:
 def panels(grid: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Scores of one benchmark: a row a panel (dataset, model), a column a pair (λ_p, λ_r)."""
     rows = grid[grid["benchmark"] == benchmark]
-    return rows.pivot(index=PANEL, columns=WEIGHTS, values="score")
+    return rows.pivot(index=PANEL, columns=WEIGHT_PAIR, values="score")
 
 
 def true_average(grid: pd.DataFrame) -> pd.DataFrame:
@@ -42,13 +45,31 @@ def true_average(grid: pd.DataFrame) -> pd.DataFrame:
     return sum(panels(grid, name) for name in BENCHMARKS) / len(BENCHMARKS)  # type: ignore[return-value]
 
 
+def pairs(scores: pd.DataFrame) -> list[LossWeights]:
+    """(λ_p, λ_r) of each column."""
+    columns: list[Any] = scores.columns.to_list()
+    return [(float(prompt), float(response)) for prompt, response in columns]
+
+
+def best_pairs(scores: pd.DataFrame) -> dict[tuple[str, str], LossWeights]:
+    """(dataset, model) -> the pair of the panel's highest score."""
+    of_column = pairs(scores)
+    panel_names = [(str(dataset), str(model)) for dataset, model in scores.index.to_list()]
+    return {name: of_column[column] for name, column in zip(panel_names, scores.to_numpy().argmax(axis=1), strict=True)}
+
+
+def best_fixed_pair(gain: pd.DataFrame) -> LossWeights:
+    """The pair of the highest mean over panels."""
+    return pairs(gain)[int(gain.to_numpy().mean(axis=0).argmax())]
+
+
 def relative_gain(scores: pd.DataFrame) -> pd.DataFrame:
     """Percent that each cell lies above the usual loss of its panel."""
     return 100 * (scores.div(scores[CONVENTIONAL], axis=0) - 1)
 
 
-def prompt_share(weights: pd.MultiIndex) -> Array:
-    """λ_p / (λ_p + λ_r) of each pair: what is left where the scale of a loss does not matter; [C]."""
-    pairs_C2 = np.array(list(weights), dtype=float)
+def prompt_share(scores: pd.DataFrame) -> Array:
+    """λ_p / (λ_p + λ_r) of each column: what is left where the scale of a loss does not matter; [C]."""
+    pairs_C2 = np.array(pairs(scores))
     share_C: Array = np.round(pairs_C2[:, 0] / pairs_C2.sum(axis=1), 6)
     return share_C

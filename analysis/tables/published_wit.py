@@ -10,7 +10,16 @@ from analysis.published.wit_findings import (
     left_out_benchmarks,
     left_out_gains,
 )
-from analysis.published.wit_grid import AVERAGE, BENCHMARKS, panels, read_wit_grid, relative_gain
+from analysis.published.wit_grid import (
+    AVERAGE,
+    BENCHMARKS,
+    best_fixed_pair,
+    best_pairs,
+    pairs,
+    panels,
+    read_wit_grid,
+    relative_gain,
+)
 from analysis.tables.table import Table, number
 
 SHOWN_PAIRS = 10
@@ -27,7 +36,7 @@ def winners_table() -> Table:
     raw = pd.DataFrame(
         [
             {"dataset": dataset, "model": model, "prompt_weight": pair[0], "response_weight": pair[1], "gain": value}
-            for ((dataset, model), pair), value in zip(gain.idxmax(axis=1).items(), gain.max(axis=1), strict=True)
+            for ((dataset, model), pair), value in zip(best_pairs(gain).items(), gain.max(axis=1), strict=True)
         ]
     )
     return Table(
@@ -43,7 +52,7 @@ def winners_table() -> Table:
 def fixed_pairs_table() -> Table:
     """Every pair as the one choice for all models and datasets, best first."""
     gain = relative_gain(panels(read_wit_grid(), AVERAGE))
-    raw = pd.DataFrame([vars(fixed_cell(gain, pair)) for pair in gain.columns])
+    raw = pd.DataFrame([vars(fixed_cell(gain, pair)) for pair in pairs(gain)])
     raw = raw.sort_values("mean", ascending=False, ignore_index=True)
     first = raw.head(SHOWN_PAIRS)
     shown = pd.DataFrame(
@@ -76,7 +85,7 @@ def left_out_table() -> Table:
     for level in ("model", "dataset"):
         of_panel = left_out_gains(gain, level)
         for name, values in of_panel.groupby(level=level):
-            chosen = gain[gain.index.get_level_values(level) != name].mean().idxmax()
+            chosen = best_fixed_pair(gain[gain.index.get_level_values(level) != name])
             rows.append(_left_out(level, str(name), chosen, float(values.mean())))
     for row in left_out_benchmarks(grid):
         pair = (row["prompt_weight"], row["response_weight"])
@@ -103,8 +112,8 @@ def shares_table() -> Table:
     rows = []
     for name in BENCHMARKS:
         gain = relative_gain(panels(grid, name))
-        best = fixed_cell(gain, gain.mean().idxmax())
-        rows.append({"benchmark": name, "share": float(shares[name])} | vars(best))
+        best = fixed_cell(gain, best_fixed_pair(gain))
+        rows.append({"benchmark": name, "share": shares[name]} | vars(best))
     raw = pd.DataFrame(rows)
     shown = _with_pairs(raw.drop(columns=["low", "high"]), share=1, mean=2, median=2)
     return Table(
