@@ -19,7 +19,16 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write piece by piece; a reader, or a crash at any moment, sees the old file or the new one whole."""
+    """A file to write piece by piece; a reader, or a crash at any moment, sees the old file or the new one whole.
+
+    What stands there and is no file (``/dev/null``, ``/dev/stdout``, a pipe) is written to and stays what it is, and a
+    link stays a link.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as device:
+            yield device
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

@@ -1,5 +1,6 @@
-"""Parts of lm-eval and of what it calls that are replaced while it runs; none of them changes a number."""
+"""Parts of lm-eval and of what it calls that are replaced while it runs; none changes a number that is not chance."""
 
+import importlib.util
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -13,18 +14,20 @@ from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
 
 logger = logging.getLogger(__name__)
+LANGDETECT_SEED = 0
 LONGEST_WARNING = 300
 """Letters of a warning that are shown."""
 
 
 @contextmanager
 def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -> Iterator[None]:
-    """Silence but for lm-eval's warnings, which are logged, and four replacements.
+    """Silence but for lm-eval's warnings, which are logged, and five replacements.
 
     The requests' progress bar tells ``progress``; a document template is compiled once, not for every document;
     resampling stays in this process; the ROUGE of a single answer is not resampled a thousand times, since every
-    resample of one item is that item (TruthfulQA-Gen spends five minutes on that). ``counter`` keeps the counts of the
-    segments that were resampled.
+    resample of one item is that item (TruthfulQA-Gen spends five minutes on that); langdetect, which IFEval's checkers
+    ask, draws from a seed, so that the same answers have the same score. ``counter`` keeps the counts of the segments
+    that were resampled.
     """
     from lm_eval import utils
     from lm_eval.api import metrics
@@ -41,6 +44,10 @@ def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
+        if importlib.util.find_spec("langdetect"):
+            from langdetect import DetectorFactory
+
+            stack.enter_context(mock.patch.object(DetectorFactory, "seed", LANGDETECT_SEED))
         yield
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.report import freshness
 from analysis.report.freshness import SOURCE_FILE, is_fresh, write_files
-from analysis.report.write import _make_folder
+from analysis.report.write import make_folder
 from plw.errors import UserError
 from plw.files import write_json_atomic
 
@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_fits(tmp_path):
     try:
         for folder in (out, out / "inner"):
             with pytest.raises(UserError, match=r"cannot write the report there \(Permission denied\).*--out FOLDER"):
-                _make_folder(folder)
+                make_folder(folder)
     finally:
         os.seteuid(before)
 

@@ -13,8 +13,11 @@ from lm_eval.api.model import LM
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.evaluate.lm_eval.harness import run_tasks
+from plw.evaluate.lm_eval.patches import LANGDETECT_SEED
 
 PROMPTS = 541
+DRAWN = 2
+"""Prompts that ask how often "#" and "!" stand in the answer: lm-eval's checker draws a letter in their place."""
 METRICS = ("prompt_level_strict_acc", "inst_level_strict_acc", "prompt_level_loose_acc", "inst_level_loose_acc")
 TASK_FOLDER = Path(lm_eval.__file__).parent / "tasks" / "ifeval"
 ANSWERS = (
@@ -59,7 +62,7 @@ def rows(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_scores_of_all_prompts_are_those_of_lm_evals_checkers(
-    rows: list[dict[str, Any]], shared_data: Path
+    rows: list[dict[str, Any]], shared_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from lm_eval.tasks.ifeval.utils import process_results
 
@@ -70,10 +73,14 @@ def test_the_scores_of_all_prompts_are_those_of_lm_evals_checkers(
     result = run_tasks(model, suite, files, TASK_FOLDER)
     scores = {score.metric: score for score in result.scores}
     assert len(rows) == PROMPTS == scores[METRICS[0]].n
+    from langdetect import DetectorFactory
+
+    # Without a seed langdetect draws anew, and a language is found or not by chance.
+    monkeypatch.setattr(DetectorFactory, "seed", LANGDETECT_SEED)
     expected = [process_results(row, [ANSWERS[place % len(ANSWERS)]]) for place, row in enumerate(rows)]
     for metric in METRICS:
         told = [
             value for row in expected for value in (row[metric] if isinstance(row[metric], list) else [row[metric]])
         ]
-        assert scores[metric].value == pytest.approx(sum(told) / len(told)), metric
+        assert scores[metric].value == pytest.approx(sum(told) / len(told), abs=DRAWN / len(told)), metric
         assert 0.02 < scores[metric].value < 0.9
