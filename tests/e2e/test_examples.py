@@ -53,7 +53,7 @@ def variables(tmp_path: Path, tiny_llama: Path) -> dict[str, str]:
     }  # fmt: skip
 
 
-CELLS = {"mini_study": 60, "own_data": 4, "gpu_node": 60, "slurm": 60}
+CELLS = {"mini_study": 54, "own_data": 4, "gpu_node": 60, "slurm": 60}
 
 
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
