@@ -27,9 +27,7 @@ def words(model: Path, folder: Path, weights: str) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "workers"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 1), (signal.SIGTERM, 143, 2)]
-)
+@pytest.mark.parametrize(("number", "code", "workers"), [(signal.SIGINT, 130, 1), (signal.SIGTERM, 143, 2)])
 def test_a_sweep_that_is_asked_to_stop(
     number: int, code: int, workers: int, study: Study, tiny_llama: Path, tmp_path: Path
 ) -> None:
