@@ -66,7 +66,8 @@ def _scores(context: Context) -> Iterator[Part]:
         key="scores",
         title="Aggregates against the prompt weight",
         caption="Means over the complete cells of the base models chosen. Lines are least-squares parabolas through "
-        "the points shown: a guide to the eye and not the regression of Table 3. Datasets stand slightly apart. "
+        "the points shown, of fewer than four weights straight from point to point: a guide to the eye and not the "
+        "regression of Table 3. Datasets stand slightly apart. "
         "Over all base models and benchmarks the bars are 95% bootstrap intervals, elsewhere one standard error."
         + _FURTHER
         * bool(context.study.further),

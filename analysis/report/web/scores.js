@@ -20,6 +20,8 @@ function scores(host, data, study) {
         const [c0, c1, c2] = series.curve, from = Math.min(...known), to = Math.max(...known);
         const steps = Array.from({ length: 81 }, (_, i) => from + ((to - from) * i) / 80);
         lines.push({ colour: dataset.colour, dash, points: steps.map((w) => [w, c0 + c1 * w + c2 * w * w]) });
+      } else if (known.length > 1) {
+        lines.push({ colour: dataset.colour, dash, points: series.points.map((point) => [point[1], point[2]]) });
       }
       for (const [weight, place, value, low, high, cells] of series.points) {
         const x = place + apart;
