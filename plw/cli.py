@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from plw.commands import compare, data, fit_gam, recommend, study, tune
+from plw.commands import compare, data, fit_gam, fit_items, recommend, study, tune
 from plw.commands.fit import fit_app
 from plw.commands.items import items_app
 from plw.commands.registry import registry_app
@@ -29,6 +29,7 @@ recommend.add_to(app)
 tune.add_to(app)
 compare.add_to(app)
 fit_gam.add_to(fit_app)
+fit_items.add_to(fit_app)
 app.add_typer(registry_app, name="registry")
 app.add_typer(fit_app, name="fit")
 app.add_typer(items_app, name="items")

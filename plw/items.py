@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 ITEMS = "items.parquet"
 
+CELL_FIELDS = ("cell", "dataset", "model", "prompt_weight", "response_weight", "seed")
+"""What an export says of the cell of each item."""
+CELL_COLUMNS = (*CELL_FIELDS, "stage")
+
 MEAN = "mean"
 CLUSTER_FIELDS = ("passage", "context", "paragraph", "article", "story", "subject")
 """Fields of a document that several documents of a task may share."""
@@ -129,10 +133,26 @@ def read_items(path: Path) -> "pa.Table":
     Raises:
         UserError: no such file, no Parquet, or a column that is missing or of another type.
     """
+    return _checked(path, item_schema())
+
+
+def read_item_export(path: Path) -> "pa.Table":
+    """The items of a study's cells, as ``plw items export`` writes them: ``CELL_COLUMNS``, then those of the items.
+
+    Raises:
+        UserError: as ``read_items``.
+    """
+    import pyarrow as pa
+
+    types = {"prompt_weight": pa.float64(), "response_weight": pa.float64(), "seed": pa.int64()}
+    fields_of_cell = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in CELL_COLUMNS]
+    return _checked(path, pa.schema([*fields_of_cell, *item_schema()]))
+
+
+def _checked(path: Path, schema: "pa.Schema") -> "pa.Table":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = item_schema()
     try:
         table = pq.read_table(path)
     except FileNotFoundError:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from analysis.glmm.bootstrap import Bootstrap
     from analysis.glmm.fit import GlmmFit
 
-fit_app = typer.Typer(help="Fit the paper's models to a CSV table of scores.", no_args_is_help=True)
+fit_app = typer.Typer(help="Fit models to a CSV table of scores, or to a study's items.", no_args_is_help=True)
 
 
 class Polynomial(StrEnum):

@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 items_app = typer.Typer(help="Outcomes of single documents and prompts.", no_args_is_help=True)
 
-CELL_FIELDS = ("cell", "dataset", "model", "prompt_weight", "response_weight", "seed")
-
 
 @items_app.command(name="export")
 def export_items(
@@ -63,6 +61,8 @@ def _study_items(config: "CellConfig") -> "pa.Table":
 
 def _beside(items: "pa.Table", cell: "CellRow", stage: str) -> "pa.Table":
     import pyarrow as pa
+
+    from plw.items import CELL_FIELDS
 
     columns = {name: getattr(cell, name) for name in CELL_FIELDS} | {"stage": stage}
     named = {name: pa.array([value] * len(items)) for name, value in columns.items()}

@@ -9,7 +9,7 @@ import pytest
 
 from plw.corpus_metrics import corpus_scores
 from plw.files import file_hash, read_json
-from plw.items import ITEMS
+from plw.items import ITEMS, read_item_export
 from tests.e2e.conftest import Study
 
 pytestmark = pytest.mark.slow
@@ -75,6 +75,7 @@ def test_items_of_a_study_are_exported(undisturbed: Study, tmp_path: Path) -> No
     undisturbed.call("items", "export", "--out", str(text))
 
     rows = pq.read_table(table)
+    assert len(read_item_export(table)) == len(rows)
     assert len(rows["cell"].unique()) == 4
     assert {"dataset", "model", "prompt_weight", "seed", "stage", "benchmark", "value", "counts"} <= set(
         rows.column_names
