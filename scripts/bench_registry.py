@@ -7,6 +7,7 @@ Prints a row a command: seconds, CPU seconds and peak memory of a process of its
 
 import argparse
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -44,7 +45,7 @@ def _cell(number: int) -> CellRow:
     return CellRow(
         study="plw", scale="mini", cell=f"{number * 2654435761 % 2**64:064x}", dataset=f"data-{number % 11}",
         model=f"model-{number % 4}", prompt_weight=number % 10 / 10, response_weight=1.0, normalizer="nonzero",
-        scope="batch", seed=number // 440, r_g=0.5, folder=f"plw-mini/cell-{number}", payload="x" * 2000, created=1.0,
+        scope="batch", seed=number // 220, r_g=0.5, folder=f"plw-mini/cell-{number}", payload="x" * 2000, created=1.0,
         recipe="mini",
     )  # fmt: skip
 
@@ -56,10 +57,15 @@ def _stage(cell: CellRow, kind: str) -> dict[str, object]:
 
 def _scores(cell: CellRow, kind: str, count: int) -> list[dict[str, object]]:
     key = {"study": cell.study, "scale": cell.scale, "cell": cell.cell, "stage": kind}
+    chance = random.Random(f"{cell.cell}-{kind}")
     made = (
-        Score(suite="world", benchmark=f"{kind}-{number}", metric="acc", value=number / 7, stderr=0.01, n=100)
+        Score(
+            suite="world", benchmark=f"{kind}-{number}", metric="acc", headline=kind in ("harness", "judge"),
+            higher_is_better=True, value=(1 + number % 7 + cell.prompt_weight + chance.random()) / 10, stderr=0.01,
+            n=100,
+        )
         for number in range(count)
-    )
+    )  # fmt: skip
     return [key | asdict(score) | {"judge": ""} for score in made]
 
 
