@@ -191,7 +191,9 @@ def fit_item_designs(designs: Mapping[str, ItemDesign]) -> dict[str, ItemFit | s
     fits: dict[str, ItemFit | str] = {}
     for number, (name, design) in enumerate(designs.items()):
         told = answer["fits"][str(number)]
-        if "fixed" in told:
+        if "fixed" in told and len(told["fixed"]) < 1 + len(fixed):
+            fits[name] = "the curve and the base models cannot be told apart: too few weights are common to base models"
+        elif "fixed" in told:
             fits[name] = _from_r(design, told, answer["version"])
         else:
             fits[name] = f"R could not fit it: {told['error']}"

@@ -208,6 +208,15 @@ def test_a_mistake_with_items_is_one_line(monkeypatch, capsys, tmp_path, table, 
     assert not out.exists()
 
 
+@pytest.mark.r
+@needs_r
+def test_base_models_without_common_weights_are_refused():
+    table = study(bases=2)
+    apart = table[(table["model"] == "base 0") == (table["prompt_weight"] < 1)]
+    with pytest.raises(UserError, match="cannot be told apart"):
+        fit_items(choose_rows(apart))
+
+
 def test_without_r_or_file_it_is_said(monkeypatch, tmp_path):
     monkeypatch.setattr("analysis.inference.item_model.r_has", lambda package: False)
     with pytest.raises(UserError, match="needs Rscript with the packages lme4 and jsonlite"):
