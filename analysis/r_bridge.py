@@ -56,6 +56,8 @@ def run_r(script: Path, tables: Sequence[pd.DataFrame], *words: str) -> dict[str
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=R_TIMEOUT_S)
             found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        except subprocess.TimeoutExpired:
+            raise UserError(f"R gave no answer within {R_TIMEOUT_S:g} s; fewer rows take less") from None
         except (subprocess.SubprocessError, OSError, ValueError) as error:
             said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()
             raise UserError(f"R failed: {said[-1] if said else type(error).__name__}") from None
