@@ -26,5 +26,5 @@ def test_an_r_that_gives_no_answer_in_time_is_told_without_its_command(
 def test_rs_last_words_are_the_line(tmp_path: Path) -> None:
     script = tmp_path / "failing.R"
     script.write_text('stop("the model has no rows")\n')
-    with pytest.raises(UserError, match="^R failed: "):
+    with pytest.raises(UserError, match=r"^R failed: "):
         run_r(script, [pd.DataFrame({"a": [1.0]})])
