@@ -21,6 +21,7 @@ JSON_FILES = (
     "added_tokens.json",
     "vocab.json",
 )
+LOADING_NOTES = ("is_local", "local_files_only")
 SPACE = "▁"
 """The letter that SentencePiece writes for a space."""
 
@@ -62,6 +63,18 @@ def load_tokenizer(
         raise UserError(_empty_tokens(path, empty))
     add_bos_alone(tokenizer)
     return tokenizer
+
+
+def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Save a tokenizer without the notes that transformers makes of how it was loaded.
+
+    They say whether it came from a folder and whether the hub was reached: the same tokenizer is the same bytes.
+    """
+    notes = {name: tokenizer.init_kwargs.pop(name) for name in LOADING_NOTES if name in tokenizer.init_kwargs}
+    try:
+        tokenizer.save_pretrained(folder)
+    finally:
+        tokenizer.init_kwargs.update(notes)
 
 
 def starting_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[int]:

@@ -1,9 +1,8 @@
 """Parts of lm-eval and of what it calls that are replaced while it runs; none changes a number that is not chance."""
 
-import importlib.util
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache, partial
 from typing import Any
 from unittest import mock
@@ -44,7 +43,7 @@ def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
-        if importlib.util.find_spec("langdetect"):
+        with suppress(ImportError):
             from langdetect import DetectorFactory
 
             stack.enter_context(mock.patch.object(DetectorFactory, "seed", LANGDETECT_SEED))

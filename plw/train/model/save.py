@@ -6,6 +6,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from plw.data.tokenizer import save_tokenizer
 from plw.errors import UserError
 from plw.train.model.load import LoadedModel
 from plw.train.model.quiet import quiet_transformers
@@ -25,7 +26,7 @@ def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] 
         setattr(model.config.get_text_config(), name, value)
     with quiet_transformers():
         model.save_pretrained(temporary, **({} if tensors is None else {"state_dict": tensors}))
-    loaded.tokenizer.save_pretrained(temporary)
+    save_tokenizer(loaded.tokenizer, temporary)
     if folder.exists():
         folder.rename(old)
     temporary.rename(folder)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plw.data.tokenizer import check_vocabulary, load_tokenizer
+from plw.data.tokenizer import check_vocabulary, load_tokenizer, save_tokenizer
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -152,3 +152,17 @@ def test_code_of_its_own_that_is_not_trusted_is_told_with_the_field(
     path.write_text(json.dumps(json.loads(path.read_text()) | own))
     with pytest.raises(UserError, match=r"set model.trust_remote_code=true"):
         load_tokenizer(tmp_path)
+
+
+def test_how_a_tokenizer_was_loaded_leaves_no_trace_in_what_is_saved(tiny_tokenizer, tmp_path):
+    """From a folder, offline or made on the spot: the same bytes, and the object as it was."""
+    from transformers import AutoTokenizer
+
+    save_tokenizer(tiny_tokenizer, tmp_path / "made")
+    for offline in (True, False):
+        loaded = AutoTokenizer.from_pretrained(tmp_path / "made", local_files_only=offline)
+        before = dict(loaded.init_kwargs)
+        save_tokenizer(loaded, tmp_path / f"again-{offline}")
+        assert loaded.init_kwargs == before
+        for path in (tmp_path / "made").iterdir():
+            assert (tmp_path / f"again-{offline}" / path.name).read_bytes() == path.read_bytes(), path.name
