@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
+from analysis.levels import TAILS
 from analysis.published.wit_grid import CONVENTIONAL, LossWeights, pairs, prompt_share
 
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
@@ -82,7 +83,7 @@ def share_figure(gain: pd.DataFrame) -> Figure:
             axis.plot(x_S, of_model_MS.T, color=colours[dataset], alpha=0.3, linewidth=0.7)
             mean_S = of_model_MS.mean(axis=0)
             models = len(of_model_MS)
-            error_S = stats.t.ppf(0.975, models - 1) * of_model_MS.std(axis=0, ddof=1) / np.sqrt(models)
+            error_S = stats.t.ppf(TAILS[1], models - 1) * of_model_MS.std(axis=0, ddof=1) / np.sqrt(models)
             axis.errorbar(
                 x_S, mean_S, yerr=error_S, color=colours[dataset], marker=signs[dataset], capsize=1.5, elinewidth=0.7
             )

@@ -14,6 +14,7 @@ from scipy import stats
 from scipy.special import gammaln
 
 from analysis.arrays import Array
+from analysis.levels import CONFIDENCE, TAILS
 from analysis.published.wit_grid import (
     AVERAGE,
     BENCHMARKS,
@@ -23,6 +24,7 @@ from analysis.published.wit_grid import (
     best_pairs,
     pairs,
     panels,
+    printed_gain,
     prompt_share,
     read_wit_grid,
     relative_gain,
@@ -90,7 +92,7 @@ def wit_findings() -> WitFindings:
     """Every finding, from the embedded copy of the published grid."""
     grid = read_wit_grid()
     printed = panels(grid, AVERAGE)
-    gain = relative_gain(printed)
+    gain = printed_gain()
     best, winners = gain.max(axis=1), best_pairs(gain)
     return WitFindings(
         average_divisor=float((true_average(grid) * len(BENCHMARKS) / printed).to_numpy().mean()),
@@ -131,7 +133,7 @@ def _pigeonhole_interval(value_DM: Array) -> tuple[float, float]:
     dataset_RD = generator.integers(rows, size=(PIGEONHOLE_DRAWS, rows))
     model_RM = generator.integers(columns, size=(PIGEONHOLE_DRAWS, columns))
     mean_R = value_DM[dataset_RD[:, :, None], model_RM[:, None, :]].mean(axis=(1, 2))
-    low, high = np.quantile(mean_R, [0.025, 0.975])
+    low, high = np.quantile(mean_R, TAILS)
     return float(low), float(high)
 
 
@@ -201,7 +203,7 @@ def magnitude_slope(gain: pd.DataFrame) -> MagnitudeSlope:
     y_PC = gain.to_numpy()[:, several_C]
     slopes = pd.Series((y_PC @ x) / (x @ x), index=gain.index).groupby("model").mean()
     test = stats.ttest_1samp(slopes, 0.0)
-    interval = test.confidence_interval(0.95)
+    interval = test.confidence_interval(CONFIDENCE)
     return MagnitudeSlope(
         slope=float(slopes.mean()), low=float(interval.low), high=float(interval.high), p=float(test.pvalue)
     )

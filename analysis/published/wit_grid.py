@@ -68,6 +68,11 @@ def relative_gain(scores: pd.DataFrame) -> pd.DataFrame:
     return 100 * (scores.div(scores[CONVENTIONAL], axis=0) - 1)
 
 
+def printed_gain() -> pd.DataFrame:
+    """``relative_gain`` of the paper's own average."""
+    return relative_gain(panels(read_wit_grid(), AVERAGE))
+
+
 def prompt_share(scores: pd.DataFrame) -> Array:
     """λ_p / (λ_p + λ_r) of each column: what is left where the scale of a loss does not matter; [C]."""
     pairs_C2 = np.array(pairs(scores))

@@ -64,7 +64,7 @@ class PublishedPage:
 def published_html(page: PublishedPage) -> str:
     """Render a page on published numbers."""
     style = (WEB / "report.css").read_text(encoding="utf-8")
-    return _environment().get_template("published.html").render(
+    return _environment().get_template("page.html").render(
         page=page,
         style=Markup(style),  # noqa: S704 - our own file
         policy=f"default-src 'none'; style-src {_hash(style)}; img-src data:; base-uri 'none'; form-action 'none'",

@@ -8,13 +8,12 @@ from analysis.figures.heat_maps import heat_maps, share_figure
 from analysis.published.wit_findings import WitFindings, wit_findings
 from analysis.published.wit_grid import (
     AFTER_DPO,
-    AVERAGE,
     BENCHMARKS,
     SENSITIVITY,
     WIT_GRID,
     panels,
+    printed_gain,
     read_wit_grid,
-    relative_gain,
     true_average,
 )
 from analysis.report.freshness import write_files
@@ -112,7 +111,7 @@ def _findings(findings: WitFindings) -> Iterator[Part]:
 
 def _maps() -> Iterator[Part]:
     grid = read_wit_grid()
-    yield _drawing("average", "Gain of the average", relative_gain(panels(grid, AVERAGE)), "percent over (0, 1)")
+    yield _drawing("average", "Gain of the average", printed_gain(), "percent over (0, 1)")
     yield _drawing("true_average", "Mean of the five benchmarks", true_average(grid), "score", folded=True)
     for name in BENCHMARKS:
         yield _drawing(name.lower(), name, panels(grid, name), "score", folded=True)
@@ -134,7 +133,7 @@ def _drawing(key: str, title: str, values: object, unit: str, *, folded: bool = 
 
 
 def _ratio(findings: WitFindings) -> Iterator[Part]:
-    gain = relative_gain(panels(read_wit_grid(), AVERAGE))
+    gain = printed_gain()
     slope = findings.magnitude
     yield Drawing(
         key="wit_share",

@@ -17,6 +17,7 @@ from analysis.published.wit_grid import (
     best_pairs,
     pairs,
     panels,
+    printed_gain,
     read_wit_grid,
     relative_gain,
 )
@@ -32,7 +33,7 @@ def pair_text(weights: tuple[float, float]) -> str:
 
 def winners_table() -> Table:
     """The best cell of each panel, by the printed average."""
-    gain = relative_gain(panels(read_wit_grid(), AVERAGE))
+    gain = printed_gain()
     raw = pd.DataFrame(
         [
             {"dataset": dataset, "model": model, "prompt_weight": pair[0], "response_weight": pair[1], "gain": value}
@@ -51,7 +52,7 @@ def winners_table() -> Table:
 
 def fixed_pairs_table() -> Table:
     """Every pair as the one choice for all models and datasets, best first."""
-    gain = relative_gain(panels(read_wit_grid(), AVERAGE))
+    gain = printed_gain()
     raw = pd.DataFrame([vars(fixed_cell(gain, pair)) for pair in pairs(gain)])
     raw = raw.sort_values("mean", ascending=False, ignore_index=True)
     first = raw.head(SHOWN_PAIRS)
@@ -80,7 +81,7 @@ def fixed_pairs_table() -> Table:
 def left_out_table() -> Table:
     """What the choice of a pair is worth where it was not made."""
     grid = read_wit_grid()
-    gain = relative_gain(panels(grid, AVERAGE))
+    gain = printed_gain()
     rows = []
     for level in ("model", "dataset"):
         of_panel = left_out_gains(gain, level)
