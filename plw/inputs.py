@@ -1,7 +1,7 @@
 """Where a path of the config leads, and the hash of what lies there: the content half of an identity.
 
 A path is a file or folder of this machine, a hub name, an address, or ``world:<path>`` inside the embedded world's
-folder. The world's parts are identified by the world's own fingerprint; what lies elsewhere by its SHA-256 where the
+folder. A model in a GGUF file is read from the folder that it is unpacked to. The world's parts are identified by the world's own fingerprint; what lies elsewhere by its SHA-256 where the
 config pins that, by address and revision otherwise. So a study can be planned before anything is built or fetched.
 """
 
@@ -14,6 +14,7 @@ from plw.config.fields import HUB_PREFIX
 from plw.config.training import DatasetConfig
 from plw.errors import UserError
 from plw.files import file_hash
+from plw.gguf_file import SUFFIX, check_gguf, unpacked_folder
 from plw.model_folder import check_model_folder, model_hash
 
 WORLD_PREFIX = "world:"
@@ -31,6 +32,8 @@ class Input:
     source: str | None = None
     """Where the file is to be had; set only where it is not here yet, so that its content, and with it the
     fingerprints of the stages that read it, are not final."""
+    packed: Path | None = None
+    """The GGUF file that the location, a model's folder, is unpacked from before it is first read."""
 
     @property
     def path(self) -> Path:
@@ -44,6 +47,8 @@ class Resolver:
 
     world_folder: Path
     world_fingerprint: str
+    cache: Path
+    """Folder of what is made once: models of GGUF files are unpacked there."""
 
     def file(self, path: str, field: str, source: str | None = None) -> Input:
         """A data file; one that is to be had from ``source`` may be absent as yet.
@@ -91,7 +96,7 @@ class Resolver:
         trust_remote_code: bool = False,
         pickled: bool = False,
     ) -> Input:
-        """A model folder, or a hub name at a revision.
+        """A model folder, a GGUF file, or a hub name at a revision.
 
         Args:
             path: as the config has it.
@@ -101,8 +106,8 @@ class Resolver:
             pickled: whether weights from before safetensors are allowed.
 
         Raises:
-            UserError: neither a folder whose model can be loaded, as far as its files' headers tell, nor the form of a
-                hub name.
+            UserError: neither a folder or file whose model can be loaded, as far as headers tell, nor the form of a hub
+                name.
         """
         if path.startswith(WORLD_PREFIX):
             return self._world(path)
@@ -113,8 +118,15 @@ class Resolver:
             return Input(
                 location=str(folder), content=model_hash(folder, trust_remote_code=trust_remote_code, pickled=pickled)
             )
-        if path.startswith((".", "/", "~")) or not HUB_NAME.fullmatch(path):
-            raise UserError(f"{field}={path}: no such folder, and not of the form of a hub name (owner/name)")
+        if location.is_file() and path.endswith(SUFFIX):
+            check_gguf(location, field)
+            file = location.absolute()
+            folder = unpacked_folder(file, self.cache)
+            return Input(location=str(folder), content=f"gguf:{file_hash(file)}", packed=file)
+        if location.is_file():
+            raise UserError(f"{field}={path} is a file; give the model's folder, or a {SUFFIX} file")
+        if path.startswith((".", "/", "~")) or path.endswith(SUFFIX) or not HUB_NAME.fullmatch(path):
+            raise UserError(f"{field}={path}: no such folder or file, and not of the form of a hub name (owner/name)")
         return Input(location=path, content=f"hub:{path}@{revision or 'main'}")
 
     def _world(self, path: str) -> Input:

@@ -12,6 +12,7 @@ from typing import Any
 
 from plw.errors import UserError
 from plw.files import check_no_pointer, folder_hash, read_json
+from plw.gguf_file import SUFFIX
 from plw.identity import fingerprint
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
@@ -182,13 +183,15 @@ def _missing_weights(folder: Path, names: set[str]) -> str:
         return ""
     if any(name.endswith(".safetensors") for name in names - {"adapter_model.safetensors"}):
         return f"neither {SINGLE} nor {INDEX} is there, so its weights cannot be put together; fetch the index too"
-    for end, what in ((".bin", "pickled"), (".pth", "pickled"), (".pt", "pickled"), (".gguf", "in GGUF form")):
+    for end in (".bin", ".pth", ".pt"):
         found = sorted(name for name in names if name.endswith(end) and name != "training_args.bin")
         if found:
             return (
-                f"its weights are {what} ({found[0]}); only safetensors are read: load it once where you trust it and "
+                f"its weights are pickled ({found[0]}); only safetensors are read: load it once where you trust it and "
                 "save it with save_pretrained"
             )
+    if packed := sorted(name for name in names if name.endswith(SUFFIX)):
+        return f"its weights are in GGUF form; give the file itself: model=gguf model.path={folder / packed[0]}"
     return f"it holds no weights ({SINGLE}); fetch them"
 
 

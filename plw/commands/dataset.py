@@ -82,7 +82,7 @@ def read_dataset(
     from plw.progress import no_progress
 
     cache = Path(config.execution.cache).absolute()
-    resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="")
+    resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="", cache=cache)
     found = resolver.data(config.dataset)
     if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
         raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")

@@ -101,13 +101,16 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     from plw.data.tokenizer import load_tokenizer
     from plw.pipeline import resolve_cell
     from plw.pipeline.hub import go_offline_if_unreachable
+    from plw.pipeline.unpacking import unpack_model
 
     waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
     if config.dataset.path.startswith("world:") and not waiting:
         return config
     model = config.model
     shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
-    location = resolve_cell(shown).model.location
+    cell = resolve_cell(shown)
+    unpack_model(cell)
+    location = cell.model.location
     if not Path(location).exists():
         go_offline_if_unreachable()
     tokenizer = load_tokenizer(location, revision=model.revision, trust_remote_code=model.trust_remote_code)

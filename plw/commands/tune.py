@@ -23,6 +23,7 @@ from plw.commands.weight_search import (
 )
 from plw.config.evaluation import REFERENCE
 from plw.errors import StageError, UserError
+from plw.gguf_file import SUFFIX
 from plw.inputs import HUB_NAME, WORLD_PREFIX
 from plw.progress import count
 
@@ -152,12 +153,12 @@ def _defaults(words: Sequence[str], *, is_world: bool) -> list[str]:
 
 
 def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Callable[[CellConfig], CellConfig]]":
-    """The words that choose a model, and what puts a folder or hub name into the config that is composed of them.
+    """The words that choose a model, and what puts a folder, file or hub name into the config composed of them.
 
     The path is put in afterwards, so that Hydra does not read its letters as grammar.
 
     Raises:
-        UserError: neither a folder, nor a choice of the group ``model``, nor of the form of a hub name.
+        UserError: neither a folder or GGUF file, nor a choice of the group ``model``, nor of the form of a hub name.
     """
     from plw.config.overrides import check_bytes
     from plw.paths import conf_folder
@@ -168,12 +169,12 @@ def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Calla
     choices = sorted({path.stem for folder in folders for path in (folder / "model").glob("*.yaml")})
     if not given.exists() and model in choices:
         return [f"model={model}"], lambda config: config
-    if not given.is_dir() and not HUB_NAME.fullmatch(model):
-        raise UserError(f"{model}: no such folder, and no model's config; allowed there: {', '.join(choices)}")
-    path = str(given) if given.is_dir() else model
+    if not given.exists() and (model.endswith(SUFFIX) or not HUB_NAME.fullmatch(model)):
+        raise UserError(f"{model}: no such folder or file, and no model's config; allowed: {', '.join(choices)}")
+    path = str(given) if given.exists() else model
 
     def as_given(config: "CellConfig") -> "CellConfig":
-        name = Path(path).absolute().name if config.model.name == UNNAMED else config.model.name
+        name = Path(path).absolute().name.removesuffix(SUFFIX) if config.model.name == UNNAMED else config.model.name
         found = dataclasses.replace(config.model, name=name, path=path)
         return dataclasses.replace(config, model=found)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, names, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
+from plw.config.local_files import found_below
 from plw.errors import UserError
 
 PROTOCOLS = ("alpaca_eval", "pandalm")
@@ -31,6 +32,12 @@ class TaskConfig:
     """The headline metric; every other metric the task reports is kept too."""
     files: dict[str, str] = field(default_factory=dict)
     """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
+    local: dict[str, str] = field(default_factory=dict, metadata=EXECUTION)
+    """Split -> name of that file in the folder `suite.data`."""
+    limit: int | None = field(default=None, metadata=LATER)
+    """Score the first so many documents of each of the task's parts; null: as `suite.limit`."""
+    max_new_tokens: int | None = field(default=None, metadata=LATER)
+    """Tokens after which a generated answer is cut; null: the task's own."""
     cluster: str | None = field(default=None, metadata=EXECUTION)
     """Field of the documents that several of them share (a passage), for the comparison of items; null: one of the
     usual names where a task has it."""
@@ -45,6 +52,8 @@ class TaskConfig:
         one_of(f"suite.tasks[{self.task}].group", self.group, GROUPS)
         for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
             at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 0)
+        for name in ("limit", "max_new_tokens"):
+            at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 1)
 
 
 @dataclass(kw_only=True)
@@ -56,6 +65,8 @@ class PromptSetConfig:
     `reference` (no judge: chrF of answers and references)."""
     prompts: str
     """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed)."""
+    local: str | None = field(default=None, metadata=EXECUTION)
+    """Name of that file in the folder `suite.data`."""
     limit: int | None = None
     """Use the first so many prompts; all when null."""
     source: str | None = field(default=None, metadata=EXECUTION)
@@ -117,6 +128,9 @@ class SuiteConfig:
     """Benchmark name -> long-generation prompts."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    data: str | None = field(default=None, metadata=EXECUTION)
+    """Folder with local files of the benchmarks: those that name one (`local`) read it there, at any depth below the
+    folder, in place of the hub's data; null: each as it says itself."""
     limit: int | None = None
     """Documents of each lm-eval task; all when null."""
     backend: str = field(default="hf", metadata=LATER)
@@ -144,9 +158,29 @@ class SuiteConfig:
         one_of("suite.backend", self.backend, ("hf", "vllm"))
         one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)
+        if self.data is not None:
+            take_local_files(self)
         at_least("suite.bootstrap_iterations", self.bootstrap_iterations, 0)
         in_range("suite.bootstrap_seed", self.bootstrap_seed, 0, MAX_SEED)
         at_least("suite.batch_size", self.batch_size, 1)
+
+
+def take_local_files(suite: SuiteConfig) -> None:
+    """Point every benchmark that names a local file, and has no path of its own, at that file in ``suite.data``.
+
+    Raises:
+        UserError: no such folder, or the file of a benchmark is not in it, or is there twice.
+    """
+    folder = str(suite.data)
+    for name, task in suite.tasks.items():
+        if not task.files:
+            task.files = {
+                split: found_below(folder, file, f"suite.tasks.{name}.local.{split}")
+                for split, file in task.local.items()
+            }
+    for name, item in suite.prompts.items():
+        if item.local is not None:
+            item.prompts = found_below(folder, item.local, f"suite.prompts.{name}.local")
 
 
 @dataclass(frozen=True, kw_only=True)

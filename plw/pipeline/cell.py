@@ -110,9 +110,11 @@ def resolve_cell(config: CellConfig) -> Cell:
     Raises:
         UserError: an input that does not exist.
     """
+    cache = Path(config.execution.cache).absolute()
     resolver = Resolver(
-        world_folder=world.folder(config.world, Path(config.execution.cache).absolute()),
+        world_folder=world.folder(config.world, cache),
         world_fingerprint=world.world_fingerprint(config.world),
+        cache=cache,
     )
     trusted = config.model.trust_remote_code
     model = resolver.model(config.model.path, config.model.revision, "model.path", trust_remote_code=trusted)

@@ -14,6 +14,7 @@ from plw.files import read_json
 from plw.pipeline.cell import Cell
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.tracking import Tracker, open_tracker
+from plw.pipeline.unpacking import unpack_model
 from plw.progress import Progress
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ class CellContext:
         """Where the embedded world lies, built or not."""
         return world.folder(self.config.world, self._cache)
 
-    def build_world(self) -> None:
-        """Build the embedded world where the cell needs it and it is not there yet."""
+    def make_shared_inputs(self) -> None:
+        """Build the embedded world, and unpack the model, where the cell needs it and it is not there yet."""
         if self.cell.needs_world():
             world.build(self.config.world, self._cache, always_verify=self._always_verify)
+        unpack_model(self.cell)
 
     @property
     def _always_verify(self) -> bool:

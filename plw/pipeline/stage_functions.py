@@ -22,7 +22,7 @@ CURVE_FIELDS = tuple(field.name for field in fields(CurveRow))
 
 def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease) -> StageResult:
     """The work of one stage; its scores are shown on the tracker."""
-    context.build_world()
+    context.make_shared_inputs()
     if kind != "judge":
         context.judges.release_weights()
     result = STAGE_FUNCTIONS[kind](context, check_lease)

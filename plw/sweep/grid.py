@@ -13,6 +13,7 @@ from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.tracking import check_tracker
+from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, parse_url, sqlite_path
 from plw.storage import storage_error
@@ -98,6 +99,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         raise unwritable
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
+        unpack_models(todo, console)
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
@@ -144,6 +146,18 @@ def build_world(cells: list[Cell], console: Console) -> None:
         console.print(f"Building the embedded world: facts, instructions, benchmarks; {how}")
     with step_bar("world", console) as progress:
         world.build(needed.world, root, progress)
+
+
+def unpack_models(cells: list[Cell], console: Console) -> None:
+    """Unpack the models that come in one file, each once.
+
+    Raises:
+        UserError: a file holds no model that can be read.
+        StorageError: the disk takes no more.
+    """
+    for cell in {cell.model.location: cell for cell in cells if is_packed(cell)}.values():
+        console.print(f"Unpacking {cell.model.packed} to {cell.model.location} (once)", markup=False)
+        unpack_model(cell)
 
 
 def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:

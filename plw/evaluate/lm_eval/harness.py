@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.resumable import resumable
 from plw.evaluate.lm_eval.samples import write_samples
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
-from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
+from plw.evaluate.lm_eval.tasks import LoadedTask, document_limit, load_checked, task_manager
 from plw.items import ItemRow
 from plw.progress import Progress, no_progress
 from plw.score import Score
@@ -81,11 +82,11 @@ def run_tasks(
                     model.context_length,
                     lm=lm,
                     task_dict=work,
-                    limit=suite.limit,
+                    limit=document_limit(suite, benchmarks[0]),
                     bootstrap_iters=suite.bootstrap_iterations,
                     log_samples=keep_items,
                 )
-                for benchmarks, work in _calls(loaded)
+                for benchmarks, work in _calls(loaded, suite)
             }
     of = {name: result for benchmarks, result in results.items() for name in benchmarks}
     scores = [
@@ -128,14 +129,17 @@ def _cut(suite: str, benchmark: str, loaded: LoadedTask, lm: Any) -> list[Score]
     return [Score(suite=suite, benchmark=benchmark, metric="cut", value=float(len(shortened)), n=len(documents))]
 
 
-def _calls(loaded: Mapping[str, LoadedTask]) -> Iterable[tuple[tuple[str, ...], dict[str, Any]]]:
-    """(Benchmarks, what lm-eval evaluates in one call): single tasks together, each group alone.
+def _calls(loaded: Mapping[str, LoadedTask], suite: SuiteConfig) -> Iterable[tuple[tuple[str, ...], dict[str, Any]]]:
+    """(Benchmarks, what lm-eval evaluates in one call): single tasks of the same limit together, each group alone.
 
     A group's aggregate finds its tasks by their own names, which a benchmark beside it may bear too.
     """
-    single = {name: task for name, task in loaded.items() if not task.groups}
-    if single:
-        yield tuple(single), {"tasks": {name: task.tasks[name] for name, task in single.items()}, "groups": {}}
+    single: dict[int | None, dict[str, LoadedTask]] = defaultdict(dict)
+    for name, task in loaded.items():
+        if not task.groups:
+            single[document_limit(suite, name)][name] = task
+    for tasks in single.values():
+        yield tuple(tasks), {"tasks": {name: task.tasks[name] for name, task in tasks.items()}, "groups": {}}
     for name, task in loaded.items():
         if task.groups:
             yield (name,), {"tasks": task.tasks, "groups": task.groups}

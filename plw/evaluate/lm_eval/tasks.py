@@ -88,8 +88,14 @@ def load_checked(manager: "TaskManager", benchmark: str, suite: SuiteConfig, fil
             f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
             f"allowed: {', '.join(loaded.metrics)}"
         )
-    check_documents(benchmark, loaded.tasks.values(), files, suite.limit)
+    check_documents(benchmark, loaded.tasks.values(), files, document_limit(suite, benchmark))
     return loaded
+
+
+def document_limit(suite: SuiteConfig, benchmark: str) -> int | None:
+    """How many documents of each of a benchmark's tasks are scored; None: all."""
+    given = [limit for limit in (suite.limit, suite.tasks[benchmark].limit) if limit is not None]
+    return min(given, default=None)
 
 
 def load_task(
@@ -107,13 +113,15 @@ def load_task(
 
     Raises:
         UserError: an unknown task, files for a group, a split that the task does not have or needs and has no file for,
-            or data that the task cannot read.
+            data that the task cannot read, or fewer tokens for a task that generates none.
     """
     _check_known(manager, benchmark, config.task)
     is_group = config.task in manager.all_groups
     overrides: dict[str, Any] = {"task": config.task, "num_fewshot": config.shots}
     if files:
         overrides |= _local_data(manager, benchmark, config, files)
+    if config.max_new_tokens is not None:
+        overrides |= _shorter_answers(manager, benchmark, config)
     try:
         # An inline group is the public way to load a registered task with overrides; a group inside it would get them
         # muddled with those of the outer one.
@@ -212,6 +220,20 @@ def _local_data(
         # Rows go to the task from memory: lm-eval's default would copy them into a cache shared by all processes.
         "custom_dataset": read_splits,
     }
+
+
+def _shorter_answers(manager: "TaskManager", benchmark: str, config: TaskConfig) -> dict[str, Any]:
+    """Override that cuts a task's answers after so many tokens."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    source = None if config.task in manager.all_groups else manager.task_index[config.task].yaml_path
+    fields = {} if source is None else load_yaml(source, resolve_func=False)
+    if fields.get("output_type") != "generate_until":
+        raise UserError(
+            f"suite.tasks.{benchmark}.max_new_tokens={config.max_new_tokens}: {config.task} is no single task that "
+            "generates answers; leave it out"
+        )
+    return {"generation_kwargs": {**(fields.get("generation_kwargs") or {}), "max_gen_toks": config.max_new_tokens}}
 
 
 def read_splits(data_files: Mapping[str, str], **_: Any) -> Any:

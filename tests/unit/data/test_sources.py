@@ -65,12 +65,12 @@ def dataset(path: str, **fields: Any) -> DatasetConfig:
 
 
 def fetch(config: DatasetConfig, cache: Path, **fields: Any) -> list[Path]:
-    found = Resolver(world_folder=cache, world_fingerprint="w").data(config)
+    found = Resolver(world_folder=cache, world_fingerprint="w", cache=cache).data(config)
     return local_files(config, found, cache, **fields)
 
 
 def identity(config: DatasetConfig) -> str:
-    return Resolver(world_folder=Path("w"), world_fingerprint="w").data(config).content
+    return Resolver(world_folder=Path("w"), world_fingerprint="w", cache=Path("w")).data(config).content
 
 
 def test_an_address_is_fetched_once_and_whole(server: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -82,7 +82,7 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "no weights": (leave(WEIGHTS), ["no weights", WEIGHTS]),
     "pickled": (leave(WEIGHTS, pytorch_model__bin=b"x"), ["pickled", "pytorch_model.bin", "save_pretrained"]),
-    "gguf": (leave(WEIGHTS, model_q4__gguf=b"x"), ["GGUF", "save_pretrained"]),
+    "gguf": (leave(WEIGHTS, model_q4__gguf=b"x"), ["GGUF", "model=gguf", "model_q4.gguf"]),
     "an adapter": (leave(WEIGHTS, adapter_config__json=b"{}"), ["LoRA", "merge"]),
     "a shard missing": (
         leave(WEIGHTS, model__safetensors__index__json=INDEX.encode()),
@@ -103,7 +103,7 @@ def test_a_folder_that_cannot_be_loaded_is_one_line_with_cause_and_remedy(damage
     check_model_folder(folder, "model.path")
     change(folder)
     with pytest.raises(UserError) as caught:
-        Resolver(world_folder=folder, world_fingerprint="w").model(str(folder), None, "model.path")
+        Resolver(world_folder=folder, world_fingerprint="w", cache=folder).model(str(folder), None, "model.path")
     line = str(caught.value)
     assert str(folder) in line
     assert "\n" not in line

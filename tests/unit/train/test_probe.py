@@ -85,7 +85,7 @@ def test_weights_of_several_files_pass(sound: Path, tmp_path: Path) -> None:
 def test_sampling_is_no_part_of_a_models_identity_and_what_ends_an_answer_is(
     sampling: dict[str, Any] | None, same: bool, sound: Path, tmp_path: Path
 ) -> None:
-    resolver = Resolver(world_folder=tmp_path, world_fingerprint="0")
+    resolver = Resolver(world_folder=tmp_path, world_fingerprint="0", cache=tmp_path)
     folder = shutil.copytree(sound, tmp_path / "base")
     before = resolver.model(str(folder), None, "model.path").content
     if sampling is None:

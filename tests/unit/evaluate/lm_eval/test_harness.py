@@ -131,6 +131,30 @@ def test_real_piqa_equals_lm_eval_alone(
     }
 
 
+def test_benchmarks_of_different_limits_score_as_each_would_alone(loaded: EvalModel, piqa: Path) -> None:
+    """A benchmark's own limit and the suite's: the smaller counts, whatever stands beside it."""
+    together = SuiteConfig(
+        name="test",
+        tasks={"few": piqa_task(limit=7), "most": piqa_task(limit=99), "all": piqa_task()},
+        builtin_tasks=False,
+        batch_size=8,
+        limit=30,
+    )
+    files = {name: {"validation": piqa} for name in together.tasks}
+
+    def scores_of(suite: SuiteConfig) -> dict[str, list[tuple[str, float, int]]]:
+        found: dict[str, list[tuple[str, float, int]]] = {}
+        for score in run_tasks(loaded, suite, files, LM_EVAL_PIQA).scores:
+            found.setdefault(score.benchmark, []).append((score.metric, score.value, score.n))
+        return found
+
+    found = scores_of(together)
+    for name, limit in {"few": 7, "most": 30, "all": 30}.items():
+        alone = SuiteConfig(name="test", tasks={name: piqa_task()}, builtin_tasks=False, batch_size=8, limit=limit)
+        assert found[name] == scores_of(alone)[name]
+        assert {n for _, _, n in found[name]} == {limit}
+
+
 def test_two_benchmarks_of_one_task_and_a_changed_file_are_read_anew(
     loaded: EvalModel, piqa: Path, tmp_path: Path
 ) -> None:
@@ -170,6 +194,27 @@ def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: EvalModel
     assert [score.metric for score in result.scores] == ["bleu", "chrf", "cut"]
     assert all(score.stderr is not None and score.n == 12 for score in result.scores[:2])
     assert heard[-1] == (12, 12, "Running generate_until requests")
+
+
+def test_answers_are_cut_where_the_suite_says_and_only_where_there_are_answers(
+    loaded: EvalModel, piqa: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "toy.yaml").write_text(TRANSLATION)
+    data = write_rows(tmp_path / "toy.jsonl", [{"a": "the river", "b": "salt"}, {"a": "rope", "b": "knife"}])
+
+    def answers(max_new_tokens: int | None) -> list[str]:
+        task = TaskConfig(task="toy_translation", group="translation", metric="bleu", max_new_tokens=max_new_tokens)
+        folder = tmp_path / f"samples-{max_new_tokens}"
+        run_tasks(loaded, suite(toy=task), {"toy": {"test": data}}, tmp_path, samples=folder)
+        (file,) = folder.glob("*.jsonl")
+        return [json.loads(line)["resps"][0][0] for line in file.read_text().splitlines()]
+
+    for short, own, six in zip(answers(2), answers(None), answers(6), strict=True):
+        assert own == six, "the task itself says 6"
+        assert own.startswith(short)
+        assert own != short
+    with pytest.raises(UserError, match=r"max_new_tokens=3: piqa is no single task that generates answers"):
+        run_tasks(loaded, suite(piqa=piqa_task(max_new_tokens=3)), {"piqa": {"validation": piqa}}, LM_EVAL_PIQA)
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "chrfpp", "ter", "median"])

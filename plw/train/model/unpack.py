@@ -1,0 +1,96 @@
+"""A GGUF file unpacked to a model folder in full precision, with transformers' own reader."""
+
+import io
+import shutil
+import tempfile
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+from plw.data.tokenizer import save_tokenizer
+from plw.errors import StorageError, UserError, shortened
+from plw.files import file_hash, write_json_atomic
+from plw.gguf_file import UNPACKED
+from plw.storage import storage_error
+from plw.train.model.quiet import quiet_transformers
+
+
+def unpack_gguf(file: Path, folder: Path) -> None:
+    """Dequantise a GGUF file to ``folder``: config, fp32 weights as safetensors, tokenizer, chat template.
+
+    Nothing is done where the folder is whole already. Several processes may do it at the same time; each has a folder
+    of its own, and the first to finish names it.
+
+    Args:
+        file: the GGUF file.
+        folder: whole or absent at any moment.
+
+    Raises:
+        UserError: the package `gguf` is missing, or transformers cannot read the file; the line has its reason.
+        StorageError: the disk takes no more.
+    """
+    if (folder / UNPACKED).is_file():
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        temporary.chmod(0o755)
+        _write(file, temporary)
+        write_json_atomic(temporary / UNPACKED, {"file": file.name, "sha256": file_hash(file)})
+        if folder.exists() and not (folder / UNPACKED).is_file():
+            shutil.rmtree(folder)
+        try:
+            temporary.rename(folder)
+        except OSError:
+            if not (folder / UNPACKED).is_file():
+                raise
+    except OSError as error:
+        problem: UserError | StorageError | None = storage_error(error, str(folder))
+        raise problem or UserError(f"{folder}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(file: Path, folder: Path) -> None:
+    try:
+        import gguf  # noqa: F401 - transformers needs it and says so in many lines
+    except ImportError:
+        raise UserError(f"{file}: GGUF files are read by the package gguf; pip install 'plw[gguf]'") from None
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    try:
+        # Its bar of tensors goes to stderr whatever transformers' own switch says.
+        with quiet_transformers(), redirect_stderr(io.StringIO()):
+            read = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+            tokenizer = AutoTokenizer.from_pretrained(**place)
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        raise _unreadable(file, error) from None
+    except MemoryError:
+        raise
+    except Exception as error:  # Its reader fails in as many ways as files can be damaged.
+        raise _unreadable(file, error) from None
+    # transformers refuses to save what was quantised; the same weights in a new model are not.
+    config = type(read.config).from_dict(
+        {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
+    )
+    with torch.device("meta"):
+        model: Any = type(read)(config)
+    model.to_empty(device="cpu")
+    model.load_state_dict(read.state_dict())
+    model.tie_weights()
+    model.generation_config = read.generation_config
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        save_tokenizer(tokenizer, folder)
+
+
+def _unreadable(file: Path, error: Exception) -> UserError:
+    reason = shortened(" ".join(str(error).split()), 200)
+    return UserError(
+        f"{file}: no model can be unpacked from it ({type(error).__name__}: {reason}); fetch it again, or give the "
+        "folder of the model that it was made from"
+    )
