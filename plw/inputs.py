@@ -1,8 +1,9 @@
 """Where a path of the config leads, and the hash of what lies there: the content half of an identity.
 
 A path is a file or folder of this machine, a hub name, an address, or ``world:<path>`` inside the embedded world's
-folder. A model in a GGUF file is read from the folder that it is unpacked to. The world's parts are identified by the world's own fingerprint; what lies elsewhere by its SHA-256 where the
-config pins that, by address and revision otherwise. So a study can be planned before anything is built or fetched.
+folder; a model in a GGUF file is read from the folder that it is unpacked to. The world's parts are identified by the
+world's own fingerprint; what lies elsewhere by its SHA-256 where the config pins that, by address and revision
+otherwise. So a study can be planned before anything is built or fetched.
 """
 
 import re

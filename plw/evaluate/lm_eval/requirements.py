@@ -1,6 +1,11 @@
 """What a task of lm-eval needs beside its documents: packages, and data that a package reads."""
 
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 from plw.errors import UserError
 
@@ -21,6 +26,23 @@ def missing_package(error: BaseException) -> str | None:
             return f"needs the package {package}, which is not installed: pip install {wanted}"
         seen = seen.__cause__ or seen.__context__
     return None
+
+
+@contextmanager
+def quiet_downloads(source: str | Path | None) -> Iterator[None]:
+    """Let a task's code fetch nltk's data without its lines: what is missing afterwards is told in ours.
+
+    Args:
+        source: The task's file, which stands in a folder of its kind.
+    """
+    if source is None or not NLTK_DATA.keys() & set(Path(source).parts):
+        yield
+        return
+    import nltk
+
+    silent = partial(nltk.download, quiet=True, print_error_to=io.StringIO())
+    with mock.patch.object(nltk, "download", silent):
+        yield
 
 
 def check_nltk_data(benchmark: str, task: str, source: str | Path | None) -> None:

@@ -12,7 +12,7 @@ from plw.data.rows import task_rows
 from plw.errors import UserError
 from plw.evaluate.lm_eval.documents import check_documents
 from plw.evaluate.lm_eval.patches import patched_lm_eval
-from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package
+from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package, quiet_downloads
 from plw.evaluate.quiet import quiet
 from plw.progress import no_progress
 
@@ -125,7 +125,8 @@ def load_task(
     try:
         # An inline group is the public way to load a registered task with overrides; a group inside it would get them
         # muddled with those of the outer one.
-        found = manager.load(config.task if is_group else {"group": f"suite::{benchmark}", "task": [overrides]})
+        with quiet_downloads(None if is_group else manager.task_index[config.task].yaml_path):
+            found = manager.load(config.task if is_group else {"group": f"suite::{benchmark}", "task": [overrides]})
     except UserError:
         raise
     except Exception as error:

@@ -59,18 +59,24 @@ def test_a_package_that_is_not_there_is_named_and_not_the_data(
 
 
 def test_data_of_nltk_that_is_not_there_is_named(
-    ifeval: dict[str, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ifeval: dict[str, dict[str, Path]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     import nltk
 
     monkeypatch.setitem(sys.modules, "langdetect", module("langdetect"))
     monkeypatch.setitem(sys.modules, "immutabledict", module("immutabledict", immutabledict=dict))
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path / "nltk")])
-    monkeypatch.setattr(nltk, "download", lambda *_, **__: False)
+    monkeypatch.setattr(nltk.downloader._downloader, "_url", "file:///nowhere/index.xml")
+    for name in [name for name in sys.modules if "ifeval" in name]:
+        monkeypatch.delitem(sys.modules, name)
     with pytest.raises(
         UserError, match=r"suite\.tasks\.following: .*nltk's data punkt_tab.*nltk\.downloader punkt_tab"
     ):
         check_tasks(FOLLOWING, IFEVAL, ifeval)
+    assert capfd.readouterr() == ("", "")
     (tmp_path / "nltk" / "tokenizers" / "punkt_tab").mkdir(parents=True)
     check_tasks(FOLLOWING, IFEVAL, ifeval)
 
