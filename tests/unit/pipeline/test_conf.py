@@ -18,6 +18,7 @@ GROUPS = ("study", "scale", "model", "dataset", "template", "loss", "recipe", "s
 CHOICES = [(group, path.stem) for group in GROUPS for path in sorted((conf_folder() / group).glob("*.yaml"))]
 GIVEN = {
     "model=folder": ["model.name=m", "model.path=owner/name"],
+    "model=gguf": ["model.name=m", "model.path=m.gguf"],
     "dataset=file": ["dataset.name=d", "dataset.path=x.json"],
     "dataset=file-short": ["dataset.name=d", "dataset.path=x.json"],
     "dataset=hub": ["dataset.name=d", "dataset.path=hub:o/n", f"dataset.revision={'0' * 40}", "dataset.file=x.json"],
