@@ -2,6 +2,7 @@ r"""Train one model on the same data with this engine and with its peers, in tur
 
 python scripts/bench_train.py --data DATA.json \
     --tokenizer TOKENIZER.model --rounds 3 --json bench.json
+python scripts/bench_train.py --data DATA.json --model FOLDER     a real model instead of one of random weights
 """
 
 import argparse
@@ -18,7 +19,11 @@ def main() -> None:
     sys.path.insert(0, str(Path(__file__).parent))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="an Alpaca file")
-    parser.add_argument("--tokenizer", type=Path, required=True, help="a tokenizer of at most 32,000 tokens")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--tokenizer", type=Path, help="a tokenizer of at most 32,000 tokens, of a model of random weights"
+    )
+    what.add_argument("--model", type=Path, help="a model's folder; --hidden, --layers and --heads are not used")
     parser.add_argument("--examples", type=int, default=128, help="examples of each case")
     parser.add_argument("--max-length", type=int, default=512, help="tokens of an example at most")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs")
@@ -48,7 +53,7 @@ def main() -> None:
     options = parser.parse_args()
     from bench.contenders import SftOptions, contenders
     from bench.rounds import compare
-    from bench.setting import Machine, Size, make_setting
+    from bench.setting import Machine, Size, make_setting, random_model, real_model
 
     from plw.errors import UserError
     from plw.files import write_json_atomic
@@ -58,13 +63,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="plw-bench-") as place:
         folder = Path(place)
         try:
+            size = Size(hidden=options.hidden, layers=options.layers, heads=options.heads)
             setting = make_setting(
-                folder / "model",
+                *(
+                    real_model(options.model)
+                    if options.model
+                    else random_model(folder / "model", options.tokenizer, size)
+                ),
                 data=options.data,
-                tokenizer=options.tokenizer,
                 examples=options.examples,
                 max_length=options.max_length,
-                size=Size(hidden=options.hidden, layers=options.layers, heads=options.heads),
                 machine=Machine(device=options.device, precision=options.precision, threads=options.threads),
             )
         except UserError as error:

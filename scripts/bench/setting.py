@@ -66,20 +66,8 @@ class Setting:
     machine: Machine
 
 
-def make_setting(
-    folder: Path, *, data: Path, tokenizer: Path, size: Size, examples: int, max_length: int, machine: Machine
-) -> Setting:
-    """Make the random model in ``folder`` and encode the data as it is and inverted.
-
-    Args:
-        folder: gets the model.
-        data: an Alpaca file.
-        tokenizer: a tokenizer of at most 32,000 tokens.
-        size: of the model.
-        examples: of each case, the first of the file; of the inverted ones the first that keep a completion.
-        max_length: tokens of an example, the rest is cut off.
-        machine: where it is trained.
-    """
+def random_model(folder: Path, tokenizer: Path, size: Size) -> "tuple[Path, PreTrainedTokenizerBase]":
+    """A model of random weights in ``folder``, around a tokenizer of at most 32,000 tokens."""
     from plw.data.tokenizer import load_tokenizer
     from plw.testing.models import make_random_llama
 
@@ -87,12 +75,43 @@ def make_setting(
     if loaded.pad_token is None:
         # A new [PAD] would make the vocabulary 32,001.
         loaded.pad_token = loaded.unk_token
-    model = make_random_llama(folder, loaded, vocabulary=VOCABULARY, **asdict(size))
+    return make_random_llama(folder, loaded, vocabulary=VOCABULARY, **asdict(size)), loaded
+
+
+def real_model(folder: Path) -> "tuple[Path, PreTrainedTokenizerBase]":
+    """A model that is there, with its own tokenizer; where that has no padding token, EOS pads for all contenders."""
+    from plw.data.tokenizer import load_tokenizer
+
+    loaded = load_tokenizer(folder)
+    if loaded.pad_token is None:
+        loaded.pad_token = loaded.eos_token
+    return folder, loaded
+
+
+def make_setting(
+    model: Path,
+    tokenizer: "PreTrainedTokenizerBase",
+    *,
+    data: Path,
+    examples: int,
+    max_length: int,
+    machine: Machine,
+) -> Setting:
+    """Encode the data as it is and inverted.
+
+    Args:
+        model: the folder of what is trained.
+        tokenizer: the model's.
+        data: an Alpaca file.
+        examples: of each case, the first of the file; of the inverted ones the first that keep a completion.
+        max_length: tokens of an example, the rest is cut off.
+        machine: where it is trained.
+    """
     cases = [
-        Case(name="as it is", examples=_encoded(data, "none", loaded, max_length)[:examples], prompt_weight=0.1),
-        Case(name="inverted", examples=_encoded(data, "short", loaded, max_length)[:examples], prompt_weight=0.0),
+        Case(name="as it is", examples=_encoded(data, "none", tokenizer, max_length)[:examples], prompt_weight=0.1),
+        Case(name="inverted", examples=_encoded(data, "short", tokenizer, max_length)[:examples], prompt_weight=0.0),
     ]
-    return Setting(model=model, tokenizer=loaded, cases=cases, max_length=max_length, machine=machine)
+    return Setting(model=model, tokenizer=tokenizer, cases=cases, max_length=max_length, machine=machine)
 
 
 def _encoded(

@@ -34,9 +34,14 @@ def test_the_head_of_a_small_step() -> None:
     assert 32 + 64 < fused["peak_mib"] < 200 < 300 < full["peak_mib"]
 
 
-def test_contenders_train_on_the_same_examples(shared_data: Path, tmp_path: Path) -> None:
-    files = ["--data", str(shared_data / "alpaca/alpaca_cleaned_999.json")]
-    files += ["--tokenizer", str(shared_data / "llama_tokenizer.model"), "--json", str(tmp_path / "out.json")]
+@pytest.mark.parametrize("model", ["random", "a folder's"])
+def test_contenders_train_on_the_same_examples(model: str, shared_data: Path, tmp_path: Path) -> None:
+    tokenizer = str(shared_data / "llama_tokenizer.model")
+    files = ["--data", str(shared_data / "alpaca/alpaca_cleaned_999.json"), "--json", str(tmp_path / "out.json")]
+    files += ["--tokenizer", tokenizer] if model == "random" else ["--model", str(tmp_path / "tiny")]
+    if model != "random":
+        made = ["scripts/make_tiny_llama.py", tokenizer, str(tmp_path / "tiny"), "--hidden", "32", "--layers", "1"]
+        subprocess.run([sys.executable, *made], cwd=ROOT, check=True)
     few = ["--examples", "2", "--rounds", "1", "--threads", "1", "--peers", "trainer", "padded"]
     result = run("scripts/bench_train.py", *files, *few)
     assert json.loads((tmp_path / "out.json").read_text()) == result
