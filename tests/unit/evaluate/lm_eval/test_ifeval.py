@@ -14,6 +14,7 @@ from lm_eval.api.model import LM
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.lm_eval.patches import LANGDETECT_SEED
+from tests.punkt import write_punkt
 
 PROMPTS = 541
 DRAWN = 2
@@ -48,14 +49,10 @@ def rows(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for package in ("langdetect", "immutabledict"):
         pytest.importorskip(package, reason=f"{package} is not installed: pip install 'plw[ifeval]'")
     import nltk
-    from nltk.tokenize.punkt import PunktTrainer, save_punkt_params
 
     found = [json.loads(line) for line in (shared_data / "tasks" / "ifeval.jsonl").read_text().splitlines()]
-    folder = tmp_path / "nltk" / "tokenizers" / "punkt_tab" / "english"
-    folder.mkdir(parents=True)
-    # nltk writes and reads below its own path alone.
+    write_punkt(tmp_path / "nltk", " ".join(row["prompt"] for row in found))
     monkeypatch.setattr(nltk.data, "path", [str(tmp_path / "nltk")])
-    save_punkt_params(PunktTrainer(" ".join(row["prompt"] for row in found)).get_params(), str(folder))
     for name in [name for name in sys.modules if "ifeval" in name]:
         monkeypatch.delitem(sys.modules, name)
     return found
