@@ -17,6 +17,7 @@ from omegaconf import DictConfig
 
 from plw.config import CellConfig
 from plw.config.composer import Composer
+from plw.config.overrides import with_group
 from plw.console import console, step_bar
 from plw.sweep.plan import print_plan
 from plw.sweep.summary import run_and_summarise
@@ -42,6 +43,10 @@ class GridSweeper(BasicSweeper):
         self.grids = list(grids or [])
         self._given: set[str] = set()
 
+    def _parse_config(self) -> list[str]:
+        """The shared axes as overrides; an axis may be a group inside a group."""
+        return [with_group(axis) for axis in super()._parse_config()]
+
     def split_arguments(  # type: ignore[override]
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
@@ -50,7 +55,7 @@ class GridSweeper(BasicSweeper):
             return BasicSweeper.split_arguments(overrides, max_batch_size)
         parser, jobs = OverridesParser.create(), []
         for grid in self.grids:
-            own = parser.parse_overrides([f"{axis}={choices}" for axis, choices in grid.items()])
+            own = parser.parse_overrides([with_group(f"{axis}={choices}") for axis, choices in grid.items()])
             own = [axis for axis in own if axis.get_key_element() not in self._given]
             (product,) = BasicSweeper.split_arguments([*overrides, *own], None)
             jobs += product

@@ -27,6 +27,7 @@ DEFAULTS: Mapping[str, Any] = {
     "scale": "",
     "model": "",
     "response_weight": 1.0,
+    "weighting": "",
     "seed": 0,
     "r_g": float("nan"),
     "recipe": "",
@@ -60,12 +61,12 @@ def read_columns(
 
 
 def read_export(path: Path) -> pd.DataFrame:
-    """Read an exported CSV as ``tidy_frame`` takes it.
+    """Read an exported CSV as ``tidy_frame`` takes it; one of an earlier version has no ``weighting``.
 
     Raises:
         UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
     """
-    return read_scores(path, required=COLUMNS)
+    return read_scores(path, required=tuple(name for name in COLUMNS if name != "weighting"))
 
 
 def read_scores(

@@ -15,8 +15,8 @@ from plw.score import PERCENT_METRICS
 EXPONENT = 0.30103
 """w_p = PLW ** 0.30103 (PLW paper, section 5.1): 0.1 becomes 0.5, 0.01 becomes 0.25."""
 
-AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed"]
-"""What defines a cell within a study and scale. An export has no normalizer, scope and recipe; they are empty then."""
+AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "weighting", "recipe", "seed"]
+"""What defines a cell within a study and scale. An export has no normalizer and scope; they are empty then."""
 
 NEEDED = [
     "dataset", "model", "prompt_weight", "response_weight", "seed", "r_g", "suite", "benchmark", "metric", "value",
@@ -24,7 +24,7 @@ NEEDED = [
 ]  # fmt: skip
 """Columns of the scores."""
 
-VARIANT = ["response_weight", "normalizer", "scope", "recipe"]
+VARIANT = ["response_weight", "normalizer", "scope", "weighting", "recipe"]
 """Axes that the PLW analysis holds fixed."""
 
 
@@ -61,9 +61,9 @@ def tidy_frame(
 ) -> TidyFrame:
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
 
-    Where a study varies the response weight, the normalizer, the scope or the recipe, the combination with the most
-    cells is taken (of equals, the one whose response weight is 1), and where several judges compared the same answers,
-    the one with the most; the notes say so. A headline score without a value counts as missing.
+    Where a study varies the response weight, the normalizer, the scope, the weighting or the recipe, the combination
+    with the most cells is taken (of equals, the one whose response weight is 1), and where several judges compared the
+    same answers, the one with the most; the notes say so. A headline score without a value counts as missing.
 
     Args:
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.

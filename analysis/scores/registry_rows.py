@@ -10,7 +10,18 @@ from plw.registry.rows import CellRow
 from plw.registry.schema import DONE, curves, scores, stages
 from plw.registry.store import Registry
 
-ABOUT_CELL = ("dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "recipe", "seed", "r_g")
+ABOUT_CELL = (
+    "dataset",
+    "model",
+    "prompt_weight",
+    "response_weight",
+    "normalizer",
+    "scope",
+    "weighting",
+    "recipe",
+    "seed",
+    "r_g",
+)
 SCORE_COLUMNS = (
     "cell",
     "suite",

@@ -9,8 +9,9 @@ from plw.config.evaluation import (
     SuiteConfig,
     TaskConfig,
 )
+from plw.config.loss import FactorConfig, LossConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
-from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
+from plw.config.training import DatasetConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "DecodingConfig",
     "DiagnosticsConfig",
     "ExecutionConfig",
+    "FactorConfig",
     "JudgeConfig",
     "LossConfig",
     "ModelConfig",

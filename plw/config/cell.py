@@ -7,8 +7,9 @@ from typing import Any
 from plw.config.checks import MAX_SEED, check_numbers, in_range
 from plw.config.evaluation import PROTOCOLS, JudgeConfig, PromptSetConfig, SuiteConfig
 from plw.config.fields import EXECUTION
+from plw.config.loss import LossConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
-from plw.config.training import DatasetConfig, LossConfig, ModelConfig, RecipeConfig, TemplateConfig
+from plw.config.training import DatasetConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
 from plw.errors import UserError
 

@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
-from plw.config.overrides import ENTRIES, added_entries, check_overrides
+from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError
 from plw.paths import conf_folder
 
@@ -40,7 +40,7 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
         UserError: a word that is no override.
     """
     check_overrides(words, sweep=sweep)
-    rewritten, entries = added_entries(words)
+    rewritten, entries = added_entries([with_group(word) for word in words])
     schema = _writable(OmegaConf.structured(CellConfig))
     for place, kind in entries.items():
         OmegaConf.update(schema, place, OmegaConf.structured(kind), force_add=True)

@@ -22,6 +22,9 @@ ENTRIES: dict[str, type[Any]] = {
 }
 """Fields that hold entries by name -> the entries' type."""
 
+GROUPS_IN_GROUPS = {"loss.factor": "loss/factor"}
+"""A group inside another, as a field is named -> as Hydra names the group."""
+
 _ADDED = re.compile(
     r"\+{1,2}(?P<rest>(?P<place>"
     + "|".join(map(re.escape, ENTRIES))
@@ -79,6 +82,12 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
                 f"{_in_quotes(key, value)}"
             )
+
+
+def with_group(word: str) -> str:
+    """``loss.factor=dft`` as Hydra wants it, ``loss/factor=dft``; any other word as it is."""
+    key, equals, value = word.partition("=")
+    return f"{GROUPS_IN_GROUPS.get(key, key)}{equals}{value}"
 
 
 def check_bytes(word: str) -> None:

@@ -10,9 +10,6 @@ from plw.errors import UserError
 FIELDS = {"alpaca": ("instruction", "input", "output"), "chat": ("messages",), "turns": ("messages",)}
 """Form of a record -> its fields."""
 
-NORMALIZERS = ("nonzero", "weights", "completion")
-SCOPES = ("batch", "micro", "example")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -124,33 +121,6 @@ class TemplateConfig:
             missing = [slot for slot in slots if slot not in text]
             if missing:
                 raise UserError(f"template.{name} does not contain {' and '.join(missing)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class LossConfig:
-    """The weights of the tokens: coefficient c_t = w_t / (Z n), w_t = prompt_weight or response_weight."""
-
-    prompt_weight: float = 0.0
-    """λ_p (the PLW of the PLW paper), in [0, 1]."""
-    response_weight: float = 1.0
-    """λ_r, in [0, 1]."""
-    normalizer: str = "nonzero"
-    """Z: `nonzero` counts tokens with a weight, `weights` sums the weights, `completion` counts completion tokens."""
-    scope: str = "batch"
-    """Z over the optimizer step (`batch`), each virtual micro-batch (`micro`), or each example (`example`)."""
-    virtual_micro_batch: int = 4
-    """Examples in a virtual micro-batch, used by scope `micro` only."""
-
-    def __post_init__(self) -> None:
-        in_range("loss.prompt_weight", self.prompt_weight, 0, 1)
-        in_range("loss.response_weight", self.response_weight, 0, 1)
-        one_of("loss.normalizer", self.normalizer, NORMALIZERS)
-        one_of("loss.scope", self.scope, SCOPES)
-        at_least("loss.virtual_micro_batch", self.virtual_micro_batch, 1)
-        if self.prompt_weight == 0 and self.response_weight == 0:
-            raise UserError(
-                "loss.prompt_weight=0 with loss.response_weight=0 leaves no loss; raise one of them above 0"
-            )
 
 
 @dataclass(frozen=True, kw_only=True)

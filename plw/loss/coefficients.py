@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plw.config.training import LossConfig
+from plw.config.loss import LossConfig
 from plw.data.encoding import COMPLETION, PROMPT
 from plw.errors import UserError
 

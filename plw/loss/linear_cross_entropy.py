@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from plw.config.loss import FactorConfig
+from plw.loss.factor import entropy, token_factor
+
 CHUNK_BYTES = 64 << 20
 """Size of one chunk's logits on a CPU."""
 CHUNK_ROWS = {"cpu": 256, "cuda": 2048}
@@ -21,9 +24,10 @@ class LossOutput:
     """The loss, and what its rows cost before any weight."""
 
     loss: Tensor
-    """Scalar, sum of coefficient * (smoothed) cross-entropy, with a gradient."""
+    """Scalar, sum of coefficient * factor * (smoothed) cross-entropy, with a gradient."""
     cross_entropy_N: Tensor
-    """Cross-entropy of each computed row, in nats, without weight or smoothing; detached, fp32 (fp64 for fp64)."""
+    """Cross-entropy of each computed row, in nats, without weight, factor or smoothing; detached, fp32 (fp64 for
+    fp64)."""
     computed_N: Tensor
     """Which rows of the hidden states were computed, int64: those of coefficient not 0, ascending, or ``row_N``."""
 
@@ -40,8 +44,11 @@ def weighted_linear_cross_entropy(
     softcap: float | None = None,
     logit_scale: float = 1.0,
     label_smoothing: float = 0.0,
+    factor: FactorConfig | None = None,
 ) -> LossOutput:
     """Sum over rows t of coefficient_t * CE(softmax(z_t), target_t), z_t = cap(scale * (weight @ hidden_t + bias)).
+
+    With a factor, sum of coefficient_t * g_t * CE_t: g_t is of the row's own logits and has no gradient.
 
     Row t of ``hidden_TD`` predicts ``target_T[t]``: the caller has shifted. Logits, cross-entropy and sums are fp32,
     also where the matrix products are bf16 (under autocast, or bf16 inputs). The gradients are computed in the forward,
@@ -61,6 +68,7 @@ def weighted_linear_cross_entropy(
         logit_scale: multiplies the logits, before the cap (Cohere's ``logit_scale``; 1 / Granite's ``logits_scaling``).
         label_smoothing: share of the target's mass that is spread over the whole vocabulary, as
             ``torch.nn.functional.cross_entropy`` does.
+        factor: g; None or one of kind ``none``: 1.
     """
     if row_N is None:
         row_N = coefficient_T.nonzero().squeeze(1)
@@ -76,6 +84,7 @@ def weighted_linear_cross_entropy(
             softcap=softcap,
             logit_scale=logit_scale,
             label_smoothing=label_smoothing,
+            factor=None if factor is None or factor.kind == "none" else factor,
             # Inside a Function's forward gradients are always off, and its inputs do not tell of no_grad.
             gradients=torch.is_grad_enabled(),
         ),
@@ -94,6 +103,7 @@ class _Options:
     softcap: float | None
     logit_scale: float
     label_smoothing: float
+    factor: FactorConfig | None
     gradients: bool
 
 
@@ -178,7 +188,7 @@ def _finish_logits(logit_LV: Tensor, bias_V: Tensor | None, options: _Options) -
 def _cross_entropy(
     logit_LV: Tensor, target_L1: Tensor, options: _Options, needs_slope: bool
 ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-    """Smoothed loss and plain cross-entropy per row, and the loss's derivative by the uncapped logits in two factors.
+    """Loss and plain cross-entropy per row, and the loss's derivative by the uncapped logits in two factors.
 
     Returns loss_L1, cross_entropy_L1, slope_LV and scale_L1: the derivative is scale * slope. Softmax's denominator
     stays in the scale, so that the large matrix, made in the place of the logits, is gone over fewer times.
@@ -190,19 +200,26 @@ def _cross_entropy(
     if needs_slope and options.softcap is not None:
         flatness_LV = 1 - (logit_LV / options.softcap).square_()
     top_L1 = logit_LV.amax(dim=1, keepdim=True)
-    slope_LV = logit_LV.sub_(top_L1).exp_()
+    shifted_LV = logit_LV.sub_(top_L1)
+    factor = options.factor
+    entropy_L1 = entropy(shifted_LV, factor.top) if factor is not None and factor.kind == "entropy" else None
+    slope_LV = shifted_LV.exp_()
     sum_L1 = slope_LV.sum(dim=1, keepdim=True)
     norm_L1 = top_L1 + sum_L1.log()
     cross_entropy_L1 = norm_L1 - target_logit_L1
     loss_L1 = torch.lerp(cross_entropy_L1, norm_L1 - mean_L1, smoothing) if smoothing else cross_entropy_L1
+    scale_L1 = sum_L1.reciprocal()
+    if factor is not None:
+        factor_L1 = token_factor(factor, cross_entropy_L1, entropy_L1)
+        loss_L1, scale_L1 = loss_L1 * factor_L1, scale_L1.mul_(factor_L1)
     if not needs_slope:
-        return loss_L1, cross_entropy_L1, None, sum_L1
+        return loss_L1, cross_entropy_L1, None, scale_L1
     slope_LV.scatter_add_(1, target_L1, -(1 - smoothing) * sum_L1)
     if smoothing:
         slope_LV -= sum_L1 * (smoothing / vocabulary)
     if flatness_LV is not None:
         slope_LV *= flatness_LV
-    return loss_L1, cross_entropy_L1, slope_LV, sum_L1.reciprocal()
+    return loss_L1, cross_entropy_L1, slope_LV, scale_L1
 
 
 def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, *, new: bool) -> None:

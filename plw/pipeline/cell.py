@@ -88,6 +88,7 @@ class Cell:
             payload=canonical_json(self.stages["train"].payload),
             created=time.time(),
             recipe=config.recipe.name,
+            weighting=config.loss.words,
         )
 
     @property

@@ -14,7 +14,18 @@ from typing import Any, TextIO
 from plw.files import open_atomic
 from plw.registry.store import Registry
 
-OF_CELL = ("study", "scale", "dataset", "model", "prompt_weight", "response_weight", "seed", "recipe", "r_g")
+OF_CELL = (
+    "study",
+    "scale",
+    "dataset",
+    "model",
+    "prompt_weight",
+    "response_weight",
+    "weighting",
+    "seed",
+    "recipe",
+    "r_g",
+)
 OF_SCORE = ("suite", "benchmark", "metric", "judge", "value", "stderr", "n", "headline")
 COLUMNS = (*OF_CELL, *OF_SCORE)
 CELLS_AT_ONCE = 500

@@ -6,7 +6,7 @@ follow from the dataclass. A field that may be None is a column that may be NULL
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from plw.errors import UserError, shortened
@@ -56,6 +56,8 @@ class CellRow(CellKey):
     """Seconds since 1970 (UTC)."""
     recipe: str
     """Name of the recipe."""
+    weighting: str = ""
+    """What the loss does beyond the two weights, normalizer and scope, as ``dft``; empty for nothing."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types: the ``cell`` of a record."""
@@ -167,13 +169,16 @@ def _build(kind: type[Row], value: Any, where: str) -> Row:
 
 
 def _field(kind: type, name: str, row: Mapping[str, Any], where: str) -> Any:
-    """The value of one field, checked against the annotation; an absent optional field is None."""
+    """The value of one field, checked against the annotation; an absent one with a default, or optional, has that."""
     hint = get_type_hints(kind)[name]
     options = get_args(hint) or (hint,)
     value = row.get(name)
     if value is None:
         if type(None) in options:
             return None
+        default = next(field.default for field in fields(kind) if field.name == name)
+        if name not in row and default is not MISSING:
+            return default
         raise UserError(f"{where}: {name} is missing")
     if float in options and isinstance(value, int | float) and not isinstance(value, bool):
         if not math.isfinite(value):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plw.config.training import LossConfig
+from plw.config.loss import LossConfig
 from plw.loss.coefficients import expand, predicted_counts, role_coefficients
 
 

@@ -4,8 +4,9 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plw.config.loss import LossConfig
 from plw.config.study import ExecutionConfig
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.training import RecipeConfig
 from plw.train.job import TrainingJob
 
 if TYPE_CHECKING:

@@ -60,7 +60,11 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         for layer in layers(loaded.decoder):
             layer.compile(dynamic=True)
     weighted = WeightedModel(
-        loaded, precision=recipe.precision, layout=choice.layout, label_smoothing=recipe.label_smoothing
+        loaded,
+        precision=recipe.precision,
+        layout=choice.layout,
+        label_smoothing=recipe.label_smoothing,
+        factor=job.loss.factor,
     )
     wrapper: nn.Module = weighted
     if group.size > 1:

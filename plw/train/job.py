@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from plw.config.loss import LossConfig
 from plw.config.plain import from_plain
 from plw.config.study import ExecutionConfig
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
 from plw.launch.job_folder import job_fields, put_job

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from plw.config.cell import identity_fields
 from plw.errors import StageError, UserError
 from plw.identity import fingerprint
 from plw.interrupt import Interrupted, deferred, requested
@@ -135,7 +136,7 @@ class Trainer:
             self.penalty = MinkowskiPenalty(self.model, p=recipe.minkowski_p, factor=recipe.minkowski_weight)
         self.throughput = ThroughputMeter(self.prepared.loaded, self.device, self.group.size)
         self.identity = fingerprint(
-            {"plan": self.plan.digest, "recipe": asdict(recipe), "loss": asdict(job.loss), "seed": job.seed}
+            {"plan": self.plan.digest, "recipe": asdict(recipe), "loss": identity_fields(job.loss), "seed": job.seed}
         )
         if self.group.size > 1:
             # Loading drew the same numbers everywhere, as it must; from here each process drops out others.

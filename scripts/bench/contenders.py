@@ -92,8 +92,9 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
 
 
 def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budget: int) -> Spent:
+    from plw.config.loss import LossConfig
     from plw.config.study import ExecutionConfig
-    from plw.config.training import LossConfig, RecipeConfig
+    from plw.config.training import RecipeConfig
     from plw.train.job import TrainingJob
     from plw.train.trainer import train
 

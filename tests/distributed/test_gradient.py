@@ -26,6 +26,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ddp-empty": ("plain", {"sharding": "ddp", "rows": [1, 7], "weight": 0.0}),
     "fsdp-empty-tied": ("tied", {"sharding": "fsdp", "rows": [1, 7], "weight": 0.0}),
     "fsdp-prefix-empty": ("plain", {"layout": "prefix", "common_prefix": True, "rows": [1, 7], "weight": 0.0}),
+    "ddp-prefix-factor": (
+        "plain",
+        {"sharding": "ddp", "layout": "prefix", "common_prefix": True, "factor": {"kind": "power"}},
+    ),
+    "fsdp-factor-tied": ("tied", {"sharding": "fsdp", "factor": {"kind": "entropy", "top": 20}}),
     "ddp-lora": ("plain", {"sharding": "ddp", "recipe": {"lora_rank": 2}}),
     "fsdp-mixed": ("plain", {"sharding": "fsdp", "recipe": {"precision": "bf16-mixed"}}),
 }

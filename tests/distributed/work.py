@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import FactorConfig, LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
 from plw.launch.group import Group
@@ -69,19 +70,21 @@ def gradient(
     rows: list[int] | None = None,
     weight: float = 0.1,
     common_prefix: bool = False,
+    factor: dict[str, Any] | None = None,
     **fields: Any,
 ) -> dict[str, Any]:
     """The gradient, with a penalty's, of one step over the given rows, all if None."""
     from safetensors.torch import save_file
 
     torch.manual_seed(0)
-    job = make_job(**fields)
+    loss = LossConfig(prompt_weight=weight, factor=FactorConfig(**(factor or {})))
+    job = make_job(loss=loss, **fields)
     prepared = prepare_model(job, CPU, group)
     examples = with_common_prefix(job.examples) if common_prefix else job.examples
     examples = examples if rows is None else [examples[row] for row in rows]
     (step,) = plan_training(
         examples,
-        LossConfig(prompt_weight=weight),
+        loss,
         RecipeConfig(name="r", epochs=1, batch_size=8),
         seed=0,
         token_budget=64,

@@ -85,3 +85,18 @@ def test_an_example_says_how_it_is_called(script: Path) -> None:
     assert lines[1].startswith("# ")
     assert any(f"examples/{script.name}" in line for line in lines if line.startswith("#   "))
     assert max(map(len, lines)) <= 120
+
+
+def test_the_script_for_trl_runs_as_it_is() -> None:
+    """On a CPU, without a network; the losses fall."""
+    offline = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "examples" / "trl_prompt_weight.py")],
+        env=environment() | offline, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.startswith("prompt weight")]
+    assert len(told) == 3
+    for line in told:
+        first, last = line.partition(": loss ")[2].split(" -> ")
+        assert float(last) < float(first)

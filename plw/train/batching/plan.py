@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import predicted_counts, role_coefficients

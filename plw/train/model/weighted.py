@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from plw.config.loss import FactorConfig
 from plw.data.encoding import EncodedExample
 from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
@@ -36,7 +37,13 @@ class WeightedModel(nn.Module):
     """Decoder and fused loss in one forward, so that what wraps it (DDP, FSDP) sees all of a micro-batch's work."""
 
     def __init__(
-        self, loaded: LoadedModel, *, precision: str = "fp32", layout: str = PADDED, label_smoothing: float = 0.0
+        self,
+        loaded: LoadedModel,
+        *,
+        precision: str = "fp32",
+        layout: str = PADDED,
+        label_smoothing: float = 0.0,
+        factor: FactorConfig | None = None,
     ) -> None:
         super().__init__()
         self.model = loaded.model
@@ -45,6 +52,7 @@ class WeightedModel(nn.Module):
         self.layout = layout
         self.options: dict[str, Any] = {
             **loaded.head_options,
+            "factor": factor,
             **({"label_smoothing": label_smoothing} if label_smoothing else {}),
         }
 

@@ -102,7 +102,8 @@ def test_records_and_examples_keep_their_row_in_the_file(
 def test_a_training_that_cannot_be_names_the_row_in_the_file(
     tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
 ) -> None:
-    from plw.config.training import LossConfig, RecipeConfig
+    from plw.config.loss import LossConfig
+    from plw.config.training import RecipeConfig
     from plw.train.batching.plan import plan_training
 
     rows = [{"instruction": "Go.", "output": "Gone."}] * 30

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plw.config.training import NORMALIZERS, SCOPES, LossConfig
+from plw.config.loss import NORMALIZERS, SCOPES, LossConfig
 from plw.errors import UserError
 from plw.testing.coefficients import step_coefficients
 

@@ -9,7 +9,7 @@ import pytest
 from plw.registry import export
 from plw.registry.export import COLUMNS, export_csv
 from plw.registry.owner import Owner
-from plw.registry.rows import StageKey
+from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
 
 
@@ -29,10 +29,10 @@ def test_columns_values_and_missing_fields(url, tmp_path, make_cell, make_record
         assert export_csv(registry, tmp_path / "out" / "scores.csv") == 2
     text = (tmp_path / "out" / "scores.csv").read_text()
     assert text.splitlines() == [
-        "study,scale,dataset,model,prompt_weight,response_weight,seed,recipe,r_g,"
+        "study,scale,dataset,model,prompt_weight,response_weight,weighting,seed,recipe,r_g,"
         "suite,benchmark,metric,judge,value,stderr,n,headline",
-        "plw,mini,short,wide,0.002236,1.0,42,plain,,suite-train,alpaca_eval,win_rate,world,40.0,,,false",
-        "plw,mini,short,wide,0.002236,1.0,42,plain,,suite-train,arc,acc_norm,,0.3333333333333333,0.02,100,true",
+        "plw,mini,short,wide,0.002236,1.0,,42,plain,,suite-train,alpaca_eval,win_rate,world,40.0,,,false",
+        "plw,mini,short,wide,0.002236,1.0,,42,plain,,suite-train,arc,acc_norm,,0.3333333333333333,0.02,100,true",
     ]
 
 
@@ -58,6 +58,21 @@ def test_hostile_names_stay_one_field(tmp_path, make_cell, make_record, study):
     read = list(csv.DictReader(io.StringIO(out.getvalue())))
     assert len(read) == rows == (2 if study is None else 0)
     assert all(tuple(row) == COLUMNS and row["dataset"] == name for row in read)
+
+
+def test_weightings_of_the_loss_are_told_apart(tmp_path, make_cell, make_record):
+    grid = [make_cell(weighting=weighting, cell=f"c{weighting}") for weighting in ("dft", "")]
+    out = io.StringIO()
+    with _fill(f"sqlite:///{tmp_path}/r.sqlite", grid, make_record) as registry:
+        export_csv(registry, out)
+    assert [row["weighting"] for row in csv.DictReader(io.StringIO(out.getvalue()))] == ["", "", "dft", "dft"]
+
+
+def test_a_record_from_before_weightings_has_none(make_cell, make_record):
+    record = make_record(make_cell(weighting="dft"))
+    assert StageRecord.parse(record, "r").cell.weighting == "dft"
+    del record["cell"]["weighting"]
+    assert StageRecord.parse(record, "r").cell.weighting == ""
 
 
 def test_recipes_and_judges_are_told_apart_and_batches_do_not_show(tmp_path, make_cell, make_record, monkeypatch):

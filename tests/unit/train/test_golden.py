@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.testing.jobs import training_job
 from plw.train.log import logged_steps

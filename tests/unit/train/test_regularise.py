@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.errors import UserError
 from plw.testing.jobs import with_fields
 from plw.train.model.load import load_model

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import ClaimLostError, StageError, UserError
 from plw.interrupt import Interrupted, interruptible, raise_if_requested

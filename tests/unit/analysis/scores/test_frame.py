@@ -201,6 +201,16 @@ def test_of_several_variants_the_largest_is_taken_with_a_note(make_study):
     assert all(word in note for word in ("2 variants", "response weight 1", "nonzero", "batch"))
 
 
+def test_weightings_of_the_loss_are_never_one_curve(make_study):
+    url, _ = make_study(weights=(0.0, 1.0))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    few = scores[scores["dataset"] == "data"].assign(weighting="dft")
+    frame = tidy_frame(pd.concat([scores, few]), GROUPS)
+    assert set(frame.rows["weighting"]) == {""}
+    assert set(tidy_frame(few, GROUPS).rows["weighting"]) == {"dft"}
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0.1, 10), st.floats(-5, 5))
 def test_min_max_does_not_see_the_unit_or_the_origin(values, factor, origin):
     rows = pd.DataFrame({"dataset": "d", "benchmark": "b", "score01": values})

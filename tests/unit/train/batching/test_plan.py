@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import expand

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from plw.config.training import LossConfig, ModelConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import ModelConfig, RecipeConfig
 from plw.context_length import context_length
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from plw.config.training import LossConfig, RecipeConfig
+from plw.config.loss import LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.testing.models import SIZES, make_model

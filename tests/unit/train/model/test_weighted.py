@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from plw.config.training import NORMALIZERS, SCOPES, LossConfig, RecipeConfig
+from plw.config.loss import NORMALIZERS, SCOPES, FactorConfig, LossConfig
+from plw.config.training import RecipeConfig
 from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import Step, plan_training
@@ -71,11 +72,16 @@ def plan_step(examples: list[EncodedExample], loss: LossConfig, budget: int, lay
 
 
 def gradients(
-    loaded: LoadedModel, examples: list[EncodedExample], step: Step, precision: str = "fp32", layout: str = PADDED
+    loaded: LoadedModel,
+    examples: list[EncodedExample],
+    step: Step,
+    precision: str = "fp32",
+    layout: str = PADDED,
+    factor: FactorConfig | None = None,
 ) -> tuple[StepLosses, Tensor]:
     loaded.model.zero_grad()
     loaded.model.set_attn_implementation("sdpa" if layout == PADDED else ROW_ATTENTION)
-    weighted = WeightedModel(loaded, precision=precision, layout=layout)
+    weighted = WeightedModel(loaded, precision=precision, layout=layout, factor=factor)
     losses, _ = accumulate_gradients(weighted, examples, step, device=CPU)
     return losses, flat_gradient(loaded.model)
 
@@ -196,6 +202,65 @@ def test_shared_beginnings_under_what_a_head_does_beside(
     expected = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000))
     found = gradients(changed, alike_examples, plan_step(alike_examples, loss, 1000, PREFIX), layout=PREFIX)
     assert_same(found, expected)
+
+
+@pytest.mark.parametrize(
+    "factor",
+    [
+        FactorConfig(kind="power"),
+        FactorConfig(kind="focal", exponent=2),
+        FactorConfig(kind="threshold", low=0.0025, high=0.5),
+        FactorConfig(kind="entropy", top=20, divisor=3),
+    ],
+    ids=lambda factor: factor.words,
+)
+def test_a_factor_of_the_prediction_is_the_same_in_every_layout(
+    loaded: LoadedModel, alike_examples: list[EncodedExample], factor: FactorConfig
+) -> None:
+    loss = LossConfig(prompt_weight=0.1, factor=factor)
+    whole = plan_step(alike_examples, loss, 1000)
+    expected = gradients(loaded, alike_examples, whole, factor=factor)
+    assert_same(expected, by_full_logits(loaded, alike_examples, whole, factor))
+    assert distance(expected[1], gradients(loaded, alike_examples, whole)[1]) > 1e-3, "it does something"
+    for layout in LAYOUTS:
+        for budget in (13, 30, 1000):
+            step = plan_step(alike_examples, loss, budget, layout)
+            assert_same(gradients(loaded, alike_examples, step, layout=layout, factor=factor), expected)
+
+
+def by_full_logits(
+    loaded: LoadedModel, examples: list[EncodedExample], step: Step, factor: FactorConfig
+) -> tuple[StepLosses, Tensor]:
+    """The definition, example by example from transformers' own logits, the factor taken as a constant."""
+    loaded.model.zero_grad()
+    loaded.model.set_attn_implementation("sdpa")
+    losses, terms = {PROMPT: [], COMPLETION: []}, []
+    for place, index in enumerate(step.example_E):
+        example = examples[index]
+        log_p_TV = loaded.model(input_ids=torch.from_numpy(example.token_T)[None].long()).logits[0, :-1].log_softmax(-1)
+        target_T, role_T = torch.from_numpy(example.token_T[1:]).long(), example.role_T[1:]
+        ce_T = -log_p_TV.gather(1, target_T[:, None]).squeeze(1)
+        coefficient_T = torch.from_numpy(step.coefficient_ER[place][role_T]).float()
+        terms.append((coefficient_T * plain_factor(factor, log_p_TV.detach(), ce_T.detach()) * ce_T).sum())
+        for role, found in losses.items():
+            found += ce_T[torch.from_numpy(role_T == role)].tolist()
+    loss = torch.stack(terms).sum()
+    loss.backward()
+    means = {role: float(np.mean(found)) for role, found in losses.items()}
+    gradient = flat_gradient(loaded.model)
+    return StepLosses(loss=loss.item(), prompt_loss=means[PROMPT], completion_loss=means[COMPLETION]), gradient
+
+
+def plain_factor(factor: FactorConfig, log_p_TV: Tensor, ce_T: Tensor) -> Tensor:
+    p_T = (-ce_T).exp()
+    if factor.kind == "power":
+        return p_T**factor.exponent
+    if factor.kind == "focal":
+        return (1 - p_T) ** factor.exponent
+    if factor.kind == "threshold":
+        return ((factor.low <= p_T) & (p_T <= factor.high)).float()
+    top_TV = log_p_TV.topk(factor.top or log_p_TV.shape[1]).values.softmax(-1)
+    return (-(top_TV * top_TV.log()).sum(-1) / factor.divisor) ** factor.exponent
 
 
 def test_a_shared_token_is_computed_once(loaded: LoadedModel, alike_examples: list[EncodedExample]) -> None:

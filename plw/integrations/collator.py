@@ -1,0 +1,93 @@
+"""The collator: rows of tokens become a padded or packed batch that carries the weight of each token."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from plw.errors import UserError
+from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PromptWeightCollator:
+    """Makes batches of rows that say which of their tokens are completion.
+
+    A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's) or ``labels``
+    (-100 for a prompt's). It may have ``token_weights``, a number per token that multiplies its role's weight.
+
+    A batch has ``input_ids``, ``labels`` (-100 for all but completions), ``loss_weights`` (fp32, w of predicting each
+    token) and ``attention_mask``; packed, one row with ``position_ids`` and the bounds that variable-length kernels ask
+    for instead.
+    """
+
+    pad_token_id: int
+    prompt_weight: float = 0.0
+    response_weight: float = 1.0
+    padding_free: bool = False
+    """Put all rows into one without padding; positions restart at each."""
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The batch.
+
+        Raises:
+            UserError: a row without ``completion_mask`` and ``labels``, or lists of unlike lengths.
+        """
+        weighting = BatchWeighting(prompt_weight=self.prompt_weight, response_weight=self.response_weight)
+        tokens = [torch.as_tensor(row["input_ids"], dtype=torch.int64) for row in rows]
+        labels = [_labels(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
+        scales = [
+            _same_length(row, "token_weights", token_T).float() if "token_weights" in row else torch.ones(len(token_T))
+            for row, token_T in zip(rows, tokens, strict=True)
+        ]
+        if self.padding_free:
+            batch = _packed(tokens, labels)
+            scale_BT = torch.cat(scales)[None]
+        else:
+            batch = _padded(tokens, labels, self.pad_token_id)
+            scale_BT = pad_sequence(scales, batch_first=True)
+        return {**batch, LOSS_WEIGHTS: weighting.token_weights(batch) * scale_BT}
+
+
+def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
+    if "completion_mask" in row:
+        return torch.where(_same_length(row, "completion_mask", token_T).bool(), token_T, IGNORED)
+    if "labels" in row:
+        return _same_length(row, "labels", token_T).long()
+    raise UserError(
+        f"a row has no completion_mask and no labels (fields found: {', '.join(row)}); one of them has to say which "
+        "tokens are the prompt"
+    )
+
+
+def _same_length(row: Mapping[str, Any], name: str, token_T: Tensor) -> Tensor:
+    values_T = torch.as_tensor(row[name])
+    if len(values_T) != len(token_T):
+        raise UserError(f"a row has {len(token_T)} input_ids but {len(values_T)} {name}; give one for each token")
+    return values_T
+
+
+def _padded(tokens: list[Tensor], labels: list[Tensor], pad_token_id: int) -> dict[str, Any]:
+    return {
+        "input_ids": pad_sequence(tokens, batch_first=True, padding_value=pad_token_id),
+        "attention_mask": pad_sequence([torch.ones_like(token_T) for token_T in tokens], batch_first=True),
+        "labels": pad_sequence(labels, batch_first=True, padding_value=IGNORED),
+    }
+
+
+def _packed(tokens: list[Tensor], labels: list[Tensor]) -> dict[str, Any]:
+    lengths = torch.tensor([len(token_T) for token_T in tokens])
+    bound_E = torch.cat([torch.zeros(1, dtype=torch.int64), lengths.cumsum(0)]).to(torch.int32)
+    longest = int(lengths.max())
+    return {
+        "input_ids": torch.cat(tokens)[None],
+        "position_ids": torch.cat([torch.arange(len(token_T)) for token_T in tokens])[None],
+        "labels": torch.cat(labels)[None],
+        "cu_seq_lens_q": bound_E,
+        "cu_seq_lens_k": bound_E,
+        "max_length_q": longest,
+        "max_length_k": longest,
+    }
