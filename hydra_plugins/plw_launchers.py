@@ -13,13 +13,14 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from plw.config import CellConfig
 from plw.config.composer import Composer
 from plw.config.overrides import with_group
 from plw.console import console, step_bar
 from plw.sweep.plan import print_plan
+from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.summary import run_and_summarise
 
 
@@ -129,6 +130,27 @@ class LocalLauncher(GridLauncher):
     def work(self, configs: list[CellConfig]) -> None:
         """Run, print the summary, leave with 1 where a stage failed."""
         run_and_summarise(configs)
+
+
+class SlurmLauncher(GridLauncher):
+    """Submits the grid as an array of Slurm jobs, a cell each.
+
+    Args:
+        sbatch: Fields of sbatch, by submitit's names or sbatch's own.
+        wait: Stay until the jobs are done.
+        poll_s: Seconds between two looks at the queue.
+        requeues: Times that a job whose time is up puts itself back into the queue.
+    """
+
+    def __init__(
+        self, sbatch: dict[str, Any] | None = None, wait: bool = True, poll_s: float = 15.0, requeues: int = 20
+    ) -> None:
+        plain = OmegaConf.to_container(sbatch, resolve=True) if isinstance(sbatch, DictConfig) else dict(sbatch or {})
+        self._options = SlurmOptions(sbatch=plain, wait=wait, poll_s=poll_s, requeues=requeues)
+
+    def work(self, configs: list[CellConfig]) -> None:
+        """Submit, and wait if asked to."""
+        submit_grid(configs, self._options, console())
 
 
 class PlanLauncher(GridLauncher):

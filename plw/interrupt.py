@@ -48,14 +48,19 @@ _state = _State()
 
 
 @contextmanager
-def interruptible() -> Iterator[None]:
-    """Handle both signals while the block runs; in another thread than the main one, or nested, this does nothing."""
-    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+def interruptible(also: tuple[signal.Signals, ...] = ()) -> Iterator[None]:
+    """Handle both signals while the block runs; in another thread than the main one, or nested, this does nothing.
+
+    Args:
+        also: further signals that are handled in the same way.
+    """
+    numbers = (*SIGNALS, *also)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     if threading.current_thread() is not threading.main_thread() or _handle in handlers.values():
         yield
         return
     _state.requested, _state.deferring, _state.patient = None, False, False
-    for number in SIGNALS:
+    for number in numbers:
         signal.signal(number, _handle)
     try:
         yield

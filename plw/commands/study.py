@@ -37,11 +37,14 @@ def plan(context: typer.Context) -> None:
 
 
 def status(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
-    """How far a study is: stages done, running and failed, from the registry."""
+    """How far a study is: stages done, running and failed, from the registry; and its jobs in Slurm's queue."""
     from plw.console import console
+    from plw.sweep.slurm.submit import print_jobs
     from plw.sweep.status import print_status
 
-    print_status(chosen_cell(overrides, config_dir), console())
+    config, out_console = chosen_cell(overrides, config_dir), console()
+    print_status(config, out_console)
+    print_jobs(Path(config.execution.runs).absolute() / config.runs_name, out_console)
 
 
 def report(

@@ -141,7 +141,7 @@ class ExecutionConfig:
     nodes: int = 1
     """Machines that train one cell together, each with `processes`; docs/engine.md says how the others join."""
     rendezvous: str | None = None
-    """`host:port` where the machines meet; needed with `nodes` above 1."""
+    """`host:port` where the machines meet, or `slurm` (the first node of the job); needed with `nodes` above 1."""
     checkpoint_seconds: float = 300.0
     """Seconds between training checkpoints."""
     keep_checkpoints: int = 2
@@ -171,7 +171,7 @@ class ExecutionConfig:
         one_of("execution.sharding", self.sharding, ("ddp", "fsdp"))
         if self.nodes > 1 and not self.rendezvous:
             raise UserError(
-                f"execution.nodes={self.nodes} needs execution.rendezvous=HOST:PORT, where the machines meet"
+                f"execution.nodes={self.nodes} needs execution.rendezvous=HOST:PORT, where the machines meet, or =slurm"
             )
         for name in (
             "workers",

@@ -24,6 +24,10 @@ OUTPUT = "output.txt"
 TORCH_LOGS = "torchrun"
 """Folder in which torchrun gives each worker its error file."""
 POLL_S = 0.1
+SLURM = "slurm"
+"""A rendezvous on the first node of the Slurm job that this is."""
+FIRST_PORT, PORTS = 20_000, 20_000
+"""Ports of such a rendezvous: by the job's number, so that jobs that share a node do not meet each other."""
 ERRORS = {"UserError": UserError, "StageError": StageError}
 
 
@@ -42,14 +46,18 @@ class Workers:
     """What the processes do, for messages."""
     nodes: int = 1
     rendezvous: str | None = None
-    """``host:port`` where several machines meet."""
+    """``host:port`` where several machines meet, or ``slurm``."""
 
     def command(self) -> list[str]:
         """Torchrun's command for this machine; other machines join with the same one."""
         rendezvous = ["--standalone"]
         if self.nodes > 1:
             run_id = self.folder.absolute().parent.parent.name
-            rendezvous = ["--rdzv-backend=c10d", f"--rdzv-endpoint={self.rendezvous}", f"--rdzv-id={run_id}"]
+            rendezvous = [
+                "--rdzv-backend=c10d",
+                f"--rdzv-endpoint={meeting_place(str(self.rendezvous))}",
+                f"--rdzv-id={run_id}",
+            ]
         return [
             *(sys.executable, "-m", "torch.distributed.run", f"--nnodes={self.nodes}"),
             *(f"--nproc-per-node={self.processes}", "--max-restarts=0", f"--log-dir={self.folder / TORCH_LOGS}"),
@@ -117,6 +125,20 @@ class Workers:
         lines = (self.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
         said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
         return StageError(f"torchrun ended with code {code} and said last: {said}; {says_more}")
+
+
+def meeting_place(rendezvous: str) -> str:
+    """``host:port`` of a rendezvous.
+
+    Raises:
+        UserError: ``slurm`` outside of a Slurm job.
+    """
+    if rendezvous != SLURM:
+        return rendezvous
+    host, job = (os.environ.get(name) for name in ("SLURM_LAUNCH_NODE_IPADDR", "SLURM_JOB_ID"))
+    if host is None or job is None:
+        raise UserError(f"execution.rendezvous={SLURM}: this is no Slurm job; give HOST:PORT")
+    return f"{host}:{FIRST_PORT + int(job) % PORTS}"
 
 
 def _end(torchrun: "subprocess.Popen[bytes]", folder: Path, module: str) -> None:

@@ -2,6 +2,7 @@
 
 from plw.registry.database import parse_url
 from plw.registry.export import export_csv
+from plw.registry.network_disk import network_disk
 from plw.registry.outages import sqlite_path
 from plw.registry.owner import Owner
 from plw.registry.reader import FinishedStage
@@ -24,6 +25,7 @@ __all__ = [
     "StageRow",
     "abandoned",
     "export_csv",
+    "network_disk",
     "parse_url",
     "rebuild",
     "sqlite_path",

@@ -1,5 +1,6 @@
 """A grid of cells from start to end: plan all, build what they share, run what is not done, and say what failed."""
 
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.tracking import check_tracker
 from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
-from plw.registry import FinishedStage, Registry, StageKey, parse_url, sqlite_path
+from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_url, sqlite_path
 from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
 from plw.sweep.workers import run_cells, worker_count
@@ -85,42 +86,74 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
-    with step_bar("cells", console) as progress:
-        cells = resolve_grid(configs, progress)
-    config = cells[0].config
-    unwritable = folder_problem(config)
-    if unwritable is not None and not registry_exists(config):
-        raise unwritable
-    with Registry.open(config.registry.url) as registry:
-        finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
-    todo = [cell for cell in cells if not _is_done(cell, finished)]
-    if todo and unwritable is not None:
-        # A study that is done can be asked for again where nothing can be written.
-        raise unwritable
-    result = GridResult(skipped=len(cells) - len(todo))
+    todo, done = prepare_grid(configs, console)
+    result = GridResult(skipped=done)
     if todo:
-        unpack_models(todo, console)
-        with step_bar("data", console) as progress:
-            check_inputs(todo, progress)
-        build_world(todo, console)
         check_tracker(todo[0].config.tracker)
         _run(todo, result, console)
     result.seconds = time.monotonic() - started
     return result
 
 
+def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell], int]:
+    """Plan the grid, check all that its cells read, and make what they share.
+
+    Returns:
+        The cells that are not done, and how many are.
+
+    Raises:
+        UserError, StorageError, RegistryAwayError: as :func:`run_grid`.
+    """
+    with step_bar("cells", console) as progress:
+        cells = resolve_grid(configs, progress)
+    config = cells[0].config
+    unwritable = folder_problem(config)
+    if unwritable is not None and not registry_exists(config):
+        raise unwritable
+    check_registry_disk(config)
+    with Registry.open(config.registry.url) as registry:
+        finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
+    todo = [cell for cell in cells if not _is_done(cell, finished)]
+    if todo and unwritable is not None:
+        # A study that is done can be asked for again where nothing can be written.
+        raise unwritable
+    if todo:
+        unpack_models(todo, console)
+        with step_bar("data", console) as progress:
+            check_inputs(todo, progress)
+        build_world(todo, console)
+    return todo, len(cells) - len(todo)
+
+
 def folder_problem(config: CellConfig) -> UserError | StorageError | None:
     """Why the runs or the cache folder cannot be written; None where both can."""
     for name, folder in (("runs", config.execution.runs), ("cache", config.execution.cache)):
-        probe = Path(folder).absolute() / ".writable"
+        place = Path(folder).absolute()
         try:
-            probe.parent.mkdir(parents=True, exist_ok=True)
-            probe.touch()
-            probe.unlink()
+            place.mkdir(parents=True, exist_ok=True)
+            # A name of its own: workers that share the folder look at the same moment.
+            tempfile.NamedTemporaryFile(dir=place, prefix=".writable.").close()
         except OSError as error:
             where = f"execution.{name}={folder}"
             return storage_error(error, where) or UserError(f"{where} cannot be written: {error.strerror}")
     return None
+
+
+def check_registry_disk(config: CellConfig) -> None:
+    """Refuse to work with a SQLite registry on another machine's disk.
+
+    Raises:
+        UserError: it lies there; the line has the file system and what to give instead.
+    """
+    file = sqlite_path(parse_url(config.registry.url))
+    found = None if file is None else network_disk(file)
+    if found is not None:
+        kind, point = found
+        raise UserError(
+            f"registry.url={config.registry.url}: {point} is a network's file system ({kind}), where SQLite loses "
+            "claims and rows; give a file on this machine's own disk, or a server: registry=url "
+            "registry.url=postgresql+psycopg://USER@HOST/DATABASE"
+        )
 
 
 def registry_exists(config: CellConfig) -> bool:
@@ -158,6 +191,14 @@ def unpack_models(cells: list[Cell], console: Console) -> None:
     for cell in {cell.model.location: cell for cell in cells if is_packed(cell)}.values():
         console.print(f"Unpacking {cell.model.packed} to {cell.model.location} (once)", markup=False)
         unpack_model(cell)
+
+
+def undone(cells: list[Cell]) -> list[Cell]:
+    """The cells of one study that are not done by now."""
+    config = cells[0].config
+    with Registry.open(config.registry.url, wait_s=config.registry.wait_s) as registry:
+        finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
+    return [cell for cell in cells if not _is_done(cell, finished)]
 
 
 def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:

@@ -1,0 +1,96 @@
+"""What one job of the array does: its cell, by the same code as on a laptop, stopped and continued as Slurm wants it.
+
+SIGTERM (preemption, scancel, a node that is drained) and SIGUSR2 (the time limit comes near) make a checkpoint at the
+next step. After SIGUSR2 the job puts itself back into the queue and continues there.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from plw.config import CellConfig
+from plw.errors import StageError, UserError, printable
+from plw.interrupt import Interrupted, interruptible
+from plw.launch.job_folder import ENDED, JOB, LAUNCH
+from plw.launch.torchrun import Workers
+from plw.logs import configure_logging
+from plw.paths import RECORD
+from plw.redact import redact
+
+TIME_IS_UP = signal.SIGUSR2
+LOOK_S = 1.0
+
+
+@dataclass(frozen=True)
+class CellJob:
+    """The work of one array index, on each of its nodes.
+
+    Args:
+        config: the cell.
+        requeues: times that a job may put itself back into the queue.
+    """
+
+    config: CellConfig
+    requeues: int
+
+    def __call__(self) -> None:
+        """Run the cell, or help the node that does; leaves with the signal's code where one stopped it."""
+        configure_logging()
+        if int(os.environ.get("SLURM_PROCID", "0")) > 0:
+            follow(self.config)
+            return
+        from plw.sweep.summary import run_and_summarise
+
+        try:
+            with interruptible(also=(TIME_IS_UP,)):
+                run_and_summarise([self.config])
+        except Interrupted as stop:
+            print(stop.line, file=sys.stderr, flush=True)  # noqa: T201 - the job's log
+            if stop.number == TIME_IS_UP:
+                self._requeue()
+            sys.exit(stop.exit_code)
+        except (UserError, StageError) as error:
+            print(printable(redact(f"plw: {error}")), file=sys.stderr, flush=True)  # noqa: T201
+            sys.exit(2 if isinstance(error, UserError) else 1)
+
+    def _requeue(self) -> None:
+        job, before = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+        if before >= self.requeues:
+            words = f"plw: job {job} was requeued {before} times, which is all that hydra.launcher.requeues allows"
+            print(f"{words}; the same command continues the cell", file=sys.stderr, flush=True)  # noqa: T201
+            return
+        subprocess.run(["scontrol", "requeue", job], check=True)
+
+
+def follow(config: CellConfig) -> None:
+    """Join the training of a cell whose first node is another, as often as it is started, until it is done."""
+    from plw.pipeline import resolve_cell
+
+    train = resolve_cell(config).stages["train"].folder
+    execution = config.execution
+    workers = Workers(
+        module="plw.train.worker",
+        folder=train / LAUNCH,
+        processes=execution.processes,
+        threads=execution.thread_count,
+        what="training",
+        nodes=execution.nodes,
+        rendezvous=execution.rendezvous,
+    )
+    joined: Path | None = None
+    while not (train / RECORD).exists():
+        job = workers.folder / JOB
+        if job.exists() and not (workers.folder / ENDED).exists() and joined != _launch_of(job):
+            joined = _launch_of(job)
+            environment = {**os.environ, "OMP_NUM_THREADS": str(workers.threads), "TOKENIZERS_PARALLELISM": "false"}
+            subprocess.run(workers.command(), env=environment, check=False)
+        time.sleep(LOOK_S)
+
+
+def _launch_of(job: Path) -> Path:
+    """Tells one launch in the same folder from the next."""
+    return job.with_name(str(job.stat().st_mtime_ns))

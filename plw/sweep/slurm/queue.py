@@ -1,0 +1,102 @@
+"""What Slurm's queue says of a study's jobs, and what was submitted: one file a submission, in the study's folder."""
+
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from plw.errors import UserError
+from plw.files import read_json, write_json_atomic
+
+FOLDER = "slurm"
+"""In the study's folder of results: submissions, and below `logs` submitit's files and the jobs' output."""
+FORMAT = "%F|%K|%T|%r|%M|%N"
+"""Array's job, index in it, state, reason, time used, nodes."""
+ANSWER_S = 60
+GONE = ("Invalid job id", "slurm_load_jobs error: Invalid")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueuedJob:
+    """One job of an array that Slurm still holds."""
+
+    array: str
+    index: int
+    state: str
+    """Slurm's own word: PENDING, RUNNING, REQUEUED, COMPLETING, ..."""
+    reason: str
+    used: str
+    """Time used, as Slurm writes it."""
+    nodes: str
+    restarts: int
+    """Times that it was put back into the queue."""
+
+    @property
+    def words(self) -> str:
+        """Its state in a few words."""
+        again = f", requeued {self.restarts} times" if self.restarts > 1 else ", requeued once" if self.restarts else ""
+        if self.state == "RUNNING":
+            return f"running for {self.used} on {self.nodes}{again}"
+        why = "" if self.reason in ("", "None") else f" ({self.reason})"
+        return f"{self.state.lower()}{why}{again}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """An array of jobs: index in the array -> the cell's fingerprint and label."""
+
+    array: str
+    cells: list[tuple[str, str]]
+
+    def write(self, folder: Path) -> None:
+        """Keep it in a study's folder."""
+        write_json_atomic(
+            folder / FOLDER / f"{self.array}.json",
+            {"array": self.array, "submitted": time.time(), "cells": [list(cell) for cell in self.cells]},
+        )
+
+
+def submissions(folder: Path) -> list[Submission]:
+    """Every submission of a study, by the number of its array."""
+    found = [read_json(path) for path in (folder / FOLDER).glob("*.json")]
+    read = [Submission(array=one["array"], cells=[(cell, label) for cell, label in one["cells"]]) for one in found]
+    return sorted(read, key=lambda one: int(one.array))
+
+
+def queued(arrays: list[str]) -> list[QueuedJob]:
+    """The jobs of some arrays that wait, run or end just now; an array that Slurm has forgotten has none.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    found: list[QueuedJob] = []
+    for array in arrays:
+        of_array = ("squeue", "--noheader", "--array", f"--jobs={array}")
+        restarts = dict(line.split("|", 1) for line in _ask(*of_array, "--Format=ArrayTaskID::|,RestartCnt:"))
+        for line in _ask(*of_array, f"--format={FORMAT}"):
+            job, index, state, reason, used, nodes = line.split("|")
+            found.append(
+                QueuedJob(
+                    array=job,
+                    index=int(index) if index.isdigit() else 0,
+                    state=state,
+                    reason=reason,
+                    used=used,
+                    nodes=nodes,
+                    restarts=int(restarts.get(index, "0") or 0),
+                )
+            )
+    return found
+
+
+def _ask(*command: str) -> list[str]:
+    """The lines of one of Slurm's commands; none where the job is no longer known."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_S)
+    except FileNotFoundError:
+        raise UserError(f"{command[0]} is not on this machine; run this where Slurm's commands are") from None
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{command[0]} gave no answer within {ANSWER_S} s; try again later") from None
+    if done.returncode and not any(words in done.stderr for words in GONE):
+        raise UserError(f"{command[0]}: {' '.join(done.stderr.split())}")
+    return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -1,0 +1,197 @@
+"""Submits a grid as one array of Slurm jobs, a cell each, and watches it from outside; the jobs need no watcher."""
+
+import dataclasses
+import inspect
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from plw.config import CellConfig
+from plw.errors import StageError, UserError
+from plw.interrupt import Interrupted
+from plw.pipeline import Cell
+from plw.progress import count
+from plw.registry import Registry
+from plw.sweep.grid import prepare_grid, undone
+from plw.sweep.slurm.job import CellJob
+from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, queued, submissions
+
+LOGS = "logs"
+OURS = ("command", "folder", "use_srun")
+"""Arguments of submitit's that are not the user's to give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SlurmOptions:
+    """How a grid is submitted."""
+
+    sbatch: dict[str, Any] = field(default_factory=dict)
+    """submitit's names (`partition`, `time`, `gpus_per_node`, ...) and any other of sbatch's long options."""
+    wait: bool = True
+    """Stay and say how far the jobs are, until they are done."""
+    poll_s: float = 15.0
+    """Seconds between two looks at the queue."""
+    requeues: int = 20
+    """Times that a job whose time is up puts itself back into the queue."""
+
+
+def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Console) -> None:
+    """Check the whole grid here, submit what is neither done nor in the queue, and wait for it if asked to.
+
+    Raises:
+        UserError: a mistake in a config, an input or a field of sbatch's; or no Slurm here.
+        StageError: a job that was waited for left its cell undone.
+        Interrupted: while waiting; the jobs go on.
+    """
+    todo, done = prepare_grid(configs, console)
+    name = configs[0].runs_name
+    folder = Path(configs[0].execution.runs).absolute() / name
+    before = submissions(folder)
+    busy = _in_queue(before)
+    new = [cell for cell in todo if cell.fingerprint not in busy]
+    held = len(todo) - len(new)
+    said = f"{done} done before" + (f", {held} in the queue already" if held else "")
+    if new:
+        made = _submit(new, folder, options)
+        before.append(made)
+        console.print(f"{name}: {count(len(new), 'cell')} submitted as Slurm's array {made.array}, {said}")
+        console.print(f"Their logs: {folder / FOLDER / LOGS}. To end them: scancel {made.array}", soft_wrap=True)
+    else:
+        console.print(f"{name}: nothing to submit, {said}")
+    if options.wait and todo:
+        _watch(todo, before, options.poll_s, console)
+
+
+def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submission:
+    import submitit
+    from submitit.slurm.slurm import _make_sbatch_string
+
+    config = cells[0].config
+    with Registry.open(config.registry.url, wait_s=config.registry.wait_s) as registry:
+        for cell in cells:
+            registry.ensure_cell(cell.row())
+    known = inspect.signature(_make_sbatch_string).parameters
+    fields = {"job_name": cells[0].config.runs_name, "cpus_per_task": _cores(config), **options.sbatch}
+    fields = {key: value for key, value in fields.items() if value is not None}
+    if wrong := [key for key in OURS if key in fields]:
+        raise UserError(f"hydra.launcher.sbatch.{wrong[0]} is set by the launcher; leave it out")
+    nodes = config.execution.nodes
+    fields |= {"nodes": nodes, "ntasks_per_node": 1}
+    own = {key: value for key, value in fields.items() if key in known}
+    more = {key.replace("_", "-"): value for key, value in fields.items() if key not in known}
+    if more:
+        own["additional_parameters"] = {**own.get("additional_parameters", {}), **more}
+    if nodes > 1:
+        # The cell is over with the node that holds it.
+        own["srun_args"] = [*own.get("srun_args", []), "--kill-on-bad-exit=1"]
+    try:
+        executor = submitit.SlurmExecutor(folder=folder / FOLDER / LOGS, max_num_timeout=options.requeues)
+        executor.update_parameters(**own)
+        with executor.batch():
+            jobs = [executor.submit(CellJob(_one_at_a_time(cell.config), options.requeues)) for cell in cells]
+    except (RuntimeError, ValueError, submitit.core.utils.FailedJobError) as error:
+        raise UserError(f"Slurm took no jobs: {' '.join(str(error).split())}") from None
+    array = str(jobs[0].job_id).partition("_")[0]
+    made = Submission(array=array, cells=[(cell.fingerprint, cell.label) for cell in cells])
+    made.write(folder)
+    return made
+
+
+def _cores(config: CellConfig) -> int:
+    threads = config.execution.threads
+    return config.execution.processes * (threads if isinstance(threads, int) else 1)
+
+
+def _one_at_a_time(config: CellConfig) -> CellConfig:
+    """A job has one cell; its paths hold wherever it runs."""
+    execution = dataclasses.replace(
+        config.execution,
+        workers=1,
+        runs=str(Path(config.execution.runs).absolute()),
+        cache=str(Path(config.execution.cache).absolute()),
+    )
+    return dataclasses.replace(config, execution=execution)
+
+
+def _in_queue(known: list[Submission]) -> dict[str, QueuedJob]:
+    """Fingerprint -> the job that has it in Slurm's queue."""
+    jobs = queued([one.array for one in known]) if known else []
+    by_array = {one.array: one for one in known}
+    return {
+        by_array[job.array].cells[job.index][0]: job
+        for job in jobs
+        if job.array in by_array and job.index < len(by_array[job.array].cells)
+    }
+
+
+def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: Console) -> None:
+    """Say how far the jobs are whenever that changes; at the end, which cells are undone."""
+    arrays = " ".join(one.array for one in known)
+    try:
+        last = ""
+        while True:
+            left, jobs = undone(cells), _in_queue(known)
+            states = Counter(jobs[cell.fingerprint].state.lower() for cell in left if cell.fingerprint in jobs)
+            now = ", ".join(
+                [f"{len(cells) - len(left)}/{len(cells)} cells", *(f"{n} {state}" for state, n in states.items())]
+            )
+            if now != last:
+                console.print(f"{time.strftime('%H:%M:%S')} {now}")
+                last = now
+            if not states:
+                break
+            time.sleep(poll_s)
+    except Interrupted:
+        console.print(f"The jobs go on. plw status with the same words says how far; scancel {arrays} ends them.")
+        raise
+    if left:
+        table = Table("cell", "says", title="Left undone by their jobs", title_justify="left")
+        for cell in left:
+            table.add_row(cell.label, Text(_why(cell, known)))
+        console.print(table)
+        raise StageError(f"{count(len(left), 'cell')} undone; the same command submits them again")
+
+
+def _why(cell: Cell, known: list[Submission]) -> str:
+    """What the registry has of the cell's failure, or else what its last job said last."""
+    config = cell.config
+    with Registry.open(config.registry.url) as registry:
+        found = registry.overview(study=config.study.name, scale=config.scale.name).open
+    errors = [row.error for _, row in found if row.cell == cell.fingerprint and row.error]
+    if errors:
+        return errors[0]
+    logs = Path(config.execution.runs).absolute() / config.runs_name / FOLDER / LOGS
+    for one in reversed(known):
+        for index, (fingerprint, _) in enumerate(one.cells):
+            log = logs / f"{one.array}_{index}_0_log.err"
+            if fingerprint == cell.fingerprint and log.is_file():
+                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+                said = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
+                return f"{said[-1] if said else 'nothing'} ({log.name})"
+    return f"see {logs}"
+
+
+def print_jobs(folder: Path, console: Console) -> None:
+    """The jobs of a study that Slurm still holds; nothing where none was submitted."""
+    known = submissions(folder)
+    if not known:
+        return
+    try:
+        jobs = queued([one.array for one in known])
+    except UserError as error:
+        console.print(f"Slurm's queue: {error}", markup=False)
+        return
+    if not jobs:
+        return
+    by_array = {one.array: one for one in known}
+    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
+    for job in jobs:
+        cells = by_array[job.array].cells
+        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
+    console.print(table)
