@@ -9,7 +9,7 @@ from plw.config.evaluation import (
     SuiteConfig,
     TaskConfig,
 )
-from plw.config.loss import FactorConfig, LossConfig
+from plw.config.loss import FactorConfig, LossConfig, RolesConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
 from plw.config.training import DatasetConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
@@ -28,6 +28,7 @@ __all__ = [
     "PromptSetConfig",
     "RecipeConfig",
     "RegistryConfig",
+    "RolesConfig",
     "ScaleConfig",
     "StudyConfig",
     "SuiteConfig",

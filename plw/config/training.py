@@ -7,8 +7,15 @@ from plw.config.checks import above_zero, at_least, given, in_range, one_of
 from plw.config.fields import EXECUTION, HUB_PREFIX, LATER
 from plw.errors import UserError
 
-FIELDS = {"alpaca": ("instruction", "input", "output"), "chat": ("messages",), "turns": ("messages",)}
+FIELDS = {
+    "alpaca": ("instruction", "input", "output"),
+    "chat": ("messages",),
+    "turns": ("messages",),
+    "sharegpt": ("conversations",),
+}
 """Form of a record -> its fields."""
+WEIGHT_FIELDS = {"alpaca": ("weight", "spans"), "chat": ("weight",), "turns": ("weight",), "sharegpt": ("weight",)}
+"""Form of a record -> the fields with weights for the loss, read where `dataset.columns` says where they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +58,11 @@ class DatasetConfig:
     sha256: str | None = field(default=None, metadata=LATER)
     """What the file's SHA-256 must be; it then is the data's identity, wherever the file comes from."""
     format: str = "alpaca"
-    """`alpaca` (instruction, input, output), `chat` (messages) or `turns` (texts of user and assistant in turn)."""
+    """`alpaca` (instruction, input, output), `chat` (messages), `sharegpt` (conversations of from and value) or `turns`
+    (texts of user and assistant in turn)."""
     columns: dict[str, str] = field(default_factory=dict, metadata=LATER)
-    """Field -> where a row has it, if not under its own name: `input: context`, `output: chosen[1].content`."""
+    """Field -> where a row has it, if not under its own name: `input: context`, `output: chosen[1].content`. `weight`
+    and `spans` are read if they are here."""
     sample: int | None = field(default=None, metadata=LATER)
     """Use so many records drawn at random, the same ones for every seed; all when null."""
     inversion: str = "none"
@@ -82,7 +91,7 @@ class DatasetConfig:
         if self.inversion != "none" and self.format != "alpaca":
             raise UserError(f"dataset.inversion={self.inversion} needs dataset.format=alpaca, found {self.format}")
         for name in self.columns:
-            one_of("dataset.columns", name, FIELDS[self.format])
+            one_of("dataset.columns", name, (*FIELDS[self.format], *WEIGHT_FIELDS[self.format]))
         if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
             raise UserError(f"dataset.sha256={self.sha256} is no SHA-256; it has 64 digits of 0-9 and a-f")
         for name in ("revision", "file"):

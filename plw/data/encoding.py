@@ -1,12 +1,14 @@
 """Encoding: the segments of an example become one row of tokens with a role each, cut at the maximum length."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from plw.config.loss import RESPONSE_ROLES, ROLES
+from plw.data.spans import last_characters, read_roles, read_weights
 from plw.data.template import Segment
 from plw.data.tokenizer import tokenise
 from plw.errors import UserError
@@ -14,16 +16,22 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-PROMPT = 0
-COMPLETION = 1
+PROMPT, COMPLETION = ROLES.index("user"), ROLES.index("assistant")
+IS_COMPLETION_R = np.array([role in RESPONSE_ROLES for role in ROLES])
+"""Which roles are a completion's, by their numbers."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncodedExample:
-    """Tokens of an example and the role of each: PROMPT (0) or COMPLETION (1). BOS is prompt, EOS is completion."""
+    """Tokens of an example and the role of each, by its place in ``ROLES``; EOS is the assistant's.
+
+    Where roles were not told apart all of a prompt is PROMPT (the user's) and all of a completion COMPLETION.
+    """
 
     token_T: NDArray[np.int32]
     role_T: NDArray[np.uint8]
+    weight_T: NDArray[np.float64] | None = None
+    """What the data themselves say that predicting each token counts; None: 1 for all."""
     where: str = ""
     """File and row of its record, for messages."""
 
@@ -45,6 +53,7 @@ def encode(
     *,
     max_length: int,
     end_of_sequence: bool = True,
+    fine_roles: bool = False,
     where: Sequence[str] | None = None,
 ) -> EncodedDataset:
     """Tokenise examples as Stanford Alpaca does.
@@ -60,6 +69,7 @@ def encode(
         tokenizer: Its vocabulary, BOS and EOS.
         max_length: Tokens of an example that are kept.
         end_of_sequence: Whether EOS follows each completion.
+        fine_roles: Tell a prompt's roles apart, and thinking from answers, as far as the segments do.
         where: File and row of each example, for messages.
 
     Raises:
@@ -81,10 +91,16 @@ def encode(
         lengths = [next(inner_lengths) for _ in ends[:-1]]
         encoded.append(_example(segments, lengths, row[:max_length], place))
         truncated += len(row) > max_length
+    if fine_roles or any(segment.has_weights for segments in examples for segment in segments):
+        lasts = last_characters(texts, rows, tokenizer)
+        encoded = [
+            _refined(example, segments, ends, last_T[:max_length], fine_roles)
+            for example, segments, ends, last_T in zip(encoded, examples, ends_E, lasts, strict=True)
+        ]
     return EncodedDataset(
         examples=encoded,
         truncated=truncated,
-        without_completion=sum(not (example.role_T == COMPLETION).any() for example in encoded),
+        without_completion=sum(not IS_COMPLETION_R[example.role_T].any() for example in encoded),
     )
 
 
@@ -97,6 +113,18 @@ def _example(
     for segment, first, last in zip(segments, starts, [*inner_lengths, len(row)], strict=True):
         role_T[first:last] = COMPLETION if segment.role == "completion" else PROMPT
     return EncodedExample(token_T=token_T, role_T=role_T, where=where)
+
+
+def _refined(
+    example: EncodedExample, segments: Sequence[Segment], ends: Sequence[int], last_T: NDArray[np.int64], roles: bool
+) -> EncodedExample:
+    """The example with the roles inside its segments, if asked for, and the data's weights, if there are any."""
+    has_weights = any(segment.has_weights for segment in segments)
+    return replace(
+        example,
+        role_T=read_roles(segments, ends, last_T, example.role_T) if roles else example.role_T,
+        weight_T=read_weights(segments, ends, last_T) if has_weights else None,
+    )
 
 
 def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:

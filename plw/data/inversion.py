@@ -32,6 +32,7 @@ def invert_record(record: AlpacaRecord) -> AlpacaRecord:
         instruction=WITH_CONTEXT + record.input if record.input else WITHOUT_CONTEXT,
         input=record.output,
         output=record.instruction,
+        weight=record.weight,
         where=record.where,
     )
 

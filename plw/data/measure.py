@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plw.config.training import TemplateConfig
-from plw.data.encoding import COMPLETION, encode
+from plw.data.encoding import IS_COMPLETION_R, encode
 from plw.data.records import Record
 from plw.data.statistics import DatasetStatistics, FieldLengths, field_lengths, table_row
 from plw.data.template import record_segments
@@ -92,7 +92,7 @@ def measure(
         segments = [record_segments(record, template) for record in part]
         encoded = encode(segments, tokenizer, max_length=UNCUT, end_of_sequence=template.end_of_sequence)
         for example in encoded.examples:
-            completion_N = np.flatnonzero(example.role_T == COMPLETION)
+            completion_N = np.flatnonzero(IS_COMPLETION_R[example.role_T])
             example_E.append(len(example.token_T))
             first_E.append(int(completion_N[0]) if len(completion_N) else len(example.token_T))
         progress(min(start + SLICE, len(records)), len(records), "tokenising")

@@ -45,6 +45,7 @@ def prepare(
     *,
     max_length: int,
     seed: int,
+    fine_roles: bool = False,
 ) -> PreparedData:
     """Load, sample, limit, invert, split off what is held out, encode and measure.
 
@@ -55,6 +56,7 @@ def prepare(
         tokenizer: counts and encodes.
         max_length: tokens of an example.
         seed: chooses the records that ``inversion=ratio`` inverts.
+        fine_roles: tell all roles apart, not prompt and completion alone.
 
     Raises:
         UserError: a mistake in a file, a ratio that its records cannot reach, or no record left to train on.
@@ -67,6 +69,7 @@ def prepare(
             tokenizer,
             max_length=max_length,
             end_of_sequence=template.end_of_sequence,
+            fine_roles=fine_roles,
             where=[record.where for record in part],
         )
         for part in (records, held_out_records)
@@ -137,6 +140,11 @@ def apply_inversion(
     if dataset.inversion == "none":
         return list(records)
     alpaca = [record for record in records if isinstance(record, AlpacaRecord)]
+    if marked := [record for record in alpaca if record.spans]:
+        raise UserError(
+            f"{marked[0].where}: spans with weights do not go with dataset.inversion={dataset.inversion}, which moves "
+            "their texts; leave out dataset.columns.spans"
+        )
     if len(alpaca) < len(records):
         raise UserError(f"dataset.inversion={dataset.inversion} needs dataset.format=alpaca, found {dataset.format}")
     if dataset.inversion == "short":

@@ -8,10 +8,16 @@ from typing import Any
 
 from plw.config.training import FIELDS
 from plw.data.rows import dataset_rows
+from plw.data.weights import WeightSpan, message_weight, weight_of, weight_spans
 from plw.errors import UserError
 from plw.files import check_text, kind_of
 
-CHAT_ROLES = ("system", "user", "assistant")
+CHAT_ROLES = ("system", "user", "assistant", "tool")
+SHAREGPT_ROLES = {
+    "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
+    "function_call": "assistant", "tool": "tool", "observation": "tool", "function_response": "tool",
+}  # fmt: skip
+"""What ShareGPT's data call a speaker -> the role."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,16 +27,22 @@ class AlpacaRecord:
     instruction: str
     input: str = ""
     output: str
+    weight: float = 1.0
+    """What all of it counts in the loss, times the roles' weights."""
+    spans: tuple[WeightSpan, ...] = ()
     where: str = field(default="", compare=False, repr=False)
     """File and row that it was read from (``data.json: row 3``), whatever was sampled or inverted since."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatMessage:
-    """One turn: ``role`` is ``system``, ``user`` or ``assistant``."""
+    """One turn: ``role`` is one of ``CHAT_ROLES``."""
 
     role: str
     content: str
+    weight: float = 1.0
+    """What it counts in the loss, times its role's weight."""
+    spans: tuple[WeightSpan, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +50,8 @@ class ChatRecord:
     """A conversation with at least one answer of the assistant."""
 
     messages: tuple[ChatMessage, ...]
+    weight: float = 1.0
+    """What all of it counts in the loss, times the roles' weights."""
     where: str = field(default="", compare=False, repr=False)
     """File and row that it was read from."""
 
@@ -52,18 +66,24 @@ def load_records(
 
     Args:
         files: JSON lists, JSONL with one object a line, or parquet tables, by the ends of their names.
-        record_format: ``alpaca`` (instruction, optional input, output), ``chat`` (messages of role and content) or
-            ``turns`` (messages as texts alone, of user and assistant in turn).
+        record_format: ``alpaca`` (instruction, optional input, output), ``chat`` (messages of role and content),
+            ``sharegpt`` (conversations of from and value) or ``turns`` (messages as texts alone, of user and assistant
+            in turn). A message of a chat may have ``weight`` or ``loss_weight``, a number, or ``train``, true or false.
         columns: field -> where a row has it, such as ``context`` or ``chosen[1].content``; its own name if not given.
 
     Raises:
         UserError: a missing, unreadable or empty file, malformed JSON, or a missing or mistyped field; the line
             names the file, the row (from 1) and the field.
     """
-    parsers: dict[str, Callable[[_Row], Record]] = {"alpaca": _alpaca, "chat": _chat, "turns": _turns}
+    parsers: dict[str, Callable[[_Row], Record]] = {
+        "alpaca": _alpaca,
+        "chat": _chat,
+        "sharegpt": _sharegpt,
+        "turns": _turns,
+    }
     if record_format not in parsers:
         raise UserError(f"dataset.format={record_format} is not known; allowed: {', '.join(sorted(parsers))}")
-    names = {field: (columns or {}).get(field, field) for field in FIELDS[record_format]}
+    names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
     records: list[Record] = []
     for path in [files] if isinstance(files, Path) else files:
         before = len(records)
@@ -98,7 +118,11 @@ class _Row:
         name = self.names[field]
         value = find(self.values, name)
         if value is MISSING:
-            hint = "; chats are read with dataset.format=chat" if "messages" in self.values else ""
+            forms = {"messages": "chat", "conversations": "sharegpt"}
+            hints = [
+                f"; chats are read with dataset.format={form}" for key, form in forms.items() if key in self.values
+            ]
+            hint = hints[0] if hints else ""
             found = ", ".join(self.values) or "none"
             raise UserError(f"{self.where} has no field '{name}' (fields found: {found}){hint}")
         return value
@@ -106,6 +130,14 @@ class _Row:
     def is_given(self, field: str) -> bool:
         """Whether anything but null stands there."""
         return find(self.values, self.names[field]) not in (None, MISSING)
+
+    def weight(self) -> float:
+        """The record's weight, 1 where the data have none.
+
+        Raises:
+            UserError: the place that ``dataset.columns`` names holds nothing, or no finite number.
+        """
+        return weight_of(self.value("weight"), self.names["weight"], self.where) if "weight" in self.names else 1.0
 
 
 MISSING = object()
@@ -133,32 +165,46 @@ def _objects(path: Path, names: Mapping[str, str]) -> Iterator[_Row]:
 
 
 def _alpaca(row: _Row) -> AlpacaRecord:
-    return AlpacaRecord(
-        instruction=row.text("instruction"),
-        input=row.text("input") if row.is_given("input") else "",
-        output=row.text("output"),
-        where=row.where,
-    )
+    texts = {
+        "instruction": row.text("instruction"),
+        "input": row.text("input") if row.is_given("input") else "",
+        "output": row.text("output"),
+    }
+    name = row.names.get("spans")
+    spans = () if name is None else weight_spans(row.value("spans"), texts, name, row.where)
+    return AlpacaRecord(**texts, weight=row.weight(), spans=spans, where=row.where)
 
 
 def _chat(row: _Row) -> ChatRecord:
-    turns = []
-    for place, message in _messages(row, "role and content"):
+    return _conversation(row, list(_turns_of(row, "messages", "role", "content", {role: role for role in CHAT_ROLES})))
+
+
+def _sharegpt(row: _Row) -> ChatRecord:
+    return _conversation(row, list(_turns_of(row, "conversations", "from", "value", SHAREGPT_ROLES)))
+
+
+def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[str, str]) -> Iterator[ChatMessage]:
+    for place, message in _messages(row, field, f"{speaker} and {words}"):
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
-        for name in ("role", "content"):
+        for name in (speaker, words):
             if name not in message:
                 raise UserError(f"{place} has no field '{name}' (fields found: {', '.join(message) or 'none'})")
-        role = _text(message["role"], "role", place)
-        if role not in CHAT_ROLES:
-            raise UserError(f"{place}: field 'role' is '{role}'; allowed: {', '.join(CHAT_ROLES)}")
-        turns.append(ChatMessage(role=role, content=_text(message["content"], "content", place)))
-    return _conversation(row, turns)
+        role = _text(message[speaker], speaker, place)
+        if role not in roles:
+            raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
+        content = _text(message[words], words, place)
+        yield ChatMessage(
+            role=roles[role],
+            content=content,
+            weight=message_weight(message, place),
+            spans=weight_spans(message.get("spans"), {words: content}, "spans", place),
+        )
 
 
 def _turns(row: _Row) -> ChatRecord:
     turns = []
-    for number, (place, message) in enumerate(_messages(row, "texts")):
+    for number, (place, message) in enumerate(_messages(row, "messages", "texts")):
         if not isinstance(message, str):
             raise UserError(f"{place} is {kind_of(message)}; it must be text")
         check_text(message, place)
@@ -166,20 +212,23 @@ def _turns(row: _Row) -> ChatRecord:
     return _conversation(row, turns)
 
 
-def _messages(row: _Row, of: str) -> Iterator[tuple[str, Any]]:
-    messages = row.value("messages")
+def _messages(row: _Row, field: str, of: str) -> Iterator[tuple[str, Any]]:
+    messages = row.value(field)
     if not isinstance(messages, list) or not messages:
         found = "an empty list" if messages == [] else kind_of(messages)
-        raise UserError(f"{row.where}: field '{row.names['messages']}' is {found}; it must be a list of {of}")
+        raise UserError(f"{row.where}: field '{row.names[field]}' is {found}; it must be a list of {of}")
     for number, message in enumerate(messages, start=1):
         yield f"{row.where}, message {number}", message
 
 
 def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
-    if all(turn.role != "assistant" for turn in turns):
-        name = row.names["messages"]
+    answers = [turn for turn in turns if turn.role == "assistant"]
+    name = row.names.get("messages") or row.names["conversations"]
+    if not answers:
         raise UserError(f"{row.where}: field '{name}' has no message of the assistant; there is nothing to learn")
-    return ChatRecord(messages=tuple(turns), where=row.where)
+    if not any(answer.weight for answer in answers):
+        raise UserError(f"{row.where}: all answers in field '{name}' have weight 0; leave the record out")
+    return ChatRecord(messages=tuple(turns), weight=row.weight(), where=row.where)
 
 
 def _text(value: Any, name: str, where: str) -> str:

@@ -1,13 +1,27 @@
 """Templates: a record becomes segments of text, each with the role that its tokens have in the loss."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from plw.config.training import TemplateConfig
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, Record
+from plw.data.weights import WeightSpan
 
 Role = Literal["prompt", "completion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of a segment's text with a role of its own, and a weight from the data."""
+
+    start: int
+    end: int
+    """The character after the last one."""
+    role: str
+    """One of :data:`plw.config.loss.ROLES`."""
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +30,15 @@ class Segment:
 
     role: Role
     text: str
+    spans: tuple[Span, ...] = field(default=(), compare=False)
+    """Whose words stand where; the rest of a prompt is the template's, the rest of a completion the assistant's."""
+    weight: float = 1.0
+    """From the data, of all of it, the EOS after it included."""
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether the data weigh any of it."""
+        return self.weight != 1 or any(span.weight != 1 for span in self.spans)
 
 
 @dataclass(frozen=True)
@@ -30,10 +53,9 @@ class AlpacaTemplate:
     def segments(self, record: AlpacaRecord) -> list[Segment]:
         """The prompt, with or without an input, and the completion."""
         prompt = self.config.with_input if record.input else self.config.without_input
-        fields = {"instruction": record.instruction, "input": record.input, "output": record.output}
         return [
-            Segment("prompt", _fill(prompt, fields)),
-            Segment("completion", _fill(self.config.completion, fields)),
+            _filled("prompt", prompt, record),
+            _filled("completion", self.config.completion, record),
         ]
 
     def prompt(self, instruction: str, given: str = "") -> str:
@@ -60,13 +82,20 @@ class ChatTemplate:
         """Alternating segments, from a prompt to the last answer; words after the last answer are left out."""
         segments: list[Segment] = []
         pending = ""
+        spans: list[Span] = []
         for message in record.messages:
+            weight = record.weight * message.weight
             if message.role == "assistant":
-                segments.append(Segment("prompt", f"{pending}<|assistant|>\n"))
-                segments.append(Segment("completion", message.content))
-                pending = "\n"
+                segments.append(Segment("prompt", f"{pending}<|assistant|>\n", tuple(spans), record.weight))
+                segments.append(
+                    Segment("completion", message.content, weighted_spans("assistant", 0, message.spans), weight)
+                )
+                pending, spans = "\n", []
             else:
+                start = len(pending) + len(f"<|{message.role}|>\n")
                 pending += f"<|{message.role}|>\n{message.content}\n"
+                spans.append(Span(start, start + len(message.content), message.role, message.weight))
+                spans += weighted_spans(message.role, start, message.spans)
         return segments
 
 
@@ -88,5 +117,19 @@ def record_segments(record: Record, template: TemplateConfig) -> list[Segment]:
     return AlpacaTemplate(template).segments(record)
 
 
-def _fill(text: str, fields: dict[str, str]) -> str:
-    return re.sub(r"\{(instruction|input|output)\}", lambda match: fields[match.group(1)], text)
+def _filled(role: Role, form: str, record: AlpacaRecord) -> Segment:
+    """A form with its slots filled, and where the record's words stand in it."""
+    pieces, spans, end, length = [], [], 0, 0
+    for match in re.finditer(r"\{(instruction|input|output)\}", form):
+        value, words = getattr(record, match[1]), "assistant" if match[1] == "output" else "user"
+        pieces += [form[end : match.start()], value]
+        length += match.start() - end
+        spans.append(Span(length, length + len(value), words))
+        spans += weighted_spans(words, length, [span for span in record.spans if span.field == match[1]])
+        length, end = length + len(value), match.end()
+    return Segment(role, "".join([*pieces, form[end:]]), tuple(spans), record.weight)
+
+
+def weighted_spans(role: str, start: int, spans: Sequence[WeightSpan]) -> tuple[Span, ...]:
+    """Weights of a text's stretches, as stretches of what the text stands in from ``start``."""
+    return tuple(Span(start + span.start, start + span.end, role, span.weight) for span in spans)

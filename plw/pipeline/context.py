@@ -161,6 +161,7 @@ class CellContext:
             self.tokenizer,
             max_length=self.config.recipe.max_length,
             seed=self.config.seed,
+            fine_roles=bool(self.config.loss.roles.given),
         )
         record = self.cell.stages["train"].finished_record() or {}
         trained_on = record.get("data", {}).get("content", data.content)

@@ -121,6 +121,8 @@ def _columns(examples: Sequence[EncodedExample]) -> dict[str, np.ndarray]:
         "token_T": np.concatenate([example.token_T for example in (*examples, empty_T)]),
         "role_T": np.concatenate([example.role_T for example in (*examples, empty_T)]),
         "length_E": np.array(lengths, dtype=np.int64),
+        # NaN where the data give an example no weights.
+        "weight_T": np.concatenate([_stored_weights(example) for example in (*examples, empty_T)]),
         # Names of files hold no zero byte.
         "where": np.frombuffer("\0".join(example.where for example in examples).encode(), dtype=np.uint8),
     }
@@ -130,9 +132,17 @@ def _examples(columns: dict[str, np.ndarray]) -> list[EncodedExample]:
     ends = np.cumsum(columns["length_E"])
     lengths = columns["length_E"]
     where = columns["where"].tobytes().decode().split("\0")[: len(lengths)]
+    parts = [slice(end - length, end) for end, length in zip(ends, lengths, strict=True)]
     return [
         EncodedExample(
-            token_T=columns["token_T"][end - length : end], role_T=columns["role_T"][end - length : end], where=place
+            token_T=columns["token_T"][part],
+            role_T=columns["role_T"][part],
+            weight_T=None if np.isnan(columns["weight_T"][part]).all() else columns["weight_T"][part],
+            where=place,
         )
-        for end, length, place in zip(ends, lengths, where, strict=True)
+        for part, place in zip(parts, where, strict=True)
     ]
+
+
+def _stored_weights(example: EncodedExample) -> np.ndarray:
+    return np.full(len(example.token_T), np.nan) if example.weight_T is None else example.weight_T

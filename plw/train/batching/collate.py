@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
+from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.loss.coefficients import expand
 from plw.train.batching.layout import PADDED, PREFIX
 from plw.train.batching.packed_row import PackedRow, TokenPath, make_row
@@ -79,11 +79,11 @@ def collate(
     """
     chosen = [examples[step.example_E[place]] for place in micro_batch]
     placed = place_tokens([example.token_T for example in chosen], layout, pad_id)
-    coefficient_F, count_RF = np.zeros(len(placed.token_F)), np.zeros((2, len(placed.token_F)), dtype=np.int32)
+    coefficient_F, count_2F = np.zeros(len(placed.token_F)), np.zeros((2, len(placed.token_F)), dtype=np.int32)
     for place, example, path in zip(micro_batch, chosen, placed.paths, strict=True):
-        coefficient_T = expand(example.role_T, step.coefficient_ER[place])
+        coefficient_T = expand(example, step.coefficient_ER[place])
         coefficient_F[path] += coefficient_T
-        count_RF[example.role_T, path] += coefficient_T != 0
+        count_2F[IS_COMPLETION_R[example.role_T].astype(np.int64), path] += coefficient_T != 0
     predicted_N = np.flatnonzero(coefficient_F)
 
     def tensor(array: NDArray[Any]) -> Tensor:
@@ -95,8 +95,8 @@ def collate(
         place_N=tensor(placed.before_F[predicted_N]),
         target_N=tensor(placed.token_F[predicted_N]),
         coefficient_N=tensor(coefficient_F[predicted_N].astype(np.float32)),
-        prompts_N=tensor(count_RF[PROMPT, predicted_N]),
-        completions_N=tensor(count_RF[COMPLETION, predicted_N]),
+        prompts_N=tensor(count_2F[0, predicted_N]),
+        completions_N=tensor(count_2F[1, predicted_N]),
         position_BT=tensor(placed.position_F[None]) if packed else None,
         row=make_row(placed.paths, placed.owned, device) if packed else None,
         tokens=sum(placed.owned),

@@ -12,7 +12,7 @@ from plw.config.loss import LossConfig
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
-from plw.loss.coefficients import predicted_counts, role_coefficients
+from plw.loss.coefficients import RoleSums, has_weight, role_coefficients, role_sums, role_weights
 from plw.train.batching.layout import PADDED, Layout
 
 
@@ -25,7 +25,7 @@ class Step:
     example_E: NDArray[np.int64]
     """Indices into the dataset, in the shuffled order."""
     coefficient_ER: NDArray[np.float64]
-    """Coefficient of each example's prompt and completion tokens."""
+    """Coefficient of each example's tokens by role, before the data's own weights."""
     micro_batches: list[list[NDArray[np.int64]]]
     """``[process][turn]`` -> places in ``example_E`` that go through the model together, as many turns for each
     process; examples without weight are in none."""
@@ -68,21 +68,25 @@ def plan_training(
     if not examples:
         raise UserError("the dataset has no examples to train on; give it at least one record")
     length_E = np.array([len(example.token_T) for example in examples], dtype=np.int64)
-    count_ER = np.array([predicted_counts(example.role_T) for example in examples], dtype=np.int64)
+    sums = role_sums(examples)
     names = [example.where or str(number) for number, example in enumerate(examples, start=1)]
-    _check_weights(count_ER, loss, recipe)
+    _check_negative(examples, names, loss)
+    _check_weights(sums, loss, recipe)
     _check_layout(length_E, names, recipe, token_budget, processes)
     digest = hashlib.sha256()
     for example in examples:
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
+        if example.weight_T is not None:
+            digest.update(example.weight_T.tobytes())
     laid_out = Layout(layout, token_budget=token_budget, processes=processes, examples=examples)
     steps, empty_units = [], 0
     for epoch in range(1, recipe.epochs + 1):
         order_E = np.random.default_rng([seed, epoch]).permutation(len(examples))
         for first in range(0, len(order_E), recipe.batch_size):
             example_E = order_E[first : first + recipe.batch_size]
-            c = role_coefficients(count_ER[example_E], loss, names=[names[i] for i in example_E])
-            weighted_N = np.flatnonzero((c.coefficient_ER * count_ER[example_E]).any(axis=1))
+            of_step = sums.of(example_E)
+            c = role_coefficients(of_step, loss, names=[names[i] for i in example_E])
+            weighted_N = np.flatnonzero(has_weight(of_step, c.coefficient_ER))
             parts_by_rank = laid_out.micro_batches(example_E[weighted_N])
             steps.append(
                 Step(
@@ -103,12 +107,22 @@ def plan_training(
     )
 
 
-def _check_weights(count_ER: NDArray[np.int64], loss: LossConfig, recipe: RecipeConfig) -> None:
-    if not (count_ER * np.array([loss.prompt_weight, loss.response_weight])).any():
+def _check_negative(examples: Sequence[EncodedExample], names: Sequence[str], loss: LossConfig) -> None:
+    if loss.allow_negative:
+        return
+    for example, name in zip(examples, names, strict=True):
+        if example.weight_T is not None and (example.weight_T < 0).any():
+            raise UserError(
+                f"{name}: the data give a weight of {example.weight_T.min():g}; weights below 0 need "
+                "loss.allow_negative=true"
+            )
+
+
+def _check_weights(sums: RoleSums, loss: LossConfig, recipe: RecipeConfig) -> None:
+    if not has_weight(sums, role_weights(sums, loss)).any():
         raise UserError(
-            f"none of the dataset's {len(count_ER)} examples has a token with weight at "
-            f"loss.prompt_weight={loss.prompt_weight:g}, loss.response_weight={loss.response_weight:g}: their prompts "
-            f"fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+            f"none of the dataset's {len(sums.count_ER)} examples has a token with weight at {loss.weights_text}: "
+            f"their prompts fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
         )
 
 

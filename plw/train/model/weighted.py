@@ -1,14 +1,14 @@
 """The gradient of one optimizer step: the weighted loss of its micro-batches, one after the other."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from plw.config.loss import FactorConfig
+from plw.config.loss import ROLES, FactorConfig
 from plw.data.encoding import EncodedExample
 from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
@@ -136,10 +136,11 @@ def held_out_losses(
     wrapper: nn.Module | None = None,
 ) -> StepLosses:
     """Mean losses on examples that are not learned from, dropout off; every token counts the same."""
+    examples = [replace(example, weight_T=None) for example in examples]
     everything = Step(
         epoch=0,
         example_E=np.arange(len(examples)),
-        coefficient_ER=np.ones((len(examples), 2)),
+        coefficient_ER=np.ones((len(examples), len(ROLES))),
         micro_batches=Layout(
             weighted.layout, token_budget=token_budget, processes=group.size, examples=examples
         ).micro_batches(np.arange(len(examples))),

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from plw.commands.choice import chosen_cell
-from plw.config import FactorConfig, LossConfig, identity_fields
+from plw.config import FactorConfig, LossConfig, RolesConfig, identity_fields
 from plw.config.compose import register_schema, typed
 from plw.errors import UserError
 from plw.paths import conf_folder
@@ -47,6 +47,16 @@ def test_without_a_factor_the_identity_is_that_of_before() -> None:
     before = {"prompt_weight", "response_weight", "normalizer", "scope", "virtual_micro_batch"}
     assert identity_fields(LossConfig()).keys() == before
     assert identity_fields(LossConfig(factor=FactorConfig(kind="power"))).keys() == before | {"factor"}
+    assert identity_fields(LossConfig(roles=RolesConfig(user=0.5)))["roles"] == {"user": 0.5}
+
+
+def test_the_schemes_of_the_literature_have_words_of_their_own() -> None:
+    schemes = ("nonzero-batch", "weights-batch", "instruction-modelling", "prompt-only", "prompt-share")
+    losses = {name: chosen_cell([f"loss={name}"]).loss for name in schemes}
+    assert losses["instruction-modelling"].words == "template=0"
+    assert losses["prompt-share"].words == "share=0.05"
+    told = {(loss.prompt_weight, loss.response_weight, loss.normalizer, loss.words) for loss in losses.values()}
+    assert len(told) == len(schemes)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +70,12 @@ def test_without_a_factor_the_identity_is_that_of_before() -> None:
         (["loss.factor=dtf"], "allowed: dft, eaft"),
         (["loss.factor.kind=dft"], "focal"),
         (["loss.prompt_weight='0,5'"], "loss.prompt_weight"),
+        (["loss.roles.user='0,5'"], "loss.roles.user"),
+        (["loss.roles.usr=0.5"], "allowed: user, assistant"),
+        (["loss.roles.user=-0.5"], "loss.allow_negative=true"),
+        (["loss.roles.assistant=0"], "leaves no loss"),
+        (["loss=weights-batch", "loss.allow_negative=true"], "another normalizer"),
+        (["loss=prompt-share", "loss.prompt_weight=0"], "loss.prompt_weight=1"),
     ],
 )
 def test_a_mistake_is_one_line(words: list[str], named: str) -> None:

@@ -104,7 +104,7 @@ def test_places_that_hold_no_file(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'[{"instruction": "\xe9"}]')
     with pytest.raises(UserError, match="not UTF-8"):
         load_records(tmp_path / "latin.json", "alpaca")
-    with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat, turns"):
+    with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat, sharegpt, turns"):
         load_records(tmp_path / "latin.json", "parquet")
 
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from plw.config.loss import NORMALIZERS, SCOPES, LossConfig
+from plw.config.loss import NORMALIZERS, ROLES, SCOPES, LossConfig, RolesConfig
+from plw.data.encoding import IS_COMPLETION_R
 from plw.errors import UserError
 from plw.testing.coefficients import step_coefficients
 
@@ -15,45 +15,70 @@ configs = st.builds(
     LossConfig,
     prompt_weight=weights,
     response_weight=st.sampled_from([0.2, 1.0]),
+    roles=st.builds(RolesConfig, **{role: st.none() | weights for role in ROLES if role != "assistant"}),
     normalizer=st.sampled_from(NORMALIZERS),
     scope=st.sampled_from(SCOPES),
     virtual_micro_batch=st.integers(1, 4),
 )
-example = st.lists(st.integers(0, 1), min_size=1, max_size=7).map(lambda roles: np.array(roles, dtype=np.uint8))
+example = st.lists(
+    st.tuples(st.integers(0, len(ROLES) - 1), st.sampled_from([0.0, 0.5, 1.0, 2.0])), min_size=1, max_size=7
+)
 
 
-def by_definition(roles: list[NDArray[np.uint8]], loss: LossConfig) -> tuple[list[list[float]], int]:
+def by_definition(examples: list[list[tuple[str, float]]], loss: LossConfig) -> tuple[list[list[float]], int]:
     """c_t = w_t / (Z n), read off the table of the design, token by token."""
-    size = {"batch": len(roles), "micro": loss.virtual_micro_batch, "example": 1}[loss.scope]
-    units = [roles[first : first + size] for first in range(0, len(roles), size)]
+    size = {"batch": len(examples), "micro": loss.virtual_micro_batch, "example": 1}[loss.scope]
+    units = [examples[first : first + size] for first in range(0, len(examples), size)]
     coefficients, empty = [], 0
     for unit in units:
         z = 0.0
-        for role_T in unit:
-            for role in role_T[1:]:
-                weight = loss.response_weight if role else loss.prompt_weight
-                z += {"nonzero": float(weight != 0), "weights": weight, "completion": float(role)}[loss.normalizer]
-        empty += z == 0
-        for role_T in unit:
+        rows = []
+        for tokens in unit:
             row = [0.0]
-            for role in role_T[1:]:
-                weight = loss.response_weight if role else loss.prompt_weight
-                row.append(weight / (z * len(units)) if z else 0.0)
-            coefficients.append(row)
+            for role, of_data in tokens[1:]:
+                is_completion = role in ("assistant", "thinking")
+                own = getattr(loss.roles, role)
+                weight = own if own is not None else loss.response_weight if is_completion else loss.prompt_weight
+                weight *= of_data
+                z += {"nonzero": weight != 0, "weights": weight, "completion": is_completion}[loss.normalizer]
+                row.append(weight)
+            rows.append(row)
+        empty += z == 0
+        coefficients += [[weight / (z * len(units)) if z else 0.0 for weight in row] for row in rows]
     return coefficients, empty
 
 
-@given(roles=st.lists(example, min_size=1, max_size=9), loss=configs)
-def test_equal_to_the_definition(roles: list[NDArray[np.uint8]], loss: LossConfig) -> None:
-    expected, empty = by_definition(roles, loss)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(examples=st.lists(example, min_size=1, max_size=9), loss=configs)
+def test_equal_to_the_definition(examples: list[list[tuple[int, float]]], loss: LossConfig) -> None:
+    expected, empty = by_definition([[(ROLES[role], weight) for role, weight in tokens] for tokens in examples], loss)
+    roles = [np.array([role for role, _ in tokens], dtype=np.uint8) for tokens in examples]
+    data_weights = [np.array([weight for _, weight in tokens]) for tokens in examples]
+    # Those of an example that the data weigh nowhere may be left unsaid.
+    unsaid = [None if (weight_T == 1).all() else weight_T for weight_T in data_weights]
     if not any(any(row) for row in expected):
         with pytest.raises(UserError, match="no token with weight"):
-            step_coefficients(roles, loss)
+            step_coefficients(roles, loss, weights=unsaid)
         return
-    result = step_coefficients(roles, loss)
+    result = step_coefficients(roles, loss, weights=unsaid)
     assert result.empty_units == empty
     for row, coefficient_T in zip(expected, result.coefficient_T, strict=True):
         np.testing.assert_allclose(coefficient_T, row, rtol=1e-12)
+
+
+@settings(deadline=None)
+@given(examples=st.lists(example, min_size=1, max_size=9), share=st.sampled_from([0.05, 0.5]))
+def test_a_prompts_share_is_the_same_in_every_example(examples: list[list[tuple[int, float]]], share: float) -> None:
+    loss = LossConfig(prompt_weight=0.3, prompt_share=share, normalizer="weights")
+    roles = [np.array([role for role, _ in tokens], dtype=np.uint8) for tokens in examples]
+    if not any(IS_COMPLETION_R[role_T[1:]].any() for role_T in roles):
+        return
+    for role_T, coefficient_T in zip(roles, step_coefficients(roles, loss).coefficient_T, strict=True):
+        is_completion_T = IS_COMPLETION_R[role_T]
+        is_completion_T[0] = False
+        if is_completion_T.any() and not is_completion_T[1:].all():
+            whole = coefficient_T.sum()
+            assert coefficient_T[~is_completion_T].sum() / whole == pytest.approx(share)
 
 
 def test_a_prompt_that_fills_the_length_contributes_nothing_and_is_counted() -> None:

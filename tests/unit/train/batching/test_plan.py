@@ -98,7 +98,18 @@ def test_a_chat_of_several_turns_has_its_roles_coefficients_at_their_places() ->
     (step,) = plan_training([chat], loss, recipe(epochs=1), seed=0, token_budget=11).steps
     # 5 prompt tokens that something predicts, and 5 completion tokens: Z = 5 * 0.25 + 5.
     expected = [0.0, *(1 / 6.25 if role else 0.25 / 6.25 for role in roles[1:])]
-    np.testing.assert_allclose(expand(chat.role_T, step.coefficient_ER[0]), expected)
+    np.testing.assert_allclose(expand(chat, step.coefficient_ER[0]), expected)
+
+
+def test_weights_below_0_need_leave() -> None:
+    example = EncodedExample(
+        token_T=np.arange(4, dtype=np.int32), role_T=np.array([0, 1, 1, 1], "u1"), weight_T=np.array([1, 1, -1, 1.0]),
+        where="data.json: row 7",
+    )  # fmt: skip
+    with pytest.raises(UserError, match=r"data\.json: row 7: .* -1; .*allow_negative"):
+        plan_training([example], LossConfig(), recipe(), seed=0, token_budget=8)
+    plan = plan_training([example], LossConfig(allow_negative=True), recipe(epochs=1), seed=0, token_budget=8)
+    np.testing.assert_allclose(expand(example, plan.steps[0].coefficient_ER[0]), [0, 1 / 3, -1 / 3, 1 / 3])
 
 
 def test_mistakes_are_one_line() -> None:

@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from plw.config.loss import NORMALIZERS, SCOPES, FactorConfig, LossConfig
+from plw.config.loss import NORMALIZERS, SCOPES, FactorConfig, LossConfig, RolesConfig
 from plw.config.training import RecipeConfig
-from plw.data.encoding import COMPLETION, PROMPT, EncodedExample
+from plw.data.encoding import COMPLETION, IS_COMPLETION_R, PROMPT, EncodedExample
+from plw.loss.coefficients import expand
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import Step, plan_training
 from plw.train.model.attention import ROW_ATTENTION, register
@@ -228,6 +229,31 @@ def test_a_factor_of_the_prediction_is_the_same_in_every_layout(
             assert_same(gradients(loaded, alike_examples, step, layout=layout, factor=factor), expected)
 
 
+@pytest.mark.parametrize("normalizer", NORMALIZERS)
+def test_roles_and_weights_of_the_data_are_the_same_in_every_layout(
+    loaded: LoadedModel, alike_examples: list[EncodedExample], normalizer: str
+) -> None:
+    dice = np.random.default_rng(2)
+    weighed = [
+        dataclasses.replace(
+            example,
+            role_T=np.where(example.role_T == PROMPT, dice.choice([0, 2, 3, 4, 6], len(example.role_T)), 1).astype(
+                "u1"
+            ),
+            weight_T=dice.choice([0.0, 0.5, 1.0, 3.0], len(example.token_T)) if number % 2 else None,
+        )
+        for number, example in enumerate(alike_examples)
+    ]
+    roles = RolesConfig(template=0, system=0.7)
+    loss = LossConfig(prompt_weight=0.1, normalizer=normalizer, scope="micro", virtual_micro_batch=3, roles=roles)
+    whole = plan_step(weighed, loss, 1000)
+    expected = gradients(loaded, weighed, whole)
+    assert distance(expected[1], by_full_logits(loaded, weighed, whole, FactorConfig())[1]) < 2e-6
+    for layout in LAYOUTS:
+        for budget in (13, 1000):
+            assert_same(gradients(loaded, weighed, plan_step(weighed, loss, budget, layout), layout=layout), expected)
+
+
 def by_full_logits(
     loaded: LoadedModel, examples: list[EncodedExample], step: Step, factor: FactorConfig
 ) -> tuple[StepLosses, Tensor]:
@@ -240,10 +266,10 @@ def by_full_logits(
         log_p_TV = loaded.model(input_ids=torch.from_numpy(example.token_T)[None].long()).logits[0, :-1].log_softmax(-1)
         target_T, role_T = torch.from_numpy(example.token_T[1:]).long(), example.role_T[1:]
         ce_T = -log_p_TV.gather(1, target_T[:, None]).squeeze(1)
-        coefficient_T = torch.from_numpy(step.coefficient_ER[place][role_T]).float()
+        coefficient_T = torch.from_numpy(expand(example, step.coefficient_ER[place])[1:]).float()
         terms.append((coefficient_T * plain_factor(factor, log_p_TV.detach(), ce_T.detach()) * ce_T).sum())
         for role, found in losses.items():
-            found += ce_T[torch.from_numpy(role_T == role)].tolist()
+            found += ce_T[torch.from_numpy(IS_COMPLETION_R[role_T] == (role == COMPLETION))].tolist()
     loss = torch.stack(terms).sum()
     loss.backward()
     means = {role: float(np.mean(found)) for role, found in losses.items()}
@@ -253,6 +279,8 @@ def by_full_logits(
 
 def plain_factor(factor: FactorConfig, log_p_TV: Tensor, ce_T: Tensor) -> Tensor:
     p_T = (-ce_T).exp()
+    if factor.kind == "none":
+        return torch.ones_like(p_T)
     if factor.kind == "power":
         return p_T**factor.exponent
     if factor.kind == "focal":
