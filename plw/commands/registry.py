@@ -51,3 +51,23 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
         out_console.print(f"left out: {damage}", markup=False)
     if found.damaged:
         raise typer.Exit(1)
+
+
+@registry_app.command()
+def verify(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Compare every file and row with the records of the stages that left them; changes nothing."""
+    from plw.console import console, step_bar
+    from plw.registry import verify as verify_registry
+
+    config = chosen_cell(overrides, config_dir)
+    out_console = console()
+    with step_bar("verify", out_console) as progress:
+        found = verify_registry(config.registry.url, Path(config.execution.runs), progress)
+    for problem in found.problems:
+        out_console.print(problem, markup=False, soft_wrap=True)
+    out_console.print(
+        f"{config.execution.runs}: {count(found.records, 'record')}, {count(found.files, 'file')} "
+        f"({found.bytes / 1e9:.2f} GB) read; {count(len(found.problems), 'problem')}"
+    )
+    if found.problems:
+        raise typer.Exit(1)

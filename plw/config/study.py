@@ -148,6 +148,8 @@ class ExecutionConfig:
     """Checkpoints kept while training; none stay once the stage is done."""
     max_attempts: int = 2
     """Times a stage is tried before it counts as failed."""
+    budget_hours: float | None = None
+    """Hours after which a grid takes no new cell; what is under way is finished. Null: no end."""
     verify: str = "auto"
     """When what an earlier stage left is compared with the SHA-256 in its record: `auto` (once a process; a file of
     64 MiB or more only where its size or time of change is another) or `always` (each time, in full)."""
@@ -185,7 +187,7 @@ class ExecutionConfig:
             at_least(f"execution.{name}", getattr(self, name), 1)
         if isinstance(self.threads, int):
             at_least("execution.threads", self.threads, 1)
-        for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s"):
+        for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s", "budget_hours"):
             above_zero(f"execution.{name}", getattr(self, name))
         if self.lease_timeout_s < 3 * self.heartbeat_s:
             raise UserError(

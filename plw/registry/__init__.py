@@ -9,6 +9,7 @@ from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, StageKey, StageRecord, StageRow
 from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
+from plw.registry.verify import Verification, verify
 
 __all__ = [
     "AlreadyDone",
@@ -23,10 +24,12 @@ __all__ = [
     "StageKey",
     "StageRecord",
     "StageRow",
+    "Verification",
     "abandoned",
     "export_csv",
     "network_disk",
     "parse_url",
     "rebuild",
     "sqlite_path",
+    "verify",
 ]

@@ -109,6 +109,17 @@ class RegistryReader:
         query = select(stages).where(chosen(stages, study, scale)).order_by(*stages.primary_key)
         return self._read(lambda connection: [StageRow(**row._mapping) for row in connection.execute(query)])
 
+    def studies(self) -> set[tuple[str, str]]:
+        """(study, scale) of every cell."""
+        query = select(cells.c.study, cells.c.scale).distinct()
+        return self._read(lambda connection: {(row.study, row.scale) for row in connection.execute(query)})
+
+    def score_values(self, *, study: str, scale: str) -> dict[tuple[str, ...], float]:
+        """(cell, stage, suite, benchmark, metric, judge) -> value of every score."""
+        names = ("cell", "stage", "suite", "benchmark", "metric", "judge")
+        query = select(*(scores.c[name] for name in names), scores.c.value).where(chosen(scores, study, scale))
+        return self._read(lambda connection: {tuple(row[:6]): row[6] for row in connection.execute(query)})
+
     def overview(self, *, study: str, scale: str) -> Overview:
         """How many cells and stages there are, and the stages that a person should know of."""
         of_study = chosen(stages, study, scale)

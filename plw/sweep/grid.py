@@ -1,9 +1,11 @@
 """A grid of cells from start to end: plan all, build what they share, run what is not done, and say what failed."""
 
+import math
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -30,6 +32,8 @@ class GridResult:
 
     outcomes: list[CellOutcome] = field(default_factory=list)
     skipped: int = 0
+    not_begun: int = 0
+    """Cells that the budget of hours left undone."""
     seconds: float = 0.0
 
     @property
@@ -90,7 +94,11 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     result = GridResult(skipped=done)
     if todo:
         check_tracker(todo[0].config.tracker)
-        _run(todo, result, console)
+        hours = todo[0].config.execution.budget_hours
+        _run(
+            todo, result, console, until=math.inf if hours is None else started + timedelta(hours=hours).total_seconds()
+        )
+        result.not_begun = len(todo) - len(result.outcomes)
     result.seconds = time.monotonic() - started
     return result
 
@@ -215,7 +223,7 @@ def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:
     return True
 
 
-def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
+def _run(cells: list[Cell], result: GridResult, console: Console, until: float) -> None:
     address = cells[0].config.registry
     with Registry.open(address.url, wait_s=address.wait_s) as registry:
         for cell in cells:
@@ -228,9 +236,9 @@ def _run(cells: list[Cell], result: GridResult, console: Console) -> None:
     folder = Path(cells[0].config.execution.runs).absolute() / name
     with GridDisplay(name, cells=len(cells), stages=stages, console=console, folder=folder) as display:
         waiting = [cell.config for cell in cells]
-        while waiting:
+        while waiting and time.monotonic() < until:
             busy: list[CellConfig] = []
-            for config, outcome in run_cells(waiting, workers=workers, report=display.stage_moved):
+            for config, outcome in run_cells(waiting, workers=workers, report=display.stage_moved, until=until):
                 if outcome.busy:
                     busy.append(config)
                 else:

@@ -32,6 +32,8 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
         f"{name}: {count(len(result.ran), 'cell')} run, {result.skipped} done before, {elsewhere}"
         f"{count(len(result.failed), 'stage')} failed, in {result.seconds:.1f} s"
     )
+    if result.not_begun:
+        out.print(f"{count(result.not_begun, 'cell')} not begun: the hours of execution.budget_hours are used up")
     if result.taken_over:
         table = Table("cell", "stage", "begun by", title="Taken over from workers that were silent or dead")
         table.title_justify = "left"

@@ -5,6 +5,7 @@ is replaced; the cell that it was on counts a strike and is tried again, until i
 """
 
 import dataclasses
+import math
 import multiprocessing
 import os
 import sys
@@ -36,19 +37,30 @@ _judges = JudgeCache()
 """The judge that this worker holds over its cells; it ends with the process."""
 
 
-def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Iterator[tuple[CellConfig, CellOutcome]]:
-    """Run every cell, several at a time, and yield each with its outcome as they come."""
+def run_cells(
+    configs: list[CellConfig], *, workers: int, report: Report, until: float = math.inf
+) -> Iterator[tuple[CellConfig, CellOutcome]]:
+    """Run every cell, several at a time, and yield each with its outcome as they come.
+
+    Args:
+        configs: the cells.
+        workers: cells at once.
+        report: told of every stage's progress.
+        until: on the monotonic clock: no cell is begun after it, and those left are not yielded.
+    """
     configs = [_with_threads(config, workers) for config in configs]
     if workers == 1:
         _limit_threads(configs[0].execution.thread_count)
         with JudgeCache() as judges:
             for config in configs:
+                if time.monotonic() >= until:
+                    return
                 yield config, run_cell(config, report, judges)
         return
     left = {str(index): config for index, config in enumerate(configs)}
     crashes: Counter[str] = Counter()
-    while left:
-        for name, outcome in _run_until_broken(left, workers, report):
+    while left and time.monotonic() < until:
+        for name, outcome in _run_until_broken(left, workers, report, until):
             if outcome is None:
                 crashes[name] += 1
                 if crashes[name] < left[name].execution.max_attempts:
@@ -58,9 +70,9 @@ def run_cells(configs: list[CellConfig], *, workers: int, report: Report) -> Ite
 
 
 def _run_until_broken(
-    configs: dict[str, CellConfig], workers: int, report: Report
+    configs: dict[str, CellConfig], workers: int, report: Report, until: float
 ) -> Iterator[tuple[str, CellOutcome | None]]:
-    """Outcomes until all are in, or until a worker dies: then ``None`` for the cells that were under way."""
+    """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cells under way."""
     context = multiprocessing.get_context("spawn")
     events: Queue[Any] = context.Queue()
     slots: Queue[int] = context.Queue()
@@ -80,9 +92,13 @@ def _run_until_broken(
     try:
         # Only as many cells as workers are handed out, so that a broken pool tells which cells were under way.
         while waiting or under_way:
+            if time.monotonic() >= until:
+                waiting.clear()
             while waiting and len(under_way) < workers:
                 name, config = waiting.pop(0)
                 under_way[pool.submit(_run_in_worker, config)] = name
+            if not under_way:
+                break
             future = next(as_completed(under_way))
             # A worker that was stopped alone counts as one that died.
             stopped = isinstance(future.exception(), Interrupted)

@@ -53,3 +53,16 @@ def test_a_sweep_that_is_asked_to_stop(
     study.call("run", *words(tiny_llama, tmp_path, weights), f"execution.workers={workers}")
     resumed = [json.loads(path.read_text())["training"]["resumed_from"] for path in study.runs.rglob("record.json")]
     assert sorted(resumed) == sorted(steps)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_hours_that_are_used_up_leave_cells_for_the_next_command(
+    workers: int, study: Study, tiny_llama: Path, tmp_path: Path
+) -> None:
+    chosen = (*words(tiny_llama, tmp_path, "0,0.1"), "recipe.epochs=1", f"execution.workers={workers}")
+    first = study.call("run", *chosen, "execution.budget_hours=1e-7")
+    assert "0 cells run" in first.stdout
+    assert "2 cells not begun: the hours of execution.budget_hours are used up" in first.stdout
+    second = study.call("run", *chosen, "execution.budget_hours=1")
+    assert "2 cells run, 0 done before" in second.stdout
+    assert "not begun" not in second.stdout

@@ -1,0 +1,93 @@
+"""What was changed after it was finished is found: files, records and rows, each by its own line."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from plw.errors import UserError
+from plw.files import write_json_atomic
+from plw.products import note_products
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.schema import scores, stages
+from plw.registry.store import Registry
+from plw.registry.verify import verify
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def study(url, runs, make_cell, make_record):
+    """Two finished cells, whose stages left a file each."""
+    with Registry.open(url) as registry:
+        for weight in (0.0, 1.0):
+            cell = registry.ensure_cell(make_cell(weight))
+            for name in ("train", "harness"):
+                folder = runs / cell.folder / name
+                folder.mkdir(parents=True)
+                (folder / "items.parquet").write_bytes(f"{name} {weight}".encode())
+                record = make_record(cell, name) | {"products": note_products(folder)}
+                key = StageKey(study="plw", scale="mini", cell=cell.cell, name=name)
+                owner = Owner.here()
+                registry.claim(
+                    key, kind=name, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60, now=time.time()
+                )
+                write_json_atomic(folder / "record.json", record)
+                assert registry.finish(key, owner.token, record)
+    return url
+
+
+def test_what_is_whole_has_no_problems(study: str, runs: Path) -> None:
+    found = verify(study, runs)
+    assert (found.records, found.files, found.problems) == (4, 4, ())
+    assert found.bytes == sum(path.stat().st_size for path in runs.rglob("items.parquet"))
+
+
+@pytest.mark.parametrize("damage", ["changed", "removed", "cut record", "record lost"])
+def test_a_damaged_file_is_named(damage: str, study: str, runs: Path) -> None:
+    file = sorted(runs.rglob("items.parquet"))[1]
+    record = file.with_name("record.json")
+    if damage == "changed":
+        file.write_bytes(file.read_bytes().swapcase())
+    elif damage == "removed":
+        file.unlink()
+    elif damage == "cut record":
+        record.write_bytes(record.read_bytes()[:50])
+    else:
+        record.unlink()
+    problems = verify(study, runs).problems
+    named = {"cut record": record.name, "record lost": "its record is not there"}.get(damage, str(file))
+    assert any(named in line for line in problems)
+    # A record that cannot be read is missed by its rows too.
+    assert len(problems) == (2 if damage == "cut record" else 1)
+
+
+def test_rows_that_the_database_lost_or_changed_are_named(study: str, runs: Path) -> None:
+    with Registry.open(study) as registry, registry.transaction() as connection:
+        key = stages.c.cell == connection.execute(stages.select()).first().cell
+        connection.execute(scores.update().where(scores.c.cell == stages.c.cell, key).values(value=0.123))
+    assert all("another value of" in line for line in verify(study, runs).problems)
+    assert verify(study, runs).problems
+    with Registry.open(study) as registry, registry.transaction() as connection:
+        connection.execute(scores.delete())
+    assert any("other rows" in line for line in verify(study, runs).problems)
+
+
+def test_without_results_there_is_nothing_to_verify(study: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        verify(study, tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no registry there"):
+        verify(f"sqlite:///{tmp_path}/none.sqlite", tmp_path / "empty")
+
+
+def test_records_that_nobody_wrote_are_problems_and_no_crash(study: str, runs: Path) -> None:
+    record = next(iter(sorted(runs.rglob("record.json"))))
+    for value in ([], {"products": 3}, {**json.loads(record.read_text()), "products": {"x": 1}}):
+        record.write_text(json.dumps(value))
+        assert verify(study, runs).problems
