@@ -57,12 +57,12 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 def verify(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Compare every file and row with the records of the stages that left them; changes nothing."""
     from plw.console import console, step_bar
-    from plw.registry import verify as verify_registry
+    from plw.registry import verify_results
 
     config = chosen_cell(overrides, config_dir)
     out_console = console()
     with step_bar("verify", out_console) as progress:
-        found = verify_registry(config.registry.url, Path(config.execution.runs), progress)
+        found = verify_results(config.registry.url, Path(config.execution.runs), progress)
     for problem in found.problems:
         out_console.print(problem, markup=False, soft_wrap=True)
     out_console.print(

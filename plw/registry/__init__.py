@@ -9,7 +9,7 @@ from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, StageKey, StageRecord, StageRow
 from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
-from plw.registry.verify import Verification, verify
+from plw.registry.verify import Verification, verify_results
 
 __all__ = [
     "AlreadyDone",
@@ -31,5 +31,5 @@ __all__ = [
     "parse_url",
     "rebuild",
     "sqlite_path",
-    "verify",
+    "verify_results",
 ]

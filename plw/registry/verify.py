@@ -24,7 +24,7 @@ class Verification:
     problems: tuple[str, ...]
 
 
-def verify(url: str, runs: Path, progress: Progress = no_progress) -> Verification:
+def verify_results(url: str, runs: Path, progress: Progress = no_progress) -> Verification:
     """Read every file that a record below the runs folder names, and every row that the registry has of it.
 
     Args:

@@ -13,7 +13,7 @@ from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.schema import scores, stages
 from plw.registry.store import Registry
-from plw.registry.verify import verify
+from plw.registry.verify import verify_results
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def study(url, runs, make_cell, make_record):
 
 
 def test_what_is_whole_has_no_problems(study: str, runs: Path) -> None:
-    found = verify(study, runs)
+    found = verify_results(study, runs)
     assert (found.records, found.files, found.problems) == (4, 4, ())
     assert found.bytes == sum(path.stat().st_size for path in runs.rglob("items.parquet"))
 
@@ -60,7 +60,7 @@ def test_a_damaged_file_is_named(damage: str, study: str, runs: Path) -> None:
         record.write_bytes(record.read_bytes()[:50])
     else:
         record.unlink()
-    problems = verify(study, runs).problems
+    problems = verify_results(study, runs).problems
     named = {"cut record": record.name, "record lost": "its record is not there"}.get(damage, str(file))
     assert any(named in line for line in problems)
     # A record that cannot be read is missed by its rows too.
@@ -71,23 +71,23 @@ def test_rows_that_the_database_lost_or_changed_are_named(study: str, runs: Path
     with Registry.open(study) as registry, registry.transaction() as connection:
         key = stages.c.cell == connection.execute(stages.select()).first().cell
         connection.execute(scores.update().where(scores.c.cell == stages.c.cell, key).values(value=0.123))
-    assert all("another value of" in line for line in verify(study, runs).problems)
-    assert verify(study, runs).problems
+    assert all("another value of" in line for line in verify_results(study, runs).problems)
+    assert verify_results(study, runs).problems
     with Registry.open(study) as registry, registry.transaction() as connection:
         connection.execute(scores.delete())
-    assert any("other rows" in line for line in verify(study, runs).problems)
+    assert any("other rows" in line for line in verify_results(study, runs).problems)
 
 
-def test_without_results_there_is_nothing_to_verify(study: str, tmp_path: Path) -> None:
+def test_without_results_there_is_nothing_to_verify_results(study: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
-        verify(study, tmp_path / "nowhere")
+        verify_results(study, tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no registry there"):
-        verify(f"sqlite:///{tmp_path}/none.sqlite", tmp_path / "empty")
+        verify_results(f"sqlite:///{tmp_path}/none.sqlite", tmp_path / "empty")
 
 
 def test_records_that_nobody_wrote_are_problems_and_no_crash(study: str, runs: Path) -> None:
     record = next(iter(sorted(runs.rglob("record.json"))))
     for value in ([], {"products": 3}, {**json.loads(record.read_text()), "products": {"x": 1}}):
         record.write_text(json.dumps(value))
-        assert verify(study, runs).problems
+        assert verify_results(study, runs).problems
