@@ -34,6 +34,8 @@ def last_characters(
             f"{tokenizer.name_or_path}: roles inside a prompt and weights from the data need a fast tokenizer, which "
             "says where its tokens stand; save it as tokenizer.json"
         )
+    if not texts:
+        return []
     offsets = tokenizer(list(texts), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
     found = []
     for row, pairs in zip(rows, offsets, strict=True):

@@ -109,6 +109,14 @@ def test_weights_of_record_message_and_span(tmp_path: Path, tiny_tokenizer: "Pre
     assert example.weight_T[-1] == 0.25, "the EOS of an answer goes with it"
 
 
+def test_finer_roles_with_nothing_held_out(tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    path = write(tmp_path / "a.json", [{"instruction": "a", "output": "b"}])
+    dataset = DatasetConfig(name="d", path=str(path))
+    data = prepare(dataset, path, TEMPLATE, tiny_tokenizer, max_length=64, seed=0, fine_roles=True)
+    assert ROLES.index("template") in data.encoded[0].role_T
+    assert data.held_out == []
+
+
 def test_data_without_weights_have_none(tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
     path = write(tmp_path / "a.json", [{"instruction": "a", "output": "b", "weight": 7}])
     assert encoded(path, "alpaca", tiny_tokenizer).weight_T is None, "a column that nobody named"
