@@ -4,10 +4,15 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 PERCENT_METRICS = frozenset(
-    {"bleu", "chrf", "ter", "win_rate", "discrete_win_rate", "length_controlled_winrate", "lc_win_rate",
+    {"bleu", "chrf", "ter", "win_rate", "mt_bench", "discrete_win_rate", "length_controlled_winrate", "lc_win_rate",
      "bleu_max", "rouge1_max", "rouge2_max", "rougeL_max"}
 )  # fmt: skip
 """Metrics that are reported from 0 to 100; the analysis divides them by 100 and takes all others as they are."""
+
+
+def protocol_metric(protocol: str) -> str:
+    """The headline metric of prompts that are asked by a protocol."""
+    return {"reference": "chrf", "mt_bench": "mt_bench"}.get(protocol, "win_rate")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

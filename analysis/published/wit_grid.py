@@ -11,7 +11,7 @@ from analysis.arrays import Array
 
 WIT_GRID = Path(__file__).with_name("wit.csv")
 BENCHMARKS = ("MMLU", "BBH", "AlpacaEval", "IFEval", "MTB")
-MT_BENCH, MT_BENCH_SCALE = "MTB", 10.0
+MT_BENCH_NAME, MT_BENCH_SCALE = "MTB", 10.0
 """MT-Bench is printed from 1 to 10; the paper's average takes it from 10 to 100."""
 AVERAGE, AFTER_DPO, SENSITIVITY = "avg", "dpo", "posix"
 CONVENTIONAL = (0.0, 1.0)
@@ -30,7 +30,7 @@ def read_wit_grid() -> pd.DataFrame:
     """
     read = pd.read_csv(WIT_GRID)
     trained = read[read["prompt_weight"] != "base"].astype({"prompt_weight": float, "response_weight": float})
-    scale = np.where(trained["benchmark"] == MT_BENCH, MT_BENCH_SCALE, 1.0)
+    scale = np.where(trained["benchmark"] == MT_BENCH_NAME, MT_BENCH_SCALE, 1.0)
     return trained.assign(score=trained["score"] * scale).reset_index(drop=True)
 
 

@@ -12,6 +12,7 @@ from plw.errors import UserError
 from plw.files import read_json
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE
+from plw.score import protocol_metric
 
 TRANSLATION_METRICS = frozenset({"bleu", "chrf", "ter"})
 CHOICE_METRICS = frozenset({"acc", "acc_norm", "mc1", "mc2"})
@@ -104,7 +105,10 @@ def _told(payload: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             for name, task in tasks.items()
         }
     if isinstance(protocols, dict):
-        return {str(name): {"task": task, "shots": "–", "metric": "win_rate"} for name, task in protocols.items()}
+        return {
+            str(name): {"task": task, "shots": "–", "metric": protocol_metric(str(task))}
+            for name, task in protocols.items()
+        }
     return {}
 
 

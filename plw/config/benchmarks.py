@@ -1,6 +1,7 @@
 """What a suite says of its benchmarks, as the analysis and Table 2 name them."""
 
-from plw.config.evaluation import REFERENCE, SuiteConfig
+from plw.config.evaluation import SuiteConfig
+from plw.score import protocol_metric
 
 
 def benchmark_groups(suite: SuiteConfig) -> dict[str, str]:
@@ -15,7 +16,7 @@ def benchmark_info(suite: SuiteConfig) -> dict[str, dict[str, str]]:
         name: {"task": task.task, "shots": str(task.shots), "metric": task.metric} for name, task in suite.tasks.items()
     }
     prompts = {
-        name: {"task": item.protocol, "shots": "–", "metric": "chrf" if item.protocol == REFERENCE else "win_rate"}
+        name: {"task": item.protocol, "shots": "–", "metric": protocol_metric(item.protocol)}
         for name, item in suite.prompts.items()
     }
     return tasks | prompts

@@ -93,7 +93,7 @@ def _writable(node: DictConfig) -> DictConfig:
     OmegaConf.set_readonly(node, None)
     for key in node:
         child = node._get_node(key)
-        if isinstance(child, DictConfig):
+        if isinstance(child, DictConfig) and not child._is_none():
             if child._is_missing():
                 # Filled in by its type now; left missing, it would be made read-only when a group first writes to it.
                 node[key] = OmegaConf.structured(child._metadata.ref_type)

@@ -7,7 +7,9 @@ from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import found_below
 from plw.errors import UserError
 
-PROTOCOLS = ("alpaca_eval", "pandalm")
+MT_BENCH = "mt_bench"
+"""Protocol of dialogues whose turns a judge grades one by one."""
+PROTOCOLS = ("alpaca_eval", "pandalm", MT_BENCH)
 """How a judge may be asked."""
 REFERENCE = "reference"
 """Protocol of prompts whose answers no judge sees: they are compared with the references by chrF."""
@@ -61,22 +63,42 @@ class PromptSetConfig:
     """Prompts that the model answers at length, to be compared with references. Not frozen, as above."""
 
     protocol: str
-    """`alpaca_eval` (the library, against the reference outputs), `pandalm` (both orders, conflict rule), or
-    `reference` (no judge: chrF of answers and references)."""
+    """`alpaca_eval` (the library, against the reference outputs), `pandalm` (both orders, conflict rule), `mt_bench`
+    (dialogues of two turns, graded from 1 to 10), or `reference` (no judge: chrF of answers and references)."""
     prompts: str
-    """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed)."""
+    """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed). With
+    protocol `mt_bench`: rows {question_id, category, turns}, FastChat's `question.jsonl`."""
     local: str | None = field(default=None, metadata=EXECUTION)
     """Name of that file in the folder `suite.data`."""
+    judge_prompts: str | None = field(default=None, metadata=LATER)
+    """Protocol `mt_bench`: what the judge is asked with, FastChat's `judge_prompts.jsonl`."""
+    references: str | None = field(default=None, metadata=LATER)
+    """Protocol `mt_bench`: reference answers, FastChat's `reference_answer/gpt-4.jsonl`; questions of math, reasoning
+    and coding need one."""
     limit: int | None = None
     """Use the first so many prompts; all when null."""
     source: str | None = field(default=None, metadata=EXECUTION)
     """Where the file is to be had while it is not at `prompts`; a study can be planned without it then."""
+    judge_prompts_source: str | None = field(default=None, metadata=EXECUTION)
+    """Likewise for `judge_prompts`."""
+    references_source: str | None = field(default=None, metadata=EXECUTION)
+    """Likewise for `references`."""
     documents: int | None = field(default=None, metadata=EXECUTION)
     """Prompts in the file, for `plw plan`'s costs; null: counted where the file is there."""
+
+    @property
+    def turns(self) -> int:
+        """Answers to one prompt."""
+        return 2 if self.protocol == MT_BENCH else 1
 
     def __post_init__(self) -> None:
         one_of("suite.prompts.protocol", self.protocol, (*PROTOCOLS, REFERENCE))
         at_least("suite.prompts.limit", self.limit, 1)
+        if (self.protocol == MT_BENCH) != (self.judge_prompts is not None):
+            raise UserError(
+                f"suite.prompts.judge_prompts={self.judge_prompts} does not go with protocol {self.protocol}; protocol "
+                f"{MT_BENCH} needs a file of judge prompts and no other takes one"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +138,46 @@ class DiagnosticsConfig:
         at_least("suite.diagnostics.loss_window", self.loss_window, 2)
 
 
+@dataclass(kw_only=True)
+class SensitivityConfig:
+    """How steady a model is under other wordings of a prompt (POSIX, arXiv 2410.02185). Not frozen, as above."""
+
+    prompts: str
+    """JSON list of {instruction, input?}, whose wordings are made by rules, or of {variants: [TEXT, TEXT, ...]}
+    (`world:` paths allowed)."""
+    limit: int | None = None
+    """Use the first so many prompts; all when null."""
+    spelling: int = 2
+    """Wordings of a prompt with a slip of spelling; with the prompt itself and those below they make its set."""
+    rewording: int = 1
+    """Wordings with other words around the prompt."""
+    format: int = 1
+    """Wordings in another format: a heading, capitals, quotes."""
+    max_new_tokens: int = 32
+    """Tokens after which a response is cut."""
+    bootstrap_iterations: int = 1000
+    """Draws for the interval over prompts."""
+    source: str | None = field(default=None, metadata=EXECUTION)
+    """Where the file is to be had while it is not at `prompts`."""
+    documents: int | None = field(default=None, metadata=EXECUTION)
+    """Prompts in the file, for `plw plan`'s costs; null: counted where the file is there."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Kind of wording -> how many."""
+        return {"spelling": self.spelling, "rewording": self.rewording, "format": self.format}
+
+    def __post_init__(self) -> None:
+        given("suite.sensitivity.prompts", self.prompts)
+        at_least("suite.sensitivity.limit", self.limit, 1)
+        for name, count in self.counts.items():
+            in_range(f"suite.sensitivity.{name}", count, 0, 6)
+        if not any(self.counts.values()):
+            raise UserError("suite.sensitivity has no wordings; set spelling, rewording or format above 0")
+        at_least("suite.sensitivity.max_new_tokens", self.max_new_tokens, 1)
+        at_least("suite.sensitivity.bootstrap_iterations", self.bootstrap_iterations, 0)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SuiteConfig:
     """What a trained model is scored on."""
@@ -128,6 +190,8 @@ class SuiteConfig:
     """Benchmark name -> long-generation prompts."""
     decoding: DecodingConfig = field(default_factory=DecodingConfig)
     diagnostics: DiagnosticsConfig = field(default_factory=DiagnosticsConfig)
+    sensitivity: SensitivityConfig | None = field(default=None, metadata=LATER)
+    """What the stage `diagnose` measures POSIX on; null: nothing."""
     data: str | None = field(default=None, metadata=EXECUTION)
     """Folder with local files of the benchmarks: those that name one (`local`) read it there, at any depth below the
     folder, in place of the hub's data; null: each as it says itself."""
@@ -195,8 +259,8 @@ class JudgeConfig:
     model: str = "judge"
     """Model name sent to the server."""
     protocols: list[str] | None = field(default=None, metadata=LATER)
-    """Protocols that the judge is asked by, `alpaca_eval` and `pandalm`; the suite's other prompts are left to other
-    judges. Null: all of the suite's."""
+    """Protocols that the judge is asked by, of `alpaca_eval`, `pandalm` and `mt_bench`; the suite's other prompts are
+    left to other judges. Null: all of the suite's."""
     endpoint: str | None = field(default=None, metadata=EXECUTION)
     """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)

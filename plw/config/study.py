@@ -1,6 +1,7 @@
 """Schemas of the study around a cell: its axes, its scale, where results go and how the work is carried out."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from plw.config.checks import above_zero, at_least, given, one_of
 from plw.errors import UserError
@@ -20,6 +21,10 @@ class StudyConfig:
     """Name of a list of prompt weights -> the weights, comma-separated; an axis `weights` names one."""
     axes: dict[str, dict[str, str]] = field(default_factory=dict)
     """Scale -> axis -> the comma-separated choices that the sweep runs over."""
+    by_dataset: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Field of the recipe -> dataset -> its value, for a recipe that looks it up (`recipe=wit`)."""
+    by_model: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Field of the recipe -> model -> its value, likewise."""
 
     def __post_init__(self) -> None:
         given("study.name", self.name)

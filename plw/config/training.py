@@ -120,6 +120,14 @@ class TemplateConfig:
     """The completion; `{output}` is filled in."""
     end_of_sequence: bool = True
     """Append the tokenizer's EOS token to the completion."""
+    eos_marker: str | None = field(default=None, metadata=LATER)
+    """Text inside a completion that stands for the tokenizer's EOS token; one at its end and `end_of_sequence` are one
+    EOS. Null: none does."""
+    strip_prompt_space: bool = field(default=False, metadata=LATER)
+    """Leave out one space at the end of the prompt, for a completion that begins with one."""
+    turn_separator: str | None = field(default=None, metadata=LATER)
+    """Chats are written in the texts above, turn by turn, with this between an answer and the next turn; null: by role
+    tags."""
 
     def __post_init__(self) -> None:
         for name, text, slots in (
@@ -149,7 +157,9 @@ class RecipeConfig:
     warmup_ratio: float = 0.03
     """Share of the steps over which the learning rate rises from 0."""
     weight_decay: float = 0.0
-    """AdamW's decoupled weight decay; biases and norm weights are left out, as transformers does."""
+    """AdamW's decoupled weight decay."""
+    decay: str = field(default="matrices", metadata=LATER)
+    """What weight decay acts on: `matrices` (all but biases and norm weights, as transformers does) or `all`."""
     adam_beta1: float = 0.9
     """AdamW's first moment decay."""
     adam_beta2: float = 0.999
@@ -184,6 +194,7 @@ class RecipeConfig:
         one_of("recipe.schedule", self.schedule, ("cosine", "linear", "constant"))
         in_range("recipe.warmup_ratio", self.warmup_ratio, 0, 1)
         at_least("recipe.weight_decay", self.weight_decay, 0)
+        one_of("recipe.decay", self.decay, ("matrices", "all"))
         in_range("recipe.adam_beta1", self.adam_beta1, 0, 1)
         in_range("recipe.adam_beta2", self.adam_beta2, 0, 1)
         above_zero("recipe.adam_epsilon", self.adam_epsilon)

@@ -53,6 +53,7 @@ def encode(
     *,
     max_length: int,
     end_of_sequence: bool = True,
+    eos_marker: str | None = None,
     fine_roles: bool = False,
     where: Sequence[str] | None = None,
 ) -> EncodedDataset:
@@ -69,16 +70,30 @@ def encode(
         tokenizer: Its vocabulary, BOS and EOS.
         max_length: Tokens of an example that are kept.
         end_of_sequence: Whether EOS follows each completion.
+        eos_marker: Text inside completions that is EOS; where one ends in it, no other EOS follows.
         fine_roles: Tell a prompt's roles apart, and thinking from answers, as far as the segments do.
         where: File and row of each example, for messages.
 
     Raises:
         UserError: EOS is asked for and the tokenizer has none.
     """
-    end = _end_of_sequence(tokenizer) if end_of_sequence else ""
+    end = _end_of_sequence(tokenizer, "template.end_of_sequence=true") if end_of_sequence else ""
     texts, ends_E = [], []
-    for segments in examples:
-        pieces = [segment.text + (end if segment.role == "completion" else "") for segment in segments]
+    closed = [[_is_closed(segment, eos_marker) for segment in segments] for segments in examples]
+    if eos_marker is not None:
+        examples = [
+            [
+                _with_eos(segment, eos_marker, tokenizer)
+                if segment.role == "completion" and eos_marker in segment.text
+                else segment
+                for segment in segments
+            ]
+            for segments in examples
+        ]
+    for segments, closed_S in zip(examples, closed, strict=True):
+        pieces = [
+            segment.text + ("" if is_closed else end) for segment, is_closed in zip(segments, closed_S, strict=True)
+        ]
         texts.append("".join(pieces))
         ends_E.append(np.cumsum([len(piece) for piece in pieces]).tolist())
     rows = tokenise(texts, tokenizer)
@@ -127,9 +142,23 @@ def _refined(
     )
 
 
-def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase") -> str:
+def _is_closed(segment: Segment, eos_marker: str | None) -> bool:
+    """Whether no EOS is to follow: the segment is a prompt, or ends in the data's own."""
+    return segment.role != "completion" or (eos_marker is not None and segment.text.endswith(eos_marker))
+
+
+def _with_eos(segment: Segment, marker: str, tokenizer: "PreTrainedTokenizerBase") -> Segment:
+    """A completion with EOS where the marker stands, its stretches moved with the text."""
+    eos = _end_of_sequence(tokenizer, f"template.eos_marker={marker}")
+
+    def moved(place: int) -> int:
+        return len(segment.text[:place].replace(marker, eos))
+
+    spans = tuple(replace(span, start=moved(span.start), end=moved(span.end)) for span in segment.spans)
+    return replace(segment, text=segment.text.replace(marker, eos), spans=spans)
+
+
+def _end_of_sequence(tokenizer: "PreTrainedTokenizerBase", asked: str) -> str:
     if tokenizer.eos_token is None:
-        raise UserError(
-            "template.end_of_sequence=true, but the tokenizer has no EOS token; set it to false or give one"
-        )
+        raise UserError(f"{asked}, but the tokenizer has no EOS token; leave it out or give one")
     return str(tokenizer.eos_token)

@@ -90,7 +90,13 @@ def measure(
         part = records[start : start + SLICE]
         fields.append(field_lengths(part, tokenizer))
         segments = [record_segments(record, template) for record in part]
-        encoded = encode(segments, tokenizer, max_length=UNCUT, end_of_sequence=template.end_of_sequence)
+        encoded = encode(
+            segments,
+            tokenizer,
+            max_length=UNCUT,
+            end_of_sequence=template.end_of_sequence,
+            eos_marker=template.eos_marker,
+        )
         for example in encoded.examples:
             completion_N = np.flatnonzero(IS_COMPLETION_R[example.role_T])
             example_E.append(len(example.token_T))

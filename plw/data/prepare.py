@@ -69,6 +69,7 @@ def prepare(
             tokenizer,
             max_length=max_length,
             end_of_sequence=template.end_of_sequence,
+            eos_marker=template.eos_marker,
             fine_roles=fine_roles,
             where=[record.where for record in part],
         )

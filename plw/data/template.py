@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from plw.config.training import TemplateConfig
@@ -52,11 +52,54 @@ class AlpacaTemplate:
 
     def segments(self, record: AlpacaRecord) -> list[Segment]:
         """The prompt, with or without an input, and the completion."""
-        prompt = self.config.with_input if record.input else self.config.without_input
+        prompt = _filled("prompt", self.config.with_input if record.input else self.config.without_input, record)
         return [
-            _filled("prompt", prompt, record),
+            self._stripped(prompt),
             _filled("completion", self.config.completion, record),
         ]
+
+    def chat_segments(self, record: ChatRecord) -> list[Segment]:
+        """A chat turn by turn: what stands between two answers is one instruction, its messages a blank line apart.
+
+        ``turn_separator`` stands before every turn but the first and belongs to its prompt.
+        """
+        segments: list[Segment] = []
+        asked: list[ChatMessage] = []
+        for message in record.messages:
+            if message.role != "assistant":
+                asked.append(message)
+                continue
+            between = (self.config.turn_separator or "") if segments else ""
+            segments += [self._turn(asked, between, record.weight), self._answer(message, record.weight)]
+            asked = []
+        return segments
+
+    def _turn(self, asked: Sequence[ChatMessage], between: str, weight: float) -> Segment:
+        """What is said before an answer, each message with its role and weights."""
+        said = AlpacaRecord(instruction="\n\n".join(message.content for message in asked), output="")
+        text = between + _filled("prompt", self.config.without_input, said).text
+        start, spans = len(between) + self.config.without_input.index("{instruction}"), []
+        for message in asked:
+            spans.append(Span(start, start + len(message.content), message.role, message.weight))
+            spans += weighted_spans(message.role, start, message.spans)
+            start += len(message.content) + len("\n\n")
+        return self._stripped(Segment("prompt", text, tuple(spans), weight))
+
+    def _answer(self, message: ChatMessage, weight: float) -> Segment:
+        text = _filled("completion", self.config.completion, AlpacaRecord(instruction="", output=message.content)).text
+        spans = weighted_spans("assistant", self.config.completion.index("{output}"), message.spans)
+        return Segment("completion", text, spans, weight * message.weight)
+
+    def _stripped(self, prompt: Segment) -> Segment:
+        """The prompt without one space at its end, if the template says so."""
+        if not self.config.strip_prompt_space or not prompt.text.endswith(" "):
+            return prompt
+        length = len(prompt.text) - 1
+        return replace(
+            prompt,
+            text=prompt.text[:length],
+            spans=tuple(replace(span, end=min(span.end, length)) for span in prompt.spans),
+        )
 
     def prompt(self, instruction: str, given: str = "") -> str:
         """The prompt alone, for generation; ``given`` is the record's input."""
@@ -106,14 +149,38 @@ def request_text(instruction: str, given: str, template: TemplateConfig, record_
     """
     if record_format == "alpaca":
         return AlpacaTemplate(template).prompt(instruction, given)
-    asked = ChatMessage(role="user", content=f"{instruction}\n\n{given}" if given else instruction)
-    return ChatTemplate().segments(ChatRecord(messages=(asked, ChatMessage(role="assistant", content=""))))[0].text
+    return dialogue_text([f"{instruction}\n\n{given}" if given else instruction], [], template, record_format)
+
+
+def dialogue_text(
+    questions: Sequence[str], answers: Sequence[str], template: TemplateConfig, record_format: str, end: str = ""
+) -> str:
+    """The request of a dialogue's next answer, as a chat of that form would have been trained on.
+
+    A model of records without turns is asked in its template turn after turn, with ``turn_separator`` or a blank line
+    between an answer and the next prompt.
+
+    Args:
+        questions: What the user says, one more than the answers.
+        answers: The model's own so far.
+        template: Texts of the turns.
+        record_format: Form of the records that the model was trained on.
+        end: The tokenizer's EOS where the training puts one after each answer.
+    """
+    messages = []
+    for question, answer in zip(questions, [*answers, ""], strict=True):
+        messages += [ChatMessage(role="user", content=question), ChatMessage(role="assistant", content=answer)]
+    if record_format == "alpaca" and template.turn_separator is None:
+        template = replace(template, turn_separator="\n\n")
+    *segments, _ = record_segments(ChatRecord(messages=tuple(messages)), template)
+    return "".join(segment.text + (end if segment.role == "completion" else "") for segment in segments)
 
 
 def record_segments(record: Record, template: TemplateConfig) -> list[Segment]:
-    """The segments of a record of either form; the config's texts serve the Alpaca form."""
+    """The segments of a record of either form; the config's texts serve the Alpaca form, and chats if it says so."""
     if isinstance(record, ChatRecord):
-        return ChatTemplate().segments(record)
+        chats = ChatTemplate().segments if template.turn_separator is None else AlpacaTemplate(template).chat_segments
+        return chats(record)
     return AlpacaTemplate(template).segments(record)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from plw import world
 from plw.config import CellConfig, identity_fields
 from plw.config.checks import names
-from plw.config.evaluation import REFERENCE
+from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.errors import UserError
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
@@ -50,6 +50,10 @@ class Cell:
     """Benchmark -> split -> file, for the lm-eval tasks pointed at local files."""
     prompts: dict[str, Input]
     """Benchmark -> prompts of a long generation."""
+    grading: dict[str, dict[str, Input]]
+    """Benchmark -> `judge_prompts` and, where there are any, `references` of its dialogues."""
+    sensitivity: Input | None
+    """Prompts whose wordings the sensitivity is measured on."""
     judge_weights: Input | None
     """Where a judge of kind ``weights`` is loaded from."""
     opponents: dict[str, Input]
@@ -99,8 +103,11 @@ class Cell:
     def needs_world(self) -> bool:
         """Whether any input, or the judge, is the embedded world's."""
         suite = self.config.suite
-        paths = [self.config.model.path, self.config.dataset.path, *(item.prompts for item in suite.prompts.values())]
+        paths = [self.config.model.path, self.config.dataset.path]
+        for item in suite.prompts.values():
+            paths += [path for path in (item.prompts, item.judge_prompts, item.references) if path is not None]
         paths += [path for task in suite.tasks.values() for path in task.files.values()]
+        paths += [suite.sensitivity.prompts] if suite.sensitivity else []
         judged = bool(suite.prompts) and "judge" in self.config.stages and self.config.judge.kind == "world"
         return judged or any(path.startswith(WORLD_PREFIX) for path in paths)
 
@@ -128,9 +135,15 @@ def resolve_cell(config: CellConfig) -> Cell:
         name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts", item.source)
         for name, item in config.suite.prompts.items()
     }
+    asked = config.suite.sensitivity
+    sensitivity = None if asked is None else resolver.file(asked.prompts, "suite.sensitivity.prompts", asked.source)
     judge_weights, opponents = _judge_inputs(config, resolver)
     payloads = _payloads(config, model, dataset, files, prompts, resolver.world_fingerprint)
-    payloads["judge"] |= _judge_contents(judge_weights, opponents)
+    if sensitivity is not None:
+        payloads["diagnose"]["sensitivity"] |= {"prompts": sensitivity.content}
+        payloads["diagnose"]["template"] = payloads["train"]["template"]
+    grading = _grading_inputs(config, resolver)
+    payloads["judge"] |= _judge_contents(judge_weights, opponents, {name: grading[name] for name in config.judged})
     folder = _cell_folder(config, fingerprint(payloads["train"]))
     stages = {
         kind: Stage(
@@ -148,6 +161,8 @@ def resolve_cell(config: CellConfig) -> Cell:
         dataset=dataset,
         files=files,
         prompts=prompts,
+        grading=grading,
+        sensitivity=sensitivity,
         judge_weights=judge_weights,
         opponents=opponents,
         folder=folder,
@@ -168,10 +183,12 @@ def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None,
             f"judge {judge.name} has no work: judge.protocols={judge.protocols}, "
             f"but suite {config.suite.name} has prompts of the protocols {asked}"
         )
-    unknown = sorted(judge.opponents.keys() - judged)
+    compared = {name for name, item in judged.items() if item.protocol != MT_BENCH}
+    unknown = sorted(judge.opponents.keys() - compared)
     if unknown:
         raise UserError(
-            f"judge.opponents.{unknown[0]}: judge {judge.name} compares no such benchmark; allowed: {', '.join(judged)}"
+            f"judge.opponents.{unknown[0]}: judge {judge.name} compares no such benchmark; "
+            f"allowed: {', '.join(name for name in judged if name in compared)}"
         )
     opponents = {name: resolver.file(path, f"judge.opponents.{name}") for name, path in judge.opponents.items()}
     if judge.kind != "weights":
@@ -179,10 +196,29 @@ def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None,
     return resolver.model(str(judge.path), judge.revision, "judge.path", pickled=True), opponents
 
 
-def _judge_contents(weights: Input | None, opponents: dict[str, Input]) -> dict[str, Any]:
+def _grading_inputs(config: CellConfig, resolver: Resolver) -> dict[str, dict[str, Input]]:
+    """Files beside the questions of each benchmark; none for protocols that have none."""
+    found = {}
+    for name, item in config.suite.prompts.items():
+        named = {"judge_prompts": item.judge_prompts, "references": item.references}
+        sources = {"judge_prompts": item.judge_prompts_source, "references": item.references_source}
+        found[name] = {
+            field: resolver.file(path, f"suite.prompts.{name}.{field}", sources[field])
+            for field, path in named.items()
+            if path is not None
+        }
+    return found
+
+
+def _judge_contents(
+    weights: Input | None, opponents: dict[str, Input], grading: dict[str, dict[str, Input]]
+) -> dict[str, Any]:
     """What a judge stage's payload says of them, where the judge has any."""
     said: dict[str, Any] = {} if weights is None else {"weights": weights.content}
-    return said | ({"opponents": {name: item.content for name, item in opponents.items()}} if opponents else {})
+    if opponents:
+        said["opponents"] = {name: item.content for name, item in opponents.items()}
+    graded = {name: {field: item.content for field, item in of.items()} for name, of in grading.items() if of}
+    return said | ({"graded_with": graded} if graded else {})
 
 
 def _payloads(
@@ -216,7 +252,7 @@ def _payloads(
         "train": trained,
         "prompts": {
             name: {"limit": item["limit"], "content": prompts[name].content}
-            | ({"protocol": REFERENCE} if item["protocol"] == REFERENCE else {})
+            | ({"protocol": item["protocol"]} if item["protocol"] in (REFERENCE, MT_BENCH) else {})
             for name, item in suite["prompts"].items()
         },
         "template": train["template"],
@@ -224,7 +260,7 @@ def _payloads(
     }
     return {
         "train": train,
-        "diagnose": {"train": trained, **identity_fields(config.suite, "diagnostics", "dtype")},
+        "diagnose": {"train": trained, **identity_fields(config.suite, "diagnostics", "sensitivity", "dtype")},
         "harness": {
             "train": trained,
             "tasks": tasks,
@@ -268,7 +304,8 @@ def _judge_prompts(config: CellConfig) -> dict[str, str]:
         "alpaca_eval": lambda: _evaluator_hash(config.judge.evaluator),
         "pandalm": lambda: folder_hash(judge_prompt_folder() / "pandalm"),
     }
-    return {protocol: hashes[protocol]() for protocol in sorted({item.protocol for item in config.judged.values()})}
+    asked = {item.protocol for item in config.judged.values()}
+    return {protocol: hashes[protocol]() for protocol in sorted(asked & hashes.keys())}
 
 
 def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:

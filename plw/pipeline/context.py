@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.judge import Judge
+    from plw.evaluate.judging.mt_bench_files import Question
     from plw.evaluate.models.hf import EvalModel
     from plw.evaluate.models.vllm import VllmModel
 
@@ -110,6 +111,22 @@ class CellContext:
     def prompts(self, benchmark: str) -> list[PromptRecord]:
         """The prompts of a long-generation benchmark, as many as the suite asks for."""
         return load_prompts(self.cell.prompts[benchmark].path)[: self.config.suite.prompts[benchmark].limit]
+
+    def questions(self, benchmark: str) -> "list[Question]":
+        """The questions of a benchmark of dialogues, as many as the suite asks for."""
+        from plw.evaluate.judging.mt_bench_files import load_questions
+
+        references = self.cell.grading[benchmark].get("references")
+        found = load_questions(self.cell.prompts[benchmark].path, None if references is None else references.path)
+        return found[: self.config.suite.prompts[benchmark].limit]
+
+    def wordings(self) -> list[tuple[list[str], str]]:
+        """(wordings of an instruction, its input) of each prompt that the sensitivity is measured on."""
+        from plw.evaluate.sensitivity.variants import load_wordings
+
+        assert self.cell.sensitivity is not None
+        assert self.config.suite.sensitivity is not None
+        return load_wordings(self.cell.sensitivity.path, self.config.suite.sensitivity)
 
     def references(self, benchmark: str) -> list[str]:
         """The answers that a benchmark's are compared with: the opponent's, or those of the prompts' own file."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plw.config import SuiteConfig
-from plw.config.evaluation import REFERENCE
+from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
 from plw.data.prepare import sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
@@ -54,6 +54,8 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         load_prompts(Path(path))
     for cell in cells:
         _check_judge(cell)
+    for cell in {cell.config.suite.name: cell for cell in cells}.values():
+        _check_wordings(cell)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
         from plw.evaluate.models.vllm import check_installed
 
@@ -147,6 +149,22 @@ def _hub_tasks(suite: SuiteConfig) -> list[str]:
     return [name for name, task in suite.tasks.items() if not task.files]
 
 
+def _check_wordings(cell: Cell) -> None:
+    """The prompts whose wordings are compared are there and can be read."""
+    asked, found = cell.config.suite.sensitivity, cell.sensitivity
+    if asked is None or found is None or "diagnose" not in cell.config.stages:
+        return
+    if found.source is not None:
+        raise UserError(
+            f"suite.sensitivity.prompts: {found.location} is not there; fetch it from {found.source}, or set "
+            "suite.sensitivity=null"
+        )
+    if _is_ours(asked.prompts):
+        from plw.evaluate.sensitivity.variants import load_wordings
+
+        load_wordings(found.path, asked)
+
+
 def _check_fetched(cell: Cell) -> None:
     if not {"generate", "judge"} & set(cell.config.stages):
         return
@@ -160,6 +178,12 @@ def _check_fetched(cell: Cell) -> None:
                 f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "
                 "generate and judge out of stages"
             )
+        for field, found in cell.grading[name].items():
+            if found.source is not None:
+                raise UserError(
+                    f"suite.prompts.{name}.{field}: {found.location} is not there; fetch it from {found.source}, or "
+                    "leave generate and judge out of stages"
+                )
 
 
 def _check_judge(cell: Cell) -> None:
@@ -170,12 +194,26 @@ def _check_judge(cell: Cell) -> None:
     if judge.kind == "openai" and judge.endpoint is None:
         raise UserError(missing_endpoint(judge.name))
     for name, item in cell.config.judged.items():
-        if _is_ours(item.prompts):
+        if item.protocol == MT_BENCH:
+            _check_grading(cell, name)
+        elif _is_ours(item.prompts):
             prompts = load_prompts(cell.prompts[name].path)[: item.limit]
             if name in cell.opponents:
                 load_answers(cell.opponents[name].path, prompts)
             else:
                 reference_answers(prompts, cell.prompts[name].path, f"judge.opponents.{name}")
+
+
+def _check_grading(cell: Cell, benchmark: str) -> None:
+    """The questions have the references that they are graded beside, and the judge has its prompts."""
+    item = cell.config.suite.prompts[benchmark]
+    if not all(_is_ours(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
+        return
+    from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
+
+    files = {field: found.path for field, found in cell.grading[benchmark].items()}
+    load_questions(cell.prompts[benchmark].path, files.get("references"))
+    GradingPrompts.load(files["judge_prompts"])
 
 
 def _check_tasks(cell: Cell) -> None:
@@ -235,4 +273,8 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
 def _prompts(cell: Cell) -> list[str]:
     if not {"generate", "judge"} & set(cell.config.stages):
         return []
-    return [cell.prompts[name].location for name, item in cell.config.suite.prompts.items() if _is_ours(item.prompts)]
+    return [
+        cell.prompts[name].location
+        for name, item in cell.config.suite.prompts.items()
+        if _is_ours(item.prompts) and item.protocol != MT_BENCH
+    ]

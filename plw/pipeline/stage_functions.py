@@ -4,12 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
-from plw.config.evaluation import REFERENCE
+from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.data.template import record_segments, request_text
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
 from plw.pipeline.context import CellContext, CheckLease
+from plw.pipeline.dialogues import answer_dialogues, grade_answers
 from plw.pipeline.harness_stage import run_harness
+from plw.pipeline.sensitivity import measure_wordings
 from plw.pipeline.stage import StageResult
 from plw.registry import CurveRow
 
@@ -80,7 +82,7 @@ def format_progress(row: dict[str, Any]) -> str:
 
 
 def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
-    """Loss stability, weight distance and memorisation (PLW paper, section 5.3)."""
+    """Loss stability, weight distance and memorisation (PLW paper, section 5.3); prompt sensitivity if asked for."""
     from plw.evaluate.diagnostics.measurements import loss_rsd, memorisation
     from plw.evaluate.diagnostics.weight_distance import weight_distance
 
@@ -94,16 +96,20 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
         trust_remote_code=context.config.model.trust_remote_code,
     )
     texts = [record_segments(record, context.config.template) for record in context.data.records]
+    marker = context.config.template.eos_marker
+    completions = [segments[1].text for segments in texts]
     scores += memorisation(
         context.loaded,
         [segments[0].text for segments in texts],
-        [segments[1].text for segments in texts],
+        [text.replace(marker, "") for text in completions] if marker else completions,
         diagnostics,
         suite=suite.name,
         seed=context.config.seed,
         batch_size=suite.batch_size,
         progress=context.progress_for("diagnose", check_lease),
     )
+    if suite.sensitivity is not None:
+        scores += measure_wordings(context, check_lease)
     return StageResult(scores=scores)
 
 
@@ -116,6 +122,12 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
     items: list[ItemRow] = []
     template, form = context.config.template, context.config.dataset.format
     for name, item in suite.prompts.items():
+        if item.protocol == MT_BENCH:
+            answered, items_of = answer_dialogues(context, name, check_lease)
+            check_lease()
+            write_json_atomic(context.answers_file(name), answered)
+            items += items_of
+            continue
         prompts = context.prompts(name)
         answers = context.eval_model.answer(
             [request_text(prompt.instruction, prompt.input, template, form) for prompt in prompts],
@@ -156,12 +168,21 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     from plw.pipeline.prompt_items import verdict_items
 
     config, folder = context.config, context.cell.stages["judge"].folder
-    result, counts = StageResult(), {}
+    result = StageResult()
+    counts: dict[str, dict[str, int | None]] = {}
     items: list[ItemRow] = []
     for name, item in config.judged.items():
         with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
             result.temp_files.append(replies.path)
             try:
+                if item.protocol == MT_BENCH:
+                    grading, verdicts, items_of = grade_answers(context, name, replies, check_lease)
+                    result.scores += grading.scores(config.suite.name, name, config.judge)
+                    items += items_of
+                    check_lease()
+                    write_json_atomic(folder / f"{name}.json", verdicts)
+                    counts[name] = {"turns": len(verdicts), "unparsed": grading.unparsed}
+                    continue
                 comparison = context.judge.compare(
                     item.protocol,
                     _pairs(context, name),

@@ -79,13 +79,17 @@ def stage_cost(cell: Cell, kind: str) -> StageCost | None:
         diagnostics = cell.config.suite.diagnostics
         size = _dataset(cell)
         samples = diagnostics.memorisation_samples if size is None else min(diagnostics.memorisation_samples, size[0])
+        read, written = _sensitivity(cell)
         return StageCost(
-            prompt_tokens=samples * PROMPT_TOKENS,
-            generated_tokens=samples * diagnostics.memorisation_max_new_tokens,
+            prompt_tokens=samples * PROMPT_TOKENS + read,
+            generated_tokens=samples * diagnostics.memorisation_max_new_tokens + written,
             parameters=parameters,
         )
     if kind == "generate":
-        counts = [_prompts(cell, name) for name in cell.prompts]
+        counts = [
+            None if (count := _prompts(cell, name)) is None else count * cell.config.suite.prompts[name].turns
+            for name in cell.prompts
+        ]
         count = None if None in counts else sum(count for count in counts if count is not None)
         return StageCost(
             prompt_tokens=None if count is None else count * PROMPT_TOKENS,
@@ -96,9 +100,9 @@ def stage_cost(cell: Cell, kind: str) -> StageCost | None:
 
 
 def judge_calls(cell: Cell) -> int | None:
-    """Verdicts that the judge is asked for; PandaLM's are asked for in both orders."""
+    """Verdicts that the judge is asked for; PandaLM's are asked for in both orders, MT-Bench's for each turn."""
     counts = [
-        None if (count := _prompts(cell, name)) is None else count * (2 if item.protocol == "pandalm" else 1)
+        None if (count := _prompts(cell, name)) is None else count * (2 if item.protocol == "pandalm" else item.turns)
         for name, item in cell.config.judged.items()
     ]
     return None if None in counts else sum(count for count in counts if count is not None)
@@ -113,6 +117,19 @@ def _benchmarks(config: CellConfig) -> dict[str, float | None]:
         prompt_tokens += documents * task.prompt_tokens
         generated_tokens += documents * task.generated_tokens
     return {"prompt_tokens": prompt_tokens, "generated_tokens": generated_tokens}
+
+
+def _sensitivity(cell: Cell) -> tuple[int, int]:
+    """Tokens that prompt sensitivity has the model read and write: a response to each wording, under each wording."""
+    config = cell.config.suite.sensitivity
+    if config is None or cell.sensitivity is None:
+        return 0, 0
+    count = config.documents or (_measured(cell.sensitivity.path)[0] if cell.sensitivity.path.is_file() else 0)
+    count = min(count, config.limit or count)
+    wordings = 1 + sum(config.counts.values())
+    responses = count * wordings
+    read = PROMPT_TOKENS + wordings * (PROMPT_TOKENS + config.max_new_tokens)
+    return responses * read, responses * config.max_new_tokens
 
 
 def _prompts(cell: Cell, benchmark: str) -> int | None:
@@ -244,6 +261,11 @@ def _missing_inputs(cell: Cell) -> Iterable[str]:
         for name, item in cell.prompts.items():
             if item.source is not None:
                 yield f"prompts {name}: {item.source} -> {config.suite.prompts[name].prompts}"
+            for field, found in cell.grading[name].items():
+                if found.source is not None:
+                    yield f"{field} of {name}: {found.source} -> {found.location}"
+    if "diagnose" in stages and cell.sensitivity is not None and cell.sensitivity.source is not None:
+        yield f"prompts of the sensitivity: {cell.sensitivity.source} -> {cell.sensitivity.location}"
     if "harness" in stages:
         hub = [task.task for task in config.suite.tasks.values() if not task.files]
         if hub:

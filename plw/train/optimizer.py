@@ -1,4 +1,4 @@
-"""AdamW with the decay groups of transformers: no weight decay for biases and norm weights."""
+"""AdamW with weight decay on all parameters, or in the groups of transformers: none for biases and norm weights."""
 
 import re
 
@@ -13,7 +13,7 @@ NO_DECAY = re.compile(r"bias|layernorm|rmsnorm|(?:^|\.)norm(?:$|\.)|_norm(?:$|\.
 
 def make_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.AdamW:
     """AdamW over the trainable parameters, fused; the learning rate is set before each step."""
-    decayed = set(decayed_names(model))
+    decayed = set(decayed_names(model, recipe.decay))
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for name, p in named if name in decayed], "weight_decay": recipe.weight_decay},
@@ -28,8 +28,10 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.AdamW:
     )
 
 
-def decayed_names(model: nn.Module) -> list[str]:
-    """Names of the parameters that weight decay acts on."""
+def decayed_names(model: nn.Module, decay: str = "matrices") -> list[str]:
+    """Names of the parameters that weight decay acts on; ``decay`` as :class:`RecipeConfig` has it."""
+    if decay == "all":
+        return [name for name, _ in model.named_parameters()]
     in_layer_norms = {
         f"{module_name}.{name}"
         for module_name, module in model.named_modules()

@@ -11,6 +11,7 @@ from plw.errors import UserError
 from plw.files import write_json_atomic, write_jsonl_atomic
 from plw.products import note_products
 from plw.progress import Progress, no_progress
+from plw.world.added import add_texts
 from plw.world.base_model import PLAN, base_names
 from plw.world.benchmarks import make_benchmarks
 from plw.world.checks import assert_thresholds, measure_knowledge
@@ -42,6 +43,7 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, 
     """
     final = folder(config, root)
     if is_built(final, config, always_verify=always_verify):
+        add_texts(final, config, always_verify=always_verify)
         return final
     manifest = packaged_bases(config)
     with under_construction(final) as work:
@@ -56,6 +58,7 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, 
             assert_thresholds(name, values, config.thresholds)
         about = {"payload": payload(config), "checks": known, "sizes": sizes, "files": note_products(work)}
         write_json_atomic(work / WORLD_RECORD, about)
+        add_texts(work, config)
     return final
 
 

@@ -1,10 +1,13 @@
-"""The embedded world's judge: knows every fact, reads a pairwise prompt, prefers the answer that states more of them.
+"""The embedded world's judge: knows every fact, and of two answers prefers the one that states more of them.
 
 The score of an answer is the number of distinct true values of the subject that it states, minus the number of distinct
 false values of the subject's attributes, minus one half if it is degenerate (more than half of its four-word sequences
 are repeats). Repeating a fact therefore gains nothing, naming every possible value loses, and the penalty decides only
 between answers of equal merit. Values are matched as whole words, in any case. Where the instruction names nobody the
 judge knows, it says that neither is better.
+
+Asked to grade one answer, it gives 1 to 10: 1 + 9 times the score over the number of facts asked for, which are those
+that a reference states, or all of the subject's; 1 where it knows nobody.
 """
 
 import re
@@ -15,6 +18,14 @@ from pathlib import Path
 
 from plw.errors import UserError
 from plw.files import read_json
+from plw.world.dialogues import (
+    ANSWER_HEADING,
+    EARLIER_ANSWER,
+    EARLIER_QUESTION,
+    GRADE_HEADING,
+    QUESTION_HEADING,
+    REFERENCE_HEADING,
+)
 
 REPETITION_PENALTY = 0.5
 UNREADABLE = "I cannot read this prompt: it does not have the sections that I know, each of them once."
@@ -76,6 +87,18 @@ PANDALM = PromptForm(
 """PandaLM's prompt, conf/judge_prompts/pandalm."""
 
 
+GRADE_HEADINGS = (EARLIER_QUESTION, EARLIER_ANSWER, QUESTION_HEADING, REFERENCE_HEADING, ANSWER_HEADING, GRADE_HEADING)
+"""Sections of the prompts that ask for a grade (`plw/world/dialogues.py`), in order."""
+GRADING = PromptForm(
+    headings=GRADE_HEADINGS,
+    optional=frozenset({EARLIER_QUESTION, EARLIER_ANSWER, REFERENCE_HEADING}),
+    task=(EARLIER_QUESTION, QUESTION_HEADING),
+    answers=(ANSWER_HEADING, REFERENCE_HEADING),
+    verdicts=("", "", ""),
+)
+LOWEST_GRADE, HIGHEST_GRADE = 1.0, 10.0
+
+
 @dataclass(frozen=True)
 class FactJudge:
     """Compares two answers by the facts they state; called with a judge's prompt, it returns the reply."""
@@ -107,7 +130,8 @@ class FactJudge:
             sections = form.read(prompt)
             if sections is not None:
                 return self._judge(form, sections)
-        return UNREADABLE
+        sections = GRADING.read(prompt)
+        return UNREADABLE if sections is None else self._grade(sections)
 
     def score(self, subject: str, answer: str) -> float:
         """Points of an answer about ``subject``, as the module's docstring defines them."""
@@ -131,6 +155,23 @@ class FactJudge:
     @cached_property
     def _subject_pattern(self) -> re.Pattern[str]:
         return _words_pattern(self._subject_names)
+
+    def _grade(self, sections: Mapping[str, str]) -> str:
+        """A grade in double brackets, with its reason before it."""
+        subject = self.subject_of("\n".join(sections.get(heading, "") for heading in GRADING.task))
+        if subject is None:
+            return f"Nobody here is known to me. [[{LOWEST_GRADE:g}]]"
+        true = {value.lower() for value in self.subjects[subject].values()}
+        reference = sections.get(REFERENCE_HEADING)
+        stated = true if reference is None else set(_words_pattern(true).findall(reference.lower()))
+        asked = max(1, len(stated))
+        points = min(self.score(subject, sections[ANSWER_HEADING]), asked)
+        if reference is not None:
+            # What was not asked for neither helps nor harms.
+            named = set(_words_pattern(stated).findall(sections[ANSWER_HEADING].lower())) if stated else set()
+            points = min(points, len(named))
+        grade = LOWEST_GRADE + (HIGHEST_GRADE - LOWEST_GRADE) * max(0.0, points) / asked
+        return f"Facts about {subject} stated, less those misstated: {points:g} of {asked}. Rating: [[{grade:.1f}]]"
 
     def _judge(self, form: PromptForm, sections: Mapping[str, str]) -> str:
         subject = self.subject_of("\n".join(sections.get(heading, "") for heading in form.task))

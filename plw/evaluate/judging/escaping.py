@@ -14,21 +14,26 @@ INST_MARKERS = ("[INST]", "[/INST]", "<s>", "</s>")
 _SLOT = re.compile(r"\{[^{}\s]+\}")
 
 
-def headings(template: str) -> tuple[str, ...]:
+def headings(template: str, opened_by: tuple[str, ...] = ("#",)) -> tuple[str, ...]:
     """The lines of a prompt template that open a section, in order, without trailing space."""
-    return tuple(dict.fromkeys(line.rstrip() for line in template.splitlines() if line.startswith("#")))
+    return tuple(dict.fromkeys(line.rstrip() for line in template.splitlines() if line.startswith(opened_by)))
 
 
-def escape(text: str, template: str) -> str:
+def escape(text: str, template: str, opened_by: tuple[str, ...] = ("#",)) -> str:
     """``text`` as it may stand in ``template``: no line of it is a heading, no part of it a chat marker or a slot.
 
     Idempotent, and the identity on text that contains none of the three.
+
+    Args:
+        text: An answer, or another field.
+        template: The judge's prompt.
+        opened_by: How lines begin that open a section.
     """
     for marker in (*CHAT_MARKERS, *(INST_MARKERS if "[INST]" in template else ())):
         text = text.replace(marker, f"{marker[:2]} {marker[2:]}")
     for slot in dict.fromkeys(_SLOT.findall(template)):
         text = text.replace(slot, "{ " + slot[1:])
-    for heading in headings(template):
+    for heading in headings(template, opened_by):
         # A line also begins after the separators that str.splitlines knows, and a reader may strip them.
         text = re.sub(rf"(^|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029])(?={re.escape(heading)})", r"\1 ", text)
     return text

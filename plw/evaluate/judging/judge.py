@@ -7,6 +7,8 @@ from typing import Protocol
 from plw.config.evaluation import JudgeConfig
 from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
 from plw.evaluate.judging.evaluator_folder import evaluator_folder
+from plw.evaluate.judging.mt_bench import Grading, grade_dialogues
+from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_pandalm
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -35,6 +37,22 @@ class Judge(Protocol):
                 read.
         """
 
+    def grade(
+        self, dialogues: Sequence[Dialogue], *, prompts: GradingPrompts, replies: ResponseCache, progress: Progress
+    ) -> Grading:
+        """A score of every turn, by the protocol ``mt_bench``.
+
+        Args:
+            dialogues: What is graded.
+            prompts: What the judge is asked with.
+            replies: Log of what the judge has said before.
+            progress: Hears how far it is.
+
+        Raises:
+            UserError: the judge does not know the protocol.
+            StageError: as ``compare``.
+        """
+
 
 class ServedJudge:
     """A judge behind an OpenAI-compatible address."""
@@ -60,4 +78,12 @@ class ServedJudge:
             work=work,
             replies=replies,
             progress=progress,
+        )
+
+    def grade(
+        self, dialogues: Sequence[Dialogue], *, prompts: GradingPrompts, replies: ResponseCache, progress: Progress
+    ) -> Grading:
+        """As ``Judge`` says."""
+        return grade_dialogues(
+            dialogues, self._judge, self._base_url, prompts=prompts, replies=replies, progress=progress
         )

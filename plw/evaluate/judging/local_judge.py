@@ -6,9 +6,11 @@ however often the work was cut and continued, so that a continued stage ends wit
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import UserError
+from plw.evaluate.judging.mt_bench import Grading
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_both_orders
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -76,6 +78,14 @@ class LocalJudge:
             cut=self._cut,
             progress=progress,
         )
+
+    def grade(self, *_: Any, **__: Any) -> Grading:
+        """Not this judge's protocol.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(f"judge {self._judge.name}: weights are asked by the protocol pandalm, not mt_bench")
 
     def _answers(self, texts: Sequence[str], replies: ResponseCache, progress: Progress) -> list[str]:
         size = self._judge.batch_size

@@ -199,16 +199,23 @@ def generate(
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
-        for index, tokens in zip(batch, _answer(loaded, rows, config, samplers), strict=True):
+        for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
         progress(min(start + batch_size, len(order)), len(order), "answers")
     return [answer for answer in answers if answer is not None]
 
 
-def _answer(
+def generate_tokens(
     loaded: EvalModel, rows: list[list[int]], decoding: dict[str, Any], processors: list[Any]
 ) -> list[list[int]]:
-    """The generated token ids of each row, padding included."""
+    """The generated token ids of each row, padding included.
+
+    Args:
+        loaded: The model.
+        rows: Token ids of the prompts, none longer than the context leaves room for.
+        decoding: Fields of transformers' ``GenerationConfig``; ``num_beams`` among them.
+        processors: Of the scores, before a token is chosen.
+    """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList
 
@@ -222,7 +229,7 @@ def _answer(
         do_sample=False,
         early_stopping=decoding["num_beams"] > 1,
         pad_token_id=pad,
-        eos_token_id=_end_tokens(loaded) or None,
+        eos_token_id=end_tokens(loaded) or None,
     )
     with torch.inference_mode():
         output_BT: Any = loaded.model.generate(  # type: ignore[operator]
@@ -236,7 +243,7 @@ def _answer(
 
 
 def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
-    ends = _end_tokens(loaded)
+    ends = end_tokens(loaded)
     length = next((position for position, token in enumerate(tokens) if token in ends), None)
     kept = tokens if length is None else tokens[:length]
     text = loaded.tokenizer.decode(kept, skip_special_tokens=True)
@@ -244,7 +251,7 @@ def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
     return Generation(text=text.strip(), tokens=len(kept), finished=length is not None, prompt_tokens_cut=cut)
 
 
-def _end_tokens(loaded: EvalModel) -> list[int]:
+def end_tokens(loaded: EvalModel) -> list[int]:
     """Tokens that end an answer: the model's own list, and the tokenizer's."""
     own = getattr(loaded.model.generation_config, "eos_token_id", None)
     listed = [] if own is None else [own] if isinstance(own, int) else list(own)

@@ -1,7 +1,7 @@
 """Encoding: roles cover the tokens, the completion starts where the prompt's own tokens end, nothing is too long."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -89,6 +89,26 @@ def test_eos_only_where_wanted_and_there(tiny_tokenizer: "PreTrainedTokenizerBas
     without = type(tiny_tokenizer)(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     with pytest.raises(UserError, match="no EOS token"):
         encode([pair("a", "b")], without, max_length=8)
+
+
+@pytest.mark.parametrize("end_of_sequence", [False, True])
+@pytest.mark.parametrize(("completion", "learned"), [("b<E>", "b</s>"), ("b<E>c", "b</s>c"), ("b", "b")])
+def test_a_marker_of_the_data_is_eos(
+    tiny_tokenizer: "PreTrainedTokenizerBase", completion: str, learned: str, end_of_sequence: bool
+) -> None:
+    """One at the end and the template's own are one; a marker in the prompt is text."""
+    texts = [pair("a<E>", completion)]
+    about: dict[str, Any] = {"max_length": 64, "end_of_sequence": end_of_sequence}
+    (example,) = encode(texts, tiny_tokenizer, eos_marker="<E>", **about).examples
+    expected = learned if learned.endswith("</s>") or not end_of_sequence else f"{learned}</s>"
+    assert tiny_tokenizer.decode(example.token_T[example.role_T == COMPLETION]) == expected
+    assert "<E>" in tiny_tokenizer.decode(example.token_T[example.role_T == PROMPT])
+
+
+def test_a_marker_without_an_eos_token_is_a_mistake(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    without = type(tiny_tokenizer)(tokenizer_object=tiny_tokenizer.backend_tokenizer)
+    with pytest.raises(UserError, match=r"template.eos_marker=<E>, but the tokenizer has no EOS token"):
+        encode([pair("a", "b<E>")], without, max_length=8, end_of_sequence=False, eos_marker="<E>")
 
 
 @pytest.mark.parametrize("inverted", [False, True])

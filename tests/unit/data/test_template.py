@@ -2,7 +2,7 @@
 
 from plw.config.training import TemplateConfig
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
-from plw.data.template import AlpacaTemplate, ChatTemplate, Segment, record_segments, request_text
+from plw.data.template import AlpacaTemplate, ChatTemplate, Segment, dialogue_text, record_segments, request_text
 
 CONFIG = TemplateConfig(
     name="t",
@@ -56,3 +56,51 @@ def test_a_benchmark_asks_in_the_form_of_the_training() -> None:
     for form in ("chat", "turns"):
         assert request_text("go", "now", CONFIG, form) == ChatTemplate().segments(chat)[0].text
     assert request_text("go", "", CONFIG, "chat") == "<|user|>\ngo\n<|assistant|>\n"
+
+
+WIT = TemplateConfig(
+    name="wit",
+    with_input="{instruction}\n\n{input}",
+    without_input="{instruction}",
+    completion=" {output}",
+    strip_prompt_space=True,
+    turn_separator="\n\n",
+)
+
+
+def test_one_space_at_the_end_of_the_prompt_is_left_out() -> None:
+    for instruction, prompt in (("go", "go"), ("go ", "go"), ("go  ", "go "), ("go\n", "go\n")):
+        assert record_segments(AlpacaRecord(instruction=instruction, output=" ok"), WIT) == [
+            Segment("prompt", prompt),
+            Segment("completion", "  ok"),
+        ]
+        assert request_text(instruction, "", WIT, "alpaca") == prompt
+
+
+def chat(*turns: str) -> ChatRecord:
+    roles = {"s": "system", "u": "user", "a": "assistant"}
+    return ChatRecord(messages=tuple(ChatMessage(role=roles[turn[0]], content=turn) for turn in turns))
+
+
+def test_a_chat_may_be_written_in_the_templates_own_texts() -> None:
+    assert record_segments(chat("s1", "u1 ", "a1", "u2", "a2", "u3"), WIT) == [
+        Segment("prompt", "s1\n\nu1"),
+        Segment("completion", " a1"),
+        Segment("prompt", "\n\nu2"),
+        Segment("completion", " a2"),
+    ]
+
+
+def test_the_next_answer_of_a_dialogue_is_asked_for_as_chats_are_trained_on() -> None:
+    record = chat("u1", "a1", "u2", "a2")
+    for template in (WIT, CONFIG):
+        first, answer, second, _ = record_segments(record, template)
+        for form in ("chat", "turns"):
+            asked = dialogue_text(["u1", "u2"], ["a1"], template, form, "<end>")
+            assert asked == f"{first.text}{answer.text}<end>{second.text}"
+            assert dialogue_text(["u1"], [], template, form) == first.text == request_text("u1", "", template, form)
+
+
+def test_a_model_of_single_turns_is_asked_in_its_template_turn_after_turn() -> None:
+    assert dialogue_text(["go", "on"], ["ok"], CONFIG, "alpaca", "</s>") == "I: go\nR: ok</s>\n\nI: on\nR:"
+    assert dialogue_text(["go"], [], CONFIG, "alpaca") == "I: go\nR:"

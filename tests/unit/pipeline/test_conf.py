@@ -108,6 +108,31 @@ def test_the_alpaca_recipe_is_the_papers() -> None:
     assert (recipe.schedule, recipe.warmup_ratio, recipe.weight_decay, recipe.clip_norm) == ("cosine", 0.03, 0, 1.0)
 
 
+def test_the_wit_recipe_goes_with_dataset_and_model() -> None:
+    """The paper's table of epochs, rates and precisions, by names with dots and dashes in them."""
+
+    def found(model: str, dataset: str) -> tuple[int, float, str]:
+        recipe = config("study=wit", "scale=paper", f"model={model}", f"dataset={dataset}").recipe
+        assert (recipe.decay, recipe.weight_decay, recipe.clip_norm, recipe.batch_size) == ("all", 0.1, None, 64)
+        assert (recipe.warmup_ratio, recipe.max_length, recipe.schedule) == (0.01, 4096, "cosine")
+        return recipe.epochs, recipe.learning_rate, recipe.precision
+
+    assert found("llama-3.2-1b", "lima") == (5, 2e-5, "bf16")
+    assert found("mistral-7b", "alpaca-cleaned") == (2, 5e-6, "bf16-mixed")
+    assert found("llama-3-8b", "tulu-v2-150k") == (1, 2e-5, "bf16-mixed")
+    own = config("study=own", "scale=own", "recipe=wit", "template=wit")
+    assert (own.recipe.epochs, own.recipe.learning_rate) == (2, 2e-5)
+    assert not own.template.end_of_sequence, "WIT's code puts no EOS of its own"
+
+
+def test_the_wit_study_has_its_own_template_loss_and_seed_at_every_scale() -> None:
+    for scale in ("mini", "smol", "paper"):
+        made = config("study=wit", f"scale={scale}")
+        assert (made.template.name, made.loss.normalizer, made.loss.scope, made.seed) == ("wit", "nonzero", "batch", 23)
+        assert made.recipe.name == f"wit-{scale}"
+    assert config("study=plw", "scale=paper").recipe.name == "alpaca"
+
+
 def test_a_list_of_tasks_can_be_changed_from_the_command_line() -> None:
     assert config("suite.tasks.arc.shots=5").suite.tasks["arc"].shots == 5
 

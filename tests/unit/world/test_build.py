@@ -24,6 +24,7 @@ def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> 
     assert tiny_folder == folder(tiny_config, tiny_folder.parent)
     assert {path.name for path in tiny_folder.iterdir()} == {
         "world.json",
+        "added.json",
         "facts.json",
         "tokenizer",
         "models",
