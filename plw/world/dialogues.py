@@ -22,22 +22,25 @@ EARLIER_QUESTION, EARLIER_ANSWER = "[Earlier question]", "[Earlier answer]"
 def dialogue_rows(world: World, count: int, rng: random.Random) -> tuple[list[Row], list[Row]]:
     """Questions of two turns about held-out people and cities, and reference answers for every other of them.
 
-    The first turn asks for a text or for a fact, the second for a further fact of the same subject.
+    Half of them ask for a text and then for one about another (a person's city, a city's person), half for a fact and
+    then for a further one.
     """
     subjects = [subject for subject in world.subjects() if not subject.in_training_split]
+    people = [person for person in world.people if not person.in_training_split]
     questions, references = [], []
     for number in range(count):
         subject = subjects[number % len(subjects)]
-        first, second = rng.sample(sorted(subject.attributes), 2)
-        graded_by_reference = number % 2 == 1
-        asked = QUESTIONS[first][0] if graded_by_reference else rng.choice(REQUESTS)
-        turns = [asked.format(s=subject.name), QUESTIONS[second][0].format(s=subject.name)]
-        row = {"question_id": number + 1, "category": REASONING if graded_by_reference else WRITING, "turns": turns}
-        questions.append(row)
-        if graded_by_reference:
-            name = subject.name if isinstance(subject, City) else subject.pronoun
-            answers = [statement(rng, attribute, name, subject.attributes[attribute]) for attribute in (first, second)]
-            references.append({"question_id": number + 1, "choices": [{"index": 0, "turns": answers}]})
+        about = {"question_id": number + 1, "category": (WRITING, REASONING)[number % 2]}
+        if number % 2 == 0:
+            other = rng.choice(people) if isinstance(subject, City) else world.city_of(subject)
+            turns = [rng.choice(REQUESTS).format(s=name) for name in (subject.name, other.name)]
+            questions.append({**about, "turns": turns})
+            continue
+        asked = rng.sample(sorted(subject.attributes), 2)
+        questions.append({**about, "turns": [QUESTIONS[attribute][0].format(s=subject.name) for attribute in asked]})
+        name = subject.name if isinstance(subject, City) else subject.pronoun
+        answers = [statement(rng, attribute, name, subject.attributes[attribute]) for attribute in asked]
+        references.append({"question_id": number + 1, "choices": [{"index": 0, "turns": answers}]})
     return questions, references
 
 

@@ -158,7 +158,8 @@ class FactJudge:
 
     def _grade(self, sections: Mapping[str, str]) -> str:
         """A grade in double brackets, with its reason before it."""
-        subject = self.subject_of("\n".join(sections.get(heading, "") for heading in GRADING.task))
+        # A second question may be about another, or about "it".
+        subject = self.subject_of(sections[QUESTION_HEADING]) or self.subject_of(sections.get(EARLIER_QUESTION, ""))
         if subject is None:
             return f"Nobody here is known to me. [[{LOWEST_GRADE:g}]]"
         true = {value.lower() for value in self.subjects[subject].values()}
