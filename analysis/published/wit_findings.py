@@ -4,7 +4,7 @@ Gains are percent of the paper's average over the usual loss of the same base mo
 the sum of five benchmarks divided by four; a ratio of two averages does not depend on that.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,12 +20,14 @@ from analysis.published.wit_grid import (
     BENCHMARKS,
     CONVENTIONAL,
     LossWeights,
+    WeightGrid,
     best_fixed_pair,
     best_pairs,
     pairs,
     panels,
     printed_gain,
     prompt_share,
+    published_grid,
     read_wit_grid,
     relative_gain,
     true_average,
@@ -105,7 +107,7 @@ def wit_findings() -> WitFindings:
         leave_one_model_out=float(left_out_gains(gain, "model").mean()),
         leave_one_dataset_out=float(left_out_gains(gain, "dataset").mean()),
         leave_one_benchmark_out=float(np.mean([row["gain"] for row in left_out_benchmarks(grid)])),
-        ifeval_share=benchmark_shares(grid)["IFEval"],
+        ifeval_share=benchmark_shares(published_grid())["IFEval"],
         equal_ratio_scatter=float(equal_ratio_scatter(printed).mean()),
         magnitude=magnitude_slope(gain),
     )
@@ -145,10 +147,10 @@ def left_out_gains(gain: pd.DataFrame, level: str) -> pd.Series:
     return made
 
 
-def left_out_benchmarks(grid: pd.DataFrame) -> Iterator[dict[str, Any]]:
-    """Per benchmark: the fixed cell that is best on the mean of the other four, and its gain on this one."""
-    for name in BENCHMARKS:
-        others: pd.DataFrame = sum(panels(grid, other) for other in BENCHMARKS if other != name)  # type: ignore[assignment]
+def left_out_benchmarks(grid: pd.DataFrame, benchmarks: Sequence[str] = BENCHMARKS) -> Iterator[dict[str, Any]]:
+    """Per benchmark: the fixed cell that is best on the mean of the others, and its gain on this one."""
+    for name in benchmarks:
+        others: pd.DataFrame = sum(panels(grid, other) for other in benchmarks if other != name)  # type: ignore[assignment]
         weights = best_fixed_pair(relative_gain(others))
         own = panels(grid, name)
         yield {
@@ -160,12 +162,12 @@ def left_out_benchmarks(grid: pd.DataFrame) -> Iterator[dict[str, Any]]:
         }
 
 
-def benchmark_shares(grid: pd.DataFrame) -> dict[str, float]:
-    """Percent of the summed gains of the panels' best cells (by the printed average) that each benchmark brings."""
-    winners = best_pairs(panels(grid, AVERAGE))
+def benchmark_shares(grid: WeightGrid) -> dict[str, float]:
+    """Percent of the summed gains of the panels' best cells (by the average) that each benchmark brings."""
+    winners = best_pairs(grid.average)
     points = {}
-    for name in BENCHMARKS:
-        scores = panels(grid, name)
+    for name in grid.benchmarks:
+        scores = panels(grid.scores, name)
         columns = pairs(scores)
         gain_PC = scores.to_numpy() - scores.to_numpy()[:, [columns.index(CONVENTIONAL)]]
         own_P = [columns.index(pair) for pair in winners.values()]

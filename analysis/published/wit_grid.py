@@ -1,5 +1,9 @@
-"""The scores that the WIT paper prints in its heat maps (arXiv 2507.07817), by panel: a base model on a dataset."""
+"""Scores over pairs of weights by panel, a base model on a dataset: those that the WIT paper prints in its heat maps
+(arXiv 2507.07817), and those of a study of one's own.
+"""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,15 +38,38 @@ def read_wit_grid() -> pd.DataFrame:
     return trained.assign(score=trained["score"] * scale).reset_index(drop=True)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WeightGrid:
+    """Scores of base models and datasets over pairs of weights."""
+
+    scores: pd.DataFrame
+    """Columns benchmark, dataset, model, prompt_weight, response_weight, score."""
+    benchmarks: tuple[str, ...]
+    average: pd.DataFrame
+    """What cells are chosen by, laid out as ``panels``."""
+
+    @property
+    def gain(self) -> pd.DataFrame:
+        """``relative_gain`` of the average."""
+        return relative_gain(self.average)
+
+
+@cache
+def published_grid() -> WeightGrid:
+    """The paper's, by its own average."""
+    scores = read_wit_grid()
+    return WeightGrid(scores=scores, benchmarks=BENCHMARKS, average=panels(scores, AVERAGE))
+
+
 def panels(grid: pd.DataFrame, benchmark: str) -> pd.DataFrame:
     """Scores of one benchmark: a row a panel (dataset, model), a column a pair (λ_p, λ_r)."""
     rows = grid[grid["benchmark"] == benchmark]
     return rows.pivot(index=PANEL, columns=WEIGHT_PAIR, values="score")
 
 
-def true_average(grid: pd.DataFrame) -> pd.DataFrame:
-    """Mean of the five benchmarks, laid out as ``panels``."""
-    return sum(panels(grid, name) for name in BENCHMARKS) / len(BENCHMARKS)  # type: ignore[return-value]
+def true_average(grid: pd.DataFrame, benchmarks: Sequence[str] = BENCHMARKS) -> pd.DataFrame:
+    """Mean of the benchmarks, laid out as ``panels``."""
+    return sum(panels(grid, name) for name in benchmarks) / len(benchmarks)  # type: ignore[return-value]
 
 
 def pairs(scores: pd.DataFrame) -> list[LossWeights]:

@@ -7,6 +7,7 @@ a note in the part's place, and a chapter without parts is left out.
 from collections.abc import Callable, Iterator
 
 from analysis.figures.contours import CONTOURS
+from analysis.report.both_weights import both_weights
 from analysis.report.catalogue import ALTS, TITLES, make_figure, make_table
 from analysis.report.context import Context
 from analysis.report.generations import generations_data
@@ -171,6 +172,7 @@ CHAPTERS = (
             _figures("figure_residuals"),
         ],
     ),
+    Chapter(key="both-weights", title="Both weights", makers=[both_weights]),
     Chapter(
         key="comparisons",
         title="Which differences are shown, item by item?",

@@ -1,4 +1,7 @@
-"""Tables of the published WIT grid: winners, fixed pairs, choices tested elsewhere, shares, near-replicates."""
+"""Tables of a grid over both weights: winners, fixed pairs, choices tested elsewhere, shares, near-replicates.
+
+Each is of the published WIT grid unless another is given.
+"""
 
 import pandas as pd
 
@@ -11,14 +14,12 @@ from analysis.published.wit_findings import (
     left_out_gains,
 )
 from analysis.published.wit_grid import (
-    AVERAGE,
-    BENCHMARKS,
+    WeightGrid,
     best_fixed_pair,
     best_pairs,
     pairs,
     panels,
-    printed_gain,
-    read_wit_grid,
+    published_grid,
     relative_gain,
 )
 from analysis.tables.table import Table, number
@@ -31,9 +32,9 @@ def pair_text(weights: tuple[float, float]) -> str:
     return f"({weights[0]:g}, {weights[1]:g})"
 
 
-def winners_table() -> Table:
-    """The best cell of each panel, by the printed average."""
-    gain = printed_gain()
+def winners_table(grid: WeightGrid | None = None) -> Table:
+    """The best cell of each panel, by the average."""
+    gain = (grid or published_grid()).gain
     raw = pd.DataFrame(
         [
             {"dataset": dataset, "model": model, "prompt_weight": pair[0], "response_weight": pair[1], "gain": value}
@@ -45,14 +46,15 @@ def winners_table() -> Table:
         title="Best cell of each panel",
         raw=raw,
         shown=_with_pairs(raw, gain=1),
-        caption="Percent over the usual loss (0, 1) of the same model and dataset. Each is the largest of 35 numbers, "
+        caption="Percent over the usual loss (0, 1) of the same model and dataset. Each is the largest of "
+        f"{gain.shape[1]} numbers, "
         "found and measured on the same run, so it is too large on average.",
     )
 
 
-def fixed_pairs_table() -> Table:
+def fixed_pairs_table(grid: WeightGrid | None = None) -> Table:
     """Every pair as the one choice for all models and datasets, best first."""
-    gain = printed_gain()
+    gain = (grid or published_grid()).gain
     raw = pd.DataFrame([vars(fixed_cell(gain, pair)) for pair in pairs(gain)])
     raw = raw.sort_values("mean", ascending=False, ignore_index=True)
     first = raw.head(SHOWN_PAIRS)
@@ -73,22 +75,24 @@ def fixed_pairs_table() -> Table:
         raw=raw,
         shown=shown,
         caption=f"Percent over (0, 1), mean and median of {len(gain)} panels. {CONFIDENCE:.0%} interval of the mean "
-        "with models and datasets drawn anew; that the first pair was chosen as the best of 35 is not in it. The CSV "
-        "has all 35 pairs.",
+        "with models and datasets drawn anew; that the first pair was chosen as the best of all is not in it. The CSV "
+        f"has all {len(raw)} pairs.",
     )
 
 
-def left_out_table() -> Table:
+def left_out_table(grid: WeightGrid | None = None) -> Table:
     """What the choice of a pair is worth where it was not made."""
-    grid = read_wit_grid()
-    gain = printed_gain()
+    grid = grid or published_grid()
+    gain = grid.gain
     rows = []
     for level in ("model", "dataset"):
+        if gain.index.get_level_values(level).nunique() < 2:
+            continue
         of_panel = left_out_gains(gain, level)
         for name, values in of_panel.groupby(level=level):
             chosen = best_fixed_pair(gain[gain.index.get_level_values(level) != name])
             rows.append(_left_out(level, str(name), chosen, float(values.mean())))
-    for row in left_out_benchmarks(grid):
+    for row in left_out_benchmarks(grid.scores, grid.benchmarks):
         pair = (row["prompt_weight"], row["response_weight"])
         rows.append(_left_out("benchmark", row["benchmark"], pair, row["gain"]))
     raw = pd.DataFrame(rows)
@@ -98,7 +102,7 @@ def left_out_table() -> Table:
         raw=raw,
         shown=_with_pairs(raw, gain=2),
         caption="The pair that is best on average without the model, dataset or benchmark, and its mean gain there, in "
-        "percent over (0, 1). For a benchmark the other four choose and it alone is measured.",
+        "percent over (0, 1). For a benchmark the others choose and it alone is measured.",
     )
 
 
@@ -106,13 +110,13 @@ def _left_out(what: str, name: str, pair: tuple[float, float], gain: float) -> d
     return {"left out": what, "name": name, "prompt_weight": pair[0], "response_weight": pair[1], "gain": gain}
 
 
-def shares_table() -> Table:
+def shares_table(grid: WeightGrid | None = None) -> Table:
     """Which benchmark the gains come from, and the best single pair on each."""
-    grid = read_wit_grid()
+    grid = grid or published_grid()
     shares = benchmark_shares(grid)
     rows = []
-    for name in BENCHMARKS:
-        gain = relative_gain(panels(grid, name))
+    for name in grid.benchmarks:
+        gain = relative_gain(panels(grid.scores, name))
         best = fixed_cell(gain, best_fixed_pair(gain))
         rows.append({"benchmark": name, "share": shares[name]} | vars(best))
     raw = pd.DataFrame(rows)
@@ -127,9 +131,9 @@ def shares_table() -> Table:
     )
 
 
-def scatter_table() -> Table:
+def scatter_table(grid: WeightGrid | None = None) -> Table:
     """How far cells of equal ratio lie apart."""
-    scatter = equal_ratio_scatter(panels(read_wit_grid(), AVERAGE))
+    scatter = equal_ratio_scatter((grid or published_grid()).average)
     raw = scatter.groupby(level=["dataset", "model"]).agg(["mean", "size"]).reset_index()
     raw = raw.rename(columns={"mean": "scatter", "size": "groups"})
     return Table(
