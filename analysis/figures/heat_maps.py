@@ -76,7 +76,7 @@ def share_figure(gain: pd.DataFrame) -> Figure:
     colours, signs = dataset_colours(datasets), markers(datasets)
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, 2.6), layout="constrained")
-        axes = figure.subplots(1, len(datasets), sharey=True)
+        axes = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
         for axis, dataset in zip(axes, datasets, strict=True):
             of_model_MS = by_share.loc[dataset].to_numpy()
             x_S = by_share.columns.to_numpy(dtype=float)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import numpy as np
 import pandas as pd
 
 from analysis.figures.heat_maps import heat_maps, share_figure
@@ -79,7 +80,8 @@ def study_grid(context: Context) -> tuple[WeightGrid, list[str]]:
             "three or more with (0, 1) among them"
         )
     here = list(zip(means["prompt_weight"], means["response_weight"], strict=True))
-    scores = means[[pair in shared for pair in here] & means["benchmark"].isin(kept)].reset_index(drop=True)
+    is_shared = np.array([pair in shared for pair in here])
+    scores = means[is_shared & means["benchmark"].isin(kept)].reset_index(drop=True)
     notes = [f"Left out, because a panel lacks them: {', '.join(sorted(set(names) - set(kept)))}."] * (kept != names)
     if lost := len(set(here)) - len(shared):
         notes.append(f"{lost} pairs of weights are left out, because a panel lacks a score of theirs.")

@@ -133,7 +133,7 @@ def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
     def reply(prompt: str) -> str:
         return "no idea" if "odd" in prompt else "[[100]]" if "huge" in prompt else "Rating: [[7]]"
 
-    dialogues = [dialogue(answers=(f"fine {n}", "fine")) for n in range(30)]
+    dialogues = [dialogue(answers=(f"fine {n}", "fine")) for n in range(50)]
     odd = [*dialogues, dialogue(answers=("odd", "fine")), dialogue(answers=("huge", "fine"))]
     with JudgeServer(reply, model=judge.model) as server:
         grading = grade_dialogues(odd, judge, server.base_url, prompts=PROMPTS)
