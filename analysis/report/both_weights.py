@@ -10,7 +10,7 @@ from analysis.published.wit_findings import equal_ratio_scatter, fixed_cell, mag
 from analysis.published.wit_grid import CONVENTIONAL, WeightGrid, best_fixed_pair, pairs, panels, true_average
 from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs, Part
-from analysis.scores.frame import tidy_frame
+from analysis.scores.frame import VARIANT, tidy_frame
 from analysis.tables.published_wit import (
     fixed_pairs_table,
     left_out_table,
@@ -67,7 +67,7 @@ def study_grid(context: Context) -> tuple[WeightGrid, list[str]]:
         UserError: no benchmark that every panel has, no usual loss among the pairs, or fewer than three pairs.
     """
     rows = _rows(context)
-    means = rows.groupby(["benchmark", *CELL_OF_GRID], as_index=False)["score"].mean()
+    means = rows.groupby(["benchmark", *CELL_OF_GRID])["score"].mean().reset_index()
     all_panels = set(means[["dataset", "model"]].itertuples(index=False, name=None))
     names = sorted(set(means["benchmark"]))
     kept = [name for name in names if set(panels(means, name).index) == all_panels]
@@ -90,10 +90,10 @@ def study_grid(context: Context) -> tuple[WeightGrid, list[str]]:
 
 def _rows(context: Context) -> pd.DataFrame:
     """Headline scores of every response weight, each chosen and scaled as the report's other chapters do."""
-    study, variant = context.study, context.frame.variant
-    same = study.scores
-    for name, value in zip(("normalizer", "scope", "recipe"), variant[1:], strict=True):
-        same = same[same[name] == value]
+    study, same = context.study, context.study.scores
+    for name, value in zip(VARIANT, context.frame.variant, strict=True):
+        if name != "response_weight" and name in same:
+            same = same[same[name] == value]
     parts = [
         tidy_frame(of_weight, study.benchmarks.groups).rows
         for _, of_weight in same.groupby("response_weight")
@@ -109,7 +109,7 @@ def sensitivity_panels(context: Context, grid: WeightGrid) -> pd.DataFrame | Non
     rows = rows[rows["metric"] == POSIX_METRIC]
     if rows.empty:
         return None
-    means = rows.groupby(CELL_OF_GRID, as_index=False)["value"].mean()
+    means = rows.groupby(CELL_OF_GRID)["value"].mean().reset_index()
     table = means.pivot(index=["dataset", "model"], columns=["prompt_weight", "response_weight"], values="value")
     table = table.reindex(index=grid.average.index, columns=grid.average.columns)
     return None if table.isna().any(axis=None) else table

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
+from plw.config.evaluation import SensitivityConfig
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError
 from plw.paths import conf_folder
@@ -44,6 +45,9 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
     schema = _writable(OmegaConf.structured(CellConfig))
     for place, kind in entries.items():
         OmegaConf.update(schema, place, OmegaConf.structured(kind), force_add=True)
+    if any(word.lstrip("+").startswith("suite.sensitivity.") for word in words):
+        # Null in most suites; a field of null cannot be set.
+        schema.suite.sensitivity = OmegaConf.structured(SensitivityConfig)
     ConfigStore.instance().store("schema", schema)
     return rewritten
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from plw.config.compose import register_schema
 from plw.errors import UserError
 from plw.items import read_items
 from plw.pipeline import resolve_cell
@@ -18,8 +19,9 @@ def test_a_suite_without_it_keeps_its_identity_and_one_with_it_goes_by_the_files
     prompts = tmp_path / "wordings.json"
     prompts.write_text(json.dumps([{"instruction": "Name three colours."}]))
     plain = resolve_cell(own_study())
-    assert set(plain.stages["diagnose"].payload) == {"train", "diagnostics", "dtype"} - {"dtype"}
-    asked = (f"suite.sensitivity.prompts={prompts}", "+suite.sensitivity.limit=1")
+    assert set(plain.stages["diagnose"].payload) == {"train", "diagnostics"}
+    asked = (f"suite.sensitivity.prompts={prompts}", "suite.sensitivity.limit=1")
+    register_schema(asked)
     first = resolve_cell(own_study(*asked))
     assert str(prompts) not in json.dumps(first.stages["diagnose"].payload)
     assert {kind for kind in plain.stages if plain.stages[kind].fingerprint != first.stages[kind].fingerprint} == {
@@ -35,6 +37,7 @@ def test_a_suite_without_it_keeps_its_identity_and_one_with_it_goes_by_the_files
 def test_the_stage_leaves_scores_and_an_item_for_each_prompt(own_study: OwnStudy, tmp_path: Path) -> None:
     prompts = tmp_path / "wordings.json"
     prompts.write_text(json.dumps([{"instruction": f"Name {n} colours."} for n in ("three", "four", "five")]))
+    register_schema([f"suite.sensitivity.prompts={prompts}"])
     config = own_study(f"suite.sensitivity.prompts={prompts}", "stages=[train,diagnose]")
     outcome = run(config)
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "diagnose": "done"}
