@@ -5,6 +5,9 @@ import pandas as pd
 
 from analysis.scores.frame import VARIANT, TidyFrame
 
+SENSITIVITY_BENCHMARK = "prompt_sensitivity"
+"""The benchmark under which the stage `diagnose` leaves POSIX."""
+
 MECHANISMS = (
     ("loss_rsd", "mean", "Instability of the training loss", "relative standard deviation"),
     ("weight_distance", "l2", "Distance from the base model", "Euclidean distance of weights"),
