@@ -119,7 +119,7 @@ class TemplateConfig:
     completion: str = "{output}"
     """The completion; `{output}` is filled in."""
     end_of_sequence: bool = True
-    """Append the tokenizer's EOS token to the completion."""
+    """Append the tokenizer's EOS token to the completion; the end of an answer is a chat template's own matter."""
     eos_marker: str | None = field(default=None, metadata=LATER)
     """Text inside a completion that stands for the tokenizer's EOS token; one at its end and `end_of_sequence` are one
     EOS. Null: none does."""
@@ -128,8 +128,17 @@ class TemplateConfig:
     turn_separator: str | None = field(default=None, metadata=LATER)
     """Chats are written in the texts above, turn by turn, with this between an answer and the next turn; null: by role
     tags."""
+    kind: str = field(default="texts", metadata=LATER)
+    """`texts`: the texts above, and plain role tags for chats; `chat`: the tokenizer's own chat template, in which a
+    record is one message of the user, made by the texts above, and one of the assistant."""
 
     def __post_init__(self) -> None:
+        one_of("template.kind", self.kind, ("texts", "chat"))
+        if self.kind == "chat" and self.end_of_sequence:
+            raise UserError(
+                "template.end_of_sequence=true does not go with template.kind=chat, whose template ends an answer "
+                "itself; set it to false"
+            )
         for name, text, slots in (
             ("with_input", self.with_input, ("{instruction}", "{input}")),
             ("without_input", self.without_input, ("{instruction}",)),

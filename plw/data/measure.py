@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from plw.config.training import TemplateConfig
 from plw.data.encoding import IS_COMPLETION_R, encode
 from plw.data.records import Record
+from plw.data.render import Renderer
 from plw.data.statistics import DatasetStatistics, FieldLengths, field_lengths, table_row
-from plw.data.template import record_segments
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -85,11 +85,12 @@ def measure(
         progress: is told the records done.
     """
     fields: list[FieldLengths] = []
+    renderer = Renderer(template, tokenizer)
     example_E, first_E = [], []
     for start in range(0, len(records), SLICE):
         part = records[start : start + SLICE]
         fields.append(field_lengths(part, tokenizer))
-        segments = [record_segments(record, template) for record in part]
+        segments = [renderer.segments(record) for record in part]
         encoded = encode(
             segments,
             tokenizer,

@@ -11,9 +11,9 @@ from plw.config.training import DatasetConfig, TemplateConfig
 from plw.data.encoding import EncodedExample, encode
 from plw.data.inversion import short, to_ratio
 from plw.data.records import AlpacaRecord, Record, load_records
+from plw.data.render import Renderer
 from plw.data.sources import content_hash
 from plw.data.statistics import DatasetStatistics, dataset_statistics
-from plw.data.template import record_segments
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -63,9 +63,10 @@ def prepare(
     """
     files = [files] if isinstance(files, Path) else files
     records, held_out_records = split_held_out(load_dataset(dataset, files, tokenizer, seed=seed), dataset.held_out)
+    renderer = Renderer(template, tokenizer)
     encoded, held_out = (
         encode(
-            [record_segments(record, template) for record in part],
+            [renderer.segments(record) for record in part],
             tokenizer,
             max_length=max_length,
             end_of_sequence=template.end_of_sequence,

@@ -1,5 +1,6 @@
 """Instruction records read from files of rows; every mistake in a file is one line with file, row and field."""
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from plw.data.weights import WeightSpan, message_weight, weight_of, weight_spans
 from plw.errors import UserError
 from plw.files import check_text, kind_of
 
+MORE_OF_A_MESSAGE = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
+"""Fields of a message that only a tokenizer's chat template reads."""
 CHAT_ROLES = ("system", "user", "assistant", "tool")
 SHAREGPT_ROLES = {
     "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
@@ -43,6 +46,8 @@ class ChatMessage:
     weight: float = 1.0
     """What it counts in the loss, times its role's weight."""
     spans: tuple[WeightSpan, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """What a chat template may want beside: ``tool_calls``, ``name``, ``reasoning_content``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +57,8 @@ class ChatRecord:
     messages: tuple[ChatMessage, ...]
     weight: float = 1.0
     """What all of it counts in the loss, times the roles' weights."""
+    tools: tuple[Any, ...] = ()
+    """The tools that the assistant may call, as JSON schemas, for a chat template."""
     where: str = field(default="", compare=False, repr=False)
     """File and row that it was read from."""
 
@@ -193,12 +200,14 @@ def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[st
         role = _text(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
-        content = _text(message[words], words, place)
+        more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
+        content = _text("" if "tool_calls" in more and message[words] is None else message[words], words, place)
         yield ChatMessage(
             role=roles[role],
             content=content,
             weight=message_weight(message, place),
             spans=weight_spans(message.get("spans"), {words: content}, "spans", place),
+            more=more,
         )
 
 
@@ -228,7 +237,22 @@ def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
         raise UserError(f"{row.where}: field '{name}' has no message of the assistant; there is nothing to learn")
     if not any(answer.weight for answer in answers):
         raise UserError(f"{row.where}: all answers in field '{name}' have weight 0; leave the record out")
-    return ChatRecord(messages=tuple(turns), weight=row.weight(), where=row.where)
+    return ChatRecord(messages=tuple(turns), weight=row.weight(), tools=_tools(row), where=row.where)
+
+
+def _tools(row: _Row) -> tuple[Any, ...]:
+    """The tools of a conversation, a list or its JSON."""
+    tools = row.values.get("tools")
+    if isinstance(tools, str):
+        try:
+            tools = json.loads(tools) if tools.strip() else None
+        except ValueError:
+            raise UserError(f"{row.where}: field 'tools' is not valid JSON; it must be a list of schemas") from None
+    if tools is None:
+        return ()
+    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
+        raise UserError(f"{row.where}: field 'tools' is {kind_of(tools)}; it must be a list of schemas")
+    return tuple(tools)
 
 
 def _text(value: Any, name: str, where: str) -> str:

@@ -147,6 +147,7 @@ def request_text(instruction: str, given: str, template: TemplateConfig, record_
 
     A model of chats gets instruction and input as one message of the user, with a blank line between them.
     """
+    assert template.kind == "texts", "a tokenizer's chat template is the Renderer's"
     if record_format == "alpaca":
         return AlpacaTemplate(template).prompt(instruction, given)
     return dialogue_text([f"{instruction}\n\n{given}" if given else instruction], [], template, record_format)
@@ -178,6 +179,7 @@ def dialogue_text(
 
 def record_segments(record: Record, template: TemplateConfig) -> list[Segment]:
     """The segments of a record of either form; the config's texts serve the Alpaca form, and chats if it says so."""
+    assert template.kind == "texts", "a tokenizer's chat template is the Renderer's"
     if isinstance(record, ChatRecord):
         chats = ChatTemplate().segments if template.turn_separator is None else AlpacaTemplate(template).chat_segments
         return chats(record)

@@ -202,9 +202,17 @@ def _cross_entropy(
     top_L1 = logit_LV.amax(dim=1, keepdim=True)
     shifted_LV = logit_LV.sub_(top_L1)
     factor = options.factor
-    entropy_L1 = entropy(shifted_LV, factor.top) if factor is not None and factor.kind == "entropy" else None
-    slope_LV = shifted_LV.exp_()
-    sum_L1 = slope_LV.sum(dim=1, keepdim=True)
+    entropy_L1 = None
+    if factor is not None and factor.kind == "entropy" and factor.top is not None:
+        entropy_L1 = entropy(shifted_LV, factor.top)
+    if factor is not None and factor.kind == "entropy" and factor.top is None:
+        # The exponentials serve twice; only this needs the logits beside them.
+        slope_LV = shifted_LV.exp()
+        sum_L1 = slope_LV.sum(dim=1, keepdim=True)
+        entropy_L1 = sum_L1.log() - torch.linalg.vecdot(slope_LV, shifted_LV)[:, None] / sum_L1
+    else:
+        slope_LV = shifted_LV.exp_()
+        sum_L1 = slope_LV.sum(dim=1, keepdim=True)
     norm_L1 = top_L1 + sum_L1.log()
     cross_entropy_L1 = norm_L1 - target_logit_L1
     loss_L1 = torch.lerp(cross_entropy_L1, norm_L1 - mean_L1, smoothing) if smoothing else cross_entropy_L1

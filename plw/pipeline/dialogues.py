@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH
-from plw.data.template import dialogue_text
+from plw.data.render import Renderer
 from plw.items import ItemRow, document_hash
 
 if TYPE_CHECKING:
@@ -24,19 +24,16 @@ def answer_dialogues(
 ) -> tuple[list[dict[str, Any]], list[ItemRow]]:
     """The model's answers to both turns, the second with its own first one in sight: rows for the file, and items."""
     config = context.config
-    template, decoding = config.template, config.suite.decoding
-    end = str(context.tokenizer.eos_token or "") if template.end_of_sequence else ""
+    renderer, decoding = Renderer(config.template, context.tokenizer), config.suite.decoding
     questions = context.questions(benchmark)
     answers: list[list[Generation]] = [[] for _ in questions]
     for turn in range(max(len(question.turns) for question in questions)):
         asked = [place for place, question in enumerate(questions) if len(question.turns) > turn]
         texts = [
-            dialogue_text(
+            renderer.dialogue(
                 questions[place].turns[: turn + 1],
                 [answer.text for answer in answers[place]],
-                template,
                 config.dataset.format,
-                end,
             )
             for place in asked
         ]

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from plw.data.template import request_text
+from plw.data.render import Renderer
 from plw.items import ITEMS, ItemRow, document_hash, write_items
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ def measure_wordings(context: "CellContext", check_lease: "CheckLease") -> "list
     config, asked = context.config, context.config.suite.sensitivity
     assert asked is not None
     wordings = context.wordings()
-    template, form = config.template, config.dataset.format
+    renderer, form = Renderer(config.template, context.tokenizer), config.dataset.format
     found = measure_sensitivity(
         context.loaded,
-        [[request_text(text, given, template, form) for text in texts] for texts, given in wordings],
+        [[renderer.request(text, given, form) for text in texts] for texts, given in wordings],
         max_new_tokens=asked.max_new_tokens,
         batch_size=config.suite.batch_size,
         progress=context.progress_for("diagnose", check_lease),

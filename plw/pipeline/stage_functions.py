@@ -5,7 +5,7 @@ from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH, REFERENCE
-from plw.data.template import record_segments, request_text
+from plw.data.render import Renderer
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
 from plw.pipeline.context import CellContext, CheckLease
@@ -95,13 +95,12 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
         suite.name,
         trust_remote_code=context.config.model.trust_remote_code,
     )
-    texts = [record_segments(record, context.config.template) for record in context.data.records]
-    marker = context.config.template.eos_marker
-    completions = [segments[1].text for segments in texts]
+    renderer = Renderer(context.config.template, context.tokenizer)
+    texts = [renderer.segments(record) for record in context.data.records]
     scores += memorisation(
         context.loaded,
         [segments[0].text for segments in texts],
-        [text.replace(marker, "") for text in completions] if marker else completions,
+        [renderer.words(segments[1]) for segments in texts],
         diagnostics,
         suite=suite.name,
         seed=context.config.seed,
@@ -120,7 +119,7 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
 
     suite, scores = context.config.suite, []
     items: list[ItemRow] = []
-    template, form = context.config.template, context.config.dataset.format
+    renderer, form = Renderer(context.config.template, context.tokenizer), context.config.dataset.format
     for name, item in suite.prompts.items():
         if item.protocol == MT_BENCH:
             answered, items_of = answer_dialogues(context, name, check_lease)
@@ -130,7 +129,7 @@ def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResu
             continue
         prompts = context.prompts(name)
         answers = context.eval_model.answer(
-            [request_text(prompt.instruction, prompt.input, template, form) for prompt in prompts],
+            [renderer.request(prompt.instruction, prompt.input, form) for prompt in prompts],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,
             top_p=suite.decoding.top_p,

@@ -1,0 +1,91 @@
+"""How records and requests are written for a model: by the config's texts, or by the tokenizer's own chat template."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from plw.config.training import TemplateConfig
+from plw.data.chat import ChatRenderer
+from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, Record
+from plw.data.template import AlpacaTemplate, Segment, dialogue_text, record_segments, request_text
+from plw.data.weights import WeightSpan
+from plw.errors import UserError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+
+class Renderer:
+    """One template, and the tokenizer whose chat template it may be.
+
+    Raises:
+        UserError: the tokenizer's chat template is asked for, and there is none or one that cannot be learned from.
+    """
+
+    def __init__(self, template: TemplateConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
+        self.template, self._tokenizer = template, tokenizer
+        self._chat = ChatRenderer(tokenizer) if template.kind == "chat" else None
+
+    def segments(self, record: Record) -> list[Segment]:
+        """The record as prompts and completions.
+
+        Raises:
+            UserError: a conversation that the template cannot write; the line names file and row.
+        """
+        if self._chat is not None:
+            return self._chat.segments(self._as_chat(record))
+        if isinstance(record, ChatRecord) and any("tool_calls" in message.more for message in record.messages):
+            raise UserError(
+                f"{record.where}: a message has tool_calls, which template={self.template.name} does not write; choose "
+                "template=chat"
+            )
+        return record_segments(record, self.template)
+
+    def request(self, instruction: str, given: str, record_format: str) -> str:
+        """A benchmark's request as a model is asked it: in the form that it was trained on.
+
+        Args:
+            instruction: What is asked.
+            given: Its input; empty for none.
+            record_format: Form of the records that the model was trained on.
+        """
+        if self._chat is None:
+            return request_text(instruction, given, self.template, record_format)
+        return self._chat.request([self._question(AlpacaRecord(instruction=instruction, input=given, output=""))])
+
+    def dialogue(self, questions: Sequence[str], answers: Sequence[str], record_format: str) -> str:
+        """The request of a dialogue's next answer, as :func:`plw.data.template.dialogue_text` writes it.
+
+        Args:
+            questions: What the user says, one more than the answers.
+            answers: The model's own so far.
+            record_format: Form of the records that the model was trained on.
+        """
+        if self._chat is None:
+            end = str(self._tokenizer.eos_token or "") if self.template.end_of_sequence else ""
+            return dialogue_text(questions, answers, self.template, record_format, end)
+        messages = [ChatMessage(role="user", content=questions[0])]
+        for answer, question in zip(answers, questions[1:], strict=True):
+            messages += [ChatMessage(role="assistant", content=answer), ChatMessage(role="user", content=question)]
+        return self._chat.request(messages)
+
+    def words(self, completion: Segment) -> str:
+        """A completion without what marks its end: a chat template's, or EOS as the data write it."""
+        if self._chat is not None:
+            return completion.text.removesuffix(self._chat.end)
+        marker = self.template.eos_marker
+        return completion.text.replace(marker, "") if marker else completion.text
+
+    def _as_chat(self, record: Record) -> ChatRecord:
+        """A record without turns is one message of the user, made by the config's texts, and one of the assistant."""
+        if isinstance(record, ChatRecord):
+            return record
+        answer = ChatMessage(
+            role="assistant", content=record.output, spans=tuple(s for s in record.spans if s.field == "output")
+        )
+        return ChatRecord(messages=(self._question(record), answer), weight=record.weight, where=record.where)
+
+    def _question(self, record: AlpacaRecord) -> ChatMessage:
+        asked, _ = AlpacaTemplate(self.template).segments(record)
+        weighed = [span for span in asked.spans if span.weight != 1]
+        spans = tuple(WeightSpan(start=span.start, end=span.end, weight=span.weight) for span in weighed)
+        return ChatMessage(role="user", content=asked.text, spans=spans)

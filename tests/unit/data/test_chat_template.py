@@ -1,0 +1,221 @@
+"""The tokenizer's own chat template: what is learned is exactly the assistant's words and their end.
+
+The templates here are written for the test, with the constructs of ten families: where BOS, headers and ends stand,
+what is stripped, what moves, what is refused.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from plw.config.loss import ROLES
+from plw.config.training import TemplateConfig
+from plw.data.chat import ChatRenderer
+from plw.data.encoding import IS_COMPLETION_R, encode
+from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
+from plw.data.render import Renderer
+from plw.errors import UserError
+from plw.testing.tokenizers import byte_level_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+HEADERS = (
+    "{{ bos_token }}{% for m in messages %}<|head|>{{ m['role'] }}<|headend|>\n\n{{ m['content'"
+    "] | trim }}<|eot|>{% endfor %}"
+    "{% if add_generation_prompt %}<|head|>assistant<|headend|>\n\n{% endif %}"
+)
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+DEFAULT_SYSTEM = "{% if messages[0]['role'] != 'system' %}<|im_start|>system\nBe kind.<|im_end|>\n{% endif %}" + CHATML
+THINKING = (
+    "{% set ns = namespace(last=0) %}{% for m in messages %}{% if m['role'] == 'user' %}{% set ns.last = loop.index0 %}"
+    "{% endif %}{% endfor %}{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "{% if loop.index0 > ns.last %}<think>\n\n</think>\n\n"
+    "{% endif %}{{ m['content'].split('</think>')[-1].lstrip('\n') }}"
+    "{% else %}{{ m['content'] }}{% endif %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+TURNS = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{{ raise_exception('System role not"
+    " supported') }}{% endif %}"
+    "{% for m in messages %}<turn>{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ "
+    "m['content'] | trim }}<endturn>\n"
+    "{% endfor %}{% if add_generation_prompt %}<turn>model\n{% endif %}"
+)
+SYSTEM_IN_USER = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set first = messages[0]['content'] + '\n\n' %}"
+    "{% set messages = messages[1:] %}{% else %}{% set first = '' %}{% endif %}{% for m in messages %}<turn>"
+    "{{ 'model' if m['role'] == 'assistant' else m['role'] }}\n{{ first if loop.first else '' }"
+    "}{{ m['content'] | trim }}"
+    "<endturn>\n{% endfor %}{% if add_generation_prompt %}<turn>model\n{% endif %}"
+)
+BRACKETS = (
+    "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}[INST] {{ m['content'] }} [/INST]"
+    "{% elif m['role'] == 'assistant' %} {{ m['content'] }}{{ eos_token }}"
+    "{% else %}{{ m['content'] }}\n{% endif %}{% endfor %}"
+)
+LATE_EOS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% else %}{{ eos_token }}{% endif %}"
+)
+TAGS_EOS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{{ eos_token }}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+EOS_OF_ANSWERS = (
+    "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}{% if m['role'] == 'assistant' %}{{ eos_token }}"
+    "{{ '' if loop.last else '\n' }}{% else %}{{ '\n' }}{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+)
+MARKED = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m['role'] == 'assistant' %}"
+    "{% generation %}{{ m['content'] }}"
+    "<|im_end|>{% endgeneration %}{% else %}{{ m['content'] }}<|im_end|>{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+FAMILIES = {
+    "Llama 3": (HEADERS, "<|eot|>"),
+    "ChatML": (CHATML, "<|im_end|>"),
+    "Qwen 2.5, SmolLM2": (DEFAULT_SYSTEM, "<|im_end|>"),
+    "Qwen 3": (THINKING, "<|im_end|>"),
+    "Gemma 2": (TURNS, "<endturn>"),
+    "Gemma 3": (SYSTEM_IN_USER, "<endturn>"),
+    "Mistral": (BRACKETS, "</s>"),
+    "Phi 3": (LATE_EOS, "<|end|>"),
+    "Zephyr": (TAGS_EOS, "</s>"),
+    "Tulu": (EOS_OF_ANSWERS, "</s>"),
+    "with marks": (MARKED, "<|im_end|>"),
+}
+SPECIAL = ["<|head|>", "<|headend|>", "<|eot|>", "<|im_start|>", "<|im_end|>", "<turn>", "<endturn>", "<|end|>"]
+
+
+@pytest.fixture(scope="module")
+def bare() -> "PreTrainedTokenizerBase":
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens(SPECIAL, special_tokens=True)
+    return tokenizer
+
+
+def chat(*turns: str, **fields: Any) -> ChatRecord:
+    """Turns as `u:words`."""
+    roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
+    made = [ChatMessage(role=roles[turn[0]], content=turn[2:]) for turn in turns]
+    return ChatRecord(messages=tuple(made), **fields)
+
+
+def renderer(tokenizer: Any, template: str) -> ChatRenderer:
+    tokenizer.chat_template = template
+    return ChatRenderer(tokenizer)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_learned_is_the_assistants_words_and_their_end(bare: Any, family: str) -> None:
+    template, end = FAMILIES[family]
+    made = renderer(bare, template)
+    assert made.end == end
+    turns = ["u:Name a colour.", "a: Red, say 12.\n", "u:One more", "a:Blue", "u:left out"]
+    system = [] if family == "Gemma 2" else ["s:Be brief."]
+    for record in (chat(*turns), chat(*system, *turns), chat("u:a", "a:b")):
+        segments = made.segments(record)
+        (example,) = encode([segments], bare, max_length=512, end_of_sequence=False).examples
+        whole = bare.apply_chat_template(
+            [{"role": m.role, "content": m.content} for m in record.messages if m.content != "left out"], tokenize=False
+        )
+        assert "".join(segment.text for segment in segments) == whole[: whole.rindex(end) + len(end)]
+        learned = bare.decode(example.token_T[IS_COMPLETION_R[example.role_T]])
+        answers = [message.content for message in record.messages if message.role == "assistant"]
+        for answer in answers:
+            assert answer.strip() in learned
+        expected = "".join(answer.strip() + end for answer in answers)
+        assert learned.replace("<think>\n\n</think>\n\n", "").replace(" ", "").replace("\n", "") == expected.replace(
+            " ", ""
+        )
+        assert np.count_nonzero(example.token_T == bare.bos_token_id) == 1, "BOS stands once"
+        assert example.token_T[0] == bare.bos_token_id
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_is_asked_as_it_was_trained(bare: Any, family: str) -> None:
+    """What a request ends with is what stands before the answer in training, several turns on too."""
+    made = renderer(bare, FAMILIES[family][0])
+    first, answer, second, _ = made.segments(chat("u:go", "a:gone", "u:on", "a:done"))
+    messages = chat("u:go", "a:gone", "u:on").messages
+    assert made.request(messages[:1]) == first.text
+    assert made.request(messages) == first.text + answer.text + second.text
+    template = TemplateConfig(
+        name="chat",
+        kind="chat",
+        with_input="{instruction}: {input}",
+        without_input="{instruction}",
+        end_of_sequence=False,
+    )
+    written = Renderer(template, bare)
+    assert written.request("go", "", "alpaca") == written.request("go", "", "sharegpt") == first.text
+    assert written.dialogue(["go", "on"], ["gone"], "alpaca") == made.request(messages)
+    alone = made.segments(chat("u:go: now", "a:gone"))
+    segments = written.segments(AlpacaRecord(instruction="go", input="now", output="gone"))
+    assert segments == alone
+    assert written.words(segments[1]).strip() in ("gone", "<think>\n\n</think>\n\ngone")
+
+
+def test_roles_of_a_rendered_conversation(bare: Any) -> None:
+    made = renderer(bare, THINKING)
+    record = chat("s:Be brief.", "u:Go", "a:<think>hm</think>Gone", "t:12", "u:On", "a:Done")
+    (example,) = encode([made.segments(record)], bare, max_length=512, end_of_sequence=False, fine_roles=True).examples
+    words = {role: bare.decode(example.token_T[example.role_T == place]) for place, role in enumerate(ROLES)}
+    assert words["system"] == "Be brief."
+    assert words["user"].replace(" ", "") == "GoOn"
+    assert words["tool"] == "12"
+    assert words["thinking"] == "<think>\n\n</think>\n\n"
+    assert words["assistant"] == "Gone<|im_end|>Done<|im_end|>", "earlier thoughts are stripped, as at inference"
+
+
+def test_weights_of_messages_and_spans_follow_the_words(bare: Any) -> None:
+    from plw.data.weights import WeightSpan
+
+    made = renderer(bare, HEADERS)
+    messages = (
+        ChatMessage(role="user", content=" aaa", weight=0.5),
+        ChatMessage(role="assistant", content="bbb ccc", weight=2, spans=(WeightSpan(start=4, end=7, weight=3),)),
+    )
+    (example,) = encode(
+        [made.segments(ChatRecord(messages=messages))], bare, max_length=99, end_of_sequence=False
+    ).examples
+    found = dict(zip(bare.convert_ids_to_tokens(example.token_T.tolist()), example.weight_T.tolist(), strict=True))
+    assert (found["a"], found["b"], found["c"], found["<|eot|>"]) == (0.5, 2.0, 6.0, 2.0)
+
+
+MOVING = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}[I]{{ 'S' if loop.last else '' }}{{ m['content'] }}[/I]"
+    "{% elif m['role'] == 'assistant' %}{{ m['content'] }}</s>{% endif %}{% endfor %}"
+)
+
+
+def test_templates_that_cannot_be_learned_from_are_refused_in_a_line(bare: Any) -> None:
+    def refused(template: str | None, record: ChatRecord) -> str:
+        with pytest.raises(UserError) as caught:
+            renderer(bare, template).segments(record)  # type: ignore[arg-type]
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    two = chat("u:a", "a:b", "u:c", "a:d", where="d.json: row 4")
+    assert "has no chat template" in refused(None, two)
+    assert "puts no end after an answer" in refused("{% for m in messages %}{{ m['content'] }}\n{% endfor %}", two)
+    moved = refused(MOVING, two)
+    assert "d.json: row 4" in moved
+    assert "message 2" in moved
+    assert "{% generation %}" in moved
+    assert "System role not supported" in refused(TURNS, chat("s:x", "u:a", "a:b"))
+    assert "refuses the conversation" in refused("{{ messages[5]['content'] }}", two)
+
+
+def test_dates_of_today_are_not_written(bare: Any) -> None:
+    dated = (
+        "{% if not date_string is defined %}{% set date_string = strftime_now('%d') %}{% endif %}{{ date_string }}\n"
+    )
+    made = renderer(bare, dated + CHATML)
+    assert made.segments(chat("u:a", "a:b"))[0].text.startswith("26 Jul 2024\n")
