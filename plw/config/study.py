@@ -89,6 +89,9 @@ class DatasetSize:
 class CostConfig:
     """What the costs of `plw plan` rest on; it changes nothing that is run."""
 
+    device: str = "auto"
+    """Whose hours: `gpu` (the one named below), `cpu` (this machine's cores, by a measurement of a few seconds that the
+    cache folder keeps), `auto`: `gpu` where cells run on one here."""
     gpu: str = "A100 80 GB"
     """Name of the GPU, for the printed line."""
     tflops: float = 312.0
@@ -106,6 +109,7 @@ class CostConfig:
     """Dataset name -> its size, for data that is not on this machine."""
 
     def __post_init__(self) -> None:
+        one_of("execution.cost.device", self.device, ("auto", "gpu", "cpu"))
         for name in ("tflops", "training_mfu", "prefill_mfu", "decode_mfu", "price"):
             above_zero(f"execution.cost.{name}", getattr(self, name))
 

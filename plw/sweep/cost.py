@@ -1,19 +1,16 @@
-"""What a grid's work amounts to before any of it is done: tokens, operations, GPU hours and money, by stage.
+"""What a cell's work amounts to before any of it is done: tokens, operations, and hours of a GPU or of this machine.
 
 A token that is trained on costs 6 operations a parameter (forward and backward), one that is read or written 2. How
-much of a GPU's peak each reaches is the config's to say (`execution.cost`). Answers count at their full allowed length,
-so evaluation is an upper bound.
+much of a GPU's peak each reaches is the config's to say (`execution.cost`); what this machine's cores reach is measured
+(`plw/sweep/cpu_speed.py`). Answers count at their full allowed length, so evaluation is an upper bound.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+from math import ceil
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
-from rich.table import Table
 
 from plw.config import CellConfig
 from plw.config.study import CostConfig
@@ -21,14 +18,17 @@ from plw.errors import UserError
 from plw.files import read_rows
 from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
+from plw.sweep.cpu_speed import CpuSpeed, ModelShape, model_shape
+from plw.world.base_model import base_names, base_shape, mlp_width
 
+WORLD_MODELS = f"{WORLD_PREFIX}models/"
 CHARACTERS_A_TOKEN = 4
 """English text under the tokenizers of the day; used where only text is at hand."""
 PROMPT_TOKENS = 100
 """A long-generation prompt with its template: AlpacaEval's mean is 77, PandaLM's 103 (LLaMA tokenizer)."""
 SECONDS_AN_HOUR = 3600
-BYTES_A_PARAMETER = 2
-"""Base models are published in 16 bits."""
+DOCUMENT_S = 0.6e-3
+"""What lm-eval itself takes for a document on one core: requests, metrics, items (docs/benchmarks.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +39,22 @@ class StageCost:
     prompt_tokens: float | None = 0
     generated_tokens: float | None = 0
     parameters: int | None = None
+    steps: float = 0
+    """Steps of the optimizer."""
+    shared_tokens: float = 0
+    """Of the trained tokens, those that the engine computes once for many examples."""
+    rows: int = 1
+    """Answers that are written at a time."""
+    documents: int = 0
+    """Of benchmarks."""
+
+    def beside(self, prompt_tokens: float, generated_tokens: float) -> "StageCost":
+        """The same work and so many tokens more."""
+        return replace(
+            self,
+            prompt_tokens=None if self.prompt_tokens is None else self.prompt_tokens + prompt_tokens,
+            generated_tokens=None if self.generated_tokens is None else self.generated_tokens + generated_tokens,
+        )
 
     @property
     def tokens(self) -> float | None:
@@ -65,38 +81,99 @@ class StageCost:
         ) * (self.parameters / (rates.tflops * 1e12))
         return seconds / SECONDS_AN_HOUR
 
+    def cpu_hours(self, speed: CpuSpeed | None) -> float | None:
+        """Hours of the cores that one cell has on this machine."""
+        if speed is None or self.tokens is None:
+            return None
+        seconds = self.documents * DOCUMENT_S + speed.seconds(
+            trained=(self.trained_tokens or 0) - self.shared_tokens,
+            steps=self.steps,
+            prompt_tokens=self.prompt_tokens or 0,
+            generated_tokens=self.generated_tokens or 0,
+            rows=self.rows,
+        )
+        return seconds / SECONDS_AN_HOUR
+
 
 def stage_cost(cell: Cell, kind: str) -> StageCost | None:
-    """The work of one stage on the cell's own GPUs; None for the judge, which has a machine of its own."""
+    """The work of one stage on the cell's own devices; None for the judge, which has a machine of its own."""
     if kind == "judge":
         return None
     parameters = _parameters(cell)
     if kind == "train":
-        size = _dataset(cell)
-        tokens = None if size is None else size[1] * cell.config.recipe.epochs
-        return StageCost(trained_tokens=tokens, parameters=parameters)
+        return _training(cell, parameters)
+    suite = cell.config.suite
     if kind == "diagnose":
-        diagnostics = cell.config.suite.diagnostics
         size = _dataset(cell)
-        samples = diagnostics.memorisation_samples if size is None else min(diagnostics.memorisation_samples, size[0])
-        read, written = _sensitivity(cell)
-        return StageCost(
-            prompt_tokens=samples * PROMPT_TOKENS + read,
-            generated_tokens=samples * diagnostics.memorisation_max_new_tokens + written,
-            parameters=parameters,
-        )
+        samples = suite.diagnostics.memorisation_samples
+        if size is not None:
+            samples = min(samples, size[0])
+        answers = _answers(samples, suite.diagnostics.memorisation_max_new_tokens, suite.batch_size, parameters)
+        return answers.beside(*_sensitivity(cell))
     if kind == "generate":
         counts = [
             None if (count := _prompts(cell, name)) is None else count * cell.config.suite.prompts[name].turns
             for name in cell.prompts
         ]
         count = None if None in counts else sum(count for count in counts if count is not None)
-        return StageCost(
-            prompt_tokens=None if count is None else count * PROMPT_TOKENS,
-            generated_tokens=None if count is None else count * cell.config.suite.decoding.max_new_tokens,
-            parameters=parameters,
-        )
-    return StageCost(parameters=parameters, **_benchmarks(cell.config))
+        return _answers(count, suite.decoding.max_new_tokens, suite.batch_size, parameters)
+    return _benchmarks(cell.config, parameters)
+
+
+def step_tokens(cell: Cell) -> float | None:
+    """Tokens of one optimizer step."""
+    size = _dataset(cell)
+    return None if size is None else size[1] / size[0] * cell.config.recipe.batch_size
+
+
+def cell_shape(cell: Cell) -> ModelShape | None:
+    """The widths of the cell's base model: its folder's, the embedded world's, or those of a model of its size."""
+    known = model_shape(cell.model.path) or _world_shape(cell.config)
+    if known is None and (parameters := _parameters(cell)) is not None:
+        return ModelShape.of_size(parameters)
+    return known
+
+
+def _world_shape(config: CellConfig) -> ModelShape | None:
+    """The shape of a base model of the embedded world, built or not."""
+    name = config.model.path.removeprefix(WORLD_MODELS)
+    if name not in base_names(config.world):
+        return None
+    base = base_shape(config.world, name)
+    return ModelShape(
+        vocabulary=config.world.vocabulary,
+        hidden=base.hidden,
+        intermediate=mlp_width(base),
+        layers=base.layers,
+        heads=base.heads,
+        kv_heads=base.heads,
+    )
+
+
+def _training(cell: Cell, parameters: int | None) -> StageCost:
+    size, recipe = _dataset(cell), cell.config.recipe
+    if size is None:
+        return StageCost(trained_tokens=None, parameters=parameters)
+    records, tokens = size
+    shared = 0.0
+    if cell.config.execution.layout in ("auto", "prefix") and not recipe.dropout:
+        # The template's words before the instruction begin every example.
+        shared = len(cell.config.template.without_input.partition("{")[0]) / CHARACTERS_A_TOKEN
+    return StageCost(
+        trained_tokens=tokens * recipe.epochs,
+        parameters=parameters,
+        steps=ceil(records / recipe.batch_size) * recipe.epochs,
+        shared_tokens=recipe.epochs * records * min(shared, tokens / records),
+    )
+
+
+def _answers(count: int | None, new_tokens: int, batch_size: int, parameters: int | None) -> StageCost:
+    return StageCost(
+        prompt_tokens=None if count is None else count * PROMPT_TOKENS,
+        generated_tokens=None if count is None else count * new_tokens,
+        parameters=parameters,
+        rows=max(1, min(batch_size, count or 1)),
+    )
 
 
 def judge_calls(cell: Cell) -> int | None:
@@ -108,15 +185,25 @@ def judge_calls(cell: Cell) -> int | None:
     return None if None in counts else sum(count for count in counts if count is not None)
 
 
-def _benchmarks(config: CellConfig) -> dict[str, float | None]:
+def _benchmarks(config: CellConfig, parameters: int | None) -> StageCost:
     prompt_tokens = generated_tokens = 0.0
+    asked, rows = 0, config.suite.batch_size
     for task in config.suite.tasks.values():
         if task.documents is None or task.prompt_tokens is None:
-            return {"prompt_tokens": None, "generated_tokens": None}
-        documents = min(task.documents, config.suite.limit or task.documents)
+            return StageCost(prompt_tokens=None, generated_tokens=None, parameters=parameters)
+        documents = min(task.documents, task.limit or config.suite.limit or task.documents)
+        asked += documents
         prompt_tokens += documents * task.prompt_tokens
-        generated_tokens += documents * task.generated_tokens
-    return {"prompt_tokens": prompt_tokens, "generated_tokens": generated_tokens}
+        generated_tokens += documents * min(task.generated_tokens, task.max_new_tokens or task.generated_tokens)
+        if task.generated_tokens:
+            rows = min(rows, documents)
+    return StageCost(
+        prompt_tokens=prompt_tokens,
+        generated_tokens=generated_tokens,
+        parameters=parameters,
+        rows=rows,
+        documents=asked,
+    )
 
 
 def _sensitivity(cell: Cell) -> tuple[int, int]:
@@ -154,7 +241,7 @@ def _dataset(cell: Cell) -> tuple[int, float] | None:
         return None
     template = len(config.template.without_input) / CHARACTERS_A_TOKEN
     each = min(tokens / records + template, config.recipe.max_length)
-    used = min(records, config.dataset.limit or records)
+    used = min(records, config.dataset.sample or records, config.dataset.limit or records)
     return used, used * each
 
 
@@ -178,7 +265,9 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def _parameters(cell: Cell) -> int | None:
-    return cell.config.model.parameters or _counted(cell.model.path)
+    known = cell.config.model.parameters or _counted(cell.model.path)
+    shape = None if known else _world_shape(cell.config)
+    return shape.parameters if shape else known
 
 
 @lru_cache(maxsize=16)
@@ -197,91 +286,3 @@ def _counted(folder: Path) -> int | None:
                     size *= side
                 total += size
     return total or None
-
-
-def print_costs(to_do: Iterable[tuple[Cell, str]], console: Console) -> None:
-    """Tokens, operations, GPU hours and money of the stages to run, one row a kind of stage."""
-    by_kind: dict[str, list[tuple[Cell, StageCost]]] = defaultdict(list)
-    calls: list[int | None] = []
-    for cell, kind in to_do:
-        work = stage_cost(cell, kind)
-        if work is None:
-            calls.append(judge_calls(cell))
-        else:
-            by_kind[kind].append((cell, work))
-    if not by_kind and not calls:
-        return
-    table = Table(
-        "stage", "cells", "tokens", "operations", "GPU hours", "US dollars", title="Cost", title_justify="left"
-    )
-    totals: list[float | None] = []
-    rates = next(cell for cells in by_kind.values() for cell, _ in cells).config.execution.cost if by_kind else None
-    for kind, cells in by_kind.items():
-        assert rates is not None
-        hours = _sum(work.gpu_hours(rates) for _, work in cells)
-        totals.append(hours)
-        tokens, operations = _sum(work.tokens for _, work in cells), _sum(work.operations for _, work in cells)
-        money = None if hours is None else hours * rates.price
-        table.add_row(kind, str(len(cells)), *map(_short, (tokens, operations, hours, money)))
-    if calls:
-        table.add_row("judge", str(len(calls)), f"{_short(_sum(calls))} verdicts", "–", "–", "–")
-    console.print(table)
-    if rates is None:
-        return
-    total = _sum(totals)
-    if total is not None:
-        console.print(f"In all {_short(total)} GPU hours, {_short(total * rates.price)} US dollars.")
-    console.print(
-        f"Assumptions: {rates.gpu}, {rates.tflops:g} TFLOP/s, of which training reaches {rates.training_mfu:.0%}, "
-        f"prefill {rates.prefill_mfu:.0%}, decode {rates.decode_mfu:.0%}; {rates.price:g} US dollars an hour; "
-        "answers at full length; judges not counted (execution.cost)."
-    )
-
-
-def print_missing_inputs(cells: list[Cell], console: Console) -> None:
-    """What is not on this machine as far as can be seen without asking the network."""
-    lines = dict.fromkeys(line for cell in cells for line in _missing_inputs(cell))
-    if lines:
-        console.print("Missing inputs (what is in a cache already is not fetched again):")
-    for line in lines:
-        console.print(f"  {line}", markup=False, soft_wrap=True)
-
-
-def _missing_inputs(cell: Cell) -> Iterable[str]:
-    config, stages = cell.config, set(cell.config.stages)
-    model = config.model
-    if not cell.model.path.is_dir() and not model.path.startswith(WORLD_PREFIX):
-        size = f", {model.parameters * BYTES_A_PARAMETER / 1e9:.1f} GB" if model.parameters else ""
-        pinned = f"revision {model.revision}" if model.revision else "NOT PINNED: set model.revision"
-        yield f"model {model.name}: {model.path} from the hub ({pinned}{size})"
-    dataset = config.dataset
-    if not cell.dataset.path.is_file() and not dataset.path.startswith(WORLD_PREFIX):
-        yield f"dataset {dataset.name}: {dataset.path}"
-    if {"generate", "judge"} & stages:
-        for name, item in cell.prompts.items():
-            if item.source is not None:
-                yield f"prompts {name}: {item.source} -> {config.suite.prompts[name].prompts}"
-            for field, found in cell.grading[name].items():
-                if found.source is not None:
-                    yield f"{field} of {name}: {found.source} -> {found.location}"
-    if "diagnose" in stages and cell.sensitivity is not None and cell.sensitivity.source is not None:
-        yield f"prompts of the sensitivity: {cell.sensitivity.source} -> {cell.sensitivity.location}"
-    if "harness" in stages:
-        hub = [task.task for task in config.suite.tasks.values() if not task.files]
-        if hub:
-            yield f"data of the tasks {', '.join(hub)}, from the hub"
-    if "judge" in stages and cell.config.judged and config.judge.kind == "openai" and config.judge.endpoint is None:
-        yield f"judge.endpoint: the address of a server of {config.judge.model}"
-
-
-def _sum(values: Iterable[float | None]) -> float | None:
-    listed = list(values)
-    return None if None in listed else sum(value for value in listed if value is not None)
-
-
-def _short(value: float | None) -> str:
-    if value is None:
-        return "unknown"
-    if value >= 1e6:
-        return f"{value:.2e}" if value >= 1e12 else f"{value / 1e6:,.1f} M"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"

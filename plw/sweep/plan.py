@@ -13,7 +13,7 @@ from plw.errors import DamagedError
 from plw.pipeline import Cell
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
-from plw.sweep.cost import print_costs, print_missing_inputs
+from plw.sweep.cost_table import print_costs, print_missing_inputs
 from plw.sweep.grid import registry_exists, resolve_grid
 
 FINISHED = "done"

@@ -200,5 +200,13 @@ def _with_threads(config: CellConfig, workers: int) -> CellConfig:
     execution = config.execution
     if isinstance(execution.threads, int):
         return config
-    threads = max(1, available_cores() // (workers * execution.processes))
+    threads = cell_threads(config, workers)
     return dataclasses.replace(config, execution=dataclasses.replace(execution, threads=threads))
+
+
+def cell_threads(config: CellConfig, workers: int) -> int:
+    """Threads of one process of a cell with so many cells at once."""
+    execution = config.execution
+    if isinstance(execution.threads, int):
+        return execution.threads
+    return max(1, available_cores() // (workers * execution.processes))

@@ -27,6 +27,11 @@ def base_shape(config: WorldConfig, name: str) -> BaseModelConfig:
     return {"wide": config.wide, "deep": config.deep}[name.partition("-")[0]]
 
 
+def mlp_width(shape: BaseModelConfig) -> int:
+    """Width of the MLP."""
+    return shape.hidden * 8 // 3 // 8 * 8
+
+
 def make_base_model(shape: BaseModelConfig, tokenizer: "PreTrainedTokenizerBase") -> "LlamaForCausalLM":
     """A Llama with fresh weights; the caller seeds torch."""
     import torch
@@ -36,7 +41,7 @@ def make_base_model(shape: BaseModelConfig, tokenizer: "PreTrainedTokenizerBase"
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=shape.hidden,
-        intermediate_size=shape.hidden * 8 // 3 // 8 * 8,
+        intermediate_size=mlp_width(shape),
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
         num_key_value_heads=shape.heads,

@@ -15,7 +15,8 @@ from plw.config.study import CostConfig
 from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import Cell, check_inputs, resolve_cell
-from plw.sweep.cost import StageCost, judge_calls, stage_cost
+from plw.sweep.cost import StageCost, cell_shape, judge_calls, stage_cost
+from plw.sweep.cpu_speed import CACHE_FILE, CpuSpeed, ModelShape, NumberFormats, measure_speed, model_shape
 from plw.sweep.plan import print_plan
 
 Plan = Callable[..., Cell]
@@ -34,6 +35,7 @@ def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
         "study=own", "scale=own", "model=folder", "model.name=m", f"model.path={tmp_path}/model", "dataset=file",
         "dataset.name=d", f"dataset.path={tmp_path}/data.json", "recipe=alpaca", "suite=plw", "judge=openai",
         "judge.name=j", "judge.model=big", "judge.endpoint=null", f"execution.runs={tmp_path}/runs",
+        "execution.cost.device=gpu",
         *(f"suite.prompts.{name}.prompts={tmp_path}/{name}.json" for name in ("alpaca_eval", "pandalm")),
     ]  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
@@ -104,6 +106,73 @@ def test_a_plan_says_what_it_costs_and_what_has_to_be_fetched(plan: Plan) -> Non
     hub = printed(plan("model.path=owner/name", "model.revision=01c7f73", "model.parameters=7000000000"))
     assert "model m: owner/name from the hub (revision 01c7f73, 14.0 GB)" in hub
     assert "NOT PINNED" in printed(plan("model.path=owner/name"))
+
+
+def test_without_a_gpu_a_plan_is_in_hours_of_this_machine_measured_once(plan: Plan, tmp_path: Path) -> None:
+    here = ("execution.cost.device=cpu", f"execution.cache={tmp_path}/cache", "execution.threads=1")
+    text = printed(plan(*here))
+    assert "hours here" in text
+    assert "GPU hours" not in text
+    assert "on this machine, the judge not counted" in text
+    assert "m trains on " in text
+    kept = (tmp_path / "cache" / CACHE_FILE).read_text()
+    assert printed(plan(*here)) == text
+    assert (tmp_path / "cache" / CACHE_FILE).read_text() == kept
+    (tmp_path / "cache" / CACHE_FILE).write_text("[")
+    assert "hours here" in printed(plan(*here))
+
+
+def test_hours_of_a_cell_are_its_works_hours_one_after_the_other() -> None:
+    speed = CpuSpeed(
+        train_token_s=1e-3, optimizer_step_s=0.5, prefill_token_s=2e-4, decode_step_s=0.02, decode_row_s=0.001
+    )
+    work = StageCost(trained_tokens=10_000, shared_tokens=2_000, steps=20, parameters=1)
+    assert work.cpu_hours(speed) == pytest.approx((8 + 10) / 3600)
+    work = StageCost(prompt_tokens=5_000, generated_tokens=640, rows=32, parameters=1)
+    assert work.cpu_hours(speed) == pytest.approx((1 + 20 * 0.052) / 3600)
+    assert work.cpu_hours(None) is None
+    assert StageCost(trained_tokens=None).cpu_hours(speed) is None
+
+
+def test_shapes_have_the_parameters_of_the_models(tiny_llama: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    read = model_shape(tiny_llama)
+    assert read is not None
+    assert read.parameters == AutoModelForCausalLM.from_pretrained(tiny_llama).num_parameters()
+    for size in (20_000_000, 135_000_000, 7_000_000_000):
+        assert ModelShape.of_size(size).parameters == pytest.approx(size, rel=0.15)
+    assert model_shape(tmp_path) is None
+    (tmp_path / "config.json").write_text('{"hidden_size": "wide"}')
+    assert model_shape(tmp_path) is None
+
+
+def test_every_stage_of_the_embedded_world_has_hours_before_it_is_built(tmp_path: Path) -> None:
+    register_schema()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = typed(compose("config", overrides=["study=plw", f"execution.runs={tmp_path}", "tracker=none"]))
+    cell = resolve_cell(config)
+    speed = CpuSpeed(
+        train_token_s=1e-4, optimizer_step_s=1e-3, prefill_token_s=1e-5, decode_step_s=1e-3, decode_row_s=1e-4
+    )
+    for kind in ("train", "diagnose", "harness", "generate"):
+        work = stage_cost(cell, kind)
+        assert work is not None
+        assert work.cpu_hours(speed)
+    shape = cell_shape(cell)
+    assert shape is not None
+    assert shape.parameters == 586_368  # wide-1 of the package
+
+
+@pytest.mark.parametrize("layers", [1, 5])
+def test_a_measured_speed_is_finite_and_above_zero(layers: int) -> None:
+    """Also of a model that is measured at half its widths and fewer layers."""
+    shape = ModelShape(vocabulary=500, hidden=32, intermediate=64, layers=layers, heads=4, kv_heads=2)
+    formats = NumberFormats(training="bf16-mixed" if layers == 1 else "fp32", scoring="bfloat16")
+    speed = measure_speed(shape, formats, threads=1, rows=1, largest=20_000)
+    assert 0 < speed.train_token_s < 10
+    assert 0 < speed.prefill_token_s < 10
+    assert speed.decode_step_s + speed.decode_row_s > 0
 
 
 @pytest.mark.parametrize(

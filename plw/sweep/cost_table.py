@@ -1,0 +1,183 @@
+"""What a plan says of costs: one row a kind of stage, in hours of this machine or of a GPU, and what to fetch first."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from plw.config import CellConfig
+from plw.config.study import CostConfig
+from plw.inputs import WORLD_PREFIX
+from plw.machine import visible_gpus
+from plw.pipeline import Cell
+from plw.progress import count
+from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
+from plw.sweep.cpu_speed import CpuSpeed, NumberFormats, cpu_speed, machine_name
+from plw.sweep.progress_lines import duration
+from plw.sweep.workers import cell_threads, worker_count
+
+BYTES_A_PARAMETER = 2
+"""Base models are published in 16 bits."""
+
+Work = dict[str, list[tuple[Cell, StageCost]]]
+"""Kind of stage -> the cells that it is to be done for."""
+
+
+def print_costs(to_do: Iterable[tuple[Cell, str]], console: Console) -> None:
+    """Tokens, operations and hours of the stages to run, one row a kind of stage."""
+    by_kind: Work = defaultdict(list)
+    calls: list[int | None] = []
+    for cell, kind in to_do:
+        work = stage_cost(cell, kind)
+        if work is None:
+            calls.append(judge_calls(cell))
+        else:
+            by_kind[kind].append((cell, work))
+    if not by_kind and not calls:
+        return
+    config = next((cells[0][0].config for cells in by_kind.values()), None)
+    if config is not None and costs_are_of_cpu(config):
+        _print_cpu(by_kind, calls, config, console)
+    else:
+        _print_gpu(by_kind, calls, None if config is None else config.execution.cost, console)
+
+
+def costs_are_of_cpu(config: CellConfig) -> bool:
+    """Whether a plan is in hours of this machine's cores."""
+    wanted = config.execution.cost.device
+    if wanted != "auto":
+        return wanted == "cpu"
+    return config.execution.device == "cpu" or (config.execution.device == "auto" and not visible_gpus())
+
+
+def _print_gpu(by_kind: Work, calls: list[int | None], rates: CostConfig | None, console: Console) -> None:
+    table = _table("GPU hours", "US dollars")
+    totals: list[float | None] = []
+    for kind, cells in by_kind.items():
+        assert rates is not None
+        hours = _sum(work.gpu_hours(rates) for _, work in cells)
+        totals.append(hours)
+        table.add_row(*_row(kind, cells), _short(hours), _short(None if hours is None else hours * rates.price))
+    _add_judge(table, calls, 2)
+    console.print(table)
+    if rates is None:
+        return
+    total = _sum(totals)
+    if total is not None:
+        console.print(f"In all {_short(total)} GPU hours, {_short(total * rates.price)} US dollars.")
+    console.print(
+        f"Assumptions: {rates.gpu}, {rates.tflops:g} TFLOP/s, of which training reaches {rates.training_mfu:.0%}, "
+        f"prefill {rates.prefill_mfu:.0%}, decode {rates.decode_mfu:.0%}; {rates.price:g} US dollars an hour; "
+        "answers at full length; judges not counted (execution.cost)."
+    )
+
+
+def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, console: Console) -> None:
+    cells = {id(cell): cell for of_kind in by_kind.values() for cell, _ in of_kind}
+    workers = min(worker_count(config), len(cells))
+    threads = cell_threads(config, workers)
+    speeds = {key: _speed(cell, threads) for key, cell in cells.items()}
+    table = _table("hours here")
+    totals: list[float | None] = []
+    for kind, of_kind in by_kind.items():
+        hours = _sum(work.cpu_hours(speeds[id(cell)]) for cell, work in of_kind)
+        totals.append(None if hours is None else hours / workers)
+        table.add_row(*_row(kind, of_kind), _short(totals[-1]))
+    _add_judge(table, calls, 1)
+    console.print(table)
+    total = _sum(totals)
+    if total is not None:
+        console.print(f"In all about {duration(total * SECONDS_AN_HOUR)} on this machine, the judge not counted.")
+    rates = "; ".join(
+        dict.fromkeys(
+            f"{cell.config.model.name} trains on {_short(1 / speed.train_token_s)} tokens a second, "
+            f"reads {_short(1 / speed.prefill_token_s)}"
+            for key, cell in cells.items()
+            if (speed := speeds[key]) is not None
+        )
+    )
+    console.print(
+        f"Assumptions: {machine_name()}, otherwise idle, {count(workers, 'cell')} at once of "
+        f"{count(threads, 'thread')}; by a short measurement{f' {rates}' if rates else ''}; answers at full length "
+        "(execution.cost.device=gpu: hours of a GPU).",
+        markup=False,
+    )
+
+
+def _speed(cell: Cell, threads: int) -> CpuSpeed | None:
+    shape, tokens = cell_shape(cell), step_tokens(cell)
+    if shape is None:
+        return None
+    execution = cell.config.execution
+    return cpu_speed(
+        shape,
+        NumberFormats(training=cell.config.recipe.precision, scoring=cell.config.suite.dtype),
+        threads=threads,
+        step_tokens=tokens or execution.token_budget,
+        cache=Path(execution.cache).absolute(),
+    )
+
+
+def _table(*last: str) -> Table:
+    return Table("stage", "cells", "tokens", "operations", *last, title="Cost", title_justify="left")
+
+
+def _row(kind: str, cells: list[tuple[Cell, StageCost]]) -> tuple[str, ...]:
+    tokens, operations = _sum(work.tokens for _, work in cells), _sum(work.operations for _, work in cells)
+    return kind, str(len(cells)), _short(tokens), _short(operations)
+
+
+def _add_judge(table: Table, calls: list[int | None], columns: int) -> None:
+    if calls:
+        table.add_row("judge", str(len(calls)), f"{_short(_sum(calls))} verdicts", "–", *["–"] * columns)
+
+
+def print_missing_inputs(cells: list[Cell], console: Console) -> None:
+    """What is not on this machine as far as can be seen without asking the network."""
+    lines = dict.fromkeys(line for cell in cells for line in _missing_inputs(cell))
+    if lines:
+        console.print("Missing inputs (what is in a cache already is not fetched again):")
+    for line in lines:
+        console.print(f"  {line}", markup=False, soft_wrap=True)
+
+
+def _missing_inputs(cell: Cell) -> Iterable[str]:
+    config, stages = cell.config, set(cell.config.stages)
+    model = config.model
+    if not cell.model.path.is_dir() and not model.path.startswith(WORLD_PREFIX):
+        size = f", {model.parameters * BYTES_A_PARAMETER / 1e9:.1f} GB" if model.parameters else ""
+        pinned = f"revision {model.revision}" if model.revision else "NOT PINNED: set model.revision"
+        yield f"model {model.name}: {model.path} from the hub ({pinned}{size})"
+    dataset = config.dataset
+    if not cell.dataset.path.is_file() and not dataset.path.startswith(WORLD_PREFIX):
+        yield f"dataset {dataset.name}: {dataset.path}"
+    if {"generate", "judge"} & stages:
+        for name, item in cell.prompts.items():
+            if item.source is not None:
+                yield f"prompts {name}: {item.source} -> {config.suite.prompts[name].prompts}"
+            for field, found in cell.grading[name].items():
+                if found.source is not None:
+                    yield f"{field} of {name}: {found.source} -> {found.location}"
+    if "diagnose" in stages and cell.sensitivity is not None and cell.sensitivity.source is not None:
+        yield f"prompts of the sensitivity: {cell.sensitivity.source} -> {cell.sensitivity.location}"
+    if "harness" in stages:
+        hub = [task.task for task in config.suite.tasks.values() if not task.files]
+        if hub:
+            yield f"data of the tasks {', '.join(hub)}, from the hub"
+    if "judge" in stages and cell.config.judged and config.judge.kind == "openai" and config.judge.endpoint is None:
+        yield f"judge.endpoint: the address of a server of {config.judge.model}"
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    listed = list(values)
+    return None if None in listed else sum(value for value in listed if value is not None)
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if value >= 1e6:
+        return f"{value:.2e}" if value >= 1e12 else f"{value / 1e6:,.1f} M"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.2g}"
