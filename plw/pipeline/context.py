@@ -46,6 +46,7 @@ class CellContext:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._open.close()
+        self.release_model()
 
     @property
     def world_folder(self) -> Path:

@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 from plw.config import CellConfig
 from plw.errors import ClaimLostError, DamagedError
 from plw.interrupt import raise_if_requested
+from plw.memory import release_memory
 from plw.paths import RECORD
 from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
@@ -84,6 +85,7 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
                 outcome.stages[kind] = Outcome(status="busy")
             except DamagedError as error:
                 outcome.stages[kind] = Outcome(status="failed", error=str(error))
+            release_memory()
             raise_if_requested()
             if kind == "harness" and outcome.stages[kind].status == "skipped":
                 tell_missing_samples(cell)

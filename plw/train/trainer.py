@@ -17,6 +17,7 @@ from plw.identity import fingerprint
 from plw.interrupt import Interrupted, deferred, requested
 from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
+from plw.memory import release_memory
 from plw.train import checkpoint
 from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import Step, TrainingPlan, plan_training
@@ -106,10 +107,15 @@ class Trainer:
         job = self.job
         tf32 = job.recipe.precision == "bf16-mixed"
         with deterministic(seed=job.seed, threads=job.execution.thread_count, device=self.device, tf32=tf32):
-            self._prepare()
-            done, seconds = self._train()
-            self.check_lease()
-            self._save_model()
+            try:
+                self._prepare()
+                done, seconds = self._train()
+                self.check_lease()
+                layout = self.prepared.weighted.layout
+                self.optimizer.state.clear()
+                self._save_model()
+            finally:
+                self._release()
         return TrainingSummary(
             steps=len(self.plan.steps),
             warmup_steps=self.plan.warmup_steps,
@@ -118,7 +124,7 @@ class Trainer:
             seconds=seconds,
             resumed_from=done,
             empty_units=self.plan.empty_units,
-            layout=self.prepared.weighted.layout,
+            layout=layout,
         )
 
     def _prepare(self) -> None:
@@ -206,6 +212,17 @@ class Trainer:
         if self.group.is_rank0:
             save_model(self.prepared.loaded, self.job.folder / MODEL, tensors=tensors)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
+
+    def _release(self) -> None:
+        """Give the memory of weights, gradients and moments back, whoever still holds the objects."""
+        for name in ("optimizer", "penalty"):
+            self.__dict__.pop(name, None)
+        prepared = self.__dict__.pop("prepared", None)
+        if prepared is not None and self.group.size == 1:
+            prepared.loaded.model.zero_grad(set_to_none=True)
+            prepared.loaded.model.to("meta")
+        self.__dict__.pop("model", None)
+        release_memory()
 
     def _step(self, number: int, step: Step) -> dict[str, Any]:
         """One optimizer step; its log row."""

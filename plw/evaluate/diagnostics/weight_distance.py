@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from plw.errors import UserError
 from plw.evaluate.models.hf import load_weights
 from plw.files import read_json
+from plw.memory import release_memory
 from plw.score import Score
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def weight_distance(learned: Path, base: Path, suite: str, *, trust_remote_code:
         _stored_numbers(folder) - sum(parameter.numel() for parameter in parameters.values())
         for folder, parameters in ((learned, mine), (base, theirs))
     )
+    del mine, theirs
+    release_memory()
     return [*scores, Score(suite=suite, benchmark=BENCHMARK, metric="left_out", value=float(max(0, left_out)))]
 
 
@@ -134,7 +137,10 @@ def _part_order(part: str) -> tuple[bool, int]:
 
 def _parameters(folder: Path, trust_remote_code: bool) -> "dict[str, torch.Tensor]":
     model = load_weights(folder, trust_remote_code=trust_remote_code)
-    return {name: parameter.detach() for name, parameter in model.named_parameters()}
+    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    # Whoever still holds the model does not hold its numbers.
+    model.to("meta")  # type: ignore[arg-type]
+    return parameters
 
 
 def _stored_numbers(folder: Path) -> int:

@@ -17,6 +17,7 @@ from plw.evaluate.lm_eval.items import task_items
 from plw.evaluate.lm_eval.patches import logged_warnings, patched_lm_eval
 from plw.evaluate.lm_eval.resumable import resumable
 from plw.evaluate.lm_eval.samples import write_samples
+from plw.evaluate.lm_eval.score_memory import bounded_scores
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, document_limit, load_checked, task_manager
 from plw.items import ItemRow
@@ -76,7 +77,7 @@ def run_tasks(
     with patched_lm_eval(progress if answers is None else answers.progress(progress), counter):
         _seed(suite.bootstrap_seed)
         lm = model.for_harness(suite.batch_size)
-        with _remembering(lm, answers):
+        with _remembering(lm, answers), bounded_scores(lm):
             results = {
                 benchmarks: _evaluate(
                     model.context_length,

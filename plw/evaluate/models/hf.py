@@ -3,7 +3,6 @@
 Answers are batched, greedy or sampled, the same for every batch size up to float rounding.
 """
 
-import gc
 import pickle
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
+from plw.memory import release_memory
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -102,12 +102,8 @@ class EvalModel:
 
     def release(self) -> None:
         """Give the weights' memory back, whoever still holds the model; it cannot be asked afterwards."""
-        import torch
-
         self.model.to("meta")  # type: ignore[arg-type]
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release_memory()
 
 
 def load_weights(
