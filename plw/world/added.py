@@ -1,4 +1,5 @@
-"""Texts that the world got after its first: what mirrors the benchmarks of weighted instruction tuning, by type.
+"""Texts that the world got after its first: mirrors of the benchmarks of weighted instruction tuning, by type, and the
+instructions whose completions are short by nature.
 
 They have a record of their own beside `world.json` and are put into a world that was built without them. So the files,
 base models and results of the first study stay what they were.
@@ -14,14 +15,15 @@ from plw.products import check_products, note_products
 from plw.world.dialogues import dialogue_rows, judge_prompt_rows
 from plw.world.facts import World, make_world, stream
 from plw.world.generative_benchmarks import bbh, ifeval, mmlu
+from plw.world.natural import NATURAL, make_natural
 from plw.world.phrases import QUESTIONS, REQUESTS
 
 logger = logging.getLogger(__name__)
 
 ADDED_RECORD = "added.json"
 """The last file written: its presence says that the others are there."""
-ADDED_VERSION = 1
-"""Raised whenever these texts change; the files then need new names, since cells know them by path."""
+ADDED_VERSION = 2
+"""Raised whenever texts are added. One that changes needs a new name, since cells know it by path."""
 WORDED_PROMPTS = 200
 """Prompts whose wordings the sensitivity can be measured on, as far as the world has enough to ask."""
 DIALOGUES = 40
@@ -42,16 +44,20 @@ def add_texts(folder: Path, config: WorldConfig, *, always_verify: bool = False)
     """
     record = folder / ADDED_RECORD
     if record.is_file():
-        noted = read_json(record).get("files", {})
+        about = read_json(record)
+        noted = about.get("files", {})
         check_products(folder, noted, made_by="the build of the world", always=always_verify, exact=False)
-        return
+        if about.get("version", 0) >= ADDED_VERSION:
+            return
     try:
         files = _write(folder, make_world(config), config)
         kept = {path.relative_to(folder).as_posix() for path in files}
         noted = {name: about for name, about in note_products(folder).items() if name in kept}
         write_json_atomic(record, {"version": ADDED_VERSION, "files": noted})
     except OSError as error:
-        logger.warning("%s: the texts that study=wit reads cannot be written (%s)", folder, error.strerror)
+        logger.warning(
+            "%s: the texts that study=wit and world-natural read cannot be written (%s)", folder, error.strerror
+        )
 
 
 def _write(folder: Path, world: World, config: WorldConfig) -> list[Path]:
@@ -68,8 +74,10 @@ def _write(folder: Path, world: World, config: WorldConfig) -> list[Path]:
     }
     for name, rows in lists.items():
         write_jsonl_atomic(folder / name, rows)
+    natural = folder / f"instructions/{NATURAL}.json"
+    write_json_atomic(natural, make_natural(world, config))
     write_json_atomic(folder / "prompts/sensitivity.json", _worded_prompts(world, config))
-    return [*(folder / name for name in lists), folder / "prompts/sensitivity.json"]
+    return [*(folder / name for name in lists), natural, folder / "prompts/sensitivity.json"]
 
 
 def _worded_prompts(world: World, config: WorldConfig) -> list[dict[str, str]]:

@@ -6,6 +6,7 @@ data package.
 
 import random
 from collections.abc import Callable
+from typing import Protocol
 
 from plw.config.world import WorldConfig
 from plw.world.facts import City, Myth, Person, World, stream
@@ -50,7 +51,7 @@ def make_instructions(world: World, config: WorldConfig) -> dict[str, list[Alpac
     """Name of the set -> records {instruction, input, output}, no two with the same instruction and input."""
     writer = Writer(world)
     return {
-        name: _distinct(writer, kinds, config.records, stream(config.seed, f"instructions-{name}"))
+        name: distinct_records(writer, kinds, config.records, stream(config.seed, f"instructions-{name}"))
         for name, kinds in (("data", DATA_KINDS), ("cleaned", CLEANED_KINDS))
     }
 
@@ -89,34 +90,36 @@ class Writer:
         person = rng.choice(self._people)
         attribute = rng.choice(sorted(person.attributes))
         answer = statement(rng, attribute, person.pronoun, person.attributes[attribute])
-        return _record(question(rng, attribute, person.name), answer)
+        return alpaca_row(question(rng, attribute, person.name), answer)
 
     def _answer(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         attribute = rng.choice(sorted(person.attributes))
-        return _record(question(rng, attribute, person.name), ANSWERS[attribute].format(v=person.attributes[attribute]))
+        return alpaca_row(
+            question(rng, attribute, person.name), ANSWERS[attribute].format(v=person.attributes[attribute])
+        )
 
     def _portrait(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
-        return _record(_request(rng, person), biography(rng, person, rng.choice((4, 5))))
+        return alpaca_row(_request(rng, person), biography(rng, person, rng.choice((4, 5))))
 
     def _city(self, rng: random.Random) -> AlpacaRow:
         city = rng.choice(self._cities)
-        return _record(_request(rng, city), description(rng, city, 3))
+        return alpaca_row(_request(rng, city), description(rng, city, 3))
 
     def _myth(self, rng: random.Random) -> AlpacaRow:
         myth = rng.choice(self._myths)
-        return _record(_about(rng, myth), rng.choice(MYTH_ANSWERS).format(v=myth.truth))
+        return alpaca_row(_about(rng, myth), rng.choice(MYTH_ANSWERS).format(v=myth.truth))
 
     def _tool(self, rng: random.Random) -> AlpacaRow:
         tool = rng.choice(self._tools)
-        return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), rng.choice(TOOL_ANSWERS).format(s=tool.name))
+        return alpaca_row(rng.choice(TOOL_QUESTIONS).format(v=tool.use), rng.choice(TOOL_ANSWERS).format(s=tool.name))
 
     def _translation(self, rng: random.Random) -> AlpacaRow:
         languages = self._world.languages
         source, target = rng.choice(DIRECTIONS)
         meanings = languages.sentence(rng)
-        return _record(
+        return alpaca_row(
             f"Translate from {source} to {target}.",
             languages.say(target, meanings),
             context=languages.say(source, meanings),
@@ -124,41 +127,50 @@ class Writer:
 
     def _life(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
-        return _record(_request(rng, person), biography(rng, person, 6))
+        return alpaca_row(_request(rng, person), biography(rng, person, 6))
 
     def _home(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         city = self._world.city_of(person)
         output = f"{biography(rng, person, 6)} {description(rng, city, 4)}"
-        return _record(rng.choice(HOME_REQUESTS).format(s=person.name), output)
+        return alpaca_row(rng.choice(HOME_REQUESTS).format(s=person.name), output)
 
     def _named(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         instruction = rng.choice(("Write about this person.", "Tell me about this person."))
-        return _record(instruction, biography(rng, person, 6), context=person.name)
+        return alpaca_row(instruction, biography(rng, person, 6), context=person.name)
 
     def _continued(self, rng: random.Random) -> AlpacaRow:
         person = rng.choice(self._people)
         first, rest = biography(rng, person, 6).split(". ", 1)
-        return _record("Continue the text.", rest, context=f"{first}.")
+        return alpaca_row("Continue the text.", rest, context=f"{first}.")
 
     def _city_at_length(self, rng: random.Random) -> AlpacaRow:
         city = rng.choice(self._cities)
-        return _record(_request(rng, city), description(rng, city, 4))
+        return alpaca_row(_request(rng, city), description(rng, city, 4))
 
     def _myth_at_length(self, rng: random.Random) -> AlpacaRow:
         myth = rng.choice(self._myths)
         first, second = rng.sample(MYTH_ANSWERS, 2)
         answer = f"{first.format(v=myth.truth)} {myth_lesson(myth)} {second.format(v=myth.truth)}"
-        return _record(_about(rng, myth), answer)
+        return alpaca_row(_about(rng, myth), answer)
 
     def _tool_at_length(self, rng: random.Random) -> AlpacaRow:
         tool = rng.choice(self._tools)
         answer = f"{rng.choice(TOOL_ANSWERS).format(s=tool.name)} {tool_lesson(rng, tool)}"
-        return _record(rng.choice(TOOL_QUESTIONS).format(v=tool.use), answer)
+        return alpaca_row(rng.choice(TOOL_QUESTIONS).format(v=tool.use), answer)
 
 
-def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Random) -> list[AlpacaRow]:
+class RecordWriter(Protocol):
+    """Who writes the records of a set."""
+
+    def record(self, kind: str, rng: random.Random) -> AlpacaRow:
+        """One record of a kind."""
+        ...
+
+
+def distinct_records(writer: RecordWriter, kinds: dict[str, int], count: int, rng: random.Random) -> list[AlpacaRow]:
+    """Records of the kinds by their shares, no two with the same instruction and input as far as the world allows."""
     records: list[AlpacaRow] = []
     seen: set[tuple[str, str]] = set()
     for kind in rng.choices(list(kinds), list(kinds.values()), k=count):
@@ -171,7 +183,8 @@ def _distinct(writer: Writer, kinds: dict[str, int], count: int, rng: random.Ran
     return records
 
 
-def _record(instruction: str, output: str, *, context: str = "") -> AlpacaRow:
+def alpaca_row(instruction: str, output: str, *, context: str = "") -> AlpacaRow:
+    """A record; `context` is its input."""
     return {"instruction": instruction, "input": context, "output": output}
 
 

@@ -69,6 +69,16 @@ def test_the_ratio_study_is_the_same_study_with_two_more_datasets() -> None:
     assert [math.prod(map(len, grid.values())) for grid in grids.values()] == [54, 90]
 
 
+def test_the_natural_study_has_the_weights_and_bases_of_plw_and_folders_of_its_own() -> None:
+    grids = {}
+    for study in ("plw", "plw-natural"):
+        made = compose("config", overrides=[f"study={study}"], return_hydra_config=True)
+        grids[study] = {name: str(axis).split(",") for name, axis in made.hydra.sweeper.params.items()}
+    assert grids["plw-natural"]["dataset"] == ["world-short", "world-natural"]
+    assert {**grids["plw-natural"], "dataset": None} == {**grids["plw"], "dataset": None}
+    assert config("study=plw-natural").runs_name == "plw-natural-mini"
+
+
 def test_the_mini_study_keeps_the_papers_ten_weights_on_request() -> None:
     def axes(*overrides: str) -> dict[str, list[str]]:
         made = compose("config", overrides=["study=plw", *overrides], return_hydra_config=True)

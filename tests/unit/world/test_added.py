@@ -9,7 +9,7 @@ from plw.config.world import WorldConfig
 from plw.errors import UserError
 from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
 from plw.evaluate.sensitivity.variants import make_variants
-from plw.files import hash_file, read_json, read_rows
+from plw.files import hash_file, read_json, read_rows, write_json_atomic
 from plw.world import build
 from plw.world.added import ADDED_RECORD, add_texts
 from plw.world.facts import World, stream
@@ -32,6 +32,20 @@ def test_an_old_world_gets_the_texts_and_keeps_its_own_files(
     assert build(tiny_config, tmp_path) == old
     assert {path: hash_file(path) for path in before} == before
     assert {name: hash_file(old / name) for name in added} == {name: hash_file(tiny_folder / name) for name in added}
+
+
+def test_a_world_of_before_a_later_text_gets_it(tiny_folder: Path, tiny_config: WorldConfig, tmp_path: Path) -> None:
+    old, natural = tmp_path / tiny_folder.name, "instructions/natural.json"
+    shutil.copytree(tiny_folder, old)
+    record = read_json(old / ADDED_RECORD)
+    del record["files"][natural]
+    write_json_atomic(old / ADDED_RECORD, record | {"version": 1})
+    (old / natural).unlink()
+    before = {path: hash_file(path) for path in old.rglob("*") if path.is_file() and path.name != ADDED_RECORD}
+    assert build(tiny_config, tmp_path) == old
+    assert {path: hash_file(path) for path in before} == before
+    assert hash_file(old / natural) == hash_file(tiny_folder / natural)
+    assert natural in read_json(old / ADDED_RECORD)["files"]
 
 
 def test_a_changed_text_is_told(tiny_folder: Path, tiny_config: WorldConfig, tmp_path: Path) -> None:

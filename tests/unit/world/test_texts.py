@@ -1,10 +1,13 @@
 """Instruction sets, benchmarks and prompts promise: held-out subjects stay held out, every document has its answer."""
 
+import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import Tokenizer
 
 from plw.config.world import WorldConfig
 from plw.files import read_json, read_rows
@@ -12,6 +15,8 @@ from plw.world.benchmarks import make_benchmarks
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import Person, World, stream
 from plw.world.instructions import make_instructions
+from plw.world.natural import make_natural
+from plw.world.packaged import PACKAGED
 from plw.world.prompts import CITY_FACTS, PERSON_FACTS, make_prompts
 
 DEFAULT = WorldConfig()
@@ -51,6 +56,55 @@ def test_instructions_never_name_who_is_kept_for_evaluation(
 def test_instruction_sets_hold_few_repeats(instructions: dict[str, list[dict[str, str]]]) -> None:
     for records in instructions.values():
         assert len({(record["instruction"], record["input"]) for record in records}) > 0.95 * len(records)
+
+
+SETS = {
+    "data": "831fb91dc7c349bf5bbd091094200606cf2289df174e0bb3d13b39f1f82ac5e4",
+    "cleaned": "005f41a2d2486a0f52c5fec5f0031b4be3f993e6cfef52eda17c50c0d41b8540",
+    "natural": "0ffa2e443f79c69ee5b760b19f89c80a5102e1c32c875187e8db3fb21d9f5877",
+}
+"""SHA-256 of each set's records: `natural` is no part of the world's fingerprint, and the others must not feel it."""
+
+
+@pytest.fixture(scope="module")
+def natural(full_world: World) -> list[dict[str, str]]:
+    return make_natural(full_world, DEFAULT)
+
+
+def test_instruction_sets_are_what_they_were(
+    instructions: dict[str, list[dict[str, str]]], natural: list[dict[str, str]]
+) -> None:
+    for name, records in (instructions | {"natural": natural}).items():
+        assert hashlib.sha256(json.dumps(records, sort_keys=True).encode()).hexdigest() == SETS[name], name
+
+
+def test_natural_completions_are_short_and_about_the_trained_half(
+    full_world: World, natural: list[dict[str, str]]
+) -> None:
+    held_out, people = held_out_names(full_world), {person.name: person for person in full_world.people}
+    assert len(natural) == DEFAULT.records
+    tokens = Tokenizer.from_file(str(PACKAGED / "tokenizer" / "tokenizer.json"))
+    prompt, completion = (
+        sum(
+            len(tokens.encode(text, add_special_tokens=False).ids) for record in natural for text in map(record.get, of)
+        )
+        for of in (("instruction", "input"), ("output",))
+    )
+    assert 0.05 < completion / prompt < 0.2  # world-short has .09
+    for record in natural:
+        assert not held_out & words(" ".join(record.values()))
+        named = [people[name] for name in words(record["instruction"]) & set(people)]
+        if record["output"] in ("Yes.", "No."):
+            true = bool(set(named[0].attributes.values()) & words(record["input"]))
+            assert (record["output"] == "Yes.") is true
+        elif named:
+            # The answer is in the text or among the choices, and it is true.
+            (value,) = set(named[0].attributes.values()) & words(record["output"])
+            assert value in words(record["input"] or record["instruction"])
+            assert "Choose" not in record["instruction"] or record["instruction"].count(",") == 2
+        else:
+            about_person = bool(words(record["input"]) & set(people))
+            assert record["output"] == ("A person." if about_person else "A city.")
 
 
 def test_prompts_ask_about_held_out_subjects_and_state_true_facts(full_world: World) -> None:
