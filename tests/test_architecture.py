@@ -32,7 +32,7 @@ ANALYSIS: dict[str, set[str]] = {
     "published": set(),
     "glmm": {"scores"},
     "gam": {"scores"},
-    "inference": {"scores", "items", "glmm", "gam"},
+    "inference": {"scores", "items", "glmm", "gam", "published"},
     "tables": {"scores", "items", "glmm", "gam", "inference", "published"},
     "figures": {"scores", "published", "items", "glmm", "gam", "inference", "tables"},
     "report": {"scores", "published", "items", "glmm", "gam", "inference", "tables", "figures"},

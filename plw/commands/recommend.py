@@ -1,4 +1,4 @@
-"""`plw recommend`: which prompt weight for a dataset, by its generation ratio."""
+"""`plw recommend`: which prompt weight for a dataset, by its generation ratio and all evidence there is."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from analysis.inference.evidence import Evidence
     from analysis.inference.nearest import NearestVerdicts
     from analysis.inference.ratio_model import RatioFit
     from analysis.inference.recommend import Recommendation
@@ -29,7 +30,8 @@ def add_to(app: typer.Typer) -> None:
 def recommend(
     data: Data, tokenizer: Tokens, fields: Fields = None, config_dir: ConfigDir = None, out: Out = None
 ) -> None:
-    """Which prompt weight for your data: by its generation ratio, the paper's Table 4 and a study's own ratio model."""
+    """Which prompt weight for your data, by its generation ratio: what papers, a small study and yours say."""
+    from analysis.inference.evidence import agreement, all_evidence
     from analysis.inference.recommend import recommend_weight
     from plw.console import console
 
@@ -37,13 +39,17 @@ def recommend(
     r_g = _generation_ratio(data, tokenizer, config)
     fits, by_kind, no_model = _own_model(config, configured_suites(config, fields, config_dir), r_g)
     advice = recommend_weight(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
+    evidence = all_evidence(advice, by_kind, registry=config.runs_name, like_yours=not _is_world(config))
+    agreed = agreement(evidence, r_g)
     _show(data, config, advice, console())
     if by_kind is not None:
         _show_kinds(config, by_kind, console())
+    _show_evidence(r_g, evidence, agreed, console())
     if out is not None:
         about: dict[str, Any] = {"data": data, "tokenizer": tokenizer, "study": config.runs_name}
         kinds = {"by_kind": None if by_kind is None else by_kind.to_dict()}
-        write_numbers(out, about | advice.to_dict() | kinds)
+        joined = {"evidence": [item.to_dict() for item in evidence], "agreement": agreed}
+        write_numbers(out, about | advice.to_dict() | kinds | joined)
 
 
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
@@ -88,6 +94,22 @@ def _show_kinds(config: "CellConfig", nearest: "NearestVerdicts", screen: "Conso
     )
     for line in dataset_sentences(nearest.verdicts, nearest.dataset):
         screen.print(f"- {line}", markup=False)
+
+
+def _show_evidence(r_g: float, evidence: "list[Evidence]", agreed: dict[str, str], screen: "Console") -> None:
+    """Every source, what it says by kind of task, and how far those that speak about the ratio agree."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("source", "R_g", "speaks of yours", *agreed, title="All evidence", title_justify="left")
+    for item in evidence:
+        speaks = "yes" if item.speaks else "no: embedded world" if item.near else "no: another ratio"
+        said = [item.findings[kind].words if kind in item.findings else "–" for kind in agreed]
+        table.add_row(*map(Text, (item.source, item.ratios, speaks, *said)))
+    screen.print(table)
+    screen.print(f"Of the sources that speak about R_g {r_g:.3g}:", markup=False)
+    for kind, words in agreed.items():
+        screen.print(f"- {kind}: {words}", markup=False)
 
 
 def _is_world(config: "CellConfig") -> bool:

@@ -88,6 +88,22 @@ def test_the_registrys_own_model_stands_beside_the_paper(recommend, tmp_path):
     assert "no evidence for others" in made["advice"]
 
 
+def test_all_evidence_stands_in_one_table_with_how_far_it_agrees(recommend, tmp_path):
+    write_registry(tmp_path, ("data", "cleaned", "short"))
+    code, screen, errors, made = recommend(output="It is 42, because 12 + 30 = 42. " * 20)
+    assert (code, errors) == (0, "")
+    sources = {item["source"]: item for item in made["evidence"]}
+    own = [item for name, item in sources.items() if name.startswith("this registry")]
+    assert len(own) == 2
+    # The embedded world's base models are no evidence for others.
+    assert not any(item["speaks"] for item in own)
+    assert sources["WIT paper's grid (Alpaca-Cleaned, 5 base models)"]["speaks"]
+    assert set(made["agreement"]) == {"all", "multiple choice", "generation"}
+    told = " ".join(screen.split())
+    for kind, words in made["agreement"].items():
+        assert f"- {kind}: {words}" in told
+
+
 def test_a_registry_of_too_few_ratios_says_so(recommend, tmp_path):
     write_registry(tmp_path, ("data", "short"))
     code, screen, _, made = recommend()
