@@ -9,9 +9,11 @@ trainings at one weight. A run draws these for all ten; the search sees those th
 A run has reached the grid where the truth at the chosen weight is within 1 point of the best truth of the ten.
 
 Curves: those of a finished mini study (docs/data/tune-curves-world.csv: three datasets x two base models x three
-scores), and the PLW paper's Table 3 (logit parabolas of scores that are scaled to 0-1 within a benchmark, so that a
-point there is a hundredth of the range, and much less than a point of the score). A CSV of another study has the
-columns curve, prompt_weight, score (0 to 1) and se.
+scores); the PLW paper's Table 3 (logit parabolas of scores that are scaled to 0-1 within a benchmark, so that a
+point there is a hundredth of the range, and much less than a point of the score); the mean of WIT's five benchmarks for
+each of its fifteen base models and datasets; and the pocket study where its scores travel with the package. WIT has
+no weight between 0 and 0.2: there its curves are straight lines in w_p, and the scatter of its single trainings is in
+them. A CSV of another study has the columns curve, prompt_weight, score (0 to 1) and se.
 """
 
 import argparse
@@ -23,14 +25,21 @@ import numpy as np
 import pandas as pd
 
 from analysis.inference.adaptive import REGRET_MARGIN, WEIGHTS, Trial, WeightChooser
+from analysis.published.pocket import mean_curves, read_pocket
+from analysis.published.wit_grid import AVERAGE, BENCHMARKS, panels, read_wit_grid
+from analysis.published.wit_weights import wit_curves
 from analysis.scores.frame import EXPONENT
 
 WORLD = Path(__file__).parents[1] / "docs" / "data" / "tune-curves-world.csv"
 TABLE_3 = {"AlpacaData": (1.185, -0.917, -0.131), "Cleaned": (1.238, -0.812, -0.231), "Short": (5.590, -4.284, -1.043)}
 """Dataset -> coefficients of w_p, of its square, and the constant (PLW paper, Table 3)."""
 TABLE_3_ERRORS = (0.005, 0.01, 0.02)
+WIT_SE = 0.008
+"""Two percent of its scores, by which cells of equal ratio scatter."""
 RUN_SD = 0.003
 SLACK = 1e-9
+SOURCES = ("Table 3", "WIT", "pocket")
+"""Beginnings of names that are counted together; the other curves are by their range."""
 FLAT = 0.02
 """A curve whose ten scores differ by less is counted apart: whatever is chosen there is nearly right."""
 
@@ -72,6 +81,31 @@ def table_3() -> list[Curve]:
         for se in TABLE_3_ERRORS
         for name, (linear, square, constant) in TABLE_3.items()
     ]
+
+
+def wit() -> list[Curve]:
+    """WIT's fifteen panels."""
+    names = panels(read_wit_grid(), AVERAGE).index
+    weights, score_PW = wit_curves(BENCHMARKS)
+    w_W, at_W = np.array(weights) ** EXPONENT, np.array(WEIGHTS) ** EXPONENT
+    return [
+        Curve(f"WIT {model} on {dataset}", np.interp(at_W, w_W, score_W) / 100, WIT_SE)
+        for (dataset, model), score_W in zip(names, score_PW, strict=True)
+    ]
+
+
+def pocket() -> list[Curve]:
+    """The pocket study's datasets and kinds of task that have all ten weights; none where its scores are not there."""
+    rows = read_pocket()
+    curves = []
+    for (dataset, kind), part in () if rows is None else rows.groupby(["dataset", "kind"]):
+        table = mean_curves(part)
+        if set(WEIGHTS) <= set(table.columns):
+            mean = table[list(WEIGHTS)].mean()
+            benchmarks = part["benchmark"].nunique()
+            se = float(np.sqrt((part["stderr"] ** 2).mean() / benchmarks)) / 100
+            curves.append(Curve(f"pocket {dataset}, {kind}", mean.to_numpy() / 100, se))
+    return curves
 
 
 def search(curve: Curve, chooser: WeightChooser, generator: np.random.Generator) -> Reached:
@@ -119,13 +153,13 @@ def main() -> None:
         "| curve | runs | search within 1 point | grid's own choice | search as good as grid's | cells | bound holds |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    curves = read_curves(options.curves) if options.curves else [*read_curves(WORLD), *table_3()]
+    curves = read_curves(options.curves) if options.curves else [*read_curves(WORLD), *table_3(), *wit(), *pocket()]
     for number, curve in enumerate(curves):
         runs = [
             search(curve, chooser, np.random.default_rng([options.seed, number, run])) for run in range(options.runs)
         ]
-        kind = "Table 3" if curve.name.startswith("Table 3") else "flat" if np.ptp(curve.score_W) < FLAT else "not flat"
-        groups[kind] += runs
+        source = next((name for name in SOURCES if curve.name.startswith(name)), None)
+        groups[source or ("flat" if np.ptp(curve.score_W) < FLAT else "not flat")] += runs
         print(row(f"{curve.name} (range {100 * np.ptp(curve.score_W):.1f})", runs), flush=True)
     for kind, runs in groups.items():
         print(row(f"**{kind}**", runs))
