@@ -73,8 +73,10 @@ def test_scores_of_a_study_that_is_not_there_are_none(tmp_path: Path) -> None:
 
 def test_a_study_as_it_is_exported_is_read_by_kind_of_task(tmp_path: Path) -> None:
     def line(weight: float, seed: int, benchmark: str, metric: str, value: float, headline: str = "true") -> str:
-        cell = f"plw,pocket,short,smol,{weight},1.0,{seed},pocket,0.09"
-        return f"{cell},pocket,{benchmark},{metric},,{value},0.01,100,{headline}"
+        cell = {"dataset": "short", "model": "smol", "prompt_weight": weight, "response_weight": 1.0, "seed": seed}
+        cell |= {"recipe": "pocket", "r_g": 0.09, "benchmark": benchmark, "metric": metric, "value": value}
+        cell |= {"stderr": 0.01, "n": 100, "headline": headline}
+        return ",".join(str(cell.get(column, "")) for column in COLUMNS)
 
     rows = []
     for seed in (1, 2, 3):
