@@ -15,7 +15,7 @@ from plw.score import PERCENT_METRICS
 
 POCKET = Path(__file__).with_name("pocket.csv")
 _CELL = ["dataset", "model", "seed", "recipe", "prompt_weight"]
-_NEEDED = (*_CELL, "response_weight", "r_g", "benchmark", "metric", "value", "stderr", "headline")
+_NEEDED = (*_CELL, "response_weight", "r_g", "benchmark", "metric", "value", "stderr", "n", "headline")
 _CHOICE_TASKS = ("arc", "piqa", "winogrande", "truthful_mc", "truthfulqa_mc", "mmlu")
 """How the names of benchmarks of multiple choice begin; the others are generation."""
 
@@ -35,9 +35,12 @@ def read_pocket(path: Path = POCKET) -> pd.DataFrame | None:
     rows = read[read["headline"].astype(str).str.lower().eq("true") & read["response_weight"].eq(1)]
     scale = np.where(rows["metric"].isin(PERCENT_METRICS), 1.0, 100.0)
     choice = rows["benchmark"].str.lower().str.startswith(_CHOICE_TASKS)
+    # A score that came without an error is a share of its documents: theirs would be the binomial's.
+    share = rows["value"] * scale / 100
+    binomial = 100 * np.sqrt((share * (1 - share)).clip(lower=0) / rows["n"])
     return rows.assign(
         value=rows["value"] * scale,
-        stderr=rows["stderr"].astype(float) * scale,
+        stderr=(rows["stderr"].astype(float) * scale).fillna(binomial),
         kind=np.where(choice, "multiple choice", "generation"),
     ).reset_index(drop=True)
 
