@@ -17,6 +17,10 @@ LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
 """How the small file begins that git-lfs leaves in place of a large one."""
 
 
+TEMPORARY = ".tmp"
+"""How the name of a file ends that is being written; it begins with a dot and the name that it will have."""
+
+
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
     """A file to write piece by piece; a reader, or a crash at any moment, sees the old file or the new one whole.
@@ -30,7 +34,7 @@ def open_atomic(path: Path) -> Iterator[BinaryIO]:
             yield device
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=TEMPORARY)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -136,7 +136,9 @@ class LossConfig:
                     f"loss.roles.{role}={short_number(weight)} is below 0; allowed: 0 or more, or any number with "
                     "loss.allow_negative=true"
                 )
-        if not any(self.role_weight(role) for role in ROLES):
+        # Few data have thinking, so its weight is a loss only where it is asked for.
+        certain = [role for role in ROLES if role != "thinking" or role in self.roles.given]
+        if not any(self.role_weight(role) for role in certain):
             raise UserError(f"{self.weights_text} leaves no loss; raise one of them above 0")
         if self.allow_negative and (self.normalizer == "weights" or self.prompt_share is not None):
             raise UserError(

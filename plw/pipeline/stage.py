@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from plw.errors import ClaimLostError, DamagedError, PermanentError, RegistryAwayError, StageError, UserError
-from plw.files import read_json, write_json_atomic
+from plw.files import TEMPORARY, read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.paths import RECORD
 from plw.pipeline.heartbeat import Heartbeat
@@ -231,12 +231,20 @@ def one_line(problem: BaseException) -> str:
     return text if isinstance(problem, UserError | StageError) else f"{type(problem).__name__}: {text}"
 
 
+def _remove_half_written(folder: Path) -> None:
+    """Files that a killed attempt had not renamed yet; the claim is ours, so nobody else writes here."""
+    for path in folder.glob(f".*{TEMPORARY}"):
+        if path.is_file():
+            path.unlink(missing_ok=True)
+
+
 def _execute(
     stage: Stage, claims: Claims, work: StageFunction, cell: dict[str, Any], attempt: int, retry: RetryPolicy
 ) -> dict[str, Any]:
     """Work under the heartbeat, then rename the record into place while the claim is held; the record."""
     started = time.time()
     with Heartbeat(claims, str(stage.folder), retry.heartbeat_s, retry.lease_timeout_s) as heartbeat:
+        _remove_half_written(stage.folder)
         write_json_atomic(stage.folder / PAYLOAD, stage.payload)
         result = work(heartbeat.check_lease)
         finished = time.time()

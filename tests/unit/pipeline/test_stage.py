@@ -104,6 +104,16 @@ def test_done_once_then_skipped(tmp_path: Path, registry: Registry) -> None:
     assert run(tmp_path, registry, never).status == "skipped"
 
 
+def test_what_a_killed_attempt_had_half_written_is_removed(tmp_path: Path, registry: Registry) -> None:
+    folder = stage(tmp_path).folder
+    folder.mkdir(parents=True)
+    (folder / ".payload.json.x1.tmp").write_text("{")
+    (folder / ".model.tmp").mkdir()
+    assert run(tmp_path, registry, product).status == "done"
+    assert not (folder / ".payload.json.x1.tmp").exists()
+    assert (folder / ".model.tmp").is_dir(), "a folder belongs to the work that makes it"
+
+
 def test_a_record_that_the_registry_lost_is_adopted(tmp_path: Path, registry: Registry) -> None:
     run(tmp_path, registry, product)
     with Registry.open(f"sqlite:///{tmp_path}/other.sqlite") as other:

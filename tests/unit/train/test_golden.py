@@ -4,6 +4,7 @@ Run as a program, ``python tests/unit/train/test_golden.py``, to write the curve
 move it; the difference in version control then shows by how much.
 """
 
+import hashlib
 import platform
 import tempfile
 from pathlib import Path
@@ -34,9 +35,12 @@ def hardware() -> str:
     """What decides the last digits."""
     info = Path("/proc/cpuinfo")
     about = info.read_text(encoding="utf-8").split("\n\n")[0].splitlines() if info.exists() else []
-    names = ("model name", "cpu family", "model", "stepping")
-    found = [line.partition(":")[2].strip() for line in about if line.partition(":")[0].strip() in names]
-    return f"torch {torch.__version__}, {' '.join(found) or platform.machine()}"
+    fields = {line.partition(":")[0].strip(): line.partition(":")[2].strip() for line in about}
+    found = [fields[name] for name in ("model name", "cpu family", "model", "stepping") if name in fields]
+    # Virtual machines on one processor differ in what they let a guest use of it.
+    flags = hashlib.sha256(" ".join(sorted(fields.get("flags", "").split())).encode()).hexdigest()[:8]
+    capability = torch.backends.cpu.get_cpu_capability()
+    return f"torch {torch.__version__}, {' '.join(found) or platform.machine()}, {capability}, flags {flags}"
 
 
 def losses(model: Path, tokenizer: "PreTrainedTokenizerBase", folder: Path, **fields: object) -> list[float]:

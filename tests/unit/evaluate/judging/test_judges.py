@@ -222,7 +222,7 @@ def test_unreadable_verdicts_are_a_kind_of_their_own(tmp_path: Path) -> None:
     [
         ({"kind": "weights"}, r"judge\.path is empty"),
         ({"kind": "weights", "path": "a/b"}, r"judge\.protocols=None .* give \[pandalm\]"),
-        ({"protocols": ["mt_bench"]}, r"judge\.protocols=mt_bench .* alpaca_eval, pandalm"),
+        ({"protocols": ["elo"]}, r"judge\.protocols=elo .* alpaca_eval, mt_bench, pandalm"),
         ({"beams": 0}, r"judge\.beams=0"),
         ({"dtype": "int8"}, r"judge\.dtype=int8"),
         ({"endpoint": "127.0.0.1:8000/v1"}, r"judge\.endpoint=127\.0\.0\.1:8000/v1 .*allowed: http://HOST:PORT/v1"),
