@@ -8,6 +8,8 @@ import ipaddress
 import json
 import os
 import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
@@ -90,6 +92,33 @@ class JudgeClient:
                 raise
 
         return watched
+
+    def chat_all(
+        self, chats: Sequence[list[dict[str, str]]], names: Sequence[str], progress: Progress, what: str
+    ) -> list[str]:
+        """The judge's words on each conversation, greedy, several at a time and in their order.
+
+        Args:
+            chats: Messages of each request.
+            names: What each judges, for a request that can never be answered.
+            progress: Hears the requests done.
+            what: The benchmark, for the progress.
+
+        Raises:
+            StageError: as ``ask``.
+        """
+        judge = self._judge
+
+        def ask(messages: list[dict[str, str]], name: str) -> str:
+            body = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": 0, "messages": messages}
+            return str(self.ask(CHAT, body, name)["text"])
+
+        tell, replies = self.stop_on_error(progress), []
+        with ThreadPoolExecutor(judge.concurrency) as pool:
+            for reply in pool.map(ask, chats, names):
+                replies.append(reply)
+                tell(len(replies), len(chats), f"{judge.name} on {what}")
+        return replies
 
     def _send(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
         tried = 0

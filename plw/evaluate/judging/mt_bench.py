@@ -9,14 +9,13 @@ import ast
 import math
 import re
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UnreadableError, shortened
-from plw.evaluate.judging.client import CHAT, JudgeClient
+from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
@@ -135,19 +134,10 @@ def grade_dialogues(
     ]
     if not turns:
         raise StageError(f"judge {judge.name}: no dialogues to grade")
-    options = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": 0}
+    chats = [prompts.messages(dialogue, turn) for _, turn, dialogue in turns]
+    names = [f"{dialogue.where}, turn {turn}" for _, turn, dialogue in turns]
     with JudgeClient(judge, base_url, replies) as client:
-
-        def ask(asked: tuple[int, int, Dialogue]) -> str:
-            _, turn, dialogue = asked
-            body = {**options, "messages": prompts.messages(dialogue, turn)}
-            return str(client.ask(CHAT, body, f"{dialogue.where}, turn {turn}")["text"])
-
-        tell, said = client.stop_on_error(progress), []
-        with ThreadPoolExecutor(judge.concurrency) as pool:
-            for reply in pool.map(ask, turns):
-                said.append(reply)
-                tell(len(said), len(turns), f"{judge.name} on MT-Bench")
+        said = client.chat_all(chats, names, progress, "MT-Bench")
     grades = [
         TurnGrade(question=place, turn=turn, category=dialogue.category, score=_on_scale(reply), reply=reply)
         for (place, turn, dialogue), reply in zip(turns, said, strict=True)

@@ -10,14 +10,13 @@ say).
 """
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import UserError
-from plw.evaluate.judging.client import CHAT, JudgeClient
+from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.pairwise import DRAW, LOSS, WIN, Pair, PairwiseResult, Verdict, win_rate
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -121,22 +120,12 @@ def judge_pandalm(
         UserError: a prompt template is missing.
         StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
-    options = {"model": judge.model, "max_tokens": judge.max_tokens, "temperature": 0}
     with JudgeClient(judge, base_url, replies) as client:
-
-        def ask(text: str, pair: str) -> str:
-            body = {**options, "messages": [{"role": "user", "content": text}]}
-            return str(client.ask(CHAT, body, pair)["text"])
 
         def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
             # Two prompts a pair, one after the other.
             names = [pair.where or f"pair {number}" for number, pair in enumerate(pairs, start=1) for _ in range(2)]
-            tell, answers = client.stop_on_error(progress), []
-            with ThreadPoolExecutor(judge.concurrency) as pool:
-                for answer in pool.map(ask, texts, names):
-                    answers.append(answer)
-                    tell(len(answers), len(texts), f"{judge.name} on PandaLM")
-            return answers
+            return client.chat_all([[{"role": "user", "content": text}] for text in texts], names, progress, "PandaLM")
 
         library = f"httpx {version('httpx')}"
         return judge_both_orders(pairs, judge, ask_all, prompts=prompts, library_version=library, progress=progress)
