@@ -228,6 +228,11 @@ class SuiteConfig:
         in_range("suite.bootstrap_seed", self.bootstrap_seed, 0, MAX_SEED)
         at_least("suite.batch_size", self.batch_size, 1)
 
+    def document_limit(self, benchmark: str) -> int | None:
+        """How many documents of each of a benchmark's tasks are scored: the smaller of both limits; None: all."""
+        given = [limit for limit in (self.limit, self.tasks[benchmark].limit) if limit is not None]
+        return min(given, default=None)
+
 
 def take_local_files(suite: SuiteConfig) -> None:
     """Point every benchmark that names a local file, and has no path of its own, at that file in ``suite.data``.

@@ -188,10 +188,10 @@ def judge_calls(cell: Cell) -> int | None:
 def _benchmarks(config: CellConfig, parameters: int | None) -> StageCost:
     prompt_tokens = generated_tokens = 0.0
     asked, rows = 0, config.suite.batch_size
-    for task in config.suite.tasks.values():
+    for name, task in config.suite.tasks.items():
         if task.documents is None or task.prompt_tokens is None:
             return StageCost(prompt_tokens=None, generated_tokens=None, parameters=parameters)
-        documents = min(task.documents, task.limit or config.suite.limit or task.documents)
+        documents = min(task.documents, config.suite.document_limit(name) or task.documents)
         asked += documents
         prompt_tokens += documents * task.prompt_tokens
         generated_tokens += documents * min(task.generated_tokens, task.max_new_tokens or task.generated_tokens)

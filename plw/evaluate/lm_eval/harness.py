@@ -19,7 +19,7 @@ from plw.evaluate.lm_eval.resumable import resumable
 from plw.evaluate.lm_eval.samples import write_samples
 from plw.evaluate.lm_eval.score_memory import bounded_scores
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
-from plw.evaluate.lm_eval.tasks import LoadedTask, document_limit, load_checked, task_manager
+from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
 from plw.items import ItemRow
 from plw.progress import Progress, no_progress
 from plw.score import Score
@@ -83,7 +83,7 @@ def run_tasks(
                     model.context_length,
                     lm=lm,
                     task_dict=work,
-                    limit=document_limit(suite, benchmarks[0]),
+                    limit=suite.document_limit(benchmarks[0]),
                     bootstrap_iters=suite.bootstrap_iterations,
                     log_samples=keep_items,
                 )
@@ -138,7 +138,7 @@ def _calls(loaded: Mapping[str, LoadedTask], suite: SuiteConfig) -> Iterable[tup
     single: dict[int | None, dict[str, LoadedTask]] = defaultdict(dict)
     for name, task in loaded.items():
         if not task.groups:
-            single[document_limit(suite, name)][name] = task
+            single[suite.document_limit(name)][name] = task
     for tasks in single.values():
         yield tuple(tasks), {"tasks": {name: task.tasks[name] for name, task in tasks.items()}, "groups": {}}
     for name, task in loaded.items():

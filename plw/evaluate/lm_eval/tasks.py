@@ -88,14 +88,8 @@ def load_checked(manager: "TaskManager", benchmark: str, suite: SuiteConfig, fil
             f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
             f"allowed: {', '.join(loaded.metrics)}"
         )
-    check_documents(benchmark, loaded.tasks.values(), files, document_limit(suite, benchmark))
+    check_documents(benchmark, loaded.tasks.values(), files, suite.document_limit(benchmark))
     return loaded
-
-
-def document_limit(suite: SuiteConfig, benchmark: str) -> int | None:
-    """How many documents of each of a benchmark's tasks are scored; None: all."""
-    given = [limit for limit in (suite.limit, suite.tasks[benchmark].limit) if limit is not None]
-    return min(given, default=None)
 
 
 def load_task(
