@@ -1,5 +1,7 @@
 """One measured number of one cell: what every evaluation returns and every score row holds."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +15,14 @@ PERCENT_METRICS = frozenset(
 def protocol_metric(protocol: str) -> str:
     """The headline metric of prompts that are asked by a protocol."""
     return {"reference": "chrf", "mt_bench": "mt_bench"}.get(protocol, "win_rate")
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean and its standard error (sample standard deviation / sqrt(n)); None for the error of one value."""
+    n = len(values)
+    mean = math.fsum(values) / n
+    spread = math.fsum((value - mean) ** 2 for value in values)
+    return mean, math.sqrt(spread / (n - 1) / n) if n > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from plw.errors import StageError, UserError
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.evaluate.models.protocol import Generation
 from plw.progress import Progress, no_progress
-from plw.score import Score
+from plw.score import Score, mean_and_error
 
 LOSS_RSD, MEMORISATION, GENERATION_LENGTH = "loss_rsd", "memorisation", "generation_length"
 
@@ -130,8 +130,5 @@ def generation_length(generations: Sequence[Generation], suite: str) -> list[Sco
 
 def _mean_score(suite: str, benchmark: str, metric: str, values: Sequence[float], **fields: Any) -> Score:
     """The mean with its standard error (sample standard deviation / sqrt(n))."""
-    n = len(values)
-    mean = math.fsum(values) / n
-    spread = math.fsum((value - mean) ** 2 for value in values)
-    stderr = math.sqrt(spread / (n - 1) / n) if n > 1 else None
-    return Score(suite=suite, benchmark=benchmark, metric=metric, value=mean, stderr=stderr, n=n, **fields)
+    mean, stderr = mean_and_error(values)
+    return Score(suite=suite, benchmark=benchmark, metric=metric, value=mean, stderr=stderr, n=len(values), **fields)

@@ -6,7 +6,6 @@ scores that cannot be read drop out of the means, which pool both turns. :func:`
 """
 
 import ast
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
-from plw.score import Score
+from plw.score import Score, mean_and_error
 
 SCORE_PATTERNS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 """Of a score, in the order in which they are tried."""
@@ -85,7 +84,7 @@ class Grading:
         for name, grades in parts.items():
             values = [grade.score for grade in grades if grade.score is not None]
             if values:
-                mean, stderr = _mean(values)
+                mean, stderr = mean_and_error(values)
                 made.append(
                     Score(metric=name, value=mean, stderr=stderr, n=len(values), higher_is_better=True, **shared)
                 )
@@ -159,11 +158,3 @@ def _check_readable(grades: Sequence[TurnGrade], judge: JudgeConfig) -> None:
             f"judge {judge.name}: {len(unread)} of {len(grades)} scores cannot be read ({share:.1%}, allowed "
             f"{judge.max_unparsed:.1%}); one of the replies: {shortened(unread[0].reply, 80)!r}"
         )
-
-
-def _mean(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and standard error; turns of a question are taken as they come."""
-    count = len(values)
-    mean = math.fsum(values) / count
-    spread = math.fsum((value - mean) ** 2 for value in values)
-    return mean, math.sqrt(spread / (count - 1) / count) if count > 1 else None

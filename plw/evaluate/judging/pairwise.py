@@ -1,13 +1,12 @@
 """What a judge's comparison of two answers is: the pair, the verdicts, and the win rate made from them."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UnreadableError
-from plw.score import Score
+from plw.score import Score, mean_and_error
 
 WIN, DRAW, LOSS = 1.0, 0.5, 0.0
 """Points of a verdict, from the side of the evaluated model."""
@@ -120,11 +119,10 @@ def win_rate(
         raise UnreadableError(line if example is None else f"{line}; one of the replies: {_short(example)!r}")
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
-    mean = math.fsum(points) / n
-    spread = math.fsum((value - mean) ** 2 for value in points)
+    mean, stderr = mean_and_error(points)
     return PairwiseResult(
         win_rate=100 * mean,
-        stderr=100 * math.sqrt(spread / (n - 1) / n) if n > 1 else None,
+        stderr=None if stderr is None else 100 * stderr,
         n=n,
         n_total=n_total,
         unparsed=unparsed,
