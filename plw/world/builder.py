@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.config.world import WorldConfig
+from plw.construction import under_construction
 from plw.errors import UserError
 from plw.files import write_json_atomic, write_jsonl_atomic
 from plw.products import note_products
@@ -21,7 +22,7 @@ from plw.world.instructions import make_instructions
 from plw.world.packaged import pack_bases, packaged_bases, unpack_bases
 from plw.world.processes import run_parallel
 from plw.world.prompts import make_prompts
-from plw.world.store import WORLD_RECORD, folder, is_built, payload, under_construction
+from plw.world.store import WORLD_RECORD, folder, is_built, payload
 from plw.world.tokenizer import TEMPLATE_WORDS, train_tokenizer
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def build(config: WorldConfig, root: Path, progress: Progress | None = None, *, 
         add_texts(final, config, always_verify=always_verify)
         return final
     manifest = packaged_bases(config)
-    with under_construction(final) as work:
+    with under_construction(final, WORLD_RECORD) as work:
         world = make_world(config)
         sizes = write_texts(work, world, config)
         if manifest is None:

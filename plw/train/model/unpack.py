@@ -1,12 +1,11 @@
 """A GGUF file unpacked to a model folder in full precision, with transformers' own reader."""
 
 import io
-import shutil
-import tempfile
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
+from plw.construction import under_construction
 from plw.data.tokenizer import save_tokenizer
 from plw.errors import StorageError, UserError, shortened
 from plw.files import file_hash, write_json_atomic
@@ -31,24 +30,13 @@ def unpack_gguf(file: Path, folder: Path) -> None:
     """
     if (folder / UNPACKED).is_file():
         return
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
-        temporary.chmod(0o755)
-        _write(file, temporary)
-        write_json_atomic(temporary / UNPACKED, {"file": file.name, "sha256": file_hash(file)})
-        if folder.exists() and not (folder / UNPACKED).is_file():
-            shutil.rmtree(folder)
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if not (folder / UNPACKED).is_file():
-                raise
+        with under_construction(folder, UNPACKED) as work:
+            _write(file, work)
+            write_json_atomic(work / UNPACKED, {"file": file.name, "sha256": file_hash(file)})
     except OSError as error:
         problem: UserError | StorageError | None = storage_error(error, str(folder))
         raise problem or UserError(f"{folder}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def _write(file: Path, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Models in GGUF files: what is none is one line, and what is one loads as the model that it was made from."""
 
+import os
 import struct
 from pathlib import Path
 
@@ -84,6 +85,17 @@ def test_a_file_is_unpacked_once_to_a_folder_that_passes_as_a_model(llama: Path,
     before = (found.path / "model.safetensors").stat().st_mtime_ns
     unpack_gguf(llama, found.path)
     assert (found.path / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_what_a_killed_unpacking_left_is_removed_once_it_is_old(llama: Path, tmp_path: Path) -> None:
+    folder = unpacked_folder(llama, tmp_path / "cache")
+    old, new = (folder.with_name(f".{folder.name}.{name}") for name in ("old", "new"))
+    for place in (old, new):
+        place.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    unpack_gguf(llama, folder)
+    assert not old.exists()
+    assert new.exists(), "another process may be at it"
 
 
 def header(magic: bytes = b"GGUF", version: int = 3, tensors: int = 5) -> bytes:
