@@ -50,8 +50,6 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, lease_tim
     Raises:
         UserError: no such runs folder, or a process works with the registry.
     """
-    if not runs.is_dir():
-        raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
     records, damaged = read_records(runs, progress or no_progress)
     address = parse_url(url)
     path = sqlite_path(address)
@@ -71,9 +69,20 @@ def rebuild(url: str, runs: Path, progress: Progress | None = None, *, lease_tim
     return counts
 
 
+def record_paths(runs: Path) -> list[Path]:
+    """Every record file below a runs folder.
+
+    Raises:
+        UserError: no such folder.
+    """
+    if not runs.is_dir():
+        raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
+    return sorted(runs.glob(RECORDS))
+
+
 def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[StageRecord], list[str]]:
     """Every readable record below a runs folder in the order of its path, and one line for each that is damaged."""
-    paths = sorted(runs.glob(RECORDS))
+    paths = record_paths(runs)
     records: dict[StageKey, StageRecord] = {}
     damaged = []
     for number, path in enumerate(paths, start=1):

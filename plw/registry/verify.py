@@ -9,7 +9,7 @@ from plw.files import read_json
 from plw.products import check_products
 from plw.progress import Progress, no_progress
 from plw.registry.reader import FinishedStage
-from plw.registry.rebuild import RECORDS
+from plw.registry.rebuild import record_paths
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
 
@@ -35,9 +35,7 @@ def verify_results(url: str, runs: Path, progress: Progress = no_progress) -> Ve
     Raises:
         UserError: no such runs folder, or no registry.
     """
-    if not runs.is_dir():
-        raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
-    paths = sorted(runs.glob(RECORDS))
+    paths = record_paths(runs)
     problems: list[str] = []
     records: dict[StageKey, StageRecord] = {}
     files = size = 0

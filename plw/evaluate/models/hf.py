@@ -181,24 +181,46 @@ def generate(
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
     """
-    room = loaded.context_length - max_new_tokens
-    if room < 1:
-        raise UserError(
-            f"max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
-            f"{loaded.context_length} tokens"
-        )
+    room = room_for_prompt(loaded, max_new_tokens)
     encoded = tokenise(prompts, loaded.tokenizer)
-    order = sorted(range(len(prompts)), key=lambda index: (-len(encoded[index]), index))
     answers: list[Generation | None] = [None] * len(prompts)
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    done = 0
+    for batch in longest_first(encoded, batch_size):
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
-        progress(min(start + batch_size, len(order)), len(order), "answers")
+        done += len(batch)
+        progress(done, len(prompts), "answers")
     return [answer for answer in answers if answer is not None]
+
+
+def room_for_prompt(loaded: EvalModel, max_new_tokens: int, field: str = "max_new_tokens") -> int:
+    """Tokens of a prompt at most, so that an answer fits into the context behind it.
+
+    Args:
+        loaded: The model.
+        max_new_tokens: Of the answer.
+        field: Who says so, for the message.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    room = loaded.context_length - max_new_tokens
+    if room < 1:
+        raise UserError(
+            f"{field}={max_new_tokens} leaves no room for the prompt; the model's context is "
+            f"{loaded.context_length} tokens"
+        )
+    return room
+
+
+def longest_first(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
+    """Places of rows of like length, batch by batch: what does not fit into memory is met at once."""
+    order = sorted(range(len(rows)), key=lambda index: (-len(rows[index]), index))
+    for start in range(0, len(order), batch_size):
+        yield order[start : start + batch_size]
 
 
 def generate_tokens(

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from plw.data.tokenizer import tokenise
-from plw.errors import UserError
-from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens
+from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens, longest_first, room_for_prompt
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -36,23 +35,18 @@ def greedy_responses(
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
     """
-    room = loaded.context_length - max_new_tokens
-    if room < 1:
-        raise UserError(
-            f"suite.sensitivity.max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
-            f"{loaded.context_length} tokens"
-        )
+    room = room_for_prompt(loaded, max_new_tokens, "suite.sensitivity.max_new_tokens")
     rows = [row[-room:] for row in tokenise(prompts, loaded.tokenizer)]
-    order = sorted(range(len(rows)), key=lambda index: (-len(rows[index]), index))
     ends = set(end_tokens(loaded))
     found: list[PromptAndResponse | None] = [None] * len(rows)
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
-    for start in range(0, len(order), batch_size):
-        batch = order[start : start + batch_size]
+    done = 0
+    for batch in longest_first(rows, batch_size):
         for index, tokens in zip(batch, generate_tokens(loaded, [rows[i] for i in batch], decoding, []), strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))
             found[index] = (tuple(rows[index]), tuple(tokens[:length]))
-        progress(min(start + batch_size, len(order)), len(order), "responses")
+        done += len(batch)
+        progress(done, len(rows), "responses")
     return [pair for pair in found if pair is not None]
 
 
