@@ -39,7 +39,7 @@ def plan(context: typer.Context) -> None:
 def status(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """How far a study is: stages done, running and failed, from the registry; and its jobs in Slurm's queue."""
     from plw.console import console
-    from plw.sweep.slurm.submit import print_jobs
+    from plw.sweep.slurm.queue import print_jobs
     from plw.sweep.status import print_status
 
     config, out_console = chosen_cell(overrides, config_dir), console()

@@ -76,6 +76,7 @@ def test_an_array_that_is_cut_off_in_three_ways_ends_as_one_that_was_not(
     slurm.kill_node(node)
     status = subprocess.run(study.command("status", *chosen[:2]), env=env, capture_output=True, text=True, check=True)
     assert "Slurm" in status.stdout
+    assert "Slurm's queue" not in status.stdout, "that line is a failure to read it"
     while process.poll() is None:
         assert time.monotonic() < deadline, slurm.command("squeue")
         hurry(slurm)

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from plw.config import CellConfig
 from plw.errors import StageError, UserError, printable
@@ -81,16 +80,13 @@ def follow(config: CellConfig) -> None:
         nodes=execution.nodes,
         rendezvous=execution.rendezvous,
     )
-    joined: Path | None = None
+    joined: int | None = None
     while not (train / RECORD).exists():
+        # One launch in the folder is told from the next by when its job was written.
         job = workers.folder / JOB
-        if job.exists() and not (workers.folder / ENDED).exists() and joined != _launch_of(job):
-            joined = _launch_of(job)
+        written = job.stat().st_mtime_ns if job.exists() else None
+        if written not in (None, joined) and not (workers.folder / ENDED).exists():
+            joined = written
             environment = {**os.environ, "OMP_NUM_THREADS": str(workers.threads), "TOKENIZERS_PARALLELISM": "false"}
             subprocess.run(workers.command(), env=environment, check=False)
         time.sleep(LOOK_S)
-
-
-def _launch_of(job: Path) -> Path:
-    """Tells one launch in the same folder from the next."""
-    return job.with_name(str(job.stat().st_mtime_ns))

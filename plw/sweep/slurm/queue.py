@@ -5,13 +5,16 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.console import Console
+from rich.table import Table
+
 from plw.errors import UserError
 from plw.files import read_json, write_json_atomic
 
 FOLDER = "slurm"
 """In the study's folder of results: submissions, and below `logs` submitit's files and the jobs' output."""
-FORMAT = "%F|%K|%T|%r|%M|%N"
-"""Array's job, index in it, state, reason, time used, nodes."""
+FORMAT = "ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,TimeUsed:|,NodeList:|,RestartCnt:"
+"""What is asked of each job, a bar between."""
 ANSWER_S = 60
 GONE = ("Invalid job id", "slurm_load_jobs error: Invalid")
 
@@ -69,23 +72,22 @@ def queued(arrays: list[str]) -> list[QueuedJob]:
     Raises:
         UserError: Slurm does not answer.
     """
-    found: list[QueuedJob] = []
-    for array in arrays:
-        of_array = ("squeue", "--noheader", "--array", f"--jobs={array}")
-        restarts = dict(line.split("|", 1) for line in _ask(*of_array, "--Format=ArrayTaskID::|,RestartCnt:"))
-        for line in _ask(*of_array, f"--format={FORMAT}"):
-            job, index, state, reason, used, nodes = line.split("|")
-            found.append(
-                QueuedJob(
-                    array=job,
-                    index=int(index) if index.isdigit() else 0,
-                    state=state,
-                    reason=reason,
-                    used=used,
-                    nodes=nodes,
-                    restarts=int(restarts.get(index, "0") or 0),
-                )
+    if not arrays:
+        return []
+    found = []
+    for line in _ask("squeue", "--noheader", "--array", f"--jobs={','.join(arrays)}", f"--Format={FORMAT}"):
+        job, index, state, reason, used, nodes, restarts = line.split("|")
+        found.append(
+            QueuedJob(
+                array=job,
+                index=int(index) if index.isdigit() else 0,
+                state=state,
+                reason=reason,
+                used=used,
+                nodes=nodes,
+                restarts=int(restarts or 0),
             )
+        )
     return found
 
 
@@ -100,3 +102,23 @@ def _ask(*command: str) -> list[str]:
     if done.returncode and not any(words in done.stderr for words in GONE):
         raise UserError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def print_jobs(folder: Path, console: Console) -> None:
+    """The jobs of a study that Slurm still holds; nothing where none was submitted."""
+    known = submissions(folder)
+    if not known:
+        return
+    try:
+        jobs = queued([one.array for one in known])
+    except UserError as error:
+        console.print(f"Slurm's queue: {error}", markup=False)
+        return
+    if not jobs:
+        return
+    by_array = {one.array: one for one in known}
+    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
+    for job in jobs:
+        cells = by_array[job.array].cells
+        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
+    console.print(table)

@@ -121,7 +121,7 @@ def _one_at_a_time(config: CellConfig) -> CellConfig:
 
 def _in_queue(known: list[Submission]) -> dict[str, QueuedJob]:
     """Fingerprint -> the job that has it in Slurm's queue."""
-    jobs = queued([one.array for one in known]) if known else []
+    jobs = queued([one.array for one in known])
     by_array = {one.array: one for one in known}
     return {
         by_array[job.array].cells[job.index][0]: job
@@ -175,23 +175,3 @@ def _why(cell: Cell, known: list[Submission]) -> str:
                 said = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
                 return f"{said[-1] if said else 'nothing'} ({log.name})"
     return f"see {logs}"
-
-
-def print_jobs(folder: Path, console: Console) -> None:
-    """The jobs of a study that Slurm still holds; nothing where none was submitted."""
-    known = submissions(folder)
-    if not known:
-        return
-    try:
-        jobs = queued([one.array for one in known])
-    except UserError as error:
-        console.print(f"Slurm's queue: {error}", markup=False)
-        return
-    if not jobs:
-        return
-    by_array = {one.array: one for one in known}
-    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
-    for job in jobs:
-        cells = by_array[job.array].cells
-        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
-    console.print(table)
