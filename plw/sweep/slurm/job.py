@@ -12,13 +12,12 @@ import time
 from dataclasses import dataclass
 
 from plw.config import CellConfig
-from plw.errors import StageError, UserError, printable
+from plw.ending import told_in_a_line
 from plw.interrupt import Interrupted, interruptible
 from plw.launch.job_folder import ENDED, JOB, LAUNCH
 from plw.launch.torchrun import Workers
 from plw.logs import configure_logging
 from plw.paths import RECORD
-from plw.redact import redact
 
 TIME_IS_UP = signal.SIGUSR2
 LOOK_S = 1.0
@@ -38,23 +37,23 @@ class CellJob:
 
     def __call__(self) -> None:
         """Run the cell, or help the node that does; leaves with the signal's code where one stopped it."""
-        configure_logging()
-        if int(os.environ.get("SLURM_PROCID", "0")) > 0:
-            follow(self.config)
-            return
+        with told_in_a_line():
+            configure_logging()
+            if int(os.environ.get("SLURM_PROCID", "0")) > 0:
+                follow(self.config)
+            else:
+                self._run()
+
+    def _run(self) -> None:
         from plw.sweep.summary import run_and_summarise
 
         try:
             with interruptible(also=(TIME_IS_UP,)):
                 run_and_summarise([self.config])
         except Interrupted as stop:
-            print(stop.line, file=sys.stderr, flush=True)  # noqa: T201 - the job's log
             if stop.number == TIME_IS_UP:
                 self._requeue()
-            sys.exit(stop.exit_code)
-        except (UserError, StageError) as error:
-            print(printable(redact(f"plw: {error}")), file=sys.stderr, flush=True)  # noqa: T201
-            sys.exit(2 if isinstance(error, UserError) else 1)
+            raise
 
     def _requeue(self) -> None:
         job, before = os.environ["SLURM_JOB_ID"], int(os.environ.get("SLURM_RESTART_COUNT", "0"))

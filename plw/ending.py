@@ -1,0 +1,35 @@
+"""How a process of ours ends: a user's mistake in one line, a fault of ours with its traceback, never a key."""
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from plw.errors import StageError, UserError, printable
+from plw.interrupt import Interrupted
+from plw.redact import redact
+from plw.storage import storage_error
+
+
+@contextmanager
+def told_in_a_line() -> Iterator[None]:
+    """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, SIGINT 130, SIGTERM 143."""
+    try:
+        yield
+    except UserError as error:
+        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        sys.exit(2)
+    except StageError as error:
+        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except Exception as error:
+        full = storage_error(error, str(getattr(error, "filename", None) or "plw"))
+        if full is not None:
+            print(redact(f"plw: {full}"), file=sys.stderr)  # noqa: T201
+            sys.exit(1)
+        # A fault of ours keeps its traceback, without the keys that a library's words may hold.
+        print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+    except Interrupted as signal:
+        print(signal.line, file=sys.stderr)  # noqa: T201
+        sys.exit(signal.exit_code)
