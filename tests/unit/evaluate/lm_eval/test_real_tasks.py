@@ -132,12 +132,17 @@ def test_all_documents_score_as_on_lm_evals_command_line(
         mine = {score.metric: score for score in ours if score.benchmark == task}
         assert mine.pop("cut").value == 0
         assert {score.n for score in mine.values()} == {documents}
-        assert {name: score.value for name, score in mine.items()} == {
-            key.removesuffix(",none"): value
-            for key, value in theirs.items()
-            if key.endswith(",none") and "_stderr" not in key
-        }
+        # One document more or less moves a share by 5e-4; MC2 is a mean of probabilities, whose last digits go with the
+        # shape of the batch that the processor's kernel was given.
+        assert {name: score.value for name, score in mine.items()} == pytest.approx(
+            {
+                key.removesuffix(",none"): value
+                for key, value in theirs.items()
+                if key.endswith(",none") and "_stderr" not in key
+            },
+            rel=1e-6,
+        )
         for name, score in mine.items():
-            assert score.stderr == theirs[f"{name}_stderr,none"]
+            assert score.stderr == pytest.approx(theirs[f"{name}_stderr,none"], rel=1e-6)
             assert f"{score.value:.4f}" in command_line["printed"]
     assert len({score.value for score in ours}) > 10
