@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -22,6 +23,12 @@ RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)",
 TO_DO = (RUN, RETRY, RESUME, REDO)
 RESTORE = "done (rows lost; `plw run` restores them)"
 DAMAGED = "damaged"
+RARER_AXES: dict[str, Callable[[CellConfig], str]] = {
+    "weighting": lambda config: config.loss.words,
+    "recipe": lambda config: config.recipe.name,
+    "judge": lambda config: config.judge.name,
+}
+"""Column of a plan -> what a cell has there; shown where the grid's cells differ in it."""
 
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
@@ -42,8 +49,8 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
         ]
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
-        names = [getattr(config, group).name for group in varied]
-        table.add_row(config.dataset.name, config.model.name, *weights, *names, *states, cell.folder.name)
+        rarer = [RARER_AXES[axis](config) or "–" for axis in varied]
+        table.add_row(config.dataset.name, config.model.name, *weights, *rarer, *states, cell.folder.name)
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
@@ -53,7 +60,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
 
 def _varied(cells: list[Cell]) -> list[str]:
     """Those of the rarer axes that this grid has."""
-    return [group for group in ("recipe", "judge") if len({getattr(cell.config, group).name for cell in cells}) > 1]
+    return [axis for axis, read in RARER_AXES.items() if len({read(cell.config) for cell in cells}) > 1]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,9 +42,9 @@ def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
         yield lambda *overrides: resolve_cell(typed(compose("config", overrides=[*base, *overrides])))
 
 
-def printed(cell: Cell) -> str:
+def printed(*cells: Cell) -> str:
     out = io.StringIO()
-    print_plan([cell.config], Console(file=out, width=200))
+    print_plan([cell.config for cell in cells], Console(file=out, width=200))
     return out.getvalue()
 
 
@@ -106,6 +106,14 @@ def test_a_plan_says_what_it_costs_and_what_has_to_be_fetched(plan: Plan) -> Non
     hub = printed(plan("model.path=owner/name", "model.revision=01c7f73", "model.parameters=7000000000"))
     assert "model m: owner/name from the hub (revision 01c7f73, 14.0 GB)" in hub
     assert "NOT PINNED" in printed(plan("model.path=owner/name"))
+
+
+def test_a_plan_tells_weightings_apart_where_the_grid_has_several(plan: Plan) -> None:
+    plain, weighted = plan(), plan("loss/factor=dft")
+    assert "┃ weighting ┃" not in printed(plain)
+    text = printed(plain, weighted)
+    assert "┃ weighting ┃" in text
+    assert "│ dft " in text
 
 
 def test_without_a_gpu_a_plan_is_in_hours_of_this_machine_measured_once(plan: Plan, tmp_path: Path) -> None:
