@@ -97,11 +97,13 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     Raises:
         UserError: too few records, or one whose form makes no prompt.
     """
+    from plw.console import console
     from plw.data.prepare import split_held_out
     from plw.data.tokenizer import load_tokenizer
     from plw.pipeline import resolve_cell
     from plw.pipeline.hub import go_offline_if_unreachable
     from plw.pipeline.unpacking import unpack_model
+    from plw.sweep.grid import build_world
 
     waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
     if config.dataset.path.startswith("world:") and not waiting:
@@ -110,6 +112,7 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
     cell = resolve_cell(shown)
     unpack_model(cell)
+    build_world([cell], console())
     location = cell.model.location
     if not Path(location).exists():
         go_offline_if_unreachable()

@@ -122,6 +122,13 @@ def test_a_task_that_lm_eval_does_not_know(tune, place):
     assert (code, "nosuchtask is not a task that lm-eval knows" in line) == (2, True)
 
 
+def test_the_worlds_models_are_made_for_own_data_too(tune, place):
+    (place / "three.json").write_text(json.dumps(RECORDS[:3]))
+    code, screen, errors, _ = tune(f"execution.cache={place}/cache", model="world-wide", data=place / "three.json")
+    assert (code, "Building the embedded world" in screen) == (2, True)
+    assert "3 records" in errors
+
+
 def test_data_and_models_that_are_none(tune, place, tmp_path):
     (place / "three.json").write_text(json.dumps(RECORDS[:3]))
     assert "3 records" in tune(data=place / "three.json")[2]
