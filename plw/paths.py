@@ -4,6 +4,10 @@ from pathlib import Path
 
 RECORD = "record.json"
 """What a finished stage leaves in its folder, renamed into place last: its presence means done."""
+PAYLOAD = "payload.json"
+"""What stands in a stage's folder from its beginning: what was asked for."""
+FAILURE = "failure.json"
+"""The error of a stage's last attempt, where that failed."""
 REGISTRY_FILE = "registry.sqlite"
 """Name of the registry's database where it lies in the folder of the results, as ``conf/registry/sqlite.yaml`` says."""
 

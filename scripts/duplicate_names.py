@@ -19,6 +19,10 @@ PACKAGES = ("plw", "analysis", "hydra_plugins")
 ALLOWED: Mapping[str, str] = {
     "add_to": "each module of plw/commands registers its own words on the command line",
     "rebuild": "the command of plw/commands is named as a person types it, and calls the function of that name",
+    "merge": "as rebuild",
+    "upgrade": "what alembic calls in each revision",
+    "revision": "what alembic reads in each revision",
+    "down_revision": "what alembic reads in each revision",
     "logger": "a module's logger, by the standard library's custom",
 }
 """Name -> why several modules define it."""

@@ -54,6 +54,19 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 
 
 @registry_app.command()
+def migrate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+    """Bring a registry of an older plw to this one's schema: in place, all or nothing, none of its workers at work."""
+    from plw.console import console
+    from plw.registry import migrate_registry
+    from plw.registry.schema import SCHEMA_VERSION
+
+    config = chosen_cell(overrides, config_dir)
+    found, _ = migrate_registry(config.registry.url, lease_timeout_s=config.execution.lease_timeout_s)
+    if found == SCHEMA_VERSION:
+        console().print(f"the registry is of schema version {found}, as this plw works with", markup=False)
+
+
+@registry_app.command()
 def verify(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Compare every file and row with the records of the stages that left them; changes nothing."""
     from plw.console import console, step_bar
@@ -68,6 +81,67 @@ def verify(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     out_console.print(
         f"{config.execution.runs}: {count(found.records, 'record')}, {count(found.files, 'file')} "
         f"({found.bytes / 1e9:.2f} GB) read; {count(len(found.problems), 'problem')}"
+    )
+    if found.problems:
+        raise typer.Exit(1)
+
+
+@registry_app.command()
+def gc(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove without asking.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
+) -> None:
+    """Remove what no record names (failed attempts, files left in finished stages, rows); lists it and asks first."""
+    from plw.console import console
+    from plw.registry import find_garbage, remove_garbage
+
+    config = chosen_cell(overrides, config_dir)
+    url, lease_timeout_s = config.registry.url, config.execution.lease_timeout_s
+    found = find_garbage(url, Path(config.execution.runs), lease_timeout_s=lease_timeout_s)
+    out_console = console()
+    for item in found:
+        size = "" if item.path is None else f" ({item.bytes / 1e6:.1f} MB)"
+        out_console.print(f"{item.kind}: {item.where}{size}", markup=False, soft_wrap=True)
+    total = f"{count(len(found), 'thing')} that no record names, {sum(item.bytes for item in found) / 1e9:.2f} GB"
+    if not found or dry_run:
+        out_console.print(total)
+        return
+    if not yes and not typer.confirm(f"{total}. Remove?"):
+        raise typer.Exit(1)
+    gone = remove_garbage(url, found, lease_timeout_s=lease_timeout_s)
+    out_console.print(f"{count(len(gone), 'thing')} removed, {sum(item.bytes for item in gone) / 1e9:.2f} GB")
+    if len(gone) < len(found):
+        out_console.print(f"{len(found) - len(gone)} left: changed in the meantime, or not to be removed")
+        raise typer.Exit(1)
+
+
+@registry_app.command()
+def merge(
+    other: Annotated[Path, typer.Argument(metavar="OTHER", help="Another runs folder of the study.")],
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+) -> None:
+    """Take over the finished stages of another runs folder, with their rows; what differs is told and left as it is."""
+    from plw.console import console, step_bar
+    from plw.registry import merge as merge_results
+
+    config = chosen_cell(overrides, config_dir)
+    out_console = console()
+    with step_bar("merge", out_console) as progress:
+        found = merge_results(
+            config.registry.url,
+            Path(config.execution.runs),
+            other,
+            progress,
+            lease_timeout_s=config.execution.lease_timeout_s,
+        )
+    for problem in found.problems:
+        out_console.print(f"left out: {problem}", markup=False, soft_wrap=True)
+    out_console.print(
+        f"{config.execution.runs}: {count(found.taken, 'stage')} taken from {other}, {found.same} the same in both",
+        markup=False,
     )
     if found.problems:
         raise typer.Exit(1)

@@ -1,7 +1,6 @@
 """Bringing one cell to its end: its stages in order, each skipped, resumed or run, under the registry's claims."""
 
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,7 +144,6 @@ class StageClaims:
             fingerprint=self._stage.fingerprint,
             owner=self._owner,
             lease_timeout_s=self._lease_timeout_s,
-            now=time.time(),
             redo=redo,
         )
 

@@ -17,15 +17,13 @@ from typing import Any, Literal, Protocol
 from plw.errors import ClaimLostError, DamagedError, PermanentError, RegistryAwayError, StageError, UserError
 from plw.files import TEMPORARY, read_json, write_json_atomic
 from plw.identity import canonical_json, field_diff
-from plw.paths import RECORD
+from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.pipeline.heartbeat import Heartbeat
 from plw.products import check_products, note_products
 from plw.redact import redact
 from plw.score import Score
 from plw.storage import storage_error
 
-PAYLOAD = "payload.json"
-FAILURE = "failure.json"
 RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
 """What is read of a record here; the registry reads the rest."""
 TRACE_END = 8_000

@@ -1,14 +1,16 @@
 """The SQL registry: cells, claims on their stages, scores and curves. The records on disk can always make it again."""
 
-from plw.registry.database import parse_url
+from plw.registry.database import migrate_registry, parse_url
 from plw.registry.export import export_csv
+from plw.registry.garbage import Garbage, find_garbage, remove_garbage
+from plw.registry.merge import MergeCounts, merge
 from plw.registry.network_disk import network_disk
 from plw.registry.outages import sqlite_path
-from plw.registry.owner import Owner
-from plw.registry.reader import FinishedStage
+from plw.registry.owner import Owner, abandoned
+from plw.registry.reader import FinishedStage, Overview
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, StageKey, StageRecord, StageRow
-from plw.registry.store import AlreadyDone, Busy, Claimed, Registry, abandoned
+from plw.registry.store import AlreadyDone, Busy, Claimed, Registry
 from plw.registry.verify import Verification, verify_results
 
 __all__ = [
@@ -18,6 +20,9 @@ __all__ = [
     "Claimed",
     "CurveRow",
     "FinishedStage",
+    "Garbage",
+    "MergeCounts",
+    "Overview",
     "Owner",
     "RebuildCounts",
     "Registry",
@@ -27,9 +32,13 @@ __all__ = [
     "Verification",
     "abandoned",
     "export_csv",
+    "find_garbage",
+    "merge",
+    "migrate_registry",
     "network_disk",
     "parse_url",
     "rebuild",
+    "remove_garbage",
     "sqlite_path",
     "verify_results",
 ]

@@ -1,4 +1,4 @@
-"""Opens the registry's database: the address checked, the tables made once, the schema version compared."""
+"""Opens the registry's database: the address checked, the tables made once, an older schema brought to this one."""
 
 import os
 import shutil
@@ -9,15 +9,15 @@ import weakref
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from plw.errors import RegistryAwayError, UserError
+from plw.registry.migrate import LEASE_TIMEOUT_S, lock_schema, schema_version, upgrade_schema
 from plw.registry.outages import address_of, first_line, outlast, sqlite_path
 from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
 
@@ -25,8 +25,8 @@ BUSY_SECONDS = 60.0
 """How long one process waits for another's write to end."""
 CONNECT_TIMEOUT_S = 10
 """How long a server has to take a connection."""
-_LOCK = 7_240_113_586
-"""Number of the PostgreSQL advisory lock under which tables are made."""
+KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3, "tcp_user_timeout": 60_000}
+"""A server whose machine or network is gone without a word is noticed within a minute (the last: milliseconds)."""
 
 
 def parse_url(address: str) -> URL:
@@ -51,17 +51,18 @@ def parse_url(address: str) -> URL:
     return url
 
 
-def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
+def connect(url: URL, *, create: bool, wait_s: float = 0.0, leave: bool = False) -> Engine:
     """An engine on a database whose tables are there and of this schema version; several processes may do this at once.
 
     Args:
         url: from ``parse_url``.
         create: make the database's file, its folder and its tables where they are missing.
         wait_s: seconds to wait for a database that is away or locked.
+        leave: an older schema as it is, for ``migrate``.
 
     Raises:
-        UserError: missing (``create`` off), not reachable, not writable, not a registry, damaged, or of another schema
-            version.
+        UserError: missing (``create`` off), not reachable, not writable, not a registry, damaged, or of a schema that
+            is newer, or older and not this machine's own file.
         RegistryAwayError: away for longer than ``wait_s``, where that is above 0.
     """
     where = address_of(url)
@@ -81,7 +82,9 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
     def prepare() -> None:
         if path is not None and not is_read_only(path):
             _switch_to_wal(path)
-        _prepare(engine, where, create)
+        version = _prepare(engine, where, create)
+        if version != SCHEMA_VERSION and not leave:
+            _migrate_own(engine, where, version)
 
     try:
         outlast(prepare, url, wait_s)
@@ -100,9 +103,31 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0) -> Engine:
     return engine
 
 
+def migrate_registry(url: str, *, lease_timeout_s: float = LEASE_TIMEOUT_S) -> tuple[int, Path | None]:
+    """Bring the registry at an address to this plw's schema, as :func:`plw.registry.migrate.upgrade_schema`.
+
+    Raises:
+        UserError: as ``connect`` and ``upgrade_schema``.
+        StorageError: it cannot be written.
+    """
+    address = parse_url(url)
+    engine = connect(address, create=False, leave=True)
+    try:
+        path = sqlite_path(address)
+        if path is not None and is_read_only(path):
+            raise UserError(f"{path}: cannot be written; copy the file to where it can be")
+        return outlast(lambda: upgrade_schema(engine, lease_timeout_s=lease_timeout_s), address, 0.0)
+    finally:
+        engine.dispose()
+
+
 def _server_engine(url: URL) -> Engine:
     """PostgreSQL: a connection that a restart of the server has broken is noticed and replaced."""
-    return create_engine(url, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
+    wanted = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+    # What the address itself says comes first.
+    return create_engine(
+        url, pool_pre_ping=True, connect_args={key: value for key, value in wanted.items() if key not in url.query}
+    )
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -151,10 +176,10 @@ def _reader(path: Path) -> Callable[[], sqlite3.Connection]:
     return connect_copy
 
 
-def _prepare(engine: Engine, where: str, create: bool) -> None:
+def _prepare(engine: Engine, where: str, create: bool) -> int:
+    """Make the tables where there are none; the version of the schema that is there."""
     with engine.begin() as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+        lock_schema(connection)
         tables = inspect(connection)
         if not tables.has_table(meta.name):
             if tables.has_table(cells.name):
@@ -163,19 +188,22 @@ def _prepare(engine: Engine, where: str, create: bool) -> None:
                 raise UserError(f"{where}: no registry there; `plw run` makes one, `plw registry rebuild` restores one")
             metadata.create_all(connection)
             connection.execute(meta.insert().values(schema_version=SCHEMA_VERSION))
-        found = _version(connection)
-        if found != SCHEMA_VERSION:
-            raise UserError(
-                f"{where}: registry of schema version {found}, this plw reads {SCHEMA_VERSION}; "
-                "move it away and run `plw registry rebuild`"
-            )
+        return schema_version(connection, where)
 
 
-def _version(connection: Connection) -> Any:
-    if "schema_version" not in {column["name"] for column in inspect(connection).get_columns(meta.name)}:
-        return "unknown"
-    versions = connection.execute(select(meta.c.schema_version)).scalars().all()
-    return versions[0] if len(versions) == 1 else "unknown"
+def _migrate_own(engine: Engine, where: str, version: int) -> None:
+    """Bring an older registry to this schema where that is one machine's file, of which a copy can be kept.
+
+    Raises:
+        UserError: it is a server's, which others use too, or cannot be written.
+    """
+    older = f"{where}: registry of schema version {version}, this plw works with {SCHEMA_VERSION}"
+    path = sqlite_path(engine.url)
+    if path is None:
+        raise UserError(f"{older}; `plw registry migrate` brings it to that, once no worker of the older plw is left")
+    if is_read_only(path):
+        raise UserError(f"{older} and cannot write there; copy the file to where it can be written")
+    upgrade_schema(engine)
 
 
 def _switch_to_wal(path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Self
 
 import psutil
 
+from plw.registry.rows import StageRow
+
 SAME_START_S = 0.5
 """Two readings of one process's start differ by less than this, also where the clock was set between them."""
 
@@ -54,3 +56,17 @@ def process_alive(pid: int, process_started: float | None) -> bool:
         return True
     found = process_start(pid)
     return process_started is None or found is None or abs(found - process_started) < SAME_START_S
+
+
+def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> bool:
+    """Whether a running row's process is silent for too long, or was on this host and is dead.
+
+    Args:
+        row: as the registry has it.
+        host: this machine.
+        lease_timeout_s: seconds of silence that are too long.
+        now: by the clock that wrote the row's heartbeat, the database's.
+    """
+    if row.heartbeat is None or now - row.heartbeat > lease_timeout_s:
+        return True
+    return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)

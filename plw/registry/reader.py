@@ -9,7 +9,7 @@ from sqlalchemy import Boolean, Connection, Engine, Integer, Select, and_, cast,
 from plw.registry.outages import outlast
 from plw.registry.rows import CellRow, StageKey, StageRow
 from plw.registry.schema import CELL_KEY, DONE, STAGE_KEY, cells, curves, scores, stages
-from plw.registry.statements import chosen, same_key
+from plw.registry.statements import chosen, clock_of, same_key
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,6 +47,8 @@ class Overview:
     """Kind -> mean seconds of the finished ones."""
     open: list[tuple[str, StageRow]]
     """Running and failed stages, each with its cell in a few words; without tracebacks."""
+    now: float
+    """The database's clock at the reading, which the heartbeats are by."""
 
 
 class RegistryReader:
@@ -109,6 +111,10 @@ class RegistryReader:
         query = select(stages).where(chosen(stages, study, scale)).order_by(*stages.primary_key)
         return self._read(lambda connection: [StageRow(**row._mapping) for row in connection.execute(query)])
 
+    def clock(self) -> float:
+        """The database's clock in seconds since 1970 (UTC); heartbeats and leases go by it."""
+        return self._read(lambda connection: connection.execute(select(clock_of(connection))).scalar_one())
+
     def studies(self) -> set[tuple[str, str]]:
         """(study, scale) of every cell."""
         query = select(cells.c.study, cells.c.scale).distinct()
@@ -151,6 +157,7 @@ class RegistryReader:
                 stages={(kind, status): count for kind, status, count, _ in counted},
                 seconds={kind: mean for kind, status, _, mean in counted if status == DONE},
                 open=found,
+                now=connection.execute(select(clock_of(connection))).scalar_one(),
             )
 
         return self._read(work)

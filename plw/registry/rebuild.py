@@ -1,9 +1,7 @@
 """Makes the registry again from the records on disk: the old database stays whole until the new one is."""
 
 import os
-import socket
 import sqlite3
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,16 +10,17 @@ from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from plw.errors import UserError
 from plw.files import read_json
-from plw.progress import Progress, count, no_progress
+from plw.paths import RECORD
+from plw.progress import Progress, no_progress
 from plw.registry.database import parse_url
 from plw.registry.outages import sqlite_path
 from plw.registry.rows import StageKey, StageRecord
-from plw.registry.schema import RUNNING, cells, curves, scores, stages
-from plw.registry.statements import put_record
-from plw.registry.store import Registry, abandoned
+from plw.registry.schema import cells, curves, scores, stages
+from plw.registry.statements import living_stages, put_record, refuse_living
+from plw.registry.store import Registry
 
-RECORDS = "*/*/*/*/*/record.json"
-"""<study>-<scale>/<dataset>/<model>/<cell>/<stage>/record.json below the runs folder."""
+STAGE_FOLDERS = "*/*/*/*/*"
+"""<study>-<scale>/<dataset>/<model>/<cell>/<stage> below the runs folder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,9 +74,14 @@ def record_paths(runs: Path) -> list[Path]:
     Raises:
         UserError: no such folder.
     """
+    check_runs(runs)
+    return sorted(runs.glob(f"{STAGE_FOLDERS}/{RECORD}"))
+
+
+def check_runs(runs: Path) -> None:
+    """Raises UserError where there is no such runs folder."""
     if not runs.is_dir():
         raise UserError(f"{runs}: no such folder; the records of a study stand in its runs folder")
-    return sorted(runs.glob(RECORDS))
 
 
 def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[StageRecord], list[str]]:
@@ -124,15 +128,11 @@ def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> N
     if path is not None and not path.exists():
         return
     try:
-        with Registry.open(url, create=path is None) as registry:
-            rows = [row for row in registry.stage_rows() if row.status == RUNNING]
+        with Registry.open(url, create=path is None) as registry, registry.transaction() as connection:
+            alive = living_stages(connection, lease_timeout_s)
     except (UserError, DatabaseError):
         return
-    alive = [row for row in rows if not abandoned(row, socket.gethostname(), lease_timeout_s, time.time())]
-    if alive:
-        raise UserError(
-            f"{count(len(alive), 'stage')} being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"
-        )
+    refuse_living(alive)
 
 
 def _let_go(path: Path) -> None:

@@ -1,16 +1,25 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
+import socket
 from dataclasses import asdict, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Table, and_, true
+from sqlalchemy import ColumnElement, Connection, Double, Table, and_, literal, literal_column, select, true
 from sqlalchemy.dialects import postgresql, sqlite
 
+from plw.errors import UserError
+from plw.progress import count
+from plw.registry.owner import abandoned
 from plw.registry.rows import CellKey, CellRow, StageKey, StageRecord, StageRow
-from plw.registry.schema import CELL_KEY, DONE, STAGE_KEY, cells, curves, scores, stages
+from plw.registry.schema import CELL_KEY, DONE, RUNNING, STAGE_KEY, cells, curves, scores, stages
 
 UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat"))
 """A stage that nobody holds."""
+CLOCKS = {
+    "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
+    "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
+}
+"""Database -> its clock of now in seconds since 1970 (UTC); SQLite's, the machine's own, to a millisecond."""
 
 
 def insert_or_ignore(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
@@ -71,3 +80,35 @@ def chosen(table: Table, study: str | None, scale: str | None) -> ColumnElement[
     if scale is not None:
         condition = and_(condition, table.c.scale == scale)
     return condition
+
+
+def clock_of(connection: Connection, now: float | None = None) -> ColumnElement[float]:
+    """The database's clock, in seconds since 1970 (UTC): the one that all workers share. ``now`` stands in for it."""
+    return literal(now, Double) if now is not None else literal_column(CLOCKS[connection.dialect.name], Double)
+
+
+def stages_now(
+    connection: Connection, condition: ColumnElement[bool], now: float | None = None
+) -> list[tuple[StageRow, float]]:
+    """Stages, each with the database's clock at their reading."""
+    rows = connection.execute(select(stages, clock_of(connection, now)).where(condition)).all()
+    return [(StageRow(**dict(zip(stages.c.keys(), row[:-1], strict=True))), row[-1]) for row in rows]
+
+
+def living_stages(connection: Connection, lease_timeout_s: float) -> list[StageRow]:
+    """Stages that a worker works on and has not been silent for too long."""
+    host = socket.gethostname()
+    running = stages_now(connection, stages.c.status == RUNNING)
+    return [row for row, at in running if not abandoned(row, host, lease_timeout_s, at)]
+
+
+def refuse_living(alive: list[StageRow]) -> None:
+    """Refuse what no worker at work may meet.
+
+    Raises:
+        UserError: there is one.
+    """
+    if alive:
+        raise UserError(
+            f"{count(len(alive), 'stage')} being worked on, first {alive[0].key} by {alive[0].holder}; stop that first"
+        )

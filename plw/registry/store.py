@@ -4,7 +4,6 @@ A claim is a row that only one process can win; every later write asks for the c
 lost its claim changes nothing.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -14,17 +13,19 @@ from sqlalchemy import Connection, and_, func, select
 
 from plw.registry.database import connect, parse_url
 from plw.registry.outages import outlast
-from plw.registry.owner import Owner, process_alive
+from plw.registry.owner import Owner, abandoned
 from plw.registry.reader import RegistryReader
 from plw.registry.rows import CellRow, StageKey, StageRecord, StageRow
 from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, stages
 from plw.registry.statements import (
     UNCLAIMED,
+    clock_of,
     insert_or_ignore,
     put_cell,
     put_record,
     same_cell,
     same_stage,
+    stages_now,
 )
 
 Result = TypeVar("Result")
@@ -103,7 +104,7 @@ class Registry(RegistryReader):
         fingerprint: str,
         owner: Owner,
         lease_timeout_s: float,
-        now: float,
+        now: float | None = None,
         redo: bool = False,
     ) -> Claimed | Busy | AlreadyDone:
         """Take the stage, unless another process holds or has finished it. Its cell must be there.
@@ -116,8 +117,9 @@ class Registry(RegistryReader):
             kind: ``train``, ``diagnose``, ``harness``, ``generate`` or ``judge``.
             fingerprint: identity of the stage and its inputs.
             owner: this process, with a token that no other claim has.
-            lease_timeout_s: seconds of silence after which a claim may be taken over.
-            now: seconds since 1970 (UTC).
+            lease_timeout_s: seconds of silence after which a claim may be taken over, by the database's clock: those
+                of the machines may disagree.
+            now: seconds since 1970 (UTC) in place of the database's clock.
             redo: take also a row that is done with this fingerprint (its record was lost).
         """
         taken = {
@@ -128,8 +130,6 @@ class Registry(RegistryReader):
             "host": owner.host,
             "pid": owner.pid,
             "process_started": owner.process_started,
-            "heartbeat": now,
-            "started": now,
             "finished": None,
             "seconds": None,
             "error": None,
@@ -137,16 +137,18 @@ class Registry(RegistryReader):
         }
 
         def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
-            if insert_or_ignore(connection, stages, asdict(key) | taken | {"attempts": 1}):
+            clock = clock_of(connection, now)
+            begun = taken | {"heartbeat": clock, "started": clock}
+            if insert_or_ignore(connection, stages, asdict(key) | begun | {"attempts": 1}):
                 return Claimed(attempt=1)
-            row = StageRow(**connection.execute(select(stages).where(same_stage(key))).one()._mapping)
+            ((row, at),) = stages_now(connection, same_stage(key), now)
             if row.token == owner.token:
                 # Committed by a call whose answer was lost on its way.
                 return Claimed(attempt=row.attempts)
             if row.status == DONE and row.fingerprint == fingerprint and not redo:
                 return AlreadyDone()
-            if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, now):
-                return Busy(owner=row.holder, seconds=now - (row.heartbeat or now))
+            if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, at):
+                return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
             attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
             unchanged = and_(
                 stages.c.status == row.status,
@@ -154,22 +156,22 @@ class Registry(RegistryReader):
                 stages.c.token.is_not_distinct_from(row.token),
                 stages.c.heartbeat.is_not_distinct_from(row.heartbeat),
             )
-            update = stages.update().where(same_stage(key), unchanged).values(**taken, attempts=attempt)
+            update = stages.update().where(same_stage(key), unchanged).values(**begun, attempts=attempt)
             if connection.execute(update).rowcount != 1:
                 return None
-            return Claimed(attempt=attempt, taken_from=_last_sign(row, now) if row.status == RUNNING else None)
+            return Claimed(attempt=attempt, taken_from=_last_sign(row, at) if row.status == RUNNING else None)
 
         while (answer := self._write(work)) is None:
             pass
         return answer
 
     def heartbeat(self, key: StageKey, token: str, *, now: float | None = None, wait: bool = True) -> bool:
-        """Tell that the work goes on; False when the claim is lost. ``now`` is the clock's time unless given.
+        """Tell that the work goes on; False when the claim is lost. ``now`` stands in for the database's clock.
 
         Without ``wait`` a database that is away is told at once.
         """
         return self._write(
-            lambda connection: _update_held(connection, key, token, {"heartbeat": time.time() if now is None else now}),
+            lambda connection: _update_held(connection, key, token, {"heartbeat": clock_of(connection, now)}),
             wait=wait,
         )
 
@@ -214,10 +216,14 @@ class Registry(RegistryReader):
 
     def fail(self, key: StageKey, token: str, error: str, traceback: str, *, now: float | None = None) -> bool:
         """Write the stage as failed with its reason; False, and nothing, when the claim is lost."""
-        end = time.time() if now is None else now
-        failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started}
-        failed |= {"error": _storable(error), "traceback": _storable(traceback)}
-        return self._write(lambda connection: _update_held(connection, key, token, failed | UNCLAIMED))
+
+        def work(connection: Connection) -> bool:
+            end = clock_of(connection, now)
+            failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started}
+            failed |= {"error": _storable(error), "traceback": _storable(traceback)}
+            return _update_held(connection, key, token, failed | UNCLAIMED)
+
+        return self._write(work)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -244,13 +250,6 @@ def _holds(connection: Connection, record: StageRecord) -> bool:
 def _update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:
     held = and_(same_stage(key), stages.c.status == RUNNING, stages.c.token == token)
     return connection.execute(stages.update().where(held).values(**values)).rowcount == 1
-
-
-def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> bool:
-    """Whether a running row's process is silent for too long, or was on this host and is dead."""
-    if row.heartbeat is None or now - row.heartbeat > lease_timeout_s:
-        return True
-    return row.host == host and row.pid is not None and not process_alive(row.pid, row.process_started)
 
 
 def _last_sign(row: StageRow, now: float) -> str:

@@ -1,6 +1,5 @@
 """What a grid would do: for every cell and stage done, running, failed or to run, with the reason where it matters."""
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -69,6 +68,8 @@ class Known:
 
     rows: dict[StageKey, StageRow] = field(default_factory=dict)
     finished: dict[StageKey, FinishedStage] = field(default_factory=dict)
+    now: float = 0.0
+    """By the registry's clock."""
 
 
 def _known(config: CellConfig) -> Known:
@@ -78,7 +79,8 @@ def _known(config: CellConfig) -> Known:
     of_study = {"study": config.study.name, "scale": config.scale.name}
     with Registry.open(config.registry.url, create=False) as registry:
         rows = registry.stage_rows(**of_study)
-        return Known(rows={row.key: row for row in rows}, finished=registry.finished_stages(**of_study))
+        finished = registry.finished_stages(**of_study)
+        return Known(rows={row.key: row for row in rows}, finished=finished, now=registry.clock())
 
 
 def _state(cell: Cell, kind: str, known: Known) -> str:
@@ -96,6 +98,6 @@ def _state(cell: Cell, kind: str, known: Known) -> str:
     if row.status == "failed":
         return RETRY
     if row.status == "running":
-        stale = abandoned(row, Owner.here().host, cell.config.execution.lease_timeout_s, time.time())
+        stale = abandoned(row, Owner.here().host, cell.config.execution.lease_timeout_s, known.now)
         return RESUME if stale else HELD
     return REDO

@@ -1,14 +1,12 @@
 """How far a study is, from the registry."""
 
-import time
-
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
 from plw.progress import count
-from plw.registry import Registry, StageRow
+from plw.registry import Overview, Registry
 
 STATES = ("done", "running", "failed")
 
@@ -25,17 +23,17 @@ def print_status(config: CellConfig, console: Console) -> None:
         table.add_row(kind, *map(str, counts), str(left), "–" if mean is None else f"{mean:.1f}")
     console.print(f"{count(found.cells, 'cell')} in {config.registry.url}")
     console.print(table)
-    _print_rows(found.open, "running", console)
-    _print_rows(found.open, "failed", console)
+    _print_rows(found, "running", console)
+    _print_rows(found, "failed", console)
 
 
-def _print_rows(rows: list[tuple[str, StageRow]], state: str, console: Console) -> None:
-    chosen = [(cell, row) for cell, row in rows if row.status == state]
+def _print_rows(found: Overview, state: str, console: Console) -> None:
+    chosen = [(cell, row) for cell, row in found.open if row.status == state]
     if not chosen:
         return
     table = Table("cell", "stage", "attempt", "worker, last heartbeat" if state == "running" else "error", title=state)
     for cell, row in chosen:
-        silent = f"{row.holder}, {time.time() - (row.heartbeat or 0):.0f} s ago"
+        silent = f"{row.holder}, {found.now - (row.heartbeat or 0):.0f} s ago"
         remark = silent if state == "running" else row.error or ""
         table.add_row(cell, row.kind, str(row.attempts), Text(remark))
     console.print(table)

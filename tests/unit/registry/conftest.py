@@ -3,8 +3,10 @@
 import importlib.util
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,7 +15,11 @@ from typing import Any
 
 import pytest
 
-from plw.registry.rows import CellRow
+from plw.files import write_json_atomic
+from plw.products import note_products
+from plw.registry.owner import Owner
+from plw.registry.rows import CellRow, StageKey
+from plw.registry.store import Registry
 from plw.score import Score
 
 
@@ -28,15 +34,29 @@ class Postgres:
     """A server of our own, which can be stopped and started."""
 
     url: str
+    folder: Path
     pg_ctl: Callable[..., None]
 
     def stop(self) -> None:
         """Stop at once, as in a crash."""
         self.pg_ctl("-m", "immediate", "stop")
 
+    def kill(self) -> None:
+        """Kill the server's first process with -9; the others end when they notice."""
+        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
+
     def start(self) -> None:
-        """Start, and wait until connections are taken."""
-        self.pg_ctl("-w", "start")
+        """Start, and wait until connections are taken; after a kill the memory of the old server has to go first."""
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self.pg_ctl("-w", "start")
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
 
 
 @pytest.fixture(scope="session")
@@ -78,7 +98,7 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
             command = [programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", *words]
             subprocess.run(command, **quiet)
 
-        server = Postgres(url=f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres", pg_ctl=pg_ctl)
+        server = Postgres(url=f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres", folder=folder, pg_ctl=pg_ctl)
         server.start()
         try:
             yield server
@@ -139,3 +159,43 @@ def make_record() -> Callable[..., dict[str, Any]]:
         }  # fmt: skip
 
     return make
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    """A runs folder that is not there yet."""
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def make_finished(make_record: Callable[..., dict[str, Any]]) -> Callable[..., None]:
+    """Finishes stages of a cell as the pipeline does: files, record and rows."""
+
+    def make(
+        registry: Registry, runs: Path, cell: CellRow, *, names: tuple[str, ...] = ("train", "harness"),
+        content: str = "same", log: str = "",
+    ) -> None:  # fmt: skip
+        registry.ensure_cell(cell)
+        for name in names:
+            folder = runs / cell.folder / name
+            folder.mkdir(parents=True)
+            (folder / "items.parquet").write_text(f"{name} {cell.prompt_weight} {content}")
+            (folder / "log.jsonl").write_text(log)
+            record = make_record(cell, name) | {"products": note_products(folder)}
+            (folder / "payload.json").write_text("{}")
+            key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name=name)
+            owner = Owner.here()
+            registry.claim(key, kind=name, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60)
+            write_json_atomic(folder / "record.json", record)
+            assert registry.finish(key, owner.token, record)
+
+    return make
+
+
+@pytest.fixture
+def study(url: str, runs: Path, make_cell: Callable[..., CellRow], make_finished: Callable[..., None]) -> str:
+    """Address of a registry with three finished cells of two stages, whose files and records are in ``runs``."""
+    with Registry.open(url) as registry:
+        for weight in (0.0, 0.1, 1.0):
+            make_finished(registry, runs, make_cell(weight))
+    return url

@@ -25,13 +25,13 @@ records = json.loads((folder / "records.json").read_text())
 random.Random(seed).shuffle(records)
 while not os.path.exists(go):
     time.sleep(0.002)
-registry = Registry.open(url)
+registry = Registry.open(url, wait_s=60)
 while records:
     record = records.pop(0)
     key = StageKey(study="plw", scale="mini", cell=record["cell"]["cell"], name=record["stage"])
     owner = Owner.here()
     work = {"kind": record["kind"], "fingerprint": record["fingerprint"]}
-    answer = registry.claim(key, owner=owner, lease_timeout_s=60, now=time.time(), **work)
+    answer = registry.claim(key, owner=owner, lease_timeout_s=60, **work)
     if isinstance(answer, Claimed):
         (folder / f"ran-{key.cell}-{key.name}-{seed}-{answer.attempt}").touch(exist_ok=False)
         time.sleep(0.002)
@@ -43,15 +43,14 @@ while records:
 
 HOLDER = """
 import sys, time
+shift, clock = float(sys.argv[3]), time.time
+time.time = lambda: clock() + shift
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.store import Claimed, Registry
+from plw.registry.store import Registry
 registry, owner = Registry.open(sys.argv[1]), Owner.here()
 key = StageKey(study="plw", scale="mini", cell=sys.argv[2], name="train")
-answer = registry.claim(
-    key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60, now=time.time()
-)
-print(answer == Claimed(attempt=1), flush=True)
+print(registry.claim(key, kind="train", fingerprint="f-train", owner=owner, lease_timeout_s=60), flush=True)
 time.sleep(600)
 """
 
@@ -97,6 +96,54 @@ def test_racing_processes_do_every_stage_exactly_once(url, tmp_path, make_cell, 
         assert len(registry.scores_frame()) == 2 * len(records)
 
 
+def test_two_workers_go_on_after_the_server_was_killed(postgres_server, tmp_path, make_cell, make_record):
+    """Killed with -9 in the middle of their grid and started again: all is done, once, and nothing written twice."""
+    grid = [make_cell(number / 100, study="killed") for number in range(60)]
+    records = [make_record(cell, name) for cell in grid for name in ("train", "harness")]
+    (tmp_path / "records.json").write_text(json.dumps(records))
+    program = WORKER.replace('study="plw"', 'study="killed"')
+    with Registry.open(postgres_server.url) as registry:
+        for cell in grid:
+            registry.ensure_cell(cell)
+    processes = [_start(program, postgres_server.url, tmp_path, seed, tmp_path / "go") for seed in range(2)]
+    (tmp_path / "go").touch()
+    for share in (0.2, 0.6):
+        while len(list(tmp_path.glob("ran-*"))) < share * len(records):
+            assert all(process.poll() is None for process in processes)
+            time.sleep(0.002)
+        postgres_server.kill()
+        time.sleep(0.2)
+        postgres_server.start()
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+
+    ran = Counter("-".join(path.name.split("-")[1:3]) for path in tmp_path.glob("ran-*"))
+    assert ran == {f"{record['cell']['cell']}-{record['stage']}": 1 for record in records}
+    with Registry.open(postgres_server.url) as registry:
+        assert {(row.status, row.attempts) for row in registry.stage_rows(study="killed")} == {("done", 1)}
+        assert len(registry.scores_frame(study="killed")) == 2 * len(records)
+        assert len(registry.curves_frame(study="killed")) == 3 * len(grid)
+
+
+@pytest.mark.parametrize("shift", [-7200.0, 7200.0])
+def test_a_worker_whose_clock_is_off_neither_loses_nor_takes_a_living_claim(registry, key, url, shift):
+    """Leases go by the database's clock: two hours late or early, a worker's own does not count."""
+    ours = Owner.here()
+    with _start(HOLDER, url, key.cell, shift, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline().startswith("Claimed(attempt=1")
+        busy = registry.claim(key, kind="train", fingerprint="f-train", owner=ours, lease_timeout_s=60)
+        assert isinstance(busy, Busy)
+        assert 0 <= busy.seconds < 30
+        # Silent for longer than a lease of no length, it is replaced, as any other.
+        time.sleep(0.01)
+        taken = registry.claim(key, kind="train", fingerprint="f-train", owner=ours, lease_timeout_s=0)
+        assert taken == Claimed(attempt=2)
+        holder.kill()
+    with _start(HOLDER, url, key.cell, shift, stdout=subprocess.PIPE, text=True) as late:
+        assert late.stdout.readline().startswith("Busy(")
+        late.kill()
+    assert abs(registry.clock() - time.time()) < 5
+
+
 def test_processes_that_open_a_new_registry_at_once_make_it_once(url, tmp_path, make_cell):
     program = WORKER.replace("while records:", "while False:")
     (tmp_path / "records.json").write_text("[]")
@@ -136,16 +183,16 @@ def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registr
 
 
 def test_a_killed_process_is_replaced_at_once(registry, key, url):
-    with _start(HOLDER, url, key.cell, stdout=subprocess.PIPE, text=True) as holder:
-        held = holder.stdout.readline().strip()
-        meanwhile = _claim(registry, key, Owner.here(), now=time.time())
+    with _start(HOLDER, url, key.cell, 0, stdout=subprocess.PIPE, text=True) as holder:
+        held = holder.stdout.readline()
+        meanwhile = _claim(registry, key, Owner.here(), now=None)
         holder.kill()
-        assert held == "True"
+        assert held.startswith("Claimed(attempt=1")
         assert isinstance(meanwhile, Busy)
         deadline = time.monotonic() + 10
         while process_alive(holder.pid, None) and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert _claim(registry, key, Owner.here(), now=time.time()) == Claimed(attempt=2)
+        assert _claim(registry, key, Owner.here(), now=None) == Claimed(attempt=2)
 
 
 def test_a_dead_process_of_another_host_is_waited_for(registry, key):

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select
@@ -16,29 +15,6 @@ from plw.registry.rebuild import rebuild
 from plw.registry.rows import StageKey
 from plw.registry.schema import metadata
 from plw.registry.store import Registry
-
-
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def study(url, runs, make_cell, make_record):
-    """A registry with three finished cells, and their records."""
-    with Registry.open(url) as registry:
-        for weight in (0.0, 0.1, 1.0):
-            cell = registry.ensure_cell(make_cell(weight))
-            for name in ("train", "harness"):
-                record = make_record(cell, name)
-                key = StageKey(study="plw", scale="mini", cell=cell.cell, name=name)
-                owner = Owner.here()
-                registry.claim(
-                    key, kind=name, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60, now=time.time()
-                )
-                write_json_atomic(runs / cell.folder / name / "record.json", record)
-                assert registry.finish(key, owner.token, record)
-    return url
 
 
 def _contents(url):

@@ -1,50 +1,19 @@
 """What was changed after it was finished is found: files, records and rows, each by its own line."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
 
 from plw.errors import UserError
-from plw.files import write_json_atomic
-from plw.products import note_products
-from plw.registry.owner import Owner
-from plw.registry.rows import StageKey
 from plw.registry.schema import scores, stages
 from plw.registry.store import Registry
 from plw.registry.verify import verify_results
 
 
-@pytest.fixture
-def runs(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def study(url, runs, make_cell, make_record):
-    """Two finished cells, whose stages left a file each."""
-    with Registry.open(url) as registry:
-        for weight in (0.0, 1.0):
-            cell = registry.ensure_cell(make_cell(weight))
-            for name in ("train", "harness"):
-                folder = runs / cell.folder / name
-                folder.mkdir(parents=True)
-                (folder / "items.parquet").write_bytes(f"{name} {weight}".encode())
-                record = make_record(cell, name) | {"products": note_products(folder)}
-                key = StageKey(study="plw", scale="mini", cell=cell.cell, name=name)
-                owner = Owner.here()
-                registry.claim(
-                    key, kind=name, fingerprint=f"f-{name}", owner=owner, lease_timeout_s=60, now=time.time()
-                )
-                write_json_atomic(folder / "record.json", record)
-                assert registry.finish(key, owner.token, record)
-    return url
-
-
 def test_what_is_whole_has_no_problems(study: str, runs: Path) -> None:
     found = verify_results(study, runs)
-    assert (found.records, found.files, found.problems) == (4, 4, ())
+    assert (found.records, found.files, found.problems) == (6, 12, ())
     assert found.bytes == sum(path.stat().st_size for path in runs.rglob("items.parquet"))
 
 
