@@ -1,15 +1,18 @@
 """What a plan says of costs: one row a kind of stage, in hours of this machine or of a GPU, and what to fetch first."""
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
 from plw.config import CellConfig
+from plw.config.evaluation import REFERENCE
 from plw.config.study import CostConfig
-from plw.inputs import WORLD_PREFIX
+from plw.inputs import LOOPBACK, WORLD_PREFIX
 from plw.machine import visible_gpus
 from plw.pipeline import Cell
 from plw.progress import count
@@ -166,8 +169,27 @@ def _missing_inputs(cell: Cell) -> Iterable[str]:
         hub = [task.task for task in config.suite.tasks.values() if not task.files]
         if hub:
             yield f"data of the tasks {', '.join(hub)}, from the hub"
-    if "judge" in stages and cell.config.judged and config.judge.kind == "openai" and config.judge.endpoint is None:
-        yield f"judge.endpoint: the address of a server of {config.judge.model}"
+    if "judge" in stages:
+        yield from _missing_of_judge(config)
+
+
+def _missing_of_judge(config: CellConfig) -> Iterable[str]:
+    """The address and key of a judge behind a server, and the prompts that are left to another one."""
+    judge = config.judge
+    if config.judged and judge.kind == "openai":
+        if judge.endpoint is None:
+            yield f"judge.endpoint: the address of a server of {judge.model}"
+        elif urlsplit(judge.endpoint).hostname not in LOOPBACK:
+            state = "set" if os.environ.get(judge.key_variable) else "not set here"
+            yield f"judge {judge.name}: {judge.endpoint}, its key in the environment as {judge.key_variable} ({state})"
+    judged_by_others = [
+        name for name, item in config.suite.prompts.items() if item.protocol != REFERENCE and name not in config.judged
+    ]
+    if judged_by_others:
+        yield (
+            f"a judge of {', '.join(judged_by_others)}: {judge.name} is none; give another by a command of its own "
+            "('stages=[judge]' judge=NAME, docs/judges.md)"
+        )
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

@@ -27,8 +27,15 @@ GIVEN = {
     "registry=url": ["registry.url=sqlite:///x.sqlite"],
 }
 
-SHORT_FOR = {"plw-ratio": "plw", "world-wide": "world-wide-1", "world-deep": "world-deep-1"}
-"""A file -> the study whose folder and registry rows it shares, or the base model that it means."""
+SHORT_FOR = {
+    "study=plw-ratio": "plw",
+    "model=world-wide": "world-wide-1",
+    "model=world-deep": "world-deep-1",
+    "judge=wit-mini": "world",
+    "judge=wit-smol": "gpt4o-mini",
+    "judge=wit-paper": "gpt4o-mini",
+}
+"""A file -> the study whose folder and registry rows it shares, or the base model or judge that it means."""
 
 
 @pytest.fixture(autouse=True)
@@ -48,7 +55,10 @@ def config(*overrides: str) -> CellConfig:
 def test_every_choice_composes(group: str, choice: str) -> None:
     made = config(f"{group}={choice}", *GIVEN.get(f"{group}={choice}", []))
     name = getattr(getattr(made, group), "name", None)
-    assert name is None or SHORT_FOR.get(choice, choice) in (name, *(key.partition("=")[2] for key in GIVEN))
+    assert name is None or SHORT_FOR.get(f"{group}={choice}", choice) in (
+        name,
+        *(key.partition("=")[2] for key in GIVEN),
+    )
 
 
 @pytest.mark.parametrize("path", sorted(conf_folder().rglob("*.yaml")), ids=lambda path: path.stem)
@@ -140,6 +150,10 @@ def test_the_wit_study_has_its_own_template_loss_and_seed_at_every_scale() -> No
         made = config("study=wit", f"scale={scale}")
         assert (made.template.name, made.loss.normalizer, made.loss.scope, made.seed) == ("wit", "nonzero", "batch", 23)
         assert made.recipe.name == f"wit-{scale}"
+        assert made.judge.name == ("world" if scale == "mini" else "gpt4o-mini")
+        assert set(made.judged) == ({"alpaca_eval", "mt_bench"} if scale == "mini" else {"alpaca_eval"})
+    assert set(config("study=wit", "scale=paper", "judge=llama-3.3-70b").judged) == {"mt_bench"}
+    assert config("study=plw", "scale=paper").judge.name == "mixtral"
     assert config("study=plw", "scale=paper").recipe.name == "alpaca"
 
 

@@ -116,6 +116,28 @@ def test_a_plan_tells_weightings_apart_where_the_grid_has_several(plan: Plan) ->
     assert "│ dft " in text
 
 
+def test_a_plan_says_which_key_a_judge_needs_and_what_is_left_to_another(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paid = (
+        "judge.endpoint=https://api.openai.com/v1",
+        "judge.key_variable=KEY_OF_TEST",
+        "judge.protocols=[alpaca_eval]",
+    )
+    line = "judge j: https://api.openai.com/v1, its key in the environment as KEY_OF_TEST"
+    monkeypatch.delenv("KEY_OF_TEST", raising=False)
+    text = printed(plan(*paid))
+    assert f"{line} (not set here)" in text
+    assert "a judge of pandalm: j is none" in text
+    monkeypatch.setenv("KEY_OF_TEST", "hidden")
+    text = printed(plan(*paid))
+    assert f"{line} (set)" in text
+    assert "hidden" not in text
+    own = printed(plan("judge.endpoint=http://127.0.0.1:1/v1"))
+    assert "its key" not in own
+    assert "a judge of" not in own
+
+
 def test_without_a_gpu_a_plan_is_in_hours_of_this_machine_measured_once(plan: Plan, tmp_path: Path) -> None:
     here = ("execution.cost.device=cpu", f"execution.cache={tmp_path}/cache", "execution.threads=1")
     text = printed(plan(*here))

@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from plw.config import DatasetConfig, LossConfig, RecipeConfig, TemplateConfig
+from plw.config.loss import ROLES
 from plw.data.encoding import encode
 from plw.data.prepare import prepare
 from plw.data.template import Segment
@@ -139,6 +141,55 @@ def trained(
     loss = LossConfig(prompt_weight=weights[0], response_weight=weights[1])
     train(training_job(model, tokenizer, folder, examples=examples, loss=loss, recipe=recipe, seed=1))
     return weights_of(folder / "model"), [row["grad_norm"] for row in logged_steps(folder / "log.jsonl")]
+
+
+def steps_of(
+    weights: tuple[float, float], normalizer: str = "nonzero", *, sgd: bool = False, clip: float | None = None
+) -> torch.Tensor:
+    """An embedding and a head after fifty steps on the engine's loss by an optimizer of torch, fp32."""
+    from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
+    from plw.testing.coefficients import step_coefficients
+
+    generator = torch.Generator().manual_seed(3)
+    table_VD, head_VD = (torch.nn.Parameter(0.3 * torch.randn(40, 8, generator=generator)) for _ in range(2))
+    token_T = torch.randint(40, (60,), generator=generator)
+    role_T = np.array([ROLES.index("template")] * 20 + [ROLES.index("assistant")] * 40, dtype=np.uint8)
+    loss = LossConfig(prompt_weight=weights[0], response_weight=weights[1], normalizer=normalizer)
+    (coefficient_T,) = step_coefficients([role_T], loss).coefficient_T
+    parameters = [table_VD, head_VD]
+    optimizer: torch.optim.Optimizer = (
+        torch.optim.SGD(parameters, lr=0.5) if sgd else torch.optim.AdamW(parameters, lr=0.01, eps=1e-30)
+    )
+    for _ in range(50):
+        optimizer.zero_grad()
+        weighted_linear_cross_entropy(
+            table_VD[token_T[:-1]], head_VD, token_T[1:], torch.tensor(coefficient_T[1:], dtype=torch.float32)
+        ).loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(parameters, clip)
+        optimizer.step()
+    return torch.cat([table_VD.detach(), head_VD.detach()])
+
+
+def test_what_feels_the_scale_of_a_loss_and_what_does_not() -> None:
+    """Doubled weights double every gradient to the last bit: AdamW without its epsilon does not feel it, SGD does.
+
+    Where Z is the sum of the weights they leave the loss as it is, whatever the optimizer.
+    """
+    one, half = (0.4, 0.8), (0.2, 0.4)
+
+    def difference(normalizer: str = "nonzero", first: tuple[float, float] = one, **how: Any) -> float:
+        ends = [steps_of(weights, normalizer, **how) for weights in (first, half)]
+        return float((ends[0] - ends[1]).norm() / ends[0].norm())
+
+    assert difference() == difference("completion") == 0
+    assert difference(first=(0.3, 0.6)) < 1e-5, "1.5 is no power of two: rounding"
+    # The larger gradient has a norm of 0.11 to 0.14, the smaller half of it: 0.1 cuts the one alone, 0.05 both.
+    assert difference(clip=0.1) > 0.01
+    assert difference(clip=0.05) < 1e-5
+    assert difference(sgd=True) > 0.1
+    for how in ({"sgd": True}, {"clip": 0.1}, {}):
+        assert difference("weights", **how) < 1e-6
 
 
 @pytest.mark.slow

@@ -2,6 +2,10 @@
 
 import hashlib
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +27,18 @@ OWN_PROMPTS = {
     "single-math-v1-multi-turn": "### R:\n{ref_answer_1}\n{ref_answer_2}\n\n### A:\n{question_2}\n\n### B:\n{answer_2}",
 }
 PROMPTS = GradingPrompts(by_name={name: ("be fair", template) for name, template in OWN_PROMPTS.items()})
+ROOT = Path(__file__).parents[4]
+GRADE = """
+import sys
+from pathlib import Path
+from plw.evaluate.judging.mt_bench import grade_dialogues
+from plw.evaluate.judging.response_cache import ResponseCache
+from tests.unit.evaluate.judging import test_mt_bench as here
+
+with ResponseCache(Path(sys.argv[2])) as replies:
+    grade_dialogues(here.ten_dialogues(), here.ONE_BY_ONE, sys.argv[1], prompts=here.PROMPTS, replies=replies)
+"""
+ONE_BY_ONE = JudgeConfig(name="test", kind="openai", model="test-judge", concurrency=1, timeout_s=20)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +127,7 @@ def test_both_turns_are_graded_through_an_endpoint_and_asked_once(judge: JudgeCo
         asked.append(prompt)
         return "It is fair. Rating: [[8]]" if "### A:" in prompt else "so [[4.5]]"
 
-    dialogues = [dialogue(), dialogue("math"), dialogue("coding", turns=("q1",), answers=("a1",))]
+    dialogues = [dialogue(), dialogue("math"), dialogue("coding", turns=("q3",), answers=("a1",))]
     with JudgeServer(reply, model=judge.model) as server:
         results = []
         for _ in range(2):
@@ -141,3 +157,36 @@ def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
         assert grading.scores("s", "b", judge)[0].value == 70
         with pytest.raises(UnreadableError, match=r"2 of 2 scores cannot be read \(100.0%, allowed 5.0%\).*no idea"):
             grade_dialogues([dialogue(answers=("odd", "odd"))], judge, server.base_url, prompts=PROMPTS)
+
+
+def ten_dialogues() -> list[Dialogue]:
+    """Twenty turns to grade, no two alike."""
+    return [dialogue(turns=(f"q{n}", f"then {n}"), answers=(f"a{n}", f"b{n}")) for n in range(10)]
+
+
+def test_killed_in_the_middle_it_asks_only_for_what_is_not_paid_for(tmp_path: Path) -> None:
+    """SIGKILL while the judge thinks about the eighth turn: the seven graded ones are not asked again."""
+    asked: list[str] = []
+    child: list[subprocess.Popen[str]] = []
+
+    def reply(prompt: str) -> str:
+        asked.append(prompt)
+        if len(asked) == 8:
+            os.kill(child[0].pid, signal.SIGKILL)
+        return f"Rating: [[{len(prompt) % 10}]]"
+
+    log = tmp_path / "mt_bench.replies.jsonl"
+    with JudgeServer(reply, model=ONE_BY_ONE.model) as server:
+        command = [sys.executable, "-c", GRADE, server.base_url, str(log)]
+        child.append(subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        _, said = child[0].communicate(timeout=60)
+        assert child[0].returncode == -signal.SIGKILL, said
+        before = asked.copy()
+        with ResponseCache(log) as replies:
+            continued = grade_dialogues(ten_dialogues(), ONE_BY_ONE, server.base_url, prompts=PROMPTS, replies=replies)
+        after = asked[len(before) :]
+        whole = grade_dialogues(ten_dialogues(), ONE_BY_ONE, server.base_url, prompts=PROMPTS)
+    assert len(before) == 8
+    assert not set(after) & set(before[:7])
+    assert set(after) == set(asked[-20:]) - set(before[:7])
+    assert continued == whole
