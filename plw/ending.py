@@ -5,15 +5,20 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from plw.errors import StageError, UserError, printable
+from plw.errors import CellsLeftError, StageError, UserError, printable
 from plw.interrupt import Interrupted
 from plw.redact import redact
 from plw.storage import storage_error
 
+CELLS_LEFT = 75
+"""Exit code of a command that left cells for later, as asked: EX_TEMPFAIL of sysexits.h."""
+
 
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
-    """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, SIGINT 130, SIGTERM 143."""
+    """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, cells left for
+    later with 75, SIGINT with 130, SIGTERM with 143.
+    """
     try:
         yield
     except UserError as error:
@@ -22,6 +27,9 @@ def told_in_a_line() -> Iterator[None]:
     except StageError as error:
         print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(1)
+    except CellsLeftError as error:
+        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        sys.exit(CELLS_LEFT)
     except Exception as error:
         full = storage_error(error, str(getattr(error, "filename", None) or "plw"))
         if full is not None:

@@ -21,6 +21,12 @@ class StageError(Exception):
     """
 
 
+class CellsLeftError(Exception):
+    """Cells were left for later, as asked: the study is drained, or its hours are used up. The command exits with 75,
+    the code that sysexits.h has for "try again later".
+    """
+
+
 class PermanentError(StageError):
     """A failure that the same attempt would meet again: the stage is not retried within one run."""
 

@@ -1,7 +1,8 @@
 """How long-running work reports how far it has come: a callback of units done and units in all."""
 
 from collections.abc import Collection, Iterator
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 Item = TypeVar("Item")
 
@@ -14,6 +15,43 @@ class Progress(Protocol):
 
 def no_progress(done: int, total: int, note: str = "") -> None:
     """Progress callback that does nothing."""
+
+
+@dataclass(kw_only=True)
+class Pace:
+    """How fast units get done. Times are seconds of one clock that never jumps."""
+
+    started: float
+    """When it was first heard of."""
+    first: int
+    """Units that were done then: a continued stage starts in its middle."""
+    done: int
+    total: int
+    heard: float
+
+    @classmethod
+    def begin(cls, done: int, total: int, now: float) -> Self:
+        """The first word."""
+        return cls(started=now, first=done, done=done, total=total, heard=now)
+
+    def move(self, done: int, total: int, now: float) -> None:
+        """A further word; where the count starts anew, so does the pace."""
+        if done < self.done or total != self.total:
+            self.started, self.first = now, done
+        self.done, self.total, self.heard = done, total, now
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Seconds until all is done at the rate so far, from the last word on; None where no rate is known."""
+        rate = (self.done - self.first) / max(self.heard - self.started, 1e-9)
+        return (self.total - self.done) / rate if rate > 0 and self.done < self.total else None
+
+
+def duration(seconds: float) -> str:
+    """A length of time as a person says it: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 def count(number: int, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""`plw run`, `plan`, `status` and `report`: a study from its grid to its report."""
+"""`plw run`, `plan`, `status`, `drain` and `report`: a study from its grid to its report."""
 
 import os
 import sys
@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     app.command(context_settings=PASS_ON)(plan)
     app.command()(status)
     app.command()(report)
+    app.command()(drain)
 
 
 def run(context: typer.Context) -> None:
@@ -36,15 +37,50 @@ def plan(context: typer.Context) -> None:
     _hydra(["-m", *context.args, "hydra/launcher=plan"])
 
 
-def status(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
+def status(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", "-w", help="Go on, live, until nothing is left; lines where there is no terminal."),
+    ] = False,
+    every: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Seconds between two looks; by default 2 on a terminal, 60 elsewhere."),
+    ] = None,
+) -> None:
     """How far a study is: stages done, running and failed, from the registry; and its jobs in Slurm's queue."""
     from plw.console import console
     from plw.sweep.slurm.queue import print_jobs
     from plw.sweep.status import print_status
+    from plw.sweep.watch import watch_study
 
     config, out_console = chosen_cell(overrides, config_dir), console()
+    if watch:
+        watch_study(config, out_console, every)
+        return
+    if every is not None:
+        raise UserError(f"--every {every:g} goes with --watch alone")
     print_status(config, out_console)
     print_jobs(Path(config.execution.runs).absolute() / config.runs_name, out_console)
+
+
+def drain(
+    overrides: Overrides = None,
+    config_dir: ConfigDir = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Let the study take cells again.")] = False,
+) -> None:
+    """Let a study's workers, wherever they are, finish the cells that they are on and begin no new one."""
+    from plw.console import console
+    from plw.sweep.drain import begin_drain, end_drain
+
+    config, out_console = chosen_cell(overrides, config_dir), console()
+    name = config.runs_name
+    if not undo:
+        said = f"{begin_drain(config).words}: cells under way are finished, no new one is begun"
+    else:
+        said = "takes cells again" if end_drain(config) else "was not drained"
+    out_console.print(f"{name}: {said}", markup=False)
 
 
 def report(

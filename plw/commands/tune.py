@@ -22,7 +22,7 @@ from plw.commands.weight_search import (
     search,
 )
 from plw.config.evaluation import REFERENCE
-from plw.errors import StageError, UserError
+from plw.errors import UserError
 from plw.gguf_file import SUFFIX
 from plw.inputs import HUB_NAME, WORLD_PREFIX
 from plw.progress import count
@@ -185,7 +185,7 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
     """Trains the trials of the one line through the grid's runner: what is done is skipped, what failed is told."""
     from plw.pipeline import resolve_cell
     from plw.sweep.grid import run_grid
-    from plw.sweep.summary import print_summary
+    from plw.sweep.summary import print_summary, raise_if_unfinished
 
     def train(requests: "list[TrialRequest]") -> "list[Cell]":
         configs = [
@@ -197,9 +197,9 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
             for request in requests
         ]
         result = run_grid(configs, screen)
-        if result.failed:
+        if result.failed or result.not_begun:
             print_summary(result, config.runs_name, screen)
-            raise StageError(f"{count(len(result.failed), 'stage')} failed; the same command tries them again")
+        raise_if_unfinished(result)
         return [resolve_cell(one) for one in configs]
 
     return train

@@ -16,6 +16,7 @@ from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.tracking import Tracker, open_tracker
 from plw.pipeline.unpacking import unpack_model
 from plw.progress import Progress
+from plw.stage_state import StateKeeper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -36,6 +37,8 @@ class CellContext:
         self.cell = cell
         self.judges = judges
         self.config = cell.config
+        self.state = StateKeeper()
+        """Where the stage under way stands."""
         self._progress = progress
         self._open = ExitStack()
 
@@ -73,6 +76,7 @@ class CellContext:
         def progress(done: int, total: int, note: str = "") -> None:
             if check_lease is not None:
                 check_lease()
+            self.state.move(done, total, note)
             self._progress(stage, done, total, note)
 
         return progress

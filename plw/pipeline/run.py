@@ -19,6 +19,7 @@ from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.stage import Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Claimed, Owner, Registry
+from plw.stage_state import StateKeeper
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +73,11 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
                 continue
             row = registry.ensure_cell(cell.row()).to_dict()
             stage = cell.stages[kind]
+            context.state.begin()
             try:
                 outcome.stages[kind] = run_stage(
                     stage,
-                    StageClaims(cell, stage, registry),
+                    StageClaims(cell, stage, registry, context.state),
                     partial(run_stage_function, kind, context),
                     cell=row,
                     retry=_retry_policy(config),
@@ -113,10 +115,11 @@ def _retry_policy(config: CellConfig) -> RetryPolicy:
 class StageClaims:
     """The registry's claims on one stage, in the form that ``run_stage`` asks for."""
 
-    def __init__(self, cell: Cell, stage: Stage, registry: Registry) -> None:
+    def __init__(self, cell: Cell, stage: Stage, registry: Registry, state: StateKeeper) -> None:
         self._key = cell.stage_key(stage.kind)
         self._stage = stage
         self._registry = registry
+        self._state = state
         self._lease_timeout_s = cell.config.execution.lease_timeout_s
         self._owner = Owner.here()
         self.taken_from: str | None = None
@@ -148,8 +151,10 @@ class StageClaims:
         )
 
     def heartbeat(self, *, wait: bool) -> bool:
-        """Say that the work goes on."""
-        return self._registry.heartbeat(self._key, self._owner.token, wait=wait)
+        """Say that the work goes on, and where it stands."""
+        state = self._state.look()
+        progress = None if state is None else state.to_json()
+        return self._registry.heartbeat(self._key, self._owner.token, progress=progress, wait=wait)
 
     def finish(self, record: dict[str, Any]) -> bool:
         """Store the record's rows."""

@@ -56,6 +56,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
 
     def on_step(row: dict[str, Any]) -> None:
         context.tracker.step({key: value for key, value in row.items() if key != "steps"})
+        context.state.measure(row["loss"], row["tokens_per_second"])
         said(row["step"], row["steps"], format_progress(row))
 
     summary = train(job, on_step=on_step, check_lease=check_lease)

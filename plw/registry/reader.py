@@ -50,6 +50,14 @@ class Overview:
     now: float
     """The database's clock at the reading, which the heartbeats are by."""
 
+    def of_kind(self, kind: str) -> dict[str, int]:
+        """Status -> number of stages of a kind."""
+        return {status: number for (name, status), number in self.stages.items() if name == kind}
+
+    def of_status(self, status: str) -> int:
+        """Stages of every kind that stand so."""
+        return sum(number for (_, name), number in self.stages.items() if name == status)
+
 
 class RegistryReader:
     """A database of the study's results, as it is read."""

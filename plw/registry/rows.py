@@ -83,6 +83,8 @@ class StageRow(StageKey):
     seconds: float | None = None
     error: str | None = None
     traceback: str | None = None
+    progress: str | None = None
+    """Of a running stage: ``plw.stage_state.StageState`` as JSON, with the last heartbeat."""
 
     @property
     def key(self) -> StageKey:

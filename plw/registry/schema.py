@@ -26,7 +26,7 @@ from sqlalchemy.types import TypeEngine
 from plw.registry.rows import CellKey, CellRow, CurveRow, StageKey, StageRow
 from plw.score import Score
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 RUNNING, DONE, FAILED = "running", "done", "failed"
 

@@ -1,6 +1,7 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -13,8 +14,10 @@ from plw.registry.owner import abandoned
 from plw.registry.rows import CellKey, CellRow, StageKey, StageRecord, StageRow
 from plw.registry.schema import CELL_KEY, DONE, RUNNING, STAGE_KEY, cells, curves, scores, stages
 
-UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat"))
+UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat", "progress"))
 """A stage that nobody holds."""
+ADDED_LATER = ("progress",)
+"""Columns of stages that an older registry lacks."""
 CLOCKS = {
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
@@ -88,17 +91,23 @@ def clock_of(connection: Connection, now: float | None = None) -> ColumnElement[
 
 
 def stages_now(
-    connection: Connection, condition: ColumnElement[bool], now: float | None = None
+    connection: Connection,
+    condition: ColumnElement[bool],
+    now: float | None = None,
+    *,
+    leave_out: Collection[str] = (),
 ) -> list[tuple[StageRow, float]]:
-    """Stages, each with the database's clock at their reading."""
-    rows = connection.execute(select(stages, clock_of(connection, now)).where(condition)).all()
-    return [(StageRow(**dict(zip(stages.c.keys(), row[:-1], strict=True))), row[-1]) for row in rows]
+    """Stages, each with the database's clock at their reading; columns may be left out."""
+    columns = [column for column in stages.c if column.name not in leave_out]
+    rows = connection.execute(select(*columns, clock_of(connection, now)).where(condition)).all()
+    names = [column.name for column in columns]
+    return [(StageRow(**dict(zip(names, row[:-1], strict=True))), row[-1]) for row in rows]
 
 
 def living_stages(connection: Connection, lease_timeout_s: float) -> list[StageRow]:
-    """Stages that a worker works on and has not been silent for too long."""
+    """Stages that a worker works on and has not been silent for too long, in a registry of any schema version."""
     host = socket.gethostname()
-    running = stages_now(connection, stages.c.status == RUNNING)
+    running = stages_now(connection, stages.c.status == RUNNING, leave_out=ADDED_LATER)
     return [row for row, at in running if not abandoned(row, host, lease_timeout_s, at)]
 
 

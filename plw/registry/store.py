@@ -130,6 +130,7 @@ class Registry(RegistryReader):
             "host": owner.host,
             "pid": owner.pid,
             "process_started": owner.process_started,
+            "progress": None,
             "finished": None,
             "seconds": None,
             "error": None,
@@ -165,13 +166,21 @@ class Registry(RegistryReader):
             pass
         return answer
 
-    def heartbeat(self, key: StageKey, token: str, *, now: float | None = None, wait: bool = True) -> bool:
-        """Tell that the work goes on; False when the claim is lost. ``now`` stands in for the database's clock.
+    def heartbeat(
+        self, key: StageKey, token: str, *, progress: str | None = None, now: float | None = None, wait: bool = True
+    ) -> bool:
+        """Tell that the work goes on; False when the claim is lost.
 
-        Without ``wait`` a database that is away is told at once.
+        Args:
+            key: the stage.
+            token: of the claim.
+            progress: where the work stands, for whoever watches; what was said before stays where this is None.
+            now: stands in for the database's clock, in seconds since 1970 (UTC).
+            wait: off, a database that is away is told at once.
         """
+        said = {} if progress is None else {"progress": progress}
         return self._write(
-            lambda connection: _update_held(connection, key, token, {"heartbeat": clock_of(connection, now)}),
+            lambda connection: _update_held(connection, key, token, {"heartbeat": clock_of(connection, now), **said}),
             wait=wait,
         )
 

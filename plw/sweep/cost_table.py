@@ -15,10 +15,9 @@ from plw.config.study import CostConfig
 from plw.inputs import LOOPBACK, WORLD_PREFIX
 from plw.machine import visible_gpus
 from plw.pipeline import Cell
-from plw.progress import count
+from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
 from plw.sweep.cpu_speed import CpuSpeed, NumberFormats, cpu_speed, machine_name
-from plw.sweep.progress_lines import duration
 from plw.sweep.workers import cell_threads, worker_count
 
 BYTES_A_PARAMETER = 2

@@ -1,11 +1,9 @@
 """A grid of cells from start to end: plan all, build what they share, run what is not done, and say what failed."""
 
-import math
 import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +19,7 @@ from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_url, sqlite_path
 from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
+from plw.sweep.drain import Gate
 from plw.sweep.workers import run_cells, worker_count
 
 BUSY_WAIT_S = 5.0
@@ -33,7 +32,9 @@ class GridResult:
     outcomes: list[CellOutcome] = field(default_factory=list)
     skipped: int = 0
     not_begun: int = 0
-    """Cells that the budget of hours left undone."""
+    """Cells left undone: the study is drained, or its hours are used up."""
+    why_not: str = ""
+    """Which of the two."""
     seconds: float = 0.0
 
     @property
@@ -94,11 +95,9 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     result = GridResult(skipped=done)
     if todo:
         check_tracker(todo[0].config.tracker)
-        hours = todo[0].config.execution.budget_hours
-        _run(
-            todo, result, console, until=math.inf if hours is None else started + timedelta(hours=hours).total_seconds()
-        )
-        result.not_begun = len(todo) - len(result.outcomes)
+        gate = Gate(todo[0].config, started)
+        _run(todo, result, console, gate)
+        result.not_begun, result.why_not = len(todo) - len(result.outcomes), gate.closed or ""
     result.seconds = time.monotonic() - started
     return result
 
@@ -223,7 +222,7 @@ def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:
     return True
 
 
-def _run(cells: list[Cell], result: GridResult, console: Console, until: float) -> None:
+def _run(cells: list[Cell], result: GridResult, console: Console, gate: Gate) -> None:
     address = cells[0].config.registry
     with Registry.open(address.url, wait_s=address.wait_s) as registry:
         for cell in cells:
@@ -236,9 +235,10 @@ def _run(cells: list[Cell], result: GridResult, console: Console, until: float) 
     folder = Path(cells[0].config.execution.runs).absolute() / name
     with GridDisplay(name, cells=len(cells), stages=stages, console=console, folder=folder) as display:
         waiting = [cell.config for cell in cells]
-        while waiting and time.monotonic() < until:
+        while waiting and gate.may_begin():
             busy: list[CellConfig] = []
-            for config, outcome in run_cells(waiting, workers=workers, report=display.stage_moved, until=until):
+            ran = run_cells(waiting, workers=workers, report=display.stage_moved, may_begin=gate.may_begin)
+            for config, outcome in ran:
                 if outcome.busy:
                     busy.append(config)
                 else:

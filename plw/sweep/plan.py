@@ -14,6 +14,7 @@ from plw.pipeline import Cell
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.sweep.cost_table import print_costs, print_missing_inputs
+from plw.sweep.drain import read_drain
 from plw.sweep.grid import registry_exists, resolve_grid
 
 FINISHED = "done"
@@ -53,6 +54,9 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     console.print(table)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
+    drain = read_drain(configs[0])
+    if drain is not None:
+        console.print(f"{drain.words}: `plw run` begins no cell until `plw drain --undo`", markup=False)
     print_costs(to_do, console)
     print_missing_inputs(list({id(cell): cell for cell, _ in to_do}.values()), console)
 

@@ -3,42 +3,26 @@
 from dataclasses import dataclass, field
 from time import monotonic
 
+from plw.progress import Pace, duration
+from plw.stage_state import SILENT_S
+
 
 @dataclass(kw_only=True)
-class _StageProgress:
-    """A stage under way, from the first that was heard of it."""
-
+class _StageUnderWay:
     stage: str
-    started: float
-    first: int
-    """Units that were done when it was first heard of: a continued stage starts in its middle."""
-    done: int
-    total: int
+    pace: Pace
     note: str
-    heard: float
 
     def line(self, now: float) -> str:
         """Stage, units, state and the time left at the rate so far."""
-        words = [f"{self.stage} {self.done:,}/{self.total:,}"]
+        words = [f"{self.stage} {self.pace.done:,}/{self.pace.total:,}"]
         if self.note:
             words.append(self.note)
-        rate = (self.done - self.first) / max(self.heard - self.started, 1e-9)
-        if rate > 0 and self.done < self.total:
-            words.append(f"about {duration((self.total - self.done) / rate)} left")
-        if now - self.heard >= SILENT_S:
-            words.append(f"no word for {duration(now - self.heard)}")
+        if (left := self.pace.seconds_left) is not None:
+            words.append(f"about {duration(left)} left")
+        if now - self.pace.heard >= SILENT_S:
+            words.append(f"no word for {duration(now - self.pace.heard)}")
         return ", ".join(words)
-
-
-SILENT_S = 120.0
-"""Seconds without news of a stage after which a line says so."""
-
-
-def duration(seconds: float) -> str:
-    """A length of time as a person says it: ``40 s``, ``12 min``, ``3.5 h``."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
 
 
 @dataclass(kw_only=True)
@@ -49,16 +33,17 @@ class ProgressLines:
     cells: int
     started: float = field(default_factory=lambda: monotonic())
     cells_done: int = 0
-    under_way: dict[str, _StageProgress] = field(default_factory=dict)
+    under_way: dict[str, _StageUnderWay] = field(default_factory=dict)
 
     def moved(self, label: str, stage: str, done: int, total: int, note: str) -> None:
         """A cell's stage is ``done`` units of ``total``."""
         now = monotonic()
         known = self.under_way.get(label)
-        if known is None or known.stage != stage or done < known.first:
-            known = _StageProgress(stage=stage, started=now, first=done, done=done, total=total, note=note, heard=now)
-            self.under_way[label] = known
-        known.done, known.total, known.note, known.heard = done, total, note, now
+        if known is None or known.stage != stage:
+            self.under_way[label] = _StageUnderWay(stage=stage, pace=Pace.begin(done, total, now), note=note)
+            return
+        known.pace.move(done, total, now)
+        known.note = note
 
     def ended(self, label: str) -> None:
         """A cell has no more to do here."""

@@ -1,39 +1,76 @@
-"""How far a study is, from the registry."""
+"""How far a study is, from the registry: stages by kind, what runs where and how far it is, what failed."""
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.progress import count
-from plw.registry import Overview, Registry
+from plw.progress import count, duration
+from plw.registry import Overview, Registry, StageRow
+from plw.stage_state import StageState
+from plw.sweep.drain import Drain, read_drain
 
 STATES = ("done", "running", "failed")
+UNKNOWN = "–"
 
 
 def print_status(config: CellConfig, console: Console) -> None:
-    """Stages by kind and status, what is running, and what failed."""
+    """Stages by kind and status, what is running, what failed, and whether the study is drained."""
     with Registry.open(config.registry.url, create=False) as registry:
         found = registry.overview(study=config.study.name, scale=config.scale.name)
+    console.print(status_view(config, found, read_drain(config)))
+
+
+def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> RenderableType:
+    """The whole state of a study, for a screen."""
+    parts: list[RenderableType] = [Text(f"{count(found.cells, 'cell')} in {config.registry.url}")]
+    if drain is not None:
+        parts.append(Text(f"{drain.words}: no new cell is begun; `plw drain --undo` with the same words lets it go on"))
+    parts.append(_by_stage(config, found))
+    running = [(cell, row) for cell, row in found.open if row.status == "running"]
+    failed = [(cell, row) for cell, row in found.open if row.status == "failed"]
+    if running:
+        parts.append(_running(running, found.now))
+    if failed:
+        table = Table("cell", "stage", "attempt", "error", title="failed")
+        for cell, row in failed:
+            table.add_row(cell, row.kind, str(row.attempts), Text(row.error or ""))
+        parts.append(table)
+    return Group(*parts)
+
+
+def _by_stage(config: CellConfig, found: Overview) -> Table:
     table = Table("stage", *STATES, "not started", "mean seconds", title=config.runs_name)
     for kind in config.stages:
         counts = [found.stages.get((kind, state), 0) for state in STATES]
         mean = found.seconds.get(kind)
         left = max(0, found.cells - sum(counts))
-        table.add_row(kind, *map(str, counts), str(left), "–" if mean is None else f"{mean:.1f}")
-    console.print(f"{count(found.cells, 'cell')} in {config.registry.url}")
-    console.print(table)
-    _print_rows(found, "running", console)
-    _print_rows(found, "failed", console)
+        table.add_row(kind, *map(str, counts), str(left), UNKNOWN if mean is None else f"{mean:.1f}")
+    return table
 
 
-def _print_rows(found: Overview, state: str, console: Console) -> None:
-    chosen = [(cell, row) for cell, row in found.open if row.status == state]
-    if not chosen:
-        return
-    table = Table("cell", "stage", "attempt", "worker, last heartbeat" if state == "running" else "error", title=state)
-    for cell, row in chosen:
-        silent = f"{row.holder}, {found.now - (row.heartbeat or 0):.0f} s ago"
-        remark = silent if state == "running" else row.error or ""
-        table.add_row(cell, row.kind, str(row.attempts), Text(remark))
-    console.print(table)
+def _running(rows: list[tuple[str, StageRow]], now: float) -> Table:
+    table = Table(
+        "cell", "stage", "attempt", "done", "loss", "tokens/s", "left", "worker", "last heartbeat", title="running"
+    )
+    for cell, row in rows:
+        state = StageState.from_json(row.progress)
+        table.add_row(cell, row.kind, str(row.attempts), *_figures(state), row.holder, heartbeat_age(row, now))
+    return table
+
+
+def _figures(state: StageState | None) -> tuple[str, str, str, str]:
+    if state is None:
+        return (UNKNOWN,) * 4
+    loss, rate, left = state.loss, state.tokens_per_second, state.seconds_left
+    return (
+        f"{state.done:,}/{state.total:,}",
+        UNKNOWN if loss is None else f"{loss:.3f}",
+        UNKNOWN if rate is None else f"{rate:,.0f}",
+        UNKNOWN if left is None else duration(left),
+    )
+
+
+def heartbeat_age(row: StageRow, now: float) -> str:
+    """How long before ``now``, by the database's clock, the worker of a running stage was heard."""
+    return f"{duration(max(0.0, now - (row.heartbeat or 0)))} ago"

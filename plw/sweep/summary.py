@@ -6,7 +6,7 @@ from rich.text import Text
 
 from plw.config import CellConfig
 from plw.console import console
-from plw.errors import StageError
+from plw.errors import CellsLeftError, StageError
 from plw.progress import count
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
@@ -15,13 +15,25 @@ def run_and_summarise(configs: list[CellConfig]) -> None:
     """Run the grid and print what became of it.
 
     Raises:
-        StageError: a stage failed; the table has said which.
+        StageError, CellsLeftError: as :func:`raise_if_unfinished`; the summary has said more.
     """
     out = console()
     result = run_grid(configs, out)
     print_summary(result, configs[0].runs_name, out)
+    raise_if_unfinished(result)
+
+
+def raise_if_unfinished(result: GridResult) -> None:
+    """End the command where the grid is not done.
+
+    Raises:
+        StageError: a stage failed.
+        CellsLeftError: the study is drained, or its hours are used up.
+    """
     if result.failed:
         raise StageError(f"{count(len(result.failed), 'stage')} failed; the same command tries them again")
+    if result.not_begun:
+        raise CellsLeftError(f"{count(result.not_begun, 'cell')} left for later; the same command continues")
 
 
 def print_summary(result: GridResult, name: str, out: Console) -> None:
@@ -33,7 +45,7 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
         f"{count(len(result.failed), 'stage')} failed, in {result.seconds:.1f} s"
     )
     if result.not_begun:
-        out.print(f"{count(result.not_begun, 'cell')} not begun: the hours of execution.budget_hours are used up")
+        out.print(f"{count(result.not_begun, 'cell')} not begun: {result.why_not}", markup=False)
     if result.taken_over:
         table = Table("cell", "stage", "begun by", title="Taken over from workers that were silent or dead")
         table.title_justify = "left"

@@ -5,14 +5,13 @@ is replaced; the cell that it was on counts a strike and is tried again, until i
 """
 
 import dataclasses
-import math
 import multiprocessing
 import os
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import Queue
@@ -38,7 +37,7 @@ _judges = JudgeCache()
 
 
 def run_cells(
-    configs: list[CellConfig], *, workers: int, report: Report, until: float = math.inf
+    configs: list[CellConfig], *, workers: int, report: Report, may_begin: Callable[[], bool]
 ) -> Iterator[tuple[CellConfig, CellOutcome]]:
     """Run every cell, several at a time, and yield each with its outcome as they come.
 
@@ -46,21 +45,21 @@ def run_cells(
         configs: the cells.
         workers: cells at once.
         report: told of every stage's progress.
-        until: on the monotonic clock: no cell is begun after it, and those left are not yielded.
+        may_begin: asked before each cell; once it says no, none is begun, and those left are not yielded.
     """
     configs = [_with_threads(config, workers) for config in configs]
     if workers == 1:
         _limit_threads(configs[0].execution.thread_count)
         with JudgeCache() as judges:
             for config in configs:
-                if time.monotonic() >= until:
+                if not may_begin():
                     return
                 yield config, run_cell(config, report, judges)
         return
     left = {str(index): config for index, config in enumerate(configs)}
     crashes: Counter[str] = Counter()
-    while left and time.monotonic() < until:
-        for name, outcome in _run_until_broken(left, workers, report, until):
+    while left and may_begin():
+        for name, outcome in _run_until_broken(left, workers, report, may_begin):
             if outcome is None:
                 crashes[name] += 1
                 if crashes[name] < left[name].execution.max_attempts:
@@ -70,7 +69,7 @@ def run_cells(
 
 
 def _run_until_broken(
-    configs: dict[str, CellConfig], workers: int, report: Report, until: float
+    configs: dict[str, CellConfig], workers: int, report: Report, may_begin: Callable[[], bool]
 ) -> Iterator[tuple[str, CellOutcome | None]]:
     """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cells under way."""
     context = multiprocessing.get_context("spawn")
@@ -92,7 +91,7 @@ def _run_until_broken(
     try:
         # Only as many cells as workers are handed out, so that a broken pool tells which cells were under way.
         while waiting or under_way:
-            if time.monotonic() >= until:
+            if not may_begin():
                 waiting.clear()
             while waiting and len(under_way) < workers:
                 name, config = waiting.pop(0)

@@ -60,9 +60,10 @@ def test_hours_that_are_used_up_leave_cells_for_the_next_command(
     workers: int, study: Study, tiny_llama: Path, tmp_path: Path
 ) -> None:
     chosen = (*words(tiny_llama, tmp_path, "0,0.1"), "recipe.epochs=1", f"execution.workers={workers}")
-    first = study.call("run", *chosen, "execution.budget_hours=1e-7")
+    first = study.call("run", *chosen, "execution.budget_hours=1e-7", code=75)
     assert "0 cells run" in first.stdout
     assert "2 cells not begun: the hours of execution.budget_hours are used up" in first.stdout
+    assert first.stderr.splitlines()[-1] == "plw: 2 cells left for later; the same command continues"
     second = study.call("run", *chosen, "execution.budget_hours=1")
     assert "2 cells run, 0 done before" in second.stdout
     assert "not begun" not in second.stdout

@@ -13,11 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.errors import StageError, UserError
+from plw.errors import CellsLeftError, StageError, UserError
 from plw.interrupt import Interrupted
 from plw.pipeline import Cell
 from plw.progress import count
 from plw.registry import Registry
+from plw.sweep.drain import read_drain
 from plw.sweep.grid import prepare_grid, undone
 from plw.sweep.slurm.job import CellJob
 from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, queued, submissions
@@ -47,12 +48,17 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
     Raises:
         UserError: a mistake in a config, an input or a field of sbatch's; or no Slurm here.
         StageError: a job that was waited for left its cell undone.
+        CellsLeftError: the study is drained.
         Interrupted: while waiting; the jobs go on.
     """
     todo, done = prepare_grid(configs, console)
     name = configs[0].runs_name
     folder = Path(configs[0].execution.runs).absolute() / name
     before = submissions(folder)
+    drain = read_drain(configs[0])
+    if drain is not None and todo:
+        left = f"{count(len(todo), 'cell')} left for later: {drain.words}"
+        raise CellsLeftError(f"{left}; after `plw drain --undo` the same command submits them")
     busy = _in_queue(before)
     new = [cell for cell in todo if cell.fingerprint not in busy]
     held = len(todo) - len(new)
@@ -150,6 +156,9 @@ def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: C
     except Interrupted:
         console.print(f"The jobs go on. plw status with the same words says how far; scancel {arrays} ends them.")
         raise
+    drain = read_drain(cells[0].config)
+    if left and drain is not None:
+        raise CellsLeftError(f"{count(len(left), 'cell')} left for later: {drain.words}")
     if left:
         table = Table("cell", "says", title="Left undone by their jobs", title_justify="left")
         for cell in left:

@@ -21,7 +21,7 @@ from plw.registry.schema import SCHEMA_VERSION, meta, metadata
 from plw.registry.store import Registry
 
 ASSETS = Path(__file__).parents[2] / "assets" / "registry"
-OLDER = {"schema-1-first": 1, "schema-1-columns": 1, "schema-2": 2}
+OLDER = {"schema-1-first": 1, "schema-1-columns": 1, "schema-2": 2, "schema-3": 3}
 """File of tables that an older plw's own code made -> their schema version."""
 ROWS = """
 INSERT INTO cells (study, scale, cell, dataset, model, prompt_weight, response_weight, normalizer, scope, seed,
@@ -42,6 +42,7 @@ def make_older(url: str, name: str) -> None:
         "schema-1-first": ("", ""),
         "schema-1-columns": (", recipe", ", NULL"),
         "schema-2": (", recipe", ", 'plain'"),
+        "schema-3": (", recipe, weighting", ", 'plain', ''"),
     }
     engine = create_engine(url)
     if engine.dialect.name == "postgresql":
@@ -94,7 +95,7 @@ def test_an_older_registry_comes_to_this_schema_with_its_rows(url, name, make_ce
         (cell,) = registry.cells()
         assert (cell.cell, cell.recipe, cell.weighting, cell.created) == (
             "aa",
-            "plain" if name == "schema-2" else "",
+            "plain" if OLDER[name] >= 2 else "",
             "",
             1000.5,
         )
@@ -144,7 +145,7 @@ def test_a_servers_registry_is_not_changed_by_opening_it_and_a_file_is(url, capl
     make_older(url, "schema-2")
     if url.startswith("postgresql"):
         with pytest.raises(
-            UserError, match=r"schema version 2, this plw works with 3; `plw registry migrate`"
+            UserError, match=rf"schema version 2, this plw works with {SCHEMA_VERSION}; `plw registry migrate`"
         ) as caught:
             Registry.open(url)
         assert "\n" not in str(caught.value)
@@ -154,7 +155,8 @@ def test_a_servers_registry_is_not_changed_by_opening_it_and_a_file_is(url, capl
         assert len(registry.cells()) == 1
     (line,) = [record.getMessage() for record in caplog.records]
     assert (
-        "registry of schema version 2 brought to version 3; a copy of the old one is registry.sqlite.schema-2" in line
+        f"registry of schema version 2 brought to version {SCHEMA_VERSION}; a copy of the old one is "
+        "registry.sqlite.schema-2" in line
     )
 
 
@@ -200,7 +202,7 @@ def test_a_migration_that_fails_changes_nothing(url):
         connection.exec_driver_sql(put)
     before = str(differences(url))
     with pytest.raises(
-        UserError, match=r"cannot be brought from schema version 1 to 3 \(.*; nothing was changed"
+        UserError, match=rf"cannot be brought from schema version 1 to {SCHEMA_VERSION} \(.*; nothing was changed"
     ) as caught:
         migrate_registry(url)
     assert "\n" not in str(caught.value)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from plw.progress import duration
 from plw.sweep import progress_lines
 from plw.sweep.display import PROGRESS_LOG, GridDisplay
-from plw.sweep.progress_lines import ProgressLines, duration
+from plw.sweep.progress_lines import ProgressLines
 
 
 @pytest.fixture

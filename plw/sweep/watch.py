@@ -1,0 +1,113 @@
+"""A study seen live, from the registry alone: wherever its workers are, they write there how far they are."""
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from plw.config import CellConfig
+from plw.errors import RegistryAwayError
+from plw.progress import count
+from plw.registry import Overview, Registry
+from plw.stage_state import StageState
+from plw.sweep.drain import Drain, read_drain
+from plw.sweep.status import heartbeat_age, status_view
+
+SCREEN_S, LINES_S = 2.0, 60.0
+"""Seconds between two looks: on a terminal, and elsewhere."""
+
+
+def watch_study(config: CellConfig, console: Console, every_s: float | None = None) -> None:
+    """Show the study until nothing of it is left, or it is drained and nothing of it runs.
+
+    Where the console is no terminal, each look is a line for the study and one for each stage under way.
+
+    Args:
+        config: names the study and its registry.
+        console: where a person reads.
+        every_s: seconds between two looks; None: 2 on a terminal, 60 elsewhere.
+
+    Raises:
+        UserError: there is no registry.
+    """
+    pause = every_s or (SCREEN_S if console.is_terminal else LINES_S)
+    with Registry.open(config.registry.url, create=False) as registry:
+        look = _Looker(config, registry)
+        if not console.is_terminal:
+            _follow(look, pause, lambda: console.print("\n".join(look.lines()), markup=False))
+            return
+        with Live(console=console, auto_refresh=False) as live:
+            _follow(look, pause, lambda: live.update(look.view(), refresh=True))
+
+
+class _Looker:
+    """The last that the registry said; a registry that is away for a while ends nothing."""
+
+    def __init__(self, config: CellConfig, registry: Registry) -> None:
+        self._config = config
+        self._registry = registry
+        self._away = ""
+        self.found = Overview(cells=0, stages={}, seconds={}, open=[], now=0.0)
+        self.drain: Drain | None = None
+
+    def look(self) -> None:
+        try:
+            self.found = self._registry.overview(study=self._config.study.name, scale=self._config.scale.name)
+            self._away = ""
+        except RegistryAwayError as error:
+            self._away = str(error).partition(";")[0]
+        self.drain = read_drain(self._config)
+
+    @property
+    def is_over(self) -> bool:
+        """Nothing is left to see."""
+        if self._away or self.found.of_status("running"):
+            return False
+        return self.drain is not None or self.stages_left == 0
+
+    @property
+    def stages_left(self) -> int:
+        """Stages that are not begun."""
+        asked = self._config.stages
+        return sum(max(0, self.found.cells - sum(self.found.of_kind(kind).values())) for kind in asked)
+
+    def headline(self) -> str:
+        found, asked = self.found, self._config.stages
+        done = sum(found.of_kind(kind).get("done", 0) for kind in asked)
+        words = [
+            f"{self._config.runs_name}: {done}/{found.cells * len(asked)} stages of {count(found.cells, 'cell')} done",
+            f"{found.of_status('running')} running",
+            f"{found.of_status('failed')} failed",
+        ]
+        if self.drain is not None:
+            words.append(self.drain.words)
+        if self._away:
+            words.append(self._away)
+        return ", ".join(words)
+
+    def lines(self) -> list[str]:
+        stamp = datetime.now().astimezone().isoformat(timespec="seconds")
+        said = [f"{stamp} {self.headline()}"]
+        for cell, row in self.found.open:
+            if row.status == "running":
+                state = StageState.from_json(row.progress)
+                words = "begun" if state is None else state.words
+                said.append(
+                    f"  {cell}: {row.kind} {words}, {row.holder}, last heartbeat {heartbeat_age(row, self.found.now)}"
+                )
+        return said
+
+    def view(self) -> Group:
+        return Group(Text(self.headline()), status_view(self._config, self.found, self.drain))
+
+
+def _follow(look: _Looker, pause: float, show: Callable[[], None]) -> None:
+    while True:
+        look.look()
+        show()
+        if look.is_over:
+            return
+        time.sleep(pause)

@@ -1,0 +1,98 @@
+"""A drained study: cells under way are finished, none is begun, every worker sees it, and scripts can tell."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from plw.cli import app
+from plw.commands.choice import chosen_cell
+from plw.errors import CellsLeftError, UserError
+from plw.pipeline.stage import StageResult
+from plw.pipeline.stage_functions import STAGE_FUNCTIONS
+from plw.registry import Registry
+from plw.stage_state import StageState
+from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain, study_folder
+from plw.sweep.grid import run_grid
+from plw.sweep.status import print_status
+from plw.sweep.summary import raise_if_unfinished
+from plw.sweep.watch import watch_study
+from tests.unit.pipeline.conftest import OwnStudy, run
+
+SCREEN = Console(quiet=True)
+
+
+def test_a_drain_lets_the_cell_under_way_end_and_no_other_begin(
+    own_study: OwnStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+
+    def drains(context: Any, _: Any) -> StageResult:
+        begin_drain(context.config)
+        done.append(context.cell.label)
+        return StageResult()
+
+    monkeypatch.setitem(STAGE_FUNCTIONS, "train", drains)
+    monkeypatch.setitem(STAGE_FUNCTIONS, "generate", lambda *_: StageResult())
+    configs = [own_study(f"loss.prompt_weight={weight}", "execution.workers=1") for weight in (0, 0.1)]
+    result = run_grid(configs, SCREEN)
+    assert [{kind: stage.status for kind, stage in cell.stages.items()} for cell in result.outcomes] == [
+        {"train": "done", "generate": "done"}
+    ]
+    assert result.not_begun == 1
+    assert result.why_not.startswith("drained since ")
+    with pytest.raises(CellsLeftError, match="1 cell left for later"):
+        raise_if_unfinished(result)
+    assert run_grid(configs, SCREEN).not_begun == 1, "so it stays"
+    assert end_drain(configs[0])
+    assert not end_drain(configs[0])
+    assert run_grid(configs, SCREEN).not_begun == 0
+    assert len(done) == 2
+
+
+def test_the_commands(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/runs/registry.sqlite"
+    here = ["study=plw", "scale=mini", f"execution.runs={tmp_path}/runs", f"registry.url={url}"]
+    config = chosen_cell(here)
+    with pytest.raises(UserError, match="no such folder; nothing of study=plw has been run there"):
+        begin_drain(config)
+    study_folder(config).mkdir(parents=True)
+    Registry.open(url).close()
+
+    def said(*words: str) -> str:
+        done = CliRunner().invoke(app, [*words, *here], catch_exceptions=False)
+        assert done.exit_code == 0
+        return done.output
+
+    screen = io.StringIO()
+    console = Console(file=screen, width=200)
+    assert "plw-mini: drained since" in said("drain")
+    since = read_drain(config)
+    assert begin_drain(config) == since, "the first one stands"
+    print_status(config, console)
+    assert "no new cell is begun" in screen.getvalue()
+    watch_study(config, console)
+    assert "0 running, 0 failed, drained since" in screen.getvalue(), "nothing runs, so it comes back"
+    assert "takes cells again" in said("drain", "--undo")
+    assert not (study_folder(config) / DRAIN).exists()
+
+
+def test_a_running_stage_says_how_far_it_is(own_study: OwnStudy, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = own_study("execution.heartbeat_s=0.02", "stages=[train]")
+    seen: list[StageState] = []
+
+    def works(context: Any, check_lease: Any) -> StageResult:
+        context.state.measure(1.25, 900.0)
+        context.progress_for("train", check_lease)(3, 12, "loss 1.250")
+        with Registry.open(config.registry.url) as registry:
+            while not seen:
+                state = StageState.from_json(registry.stage_rows()[0].progress)
+                seen.extend([] if state is None else [state])
+        return StageResult()
+
+    monkeypatch.setitem(STAGE_FUNCTIONS, "train", works)
+    assert run(config).stages["train"].status == "done"
+    assert (seen[0].done, seen[0].total, seen[0].note, seen[0].loss) == (3, 12, "loss 1.250", 1.25)

@@ -1,0 +1,170 @@
+"""What is seen of a study from elsewhere: the registry alone says what each worker does, how far, and when it spoke."""
+
+import io
+import math
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from plw.commands.choice import chosen_cell
+from plw.config import CellConfig
+from plw.registry import CellRow, Owner, Registry, StageKey
+from plw.stage_state import StageState, StateKeeper
+from plw.sweep import watch
+from plw.sweep.status import print_status
+from plw.sweep.watch import watch_study
+
+CELL = CellRow(
+    study="plw", scale="mini", cell="c" * 64, dataset="short", model="wide", prompt_weight=0.1, response_weight=1.0,
+    normalizer="nonzero", scope="batch", seed=1, folder="plw-mini/short/wide/x", payload="{}", created=1.0,
+    recipe="plain",
+)  # fmt: skip
+KEY = StageKey(study="plw", scale="mini", cell="c" * 64, name="train")
+STATE = StageState(
+    done=40, total=120, note="loss 1.234, 910 tok/s", loss=1.234, tokens_per_second=910, seconds_left=240
+)
+
+
+@pytest.fixture(scope="module")
+def composed() -> CellConfig:
+    return chosen_cell(["study=plw", "scale=mini", "stages=[train]"])
+
+
+@pytest.fixture
+def config(composed: CellConfig, tmp_path: Path) -> CellConfig:
+    return replace(
+        composed,
+        execution=replace(composed.execution, runs=str(tmp_path)),
+        registry=replace(composed.registry, url=f"sqlite:///{tmp_path}/registry.sqlite"),
+    )
+
+
+@pytest.fixture
+def registry(config: CellConfig) -> Iterator[Registry]:
+    with Registry.open(config.registry.url) as opened:
+        opened.ensure_cell(CELL)
+        yield opened
+
+
+def begin(registry: Registry, owner: Owner, state: StageState | None = STATE) -> None:
+    registry.claim(KEY, kind="train", fingerprint="f", owner=owner, lease_timeout_s=60, now=time.time())
+    assert registry.heartbeat(KEY, owner.token, progress=None if state is None else state.to_json())
+
+
+def finish(registry: Registry, owner: Owner) -> None:
+    record: dict[str, Any] = {
+        "study": "plw", "scale": "mini", "cell": CELL.to_dict(), "stage": "train", "kind": "train", "fingerprint": "f",
+        "seconds": 1.0, "attempts": 1, "started": 1.0, "finished": 2.0, "scores": [], "curves": [],
+    }  # fmt: skip
+    assert registry.finish(KEY, owner.token, record)
+
+
+@given(
+    done=st.integers(0, 10**9),
+    note=st.text(),
+    loss=st.none() | st.floats(),
+    left=st.none() | st.floats(0, 1e9, allow_nan=False),
+)
+def test_a_state_comes_back_as_it_was_written(done: int, note: str, loss: float | None, left: float | None) -> None:
+    state = StageState(done=done, total=10**9, note=note, loss=loss, seconds_left=left)
+    text = state.to_json()
+    assert "\0" not in text
+    known = loss is not None and math.isfinite(loss)
+    assert StageState.from_json(text) == (state if known else replace(state, loss=None))
+
+
+@pytest.mark.parametrize("text", [None, "", "{", '{"units": 3}', "[]", "7"])
+def test_what_another_version_wrote_is_not_known(text: str | None) -> None:
+    assert StageState.from_json(text) is None
+
+
+def test_a_stage_that_begins_forgets_the_one_before() -> None:
+    keeper = StateKeeper()
+    assert keeper.look() is None
+    keeper.measure(1.5, 90.0)
+    keeper.move(3, 9, "loss")
+    state = keeper.look()
+    assert state is not None
+    assert (state.done, state.total, state.loss, state.tokens_per_second) == (3, 9, 1.5, 90.0)
+    keeper.begin()
+    assert keeper.look() is None
+
+
+def test_status_says_what_runs_where_and_how_far(config: CellConfig, registry: Registry) -> None:
+    begin(registry, replace(Owner.here(), host="node7", pid=4711))
+    screen = io.StringIO()
+    print_status(config, Console(file=screen, width=200))
+    (line,) = [line for line in screen.getvalue().splitlines() if "node7" in line]
+    for words in ("short wide p0.1-r1", "train", "40/120", "1.234", "910", "4 min", "process 4711 on node7", "s ago"):
+        assert words in line
+
+
+def test_a_watch_of_lines_follows_a_stage_to_its_end(config: CellConfig, registry: Registry) -> None:
+    owner = replace(Owner.here(), host="node7", pid=4711)
+    begin(registry, owner)
+    screen = io.StringIO()
+    watcher = threading.Thread(target=watch_study, args=(config, Console(file=screen, width=300), 0.05), daemon=True)
+    watcher.start()
+    wait_for(lambda: "node7" in screen.getvalue())
+    finish(registry, owner)
+    watcher.join(timeout=30)
+    assert not watcher.is_alive(), "the watch ends with the study"
+    lines = screen.getvalue().splitlines()
+    assert "plw-mini: 0/1 stages of 1 cell done, 1 running, 0 failed" in lines[0]
+    assert lines[1].startswith(
+        "  short wide p0.1-r1: train 40/120, loss 1.234, 910 tok/s, about 4 min left, process 4711 on node7, "
+        "last heartbeat"
+    )
+    assert "plw-mini: 1/1 stages of 1 cell done, 0 running" in lines[-1]
+    assert registry.stage_rows()[0].progress is None
+
+
+def test_a_watch_on_a_terminal_ends_with_the_study(config: CellConfig, registry: Registry) -> None:
+    owner = Owner.here()
+    begin(registry, owner, state=None)
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=200, height=40)
+    watcher = threading.Thread(target=watch_study, args=(config, console, 0.05), daemon=True)
+    watcher.start()
+    wait_for(lambda: "1 running" in screen.getvalue())
+    finish(registry, owner)
+    watcher.join(timeout=30)
+    assert not watcher.is_alive()
+    assert "1/1 stages" in screen.getvalue()
+
+
+def test_a_registry_that_is_away_is_said_and_asked_again(
+    config: CellConfig, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from plw.errors import RegistryAwayError
+
+    begin(registry, Owner.here())
+    look = watch._Looker(config, registry)
+    look.look()
+
+    def away(**_: str) -> None:
+        raise RegistryAwayError("postgresql://db/plw: the registry does not answer (refused); the same command goes on")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(registry, "overview", away)
+        look.look()
+    assert "1 running" in look.headline()
+    assert look.headline().endswith("postgresql://db/plw: the registry does not answer (refused)")
+    assert not look.is_over
+    look.look()
+    assert "does not answer" not in look.headline()
+
+
+def wait_for(condition: Any) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
