@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,6 +12,9 @@ from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_n
 from plw.commands.hydra_arguments import option_value, options_first
 from plw.errors import UserError
 from plw.interrupt import interruptible
+
+if TYPE_CHECKING:
+    from plw.config import CellConfig
 
 PublishedPaper = Literal["wit"]
 
@@ -134,6 +137,21 @@ def report(
             generations=generations,
         )
     out_console.print(f"report: {page}")
+    if config.execution.publish is not None:
+        _copy_report(config, page.parent)
+
+
+def _copy_report(config: "CellConfig", folder: Path) -> None:
+    """Copy a report to where the study publishes; a failure is told and ends nothing."""
+    from plw.console import console
+    from plw.pipeline.publishing import publish_report
+    from plw.sweep.summary import print_unpublished
+
+    done = publish_report(config, folder)
+    if done.failed:
+        print_unpublished(done.failed, console())
+    else:
+        console().print(f"published: {config.execution.publish} ({done.copied} files of the report)", markup=False)
 
 
 def _report_published(published: PublishedPaper, overrides: list[str], out: Path | None) -> None:

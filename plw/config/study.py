@@ -159,6 +159,9 @@ class ExecutionConfig:
     """Times a stage is tried before it counts as failed."""
     budget_hours: float | None = None
     """Hours after which a grid takes no new cell; what is under way is finished. Null: no end."""
+    publish: str | None = None
+    """Address (s3://BUCKET/FOLDER, gs://, sftp://, file://, any other of fsspec's) to which the records, items and
+    reports of finished work are copied; credentials come from the environment. Null: nowhere."""
     verify: str = "auto"
     """When what an earlier stage left is compared with the SHA-256 in its record: `auto` (once a process; a file of
     64 MiB or more only where its size or time of change is another) or `always` (each time, in full)."""
@@ -178,6 +181,8 @@ class ExecutionConfig:
             raise UserError(f"execution.threads={self.threads} is not known; allowed: {AUTO} or a number of threads")
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
         one_of("execution.layout", self.layout, ("auto", "padded", "packed", "prefix"))
+        if self.publish is not None:
+            given("execution.publish", self.publish)
         one_of("execution.verify", self.verify, ("auto", "always"))
         one_of("execution.sharding", self.sharding, ("ddp", "fsdp"))
         if self.nodes > 1 and not self.rendezvous:

@@ -16,6 +16,7 @@ from plw.pipeline.cell import Cell, needed_by, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.harness_stage import tell_missing_samples
 from plw.pipeline.judge_cache import JudgeCache
+from plw.pipeline.publishing import publish_stage
 from plw.pipeline.stage import Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Claimed, Owner, Registry
@@ -90,6 +91,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
             raise_if_requested()
             if kind == "harness" and outcome.stages[kind].status == "skipped":
                 tell_missing_samples(cell)
+            if outcome.stages[kind].status == "done":
+                publish_stage(config, stage.folder)
             if outcome.stages[kind].finished:
                 report(cell.label, kind, 0, None, "")
     return outcome

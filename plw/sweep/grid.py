@@ -13,6 +13,7 @@ from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
+from plw.pipeline.publishing import check_publish, publish_missing
 from plw.pipeline.tracking import check_tracker
 from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
@@ -35,6 +36,8 @@ class GridResult:
     """Cells left undone: the study is drained, or its hours are used up."""
     why_not: str = ""
     """Which of the two."""
+    unpublished: dict[str, str] = field(default_factory=dict)
+    """File that could not be copied to `execution.publish` -> the reason."""
     seconds: float = 0.0
 
     @property
@@ -91,22 +94,26 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
-    todo, done = prepare_grid(configs, console)
-    result = GridResult(skipped=done)
+    todo, cells = prepare_grid(configs, console)
+    result = GridResult(skipped=len(cells) - len(todo))
     if todo:
         check_tracker(todo[0].config.tracker)
         gate = Gate(todo[0].config, started)
         _run(todo, result, console, gate)
         result.not_begun, result.why_not = len(todo) - len(result.outcomes), gate.closed or ""
+    if cells[0].config.execution.publish is not None:
+        folders = [cell.stages[kind].folder for cell in cells for kind in cell.config.stages]
+        with step_bar("publish", console) as progress:
+            result.unpublished = publish_missing(cells[0].config, folders, progress).failed
     result.seconds = time.monotonic() - started
     return result
 
 
-def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell], int]:
+def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell], list[Cell]]:
     """Plan the grid, check all that its cells read, and make what they share.
 
     Returns:
-        The cells that are not done, and how many are.
+        The cells that are not done, and all cells.
 
     Raises:
         UserError, StorageError, RegistryAwayError: as :func:`run_grid`.
@@ -125,11 +132,12 @@ def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell
         # A study that is done can be asked for again where nothing can be written.
         raise unwritable
     if todo:
+        check_publish(config)
         unpack_models(todo, console)
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
-    return todo, len(cells) - len(todo)
+    return todo, cells
 
 
 def folder_problem(config: CellConfig) -> UserError | StorageError | None:

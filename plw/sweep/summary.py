@@ -1,5 +1,7 @@
 """The words at a grid's end: what ran, where the time went, what failed and how to see more."""
 
+from collections.abc import Mapping
+
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -46,6 +48,8 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
     )
     if result.not_begun:
         out.print(f"{count(result.not_begun, 'cell')} not begun: {result.why_not}", markup=False)
+    if result.unpublished:
+        print_unpublished(result.unpublished, out)
     if result.taken_over:
         table = Table("cell", "stage", "begun by", title="Taken over from workers that were silent or dead")
         table.title_justify = "left"
@@ -66,3 +70,12 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
             table.add_row(label, kind, Text(error))
         out.print(table)
         out.print("Tracebacks are in failure.json of the stage folders.")
+
+
+def print_unpublished(failed: Mapping[str, str], out: Console) -> None:
+    """Say which files (name -> reason) could not be copied, and how to copy them."""
+    name, reason = next(iter(failed.items()))
+    out.print(
+        f"{count(len(failed), 'file')} not published, first {name} ({reason}); `plw publish` copies what is missing",
+        markup=False,
+    )

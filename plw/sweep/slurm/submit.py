@@ -51,7 +51,8 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
         CellsLeftError: the study is drained.
         Interrupted: while waiting; the jobs go on.
     """
-    todo, done = prepare_grid(configs, console)
+    todo, cells = prepare_grid(configs, console)
+    done = len(cells) - len(todo)
     name = configs[0].runs_name
     folder = Path(configs[0].execution.runs).absolute() / name
     before = submissions(folder)
