@@ -12,10 +12,11 @@ PLW     := $(BIN)/plw
 STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
 SITE    := $(VENV)/.installed-docs
+PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep paper plan report status test lint docs bench clean
+.PHONY: help setup sweep paper plan report status test test-slow lint docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,8 +58,11 @@ report: $(STAMP) ## Tables, figures and index.html from the registry
 status: $(STAMP) ## How far the study is
 	$(PLW) status $(CHOICE)
 
-test: $(CHECKS) ## Run the tests, JOBS at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+test: $(CHECKS) ## Run the tests but for the slow ones, JOBS at a time
+	$(PYTEST) -m "not slow" $(ARGS)
+
+test-slow: $(CHECKS) ## Run the slow tests: whole sweeps, clusters, kills, a real model
+	$(PYTEST) -m slow $(ARGS)
 
 lint: $(CHECKS) ## ruff, mypy and codespell
 	$(BIN)/ruff check .

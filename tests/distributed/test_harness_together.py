@@ -19,6 +19,8 @@ from plw.items import write_items
 from plw.launch.group import Group
 from tests.distributed.harness_jobs import DOCUMENTS, make_harness_job, together
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _surroundings(monkeypatch: pytest.MonkeyPatch) -> None:

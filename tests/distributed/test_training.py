@@ -27,6 +27,8 @@ from tests.distributed.work import make_job
 MANY = {"epochs": 12}
 """Twenty-four steps: enough to be caught in the middle of."""
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _threads(monkeypatch: pytest.MonkeyPatch) -> None:

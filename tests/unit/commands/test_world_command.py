@@ -32,6 +32,7 @@ def test_build_makes_the_world_that_a_sweep_would(tmp_path: Path) -> None:
     assert sorted(path.name for path in (made / "models").iterdir()) == ["deep-1", "wide-1"]
 
 
+@pytest.mark.slow
 def test_pretrain_replaces_packaged_base_models_as_a_whole(tmp_path: Path) -> None:
     out = tmp_path / "bases"
     for steps in (2, 3):

@@ -294,6 +294,7 @@ def test_failures_are_one_line(tiny_llama: Path, tiny_tokenizer: "PreTrainedToke
             train(with_fields(job, device="cuda"))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch warns of itself from inside its compiler
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
 @pytest.mark.parametrize("layout", ["padded", "prefix"])

@@ -166,6 +166,7 @@ def test_a_base_model_has_documents_and_first_weights_of_its_own(tiny_folder: Pa
     assert len({one.tobytes() for one in rows}) == len(names)
 
 
+@pytest.mark.slow
 def test_every_base_model_is_pretrained_however_few_the_cores(
     tmp_path: Path, tiny_world: World, tiny_config: WorldConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
