@@ -19,7 +19,7 @@ CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 .PHONY: help setup sweep paper plan report status test test-slow lint docs bench clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Variables: STUDY=$(STUDY) SCALE=$(SCALE) RUNS=$(RUNS) ARGS="more overrides"'
 
 # One constraints file for all; a changed pin or dependency installs again, nothing else does.
