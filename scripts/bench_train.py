@@ -6,24 +6,23 @@ python scripts/bench_train.py --data DATA.json --model FOLDER     a real model i
 """
 
 import argparse
-import contextlib
 import json
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 
 
 def main() -> None:
     """Parse, run, print."""
     sys.path.insert(0, str(Path(__file__).parent))
+    from bench.setting import CASES, Machine, Size, make_setting, random_model, real_model
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="an Alpaca file")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument(
-        "--tokenizer", type=Path, help="a tokenizer of at most 32,000 tokens, of a model of random weights"
-    )
+    what.add_argument("--tokenizer", type=Path, help="a tokenizer, for a model of random weights")
     what.add_argument("--model", type=Path, help="a model's folder; --hidden, --layers and --heads are not used")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["as it is", "inverted"], help="data and weight")
     parser.add_argument("--examples", type=int, default=128, help="examples of each case")
     parser.add_argument("--max-length", type=int, default=512, help="tokens of an example at most")
     parser.add_argument("--rounds", type=int, default=3, help="times that each contender runs")
@@ -53,13 +52,10 @@ def main() -> None:
     options = parser.parse_args()
     from bench.contenders import SftOptions, contenders
     from bench.rounds import compare
-    from bench.setting import Machine, Size, make_setting, random_model, real_model
 
     from plw.errors import UserError
     from plw.files import write_json_atomic
 
-    # The peers' own deprecation notices.
-    warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory(prefix="plw-bench-") as place:
         folder = Path(place)
         try:
@@ -71,6 +67,7 @@ def main() -> None:
                     else random_model(folder / "model", options.tokenizer, size)
                 ),
                 data=options.data,
+                cases=options.cases,
                 examples=options.examples,
                 max_length=options.max_length,
                 machine=Machine(device=options.device, precision=options.precision, threads=options.threads),
@@ -82,9 +79,7 @@ def main() -> None:
             sft=SftOptions(micro_batch=options.sft_micro_batch, batching=options.sft_batching, liger=options.sft_liger),
             peers=options.peers,
         )
-        # The peers print their logs; standard output is for the result.
-        with contextlib.redirect_stdout(sys.stderr):
-            result = compare(setting, rivals, folder, rounds=options.rounds)
+        result = compare(setting, rivals, rounds=options.rounds)
     print(json.dumps(result, indent=2))
     if options.json is not None:
         write_json_atomic(options.json, result)

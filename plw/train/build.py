@@ -8,7 +8,7 @@ from torch import nn
 from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
-from plw.train.layout_choice import log_choice, preferred_layout, set_layout
+from plw.train.layout_choice import log_choice, preferred_layout, set_layout, shorten_last_layer
 from plw.train.model.check import check_data_fits, fix_rotary_frequencies
 from plw.train.model.load import LoadedModel, load_model
 from plw.train.model.lora import add_lora
@@ -52,8 +52,9 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
             )
         loaded = add_lora(loaded, recipe)
     choice = set_layout(loaded, job, preferred_layout(job, device))
+    whole_last_layer = shorten_last_layer(loaded, choice.layout)
     if group.is_rank0:
-        log_choice(choice, loaded, job, device)
+        log_choice(choice, loaded, job, device, whole_last_layer)
     if job.execution.gradient_checkpointing:
         loaded.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if job.execution.compile:
@@ -65,6 +66,7 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         layout=choice.layout,
         label_smoothing=recipe.label_smoothing,
         factor=job.loss.factor,
+        shorten_last_layer=whole_last_layer is None,
     )
     wrapper: nn.Module = weighted
     if group.size > 1:

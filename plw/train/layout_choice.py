@@ -9,13 +9,16 @@ import torch
 from torch import Tensor
 
 from plw.errors import UserError
-from plw.train.batching.collate import PlacedTokens, place_tokens
+from plw.train.batching.last_rows import LastRows, find_last_rows
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.packed_row import make_row
+from plw.train.batching.placement import PlacedTokens, place_tokens
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
 from plw.train.model.head import HEAD_TOLERANCE
+from plw.train.model.last_layer import has_known_last_layer, undo_shortening, shorten
 from plw.train.model.load import LoadedModel
+from plw.train.model.parallel import layers
 from plw.train.model.weighted import hidden_states
 
 logger = logging.getLogger(__name__)
@@ -25,6 +28,9 @@ ROW_TOKENS = 48
 
 PROBE_EXAMPLES = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7], [8, 9, 10, 11, 12])
 """Examples by which a layout is tried out: some have a common prefix, and none ends alike."""
+
+PROBE_PREDICTING = ([3], [2, 4], [2], [1, 2, 4])
+"""Places in each of them that predict, for the last layer's probe; the first of the last one does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,9 +92,40 @@ def set_layout(loaded: LoadedModel, job: TrainingJob, wanted: LayoutChoice) -> L
     raise UserError(f"execution.layout={job.execution.layout}: {problem}; allowed here: {allowed}")
 
 
-def log_choice(choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, device: torch.device) -> None:
-    """Say which layout and which attention kernel the run takes, one line each."""
+def shorten_last_layer(loaded: LoadedModel, layout: str) -> str | None:
+    """Let the last layer compute the tokens that predict alone, where a probe shows that this changes nothing.
+
+    Returns:
+        None, or why it computes all tokens.
+    """
+    kind = loaded.model.config.model_type
+    if not has_known_last_layer(loaded):
+        return f"the layers of a {kind} model are not written out here"
+    if loaded.dropout_fields:
+        return f"the {kind} model drops out ({', '.join(loaded.dropout_fields)})"
+    placed = _place_probe(loaded, layout)
+    predicting = [path[places] for path, places in zip(placed.paths, PROBE_PREDICTING, strict=True)]
+    predicting_U = np.unique(np.concatenate(predicting))
+    last = find_last_rows(placed, predicting_U, torch.device("cpu"))
+    assert last is not None
+    expected = _states_and_slopes(loaded, placed, last, shortened=False)
+    shorten(loaded)
+    found = _states_and_slopes(loaded, placed, last, shortened=True)
+    if all(_near(one, other) for one, other in zip(found, expected, strict=True)):
+        return None
+    undo_shortening(loaded)
+    return f"the last layer of this {kind} model is not what it is written out as here"
+
+
+def log_choice(
+    choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, device: torch.device, whole_last_layer: str | None
+) -> None:
+    """Say which layout, last layer and attention kernel the run takes, one line each."""
     logger.info("layout %s: %s", choice.layout, choice.reason)
+    if whole_last_layer is None:
+        logger.info("last layer: without the tokens that predict nothing")
+    else:
+        logger.info("last layer: whole, since %s", whole_last_layer)
     if choice.layout == PADDED:
         logger.info("attention: %s, as transformers has it", loaded.model.config._attn_implementation)
     elif has_varlen_kernel(device, _product_dtype(job)):
@@ -132,6 +169,23 @@ def _attends_across_examples(loaded: LoadedModel) -> bool:
     weight_D = torch.arange(states_TD.shape[1], dtype=torch.float32).cos()
     (slope_1TD,) = torch.autograd.grad((states_TD @ weight_D).sum(), embedded_1TD)
     return bool(slope_1TD[0, : placed.paths[-1][0]].any())
+
+
+def _states_and_slopes(loaded: LoadedModel, placed: PlacedTokens, last: LastRows, *, shortened: bool) -> list[Tensor]:
+    """The predicting tokens' states, and the gradients of a number made of them by the input and the last layer."""
+    loaded.model.eval()
+    token_BT = torch.from_numpy(placed.token_F.reshape(placed.shape))
+    embedded_BTD = loaded.model.get_input_embeddings()(token_BT).detach().requires_grad_()
+    position_BT, row = None, None
+    if not placed.padded:
+        position_BT = torch.from_numpy(placed.position_F.reshape(placed.shape))
+        row = make_row(placed.paths, placed.owned, embedded_BTD.device)
+    states_BTD = hidden_states(loaded.decoder, embedded_BTD, position_BT, row, last if shortened else None)
+    states_UD = states_BTD[0] if shortened else states_BTD.flatten(0, 1)[last.place_U]
+    weight_UD = torch.arange(states_UD.numel(), dtype=torch.float32).cos().view_as(states_UD)
+    leaves = [embedded_BTD, *(p for p in layers(loaded.decoder)[-1].parameters() if p.requires_grad)]
+    slopes = torch.autograd.grad((states_UD.float() * weight_UD).sum(), leaves)
+    return [states_UD.detach(), slopes[0], torch.cat([slope.flatten() for slope in slopes[1:]])]
 
 
 def _near(states_TD: Tensor, expected_TD: Tensor) -> bool:

@@ -1,9 +1,14 @@
 """How fast a step was: tokens a second, and on a GPU the share of its peak and the memory it took."""
 
+import re
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 
 from plw.train.batching.counts import TokenCounts
 from plw.train.model.load import LoadedModel
+from plw.train.model.parallel import layers
 
 PEAK_FLOPS = {
     "H100 PCIe": 756e12,
@@ -20,38 +25,74 @@ PEAK_FLOPS = {
 """Dense bf16 FLOP/s by a part of the device's name, from the makers' data sheets; the first that fits counts."""
 
 GIB = 2**30
+KEYS_AND_VALUES = re.compile(r"(?:^|\.)[kv]_proj\.")
+"""Names of the last layer's parameters that every token goes through."""
 
 
-class ThroughputMeter:
-    """Numbers for the log, about a model on a device shared by ``processes``.
+@dataclass(frozen=True, kw_only=True)
+class ModelFlops:
+    """What a model computes for a step's tokens.
 
     FLOPs are the model's own, as the PaLM paper counts them (appendix B): 6 a matrix parameter and token, and
     12 * layers * width for each pair of a token and one that it sees; recomputation and padding do not count, nor does
-    what examples share count more than once. The head counts for predictions, the input embedding for none.
+    what examples share count more than once. The head counts for predictions, the input embedding for none, and the
+    last layer, but for its keys and values, for the tokens that go through it.
     """
 
+    body: int
+    """Matrix parameters of the decoder, without an embedding or the part of its last layer below."""
+    last: int
+    """Matrix parameters of the last layer, but those of its keys and values."""
+    head: int
+    layers: int
+    width: int
+
+    @classmethod
+    def of(cls, model: Any) -> "ModelFlops":
+        """Of a causal language model of transformers."""
+        config, decoder, head = model.config.get_text_config(), model.get_decoder(), model.get_output_embeddings()
+        tables = {id(head.weight), id(model.get_input_embeddings().weight)}
+        body = sum(p.numel() for p in decoder.parameters() if p.ndim > 1 and id(p) not in tables)
+        last = sum(
+            parameter.numel()
+            for name, parameter in layers(decoder)[-1].named_parameters()
+            if parameter.ndim > 1 and not KEYS_AND_VALUES.search(name)
+        )
+        return cls(
+            body=body - last,
+            last=last,
+            head=head.weight.numel(),
+            layers=config.num_hidden_layers,
+            width=config.hidden_size,
+        )
+
+    def of_step(self, counts: TokenCounts) -> int:
+        """FLOPs of a step, forward and backward."""
+        products = self.body * counts.tokens + self.last * counts.last_tokens + self.head * counts.predictions
+        pairs = (self.layers - 1) * counts.pairs + counts.last_pairs
+        return 6 * products + 12 * self.width * pairs
+
+
+class ThroughputMeter:
+    """Numbers for the log, about a model on a device shared by ``processes``."""
+
     def __init__(self, loaded: LoadedModel, device: torch.device, processes: int) -> None:
-        config = loaded.model.config.get_text_config()
         self._cuda = device if device.type == "cuda" else None
         self._peak = _peak_flops(device) * processes if self._cuda else 0.0
-        tables = {id(loaded.head_weight_VD), id(loaded.model.get_input_embeddings().weight)}
-        self._body = sum(p.numel() for p in loaded.decoder.parameters() if p.ndim > 1 and id(p) not in tables)
-        self._head = loaded.head_weight_VD.numel()
-        self._attention = 12 * config.num_hidden_layers * config.hidden_size
+        self._model = ModelFlops.of(loaded.model)
 
     def row(self, tokens: int, counts: TokenCounts, seconds: float) -> dict[str, float | None]:
         """The part of the log row about a step on ``tokens`` tokens of examples."""
+        flops = self._model.of_step(counts)
         row: dict[str, float | None] = {
             "computed_tokens": counts.tokens,
+            "flops": flops,
             "tokens_per_second": round(tokens / seconds, 1),
             "mfu": None,
             "peak_memory_gib": None,
         }
         if self._cuda is not None:
             if self._peak:
-                flops = (
-                    6 * (self._body * counts.tokens + self._head * counts.predictions) + self._attention * counts.pairs
-                )
                 row["mfu"] = round(flops / seconds / self._peak, 4)
             row["peak_memory_gib"] = round(torch.cuda.max_memory_allocated(self._cuda) / GIB, 3)
         return row

@@ -47,9 +47,9 @@ def train(
     for the seconds. The log has per step, from 1: ``epoch`` (from 1), ``loss`` (weighted), ``prompt_loss`` and
     ``completion_loss`` (unweighted mean cross-entropy of the computed tokens of that role, None where none was
     computed), ``penalty`` (Minkowski, None without), ``grad_norm`` (before clipping), ``learning_rate``, ``tokens`` (of
-    its examples), ``seconds``, ``computed_tokens`` (through the model, what examples share counted once),
-    ``tokens_per_second``, ``mfu`` and ``peak_memory_gib`` (None but on a GPU), ``held_out_prompt_loss`` and
-    ``held_out_completion_loss`` (None at steps without a measurement).
+    its examples), ``seconds``, ``computed_tokens`` (through the model, what examples share counted once), ``flops``
+    (the model's own, for them), ``tokens_per_second``, ``mfu`` and ``peak_memory_gib`` (None but on a GPU),
+    ``held_out_prompt_loss`` and ``held_out_completion_loss`` (None at steps without a measurement).
 
     Several processes are started by torchrun; then this one only watches them.
 

@@ -3,16 +3,16 @@
 What is timed is the training itself, optimizer steps included; loading the model and saving it are not.
 """
 
-import shutil
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.setting import BATCH, LEARNING_RATE, Case, Machine, Setting
+from bench.work import DecoderCount, memory_peak_mib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,14 +25,19 @@ IGNORED = -100
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """What a run took."""
+    """What a run took, and what it computed."""
 
     seconds: float
     """By the clock."""
     cpu_seconds: float
     """Of all threads together: what holds where other work shares the cores, if threads wait asleep."""
-    mfu: float | None = None
-    """On a GPU, of our own runs: the median step's share of the device's peak."""
+    computed_tokens: int
+    """Tokens that went through the decoder, padding included."""
+    flops: int
+    """For the computed tokens, as the engine's log counts them; the head's for the tokens that go through it, whether
+    or not they have a label."""
+    peak_mib: float
+    """The most memory of the contender's process until the training's end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +48,7 @@ class Contender:
     what: str
     """One line for the reader of the results."""
     run: Callable[[Setting, Case, Path], Spent]
-    """Trains in an empty folder."""
+    """Trains in an empty folder; can be pickled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +71,7 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
         return Contender(
             name=name,
             what=f"this engine, layout {layout}, token budget {token_budget}",
-            run=lambda setting, case, folder: _plw(setting, case, folder, layout=layout, token_budget=token_budget),
+            run=partial(_plw, layout=layout, token_budget=token_budget),
         )
 
     known = {
@@ -74,18 +79,18 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
         "trainer": Contender(
             name="trainer",
             what="(a) Hugging Face Trainer, Stanford Alpaca's recipe: micro-batch 4, padded to longest, full logits",
-            run=lambda setting, case, folder: _trainer(setting, case, folder, sampling="random"),
+            run=partial(_trainer, sampling="random"),
         ),
         "grouped": Contender(
             name="grouped",
             what="(b) the same, grouped by length, which changes the batches",
-            run=lambda setting, case, folder: _trainer(setting, case, folder, sampling="group_by_length"),
+            run=partial(_trainer, sampling="group_by_length"),
         ),
         "sft": Contender(
             name="sft",
             what=f"(c) TRL's SFTTrainer, micro-batch {sft.micro_batch}, {sft.batching}, "
             f"{'Liger kernels' if sft.liger else 'its own fused head'}",
-            run=lambda setting, case, folder: _sft(setting, case, folder, sft),
+            run=partial(_sft, options=sft),
         ),
     }
     return [ours("plw", "auto"), *(known[name] for name in peers)]
@@ -121,15 +126,12 @@ def _plw(setting: Setting, case: Case, folder: Path, *, layout: str, token_budge
             token_budget=token_budget,
         ),
     )
-    marks: list[tuple[float, float]] = []
-    shares: list[float] = []
-    train(
-        job,
-        # Called first when the model stands ready and last before it is saved.
-        check_lease=lambda: marks.append(_now()),
-        on_step=lambda row: shares.append(row["mfu"]) if row["mfu"] is not None else None,
-    )
-    return replace(_between(marks[0], marks[-1]), mfu=statistics.median(shares) if shares else None)
+    marks: list[_Mark] = []
+    rows: list[dict[str, Any]] = []
+    # The lease is checked first when the model stands ready and last before it is saved.
+    train(job, check_lease=lambda: marks.append(_mark(setting.machine)), on_step=rows.append)
+    computed, flops = (sum(row[name] for row in rows) for name in ("computed_tokens", "flops"))
+    return _spent(marks[0], marks[-1], computed_tokens=computed, flops=flops)
 
 
 def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Spent:
@@ -146,10 +148,10 @@ def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Sp
         train_dataset=Dataset.from_list(rows),
         data_collator=_Padded(setting.tokenizer.pad_token_id),
     )
-    return _timed(trainer, setting.machine.threads)
+    return _timed(trainer, setting.machine)
 
 
-def _sft(setting: Setting, case: Case, folder: Path, options: SftOptions) -> Spent:
+def _sft(setting: Setting, case: Case, folder: Path, *, options: SftOptions) -> Spent:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -173,7 +175,8 @@ def _sft(setting: Setting, case: Case, folder: Path, options: SftOptions) -> Spe
         train_dataset=Dataset.from_list(rows),
         processing_class=setting.tokenizer,
     )
-    return _timed(trainer, setting.machine.threads)
+    # TRL's head leaves tokens without a label out on a GPU alone.
+    return _timed(trainer, setting.machine, head_tokens=None if setting.machine.device == "cpu" else _labelled(case))
 
 
 def _arguments(folder: Path, machine: Machine, *, micro_batch: int) -> dict[str, Any]:
@@ -200,24 +203,53 @@ def _arguments(folder: Path, machine: Machine, *, micro_batch: int) -> dict[str,
     }
 
 
-def _timed(trainer: Any, threads: int) -> Spent:
+def _timed(trainer: Any, machine: Machine, head_tokens: int | None = None) -> Spent:
+    """Train; the head computes all of the decoder's tokens where nothing else is said."""
     import torch
 
-    with _threads(threads):
-        started = _now()
+    from plw.train.batching.counts import TokenCounts
+    from plw.train.throughput import ModelFlops
+
+    count = DecoderCount()
+    count.watch(trainer.model.get_decoder())
+    with _threads(machine.threads):
+        started = _mark(machine)
         trainer.train()
-        spent = _between(started, _now())
+        ended = _mark(machine)
     assert trainer.state.global_step > 0
     assert torch.isfinite(torch.tensor(trainer.state.log_history[0]["loss"]))
-    return spent
+    computed = TokenCounts(
+        tokens=count.tokens,
+        predictions=count.tokens if head_tokens is None else head_tokens,
+        pairs=count.pairs,
+        last_tokens=count.tokens,
+        last_pairs=count.pairs,
+    )
+    flops = ModelFlops.of(trainer.model).of_step(computed)
+    return _spent(started, ended, computed_tokens=count.tokens, flops=flops)
 
 
-def _now() -> tuple[float, float]:
-    return time.perf_counter(), time.process_time()
+@dataclass(frozen=True, kw_only=True)
+class _Mark:
+    """A moment of a run."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
 
 
-def _between(start: tuple[float, float], end: tuple[float, float]) -> Spent:
-    return Spent(seconds=end[0] - start[0], cpu_seconds=end[1] - start[1])
+def _mark(machine: Machine) -> _Mark:
+    return _Mark(seconds=time.perf_counter(), cpu_seconds=time.process_time(), peak_mib=memory_peak_mib(machine.device))
+
+
+def _spent(start: _Mark, end: _Mark, *, computed_tokens: int, flops: int) -> Spent:
+    return Spent(
+        seconds=end.seconds - start.seconds,
+        cpu_seconds=end.cpu_seconds - start.cpu_seconds,
+        computed_tokens=computed_tokens,
+        flops=flops,
+        peak_mib=end.peak_mib,
+    )
 
 
 @contextmanager
@@ -239,6 +271,11 @@ def _model(setting: Setting) -> Any:
     model = AutoModelForCausalLM.from_pretrained(setting.model, dtype=torch.float32, attn_implementation="sdpa")
     model.config.pad_token_id = setting.tokenizer.pad_token_id
     return model
+
+
+def _labelled(case: Case) -> int:
+    """Tokens with a label, the first of an example left out."""
+    return sum(label != IGNORED for example in case.examples for label in _labels(example, case)[1:])
 
 
 def _labels(example: "EncodedExample", case: Case) -> list[int]:
@@ -268,10 +305,3 @@ class _Padded:
             "labels": padded("labels", IGNORED),
             "attention_mask": torch.tensor(mask),
         }
-
-
-def emptied(folder: Path) -> Path:
-    """The folder, with nothing in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    return folder

@@ -1,5 +1,6 @@
 """The setting of the training benchmark: one model and two datasets, the same bytes for every contender."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from plw.data.encoding import EncodedExample
 
 VOCABULARY = 32_000
+"""Rows of a random model's embedding at least, whatever the tokenizer."""
+CASES = {
+    "as it is": ("none", 0.1),
+    "inverted": ("short", 0.0),
+    "as it is at 0": ("none", 0.0),
+    "as it is at 1": ("none", 1.0),
+}
+"""Inversion of the data, and our prompt weight. Peers train at 0 for 0 and at 1 for the rest."""
 BATCH = 32
 LEARNING_RATE = 2e-5
 
@@ -67,15 +76,15 @@ class Setting:
 
 
 def random_model(folder: Path, tokenizer: Path, size: Size) -> "tuple[Path, PreTrainedTokenizerBase]":
-    """A model of random weights in ``folder``, around a tokenizer of at most 32,000 tokens."""
+    """A model of random weights in ``folder``, around a tokenizer."""
     from plw.data.tokenizer import load_tokenizer
     from plw.testing.models import make_random_llama
 
     loaded = load_tokenizer(tokenizer)
     if loaded.pad_token is None:
-        # A new [PAD] would make the vocabulary 32,001.
-        loaded.pad_token = loaded.unk_token
-    return make_random_llama(folder, loaded, vocabulary=VOCABULARY, **asdict(size)), loaded
+        # A new [PAD] would make LLaMA's vocabulary 32,001.
+        loaded.pad_token = loaded.unk_token or loaded.eos_token
+    return make_random_llama(folder, loaded, vocabulary=max(VOCABULARY, len(loaded)), **asdict(size)), loaded
 
 
 def real_model(folder: Path) -> "tuple[Path, PreTrainedTokenizerBase]":
@@ -93,25 +102,28 @@ def make_setting(
     tokenizer: "PreTrainedTokenizerBase",
     *,
     data: Path,
+    cases: Sequence[str],
     examples: int,
     max_length: int,
     machine: Machine,
 ) -> Setting:
-    """Encode the data as it is and inverted.
+    """Encode the data for each case.
 
     Args:
         model: the folder of what is trained.
         tokenizer: the model's.
         data: an Alpaca file.
+        cases: names in ``CASES``.
         examples: of each case, the first of the file; of the inverted ones the first that keep a completion.
         max_length: tokens of an example, the rest is cut off.
         machine: where it is trained.
     """
-    cases = [
-        Case(name="as it is", examples=_encoded(data, "none", tokenizer, max_length)[:examples], prompt_weight=0.1),
-        Case(name="inverted", examples=_encoded(data, "short", tokenizer, max_length)[:examples], prompt_weight=0.0),
-    ]
-    return Setting(model=model, tokenizer=tokenizer, cases=cases, max_length=max_length, machine=machine)
+    made = []
+    for name in cases:
+        inversion, prompt_weight = CASES[name]
+        encoded = _encoded(data, inversion, tokenizer, max_length)[:examples]
+        made.append(Case(name=name, examples=encoded, prompt_weight=prompt_weight))
+    return Setting(model=model, tokenizer=tokenizer, cases=made, max_length=max_length, machine=machine)
 
 
 def _encoded(

@@ -15,12 +15,13 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "fsdp": ("plain", {"sharding": "fsdp"}),
     "fsdp-packed-tied": ("tied", {"sharding": "fsdp", "layout": "packed"}),
     "ddp-packed-tied": ("tied", {"sharding": "ddp", "layout": "packed"}),
-    "fsdp-prefix-tied": ("tied", {"sharding": "fsdp", "layout": "prefix", "common_prefix": True}),
+    # At weight 0 the last layer leaves the prompts out.
+    "fsdp-prefix-tied": ("tied", {"sharding": "fsdp", "layout": "prefix", "common_prefix": True, "weight": 0.0}),
     "ddp-prefix-checkpointing": (
         "plain",
-        {"sharding": "ddp", "layout": "prefix", "common_prefix": True, "gradient_checkpointing": True},
+        {"sharding": "ddp", "layout": "prefix", "common_prefix": True, "gradient_checkpointing": True, "weight": 0.0},
     ),
-    "fsdp-checkpointing-tied": ("tied", {"sharding": "fsdp", "gradient_checkpointing": True}),
+    "fsdp-checkpointing-tied": ("tied", {"sharding": "fsdp", "gradient_checkpointing": True, "weight": 0.0}),
     "ddp-checkpointing": ("plain", {"sharding": "ddp", "gradient_checkpointing": True}),
     # The second example has no token with weight, so one of the two processes has nothing to learn from.
     "ddp-empty": ("plain", {"sharding": "ddp", "rows": [1, 7], "weight": 0.0}),
@@ -31,7 +32,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
         {"sharding": "ddp", "layout": "prefix", "common_prefix": True, "factor": {"kind": "power"}},
     ),
     "fsdp-factor-tied": ("tied", {"sharding": "fsdp", "factor": {"kind": "entropy", "top": 20}}),
-    "ddp-lora": ("plain", {"sharding": "ddp", "recipe": {"lora_rank": 2}}),
+    "ddp-lora": ("plain", {"sharding": "ddp", "recipe": {"lora_rank": 2}, "weight": 0.0}),
     "fsdp-mixed": ("plain", {"sharding": "fsdp", "recipe": {"precision": "bf16-mixed"}}),
 }
 TOLERANCE = dict.fromkeys(CASES, 1e-5)

@@ -11,10 +11,12 @@ from torch import Tensor
 
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.loss.coefficients import expand
-from plw.train.batching.layout import PADDED, PREFIX
-from plw.train.batching.packed_row import PackedRow, TokenPath, make_row
+from plw.train.batching.counts import TokenCounts
+from plw.train.batching.last_rows import LastRows, find_last_rows
+from plw.train.batching.layout import PADDED
+from plw.train.batching.packed_row import PackedRow, make_row
+from plw.train.batching.placement import place_tokens, visible_pairs, without_tails
 from plw.train.batching.plan import Step
-from plw.train.batching.prefixes import shared_prefix_lengths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +29,8 @@ class Batch:
 
     token_BT: Tensor
     """int64."""
-    place_N: Tensor
-    """int64, the place in the flattened tokens that predicts; one with several successors is there several times."""
+    state_N: Tensor
+    """int64, which of the decoder's flattened states predicts; one with several successors is there several times."""
     target_N: Tensor
     """int64, the token that follows."""
     coefficient_N: Tensor
@@ -41,27 +43,10 @@ class Batch:
     """int64, place in the example; None for padded rows, which count from 0 by themselves."""
     row: PackedRow | None = None
     """None for padded rows."""
-    tokens: int
-    """Tokens that are computed, padding excluded."""
-    pairs: int
-    """Pairs of a computed token and one that it sees."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlacedTokens:
-    """Where the tokens of a micro-batch's examples stand, in rows that are written one after the other: F places."""
-
-    shape: tuple[int, int]
-    """Rows, and places of each."""
-    paths: list[TokenPath]
-    """Each example's places."""
-    owned: list[int]
-    """How many of them, its last ones, are not an earlier example's as well."""
-    token_F: NDArray[np.int64]
-    position_F: NDArray[np.int64]
-    """A token's place in its examples."""
-    before_F: NDArray[np.int64]
-    """The place of the token before it, which predicts it."""
+    last_rows: LastRows | None = None
+    """The tokens for which the last layer is computed, whose states alone the decoder returns; None: all."""
+    counts: TokenCounts
+    """What is computed, padding excluded."""
 
 
 def collate(
@@ -72,10 +57,21 @@ def collate(
     device: torch.device,
     *,
     layout: str = PADDED,
+    shorten_last_layer: bool = False,
 ) -> Batch:
     """Lay out the examples of ``step`` at the places ``micro_batch``.
 
-    No places give one padding token without a prediction: something to take part in collectives with.
+    What stands behind an example's last prediction is left out. No places give one padding token without a
+    prediction: something to take part in collectives with.
+
+    Args:
+        examples: the dataset.
+        step: its coefficients.
+        micro_batch: places in the step.
+        pad_id: the padding token.
+        device: gets the tensors.
+        layout: of the rows.
+        shorten_last_layer: leave out of the last layer what predicts nothing, where that pays.
     """
     chosen = [examples[step.example_E[place]] for place in micro_batch]
     placed = place_tokens([example.token_T for example in chosen], layout, pad_id)
@@ -85,6 +81,15 @@ def collate(
         coefficient_F[path] += coefficient_T
         count_2F[IS_COMPLETION_R[example.role_T].astype(np.int64), path] += coefficient_T != 0
     predicted_N = np.flatnonzero(coefficient_F)
+    target_N, before_N = placed.token_F[predicted_N], placed.before_F[predicted_N]
+    predicts_F = np.zeros(len(placed.token_F), dtype=bool)
+    predicts_F[before_N] = True
+    placed, place_F = without_tails(placed, predicts_F)
+    state_N = place_F[before_N]
+    last = find_last_rows(placed, np.unique(state_N), device) if shorten_last_layer else None
+    if last is not None:
+        state_N = np.unique(state_N, return_inverse=True)[1]
+    tokens, pairs = sum(placed.owned), visible_pairs(placed.paths, placed.owned)
 
     def tensor(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -92,45 +97,19 @@ def collate(
     packed = layout != PADDED
     return Batch(
         token_BT=tensor(placed.token_F.reshape(placed.shape)),
-        place_N=tensor(placed.before_F[predicted_N]),
-        target_N=tensor(placed.token_F[predicted_N]),
+        state_N=tensor(state_N),
+        target_N=tensor(target_N),
         coefficient_N=tensor(coefficient_F[predicted_N].astype(np.float32)),
         prompts_N=tensor(count_2F[0, predicted_N]),
         completions_N=tensor(count_2F[1, predicted_N]),
         position_BT=tensor(placed.position_F[None]) if packed else None,
         row=make_row(placed.paths, placed.owned, device) if packed else None,
-        tokens=sum(placed.owned),
-        # A token sees itself and all before it.
-        pairs=sum(own * (2 * len(path) - own + 1) // 2 for path, own in zip(placed.paths, placed.owned, strict=True)),
+        last_rows=last,
+        counts=TokenCounts(
+            tokens=tokens,
+            predictions=len(predicted_N),
+            pairs=pairs,
+            last_tokens=tokens if last is None else len(last.place_U),
+            last_pairs=pairs if last is None else last.pairs,
+        ),
     )
-
-
-def place_tokens(tokens: Sequence[NDArray[np.int32]], layout: str, pad_id: int = 0) -> PlacedTokens:
-    """Give every token of every example its place; padding takes what is left."""
-    lengths = [len(token_T) for token_T in tokens]
-    if layout == PADDED:
-        shape = (max(1, len(lengths)), max(lengths, default=1))
-        paths, owned = [b * shape[1] + np.arange(length) for b, length in enumerate(lengths)], lengths
-    else:
-        prefix_E = shared_prefix_lengths(tokens) if layout == PREFIX else np.zeros(len(tokens), dtype=np.int64)
-        owned = (np.array(lengths, dtype=np.int64) - prefix_E).tolist()
-        shape, paths = (1, max(1, sum(owned))), _paths(prefix_E.tolist(), owned)
-    token_F = np.full(shape[0] * shape[1], pad_id, dtype=np.int64)
-    position_F, before_F = np.zeros((2, len(token_F)), dtype=np.int64)
-    for token_T, path in zip(tokens, paths, strict=True):
-        token_F[path], position_F[path] = token_T, np.arange(len(path))
-        before_F[path[1:]] = path[:-1]
-    return PlacedTokens(
-        shape=shape, paths=paths, owned=owned, token_F=token_F, position_F=position_F, before_F=before_F
-    )
-
-
-def _paths(shares: list[int], owned: list[int]) -> list[TokenPath]:
-    """One example after the other; each begins at the places of the one before it, as far as the two are alike."""
-    paths: list[TokenPath] = []
-    end = 0
-    for share, own in zip(shares, owned, strict=True):
-        start = paths[-1][:share] if paths else np.zeros(0, dtype=np.int64)
-        paths.append(np.concatenate([start, np.arange(end, end + own)]))
-        end += own
-    return paths

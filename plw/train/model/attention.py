@@ -105,14 +105,34 @@ def row_attention(
     if packed_row is None or attention_mask is not None:
         raise RowUnknownError
     device = query_1HTD.device
-    if torch.is_autocast_enabled(device.type):
-        dtype = torch.get_autocast_dtype(device.type)
-        query_1HTD, key_1HTD, value_1HTD = query_1HTD.to(dtype), key_1HTD.to(dtype), value_1HTD.to(dtype)
+    query_1HTD, key_1HTD, value_1HTD = _autocast(query_1HTD, key_1HTD, value_1HTD)
     window = sliding_window if sliding_window is not None and sliding_window < packed_row.longest_key else None
     if has_varlen_kernel(device, query_1HTD.dtype) and dropout == 0 and softcap is None:
         return _varlen(query_1HTD, key_1HTD, value_1HTD, packed_row, scaling, window), None
     how = {"scaling": scaling, "dropout": dropout, "window": window, "softcap": softcap}
     return _example_by_example(query_1HTD, key_1HTD, value_1HTD, packed_row, how), None
+
+
+def padded_attention(
+    query_BHQD: Tensor,
+    key_BHTD: Tensor,
+    value_BHTD: Tensor,
+    *,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
+) -> Tensor:
+    """Causal attention of each padded row's last tokens to all of its tokens; [rows, queries, heads, head width]."""
+    how: dict[str, Any] = {"scaling": scaling, "dropout": 0.0, "window": sliding_window, "softcap": softcap}
+    return _one_example(*_autocast(query_BHQD, key_BHTD, value_BHTD), **how).transpose(1, 2)
+
+
+def _autocast(*parts: Tensor) -> tuple[Tensor, ...]:
+    """Queries, keys and values in the type of autocast's products, where it is on."""
+    device = parts[0].device.type
+    if not torch.is_autocast_enabled(device):
+        return parts
+    return tuple(part.to(torch.get_autocast_dtype(device)) for part in parts)
 
 
 def _varlen(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plw.config.loss import ROLES, FactorConfig
@@ -14,6 +15,7 @@ from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.batching.collate import Batch, collate
 from plw.train.batching.counts import TokenCounts
+from plw.train.batching.last_rows import LastRows
 from plw.train.batching.layout import PADDED, Layout
 from plw.train.batching.packed_row import PackedRow
 from plw.train.batching.plan import Step
@@ -44,28 +46,46 @@ class WeightedModel(nn.Module):
         layout: str = PADDED,
         label_smoothing: float = 0.0,
         factor: FactorConfig | None = None,
+        shorten_last_layer: bool = False,
     ) -> None:
         super().__init__()
         self.model = loaded.model
         self.loaded = loaded
         self.autocast = precision == "bf16-mixed"
         self.layout = layout
+        self.shorten_last_layer = shorten_last_layer
         self.options: dict[str, Any] = {
             **loaded.head_options,
             "factor": factor,
             **({"label_smoothing": label_smoothing} if label_smoothing else {}),
         }
 
+    def batch(
+        self, examples: Sequence[EncodedExample], step: Step, micro_batch: NDArray[np.int64], device: torch.device
+    ) -> Batch:
+        """A micro-batch as this model wants it."""
+        return collate(
+            examples,
+            step,
+            micro_batch.tolist(),
+            self.loaded.pad_id,
+            device,
+            layout=self.layout,
+            shorten_last_layer=self.shorten_last_layer,
+        )
+
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss [], and the cross-entropy of the batch's predictions [N]."""
         with torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            hidden_BTD = hidden_states(self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row)
+            hidden_BTD = hidden_states(
+                self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row, batch.last_rows
+            )
             output = weighted_linear_cross_entropy(
                 hidden_BTD.flatten(0, 1),
                 self.loaded.head_weight_VD,
                 batch.target_N,
                 batch.coefficient_N,
-                row_N=batch.place_N,
+                row_N=batch.state_N,
                 bias_V=self.loaded.head_bias_V,
                 **self.options,
             )
@@ -73,12 +93,19 @@ class WeightedModel(nn.Module):
 
 
 def hidden_states(
-    decoder: nn.Module, input_BT: Tensor, position_BT: Tensor | None = None, row: PackedRow | None = None
+    decoder: nn.Module,
+    input_BT: Tensor,
+    position_BT: Tensor | None = None,
+    row: PackedRow | None = None,
+    last_rows: LastRows | None = None,
 ) -> Tensor:
-    """The decoder's output [rows, tokens, width], given tokens or embedded ones, in padded rows or one packed row."""
-    layout: dict[str, Any] = {}
+    """The decoder's output [rows, tokens, width], given tokens or embedded ones, in padded rows or one packed row.
+
+    With ``last_rows``, [1, their places, width]; the decoder's last layer must be a shortened one.
+    """
+    layout: dict[str, Any] = {} if last_rows is None else {"last_rows": last_rows}
     if row is not None:
-        layout = {
+        layout |= {
             "packed_row": row,
             "position_ids": position_BT,
             # The same for layers that know transformers' own words for it: convolutions, linear attention.
@@ -117,7 +144,7 @@ def accumulate_gradients(
     mine = step.micro_batches[group.rank]
     sums, module = LossAccumulator(device), wrapper or weighted
     for turn, micro_batch in enumerate(mine, start=1):
-        batch = collate(examples, step, micro_batch.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout)
+        batch = weighted.batch(examples, step, micro_batch, device)
         with synchronised(module, turn == len(mine)):
             loss, cross_entropy_N = module(batch)
             loss.backward()
@@ -149,9 +176,7 @@ def held_out_losses(
     sums, module = LossAccumulator(device), wrapper or weighted
     module.eval()
     for micro_batch in everything.micro_batches[group.rank]:
-        batch = collate(
-            examples, everything, micro_batch.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout
-        )
+        batch = weighted.batch(examples, everything, micro_batch, device)
         sums.add(batch, *module(batch))
     module.train()
     reshard(module)
@@ -170,16 +195,16 @@ class LossAccumulator:
         counts_2N = torch.stack([batch.prompts_N, batch.completions_N]).double()
         sums_2 = counts_2N @ cross_entropy_N.double()
         self._losses_5 += torch.cat([loss.double()[None], torch.stack([sums_2, counts_2N.sum(dim=1)], dim=1).flatten()])
-        self._counts += TokenCounts(tokens=batch.tokens, predictions=len(batch.target_N), pairs=batch.pairs)
+        self._counts += batch.counts
 
     def of(self, group: Group) -> tuple[StepLosses, TokenCounts]:
         """The sums over the group's processes, as means where they are means."""
-        counts_3 = torch.tensor(astuple(self._counts), dtype=torch.float64).to(self._losses_5.device)
-        sums = group.all_reduce(torch.cat([self._losses_5, counts_3])).tolist()
+        counts_C = torch.tensor(astuple(self._counts), dtype=torch.float64).to(self._losses_5.device)
+        sums = group.all_reduce(torch.cat([self._losses_5, counts_C])).tolist()
         loss, prompt_sum, prompts, completion_sum, completions = sums[:5]
         losses = StepLosses(
             loss=loss,
             prompt_loss=prompt_sum / prompts if prompts else None,
             completion_loss=completion_sum / completions if completions else None,
         )
-        return losses, TokenCounts(tokens=int(sums[5]), predictions=int(sums[6]), pairs=int(sums[7]))
+        return losses, TokenCounts(*map(int, sums[5:]))

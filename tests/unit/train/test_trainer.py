@@ -30,13 +30,14 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def make_examples() -> list[EncodedExample]:
-    """Fourteen: four steps of four an epoch, the last one short."""
+    """Fourteen: four steps of four an epoch, the last one short. Every third token has no weight."""
     dice = np.random.default_rng(0)
     made = []
     for _ in range(14):
         length, prompt = int(dice.integers(8, 30)), int(dice.integers(1, 7))
         role_T = (np.arange(length) >= prompt).astype(np.uint8)
-        made.append(EncodedExample(token_T=dice.integers(3, 400, length).astype(np.int32), role_T=role_T))
+        token_T, weight_T = dice.integers(3, 400, length).astype(np.int32), (np.arange(length) % 3 > 0).astype(float)
+        made.append(EncodedExample(token_T=token_T, role_T=role_T, weight_T=weight_T))
     return made
 
 

@@ -17,9 +17,9 @@ from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.testing.jobs import training_job
 from plw.testing.models import SIZES, make_model
-from plw.train.batching.collate import place_tokens
 from plw.train.batching.layout import PACKED, PREFIX
 from plw.train.batching.packed_row import PackedRow, make_row
+from plw.train.batching.placement import place_tokens
 from plw.train.build import prepare_model
 from plw.train.job import TrainingJob
 from plw.train.model.attention import (
@@ -211,7 +211,9 @@ def test_the_log_says_which_layout_was_taken_and_why(
     recipe_config = RecipeConfig(name="r", **recipe)
     with caplog.at_level("INFO", logger="plw"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, "auto", examples=[example], recipe=recipe_config), CPU)
-    chosen, kernel = (record.getMessage() for record in caplog.records)
+    chosen, last, kernel = (record.getMessage() for record in caplog.records)
+    dropout = "whole, since the llama model drops out (attention_dropout)"
+    assert last == f"last layer: {dropout if recipe else 'without the tokens that predict nothing'}"
     assert re.match(rf"layout {layout}: .*{why}", chosen)
     assert ("example by example" in kernel) == (layout == "prefix")
 

@@ -298,10 +298,12 @@ def test_a_shared_token_is_computed_once(loaded: LoadedModel, alike_examples: li
     beginnings = {
         tuple(example.token_T[:end]) for example in alike_examples for end in range(1, len(example.token_T) + 1)
     }
-    assert work.tokens == len(beginnings)
     # All but the first tokens of an example are predicted: those of two beginnings here.
     assert work.predictions == len(beginnings) - 2
-    assert work.pairs == sum(map(len, beginnings))
+    # Those that nothing follows predict nothing.
+    followed = {beginning[:-1] for beginning in beginnings if len(beginning) > 1}
+    assert work.tokens == work.last_tokens == len(followed) < len(beginnings)
+    assert work.pairs == work.last_pairs == sum(map(len, followed))
 
 
 def test_the_work_of_a_step_leaves_padding_out(loaded: LoadedModel, examples: list[EncodedExample]) -> None:
@@ -310,8 +312,9 @@ def test_the_work_of_a_step_leaves_padding_out(loaded: LoadedModel, examples: li
         step = plan_step(examples, LossConfig(prompt_weight=0.1), 64, layout)
         loaded.model.set_attn_implementation("sdpa" if layout == PADDED else ROW_ATTENTION)
         work = accumulate_gradients(WeightedModel(loaded, layout=layout), examples, step, device=CPU)[1]
-        assert (work.tokens, work.predictions) == (sum(lengths), sum(lengths) - len(lengths))
-        assert work.pairs == sum(length * (length + 1) // 2 for length in lengths)
+        # An example's last token predicts nothing, so it is no input either.
+        assert work.tokens == work.predictions == sum(lengths) - len(lengths)
+        assert work.pairs == sum(length * (length - 1) // 2 for length in lengths)
 
 
 def test_logged_losses_are_unweighted_means(loaded: LoadedModel, examples: list[EncodedExample]) -> None:
