@@ -16,7 +16,7 @@ from plw.train.batching.placement import PlacedTokens, place_tokens
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
 from plw.train.model.head import HEAD_TOLERANCE
-from plw.train.model.last_layer import has_known_last_layer, undo_shortening, shorten
+from plw.train.model.last_layer import has_known_last_layer, shorten, undo_shortening
 from plw.train.model.load import LoadedModel
 from plw.train.model.parallel import layers
 from plw.train.model.weighted import hidden_states
