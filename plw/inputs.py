@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from plw.config.fields import HUB_PREFIX
-from plw.config.training import DatasetConfig
+from plw.config.source import DataSource
 from plw.errors import UserError
 from plw.files import file_hash
 from plw.gguf_file import SUFFIX, check_gguf, unpacked_folder
@@ -68,24 +68,24 @@ class Resolver:
             raise UserError(f"{field}={path} is a folder; give a file")
         return Input(location=str(location.absolute()), content=file_hash(location))
 
-    def data(self, dataset: DatasetConfig) -> Input:
+    def data(self, dataset: DataSource) -> Input:
         """A dataset's file, here or elsewhere; of one that lies elsewhere the location is the address.
 
         Raises:
             UserError: no such file, an address that is not safe, or a file of another content than the config pins.
         """
-        path, pinned = dataset.path, dataset.sha256
+        path, pinned, field = dataset.path, dataset.sha256, f"{dataset.group}.path"
         if path.startswith(HUB_PREFIX):
             name = path.removeprefix(HUB_PREFIX)
             if not HUB_NAME.fullmatch(name):
-                raise UserError(f"dataset.path={path}: not of the form {HUB_PREFIX}owner/name")
+                raise UserError(f"{field}={path}: not of the form {HUB_PREFIX}owner/name")
             return Input(location=path, content=pinned or f"hub:datasets/{name}@{dataset.revision}:{dataset.file}")
         if ADDRESS.match(path):
-            check_address(path, "dataset.path")
+            check_address(path, field)
             return Input(location=path, content=pinned or f"url:{path}")
-        found = self.file(path, "dataset.path")
+        found = self.file(path, field)
         if pinned is not None and not path.startswith(WORLD_PREFIX) and found.content != pinned:
-            raise UserError(f"dataset.path={path}: its SHA-256 is {found.content}, but dataset.sha256={pinned}")
+            raise UserError(f"{field}={path}: its SHA-256 is {found.content}, but {dataset.group}.sha256={pinned}")
         return found
 
     def model(

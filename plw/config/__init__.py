@@ -10,6 +10,7 @@ from plw.config.evaluation import (
     TaskConfig,
 )
 from plw.config.loss import FactorConfig, LossConfig, RolesConfig
+from plw.config.preference import PreferenceConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
 from plw.config.training import DatasetConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
@@ -25,6 +26,7 @@ __all__ = [
     "JudgeConfig",
     "LossConfig",
     "ModelConfig",
+    "PreferenceConfig",
     "PromptSetConfig",
     "RecipeConfig",
     "RegistryConfig",

@@ -8,7 +8,16 @@ from plw.config.checks import MAX_SEED, check_numbers, in_range
 from plw.config.evaluation import PROTOCOLS, JudgeConfig, PromptSetConfig, SuiteConfig
 from plw.config.fields import EXECUTION
 from plw.config.loss import LossConfig
-from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig
+from plw.config.preference import PreferenceConfig
+from plw.config.study import (
+    PREFERENCE,
+    STAGES,
+    ExecutionConfig,
+    RegistryConfig,
+    ScaleConfig,
+    StudyConfig,
+    TrackerConfig,
+)
 from plw.config.training import DatasetConfig, ModelConfig, RecipeConfig, TemplateConfig
 from plw.config.world import WorldConfig
 from plw.errors import UserError
@@ -27,11 +36,13 @@ class CellConfig:
     recipe: RecipeConfig
     suite: SuiteConfig
     judge: JudgeConfig
+    preference: PreferenceConfig = field(default_factory=PreferenceConfig)
     world: WorldConfig = field(default_factory=WorldConfig)
     seed: int = 42
     """Seed of the data order and of everything else that is random in training."""
     stages: list[str] = field(default_factory=lambda: list(STAGES), metadata=EXECUTION)
-    """Stages to run, in order; a stage needs the ones before it, run now or earlier."""
+    """Stages to run, in order; a stage needs the ones before it, run now or earlier; `preference` is for cells
+    that have one."""
     registry: RegistryConfig = field(default_factory=RegistryConfig, metadata=EXECUTION)
     tracker: TrackerConfig = field(default_factory=TrackerConfig, metadata=EXECUTION)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig, metadata=EXECUTION)
@@ -46,11 +57,31 @@ class CellConfig:
         twice = [stage for stage in STAGES if self.stages.count(stage) > 1]
         if twice:
             raise UserError(f"stages={','.join(self.stages)} names {twice[0]} twice; name each once")
+        self._check_pairs_fit()
+        if not self.preference.asked and PREFERENCE in self.stages:
+            if self.stages == [PREFERENCE]:
+                raise UserError(f"stages={PREFERENCE} needs pairs to train on; choose some: preference=NAME")
+            # A grid's cells may differ in it, and the default names all stages.
+            object.__setattr__(self, "stages", [stage for stage in self.stages if stage != PREFERENCE])
+
+    def _check_pairs_fit(self) -> None:
+        longest, budget = 2 * self.preference.max_length, self.execution.token_budget
+        if self.preference.asked and PREFERENCE in self.stages and longest > budget:
+            raise UserError(
+                f"execution.token_budget={budget} does not hold a pair of two examples of "
+                f"preference.max_length={self.preference.max_length}; allowed: {longest} or more, or a smaller "
+                "preference.max_length"
+            )
 
     @property
     def runs_name(self) -> str:
         """The study's folder below the runs folder."""
         return f"{self.study.name}-{self.scale.name}"
+
+    @property
+    def weighting(self) -> str:
+        """What training does beyond the two weights, normalizer and scope, in a few letters; empty for nothing."""
+        return " ".join(filter(None, [self.loss.words, self.preference.words]))
 
     @property
     def judged(self) -> dict[str, PromptSetConfig]:

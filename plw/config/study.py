@@ -8,7 +8,8 @@ from plw.errors import UserError
 from plw.machine import available_cores
 
 AUTO = "auto"
-STAGES = ("train", "diagnose", "harness", "generate", "judge")
+PREFERENCE = "preference"
+STAGES = ("train", PREFERENCE, "diagnose", "harness", "generate", "judge")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,10 +1,11 @@
 """Schemas of what a cell is trained from and how: model, dataset, template, loss, recipe."""
 
-import re
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
-from plw.config.fields import EXECUTION, HUB_PREFIX, LATER
+from plw.config.fields import EXECUTION, LATER
+from plw.config.source import DataSource
 from plw.errors import UserError
 
 FIELDS = {
@@ -44,19 +45,11 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DatasetConfig:
+class DatasetConfig(DataSource):
     """Instruction data: a file of records, and what is done to them before training."""
 
-    name: str
-    """Short name; a folder of the run's path and a column of the registry."""
-    path: str
-    """A JSON, JSONL or parquet file; its https address; `hub:<owner>/<name>`; or `world:instructions/<name>.json`."""
-    revision: str | None = field(default=None, metadata=LATER)
-    """Commit of a hub dataset; a hub dataset needs one."""
-    file: str | None = field(default=None, metadata=LATER)
-    """Files of a hub dataset, as a pattern: `data/train-*.parquet`. They are read in the order of their names."""
-    sha256: str | None = field(default=None, metadata=LATER)
-    """What the file's SHA-256 must be; it then is the data's identity, wherever the file comes from."""
+    group: ClassVar[str] = "dataset"
+
     format: str = "alpaca"
     """`alpaca` (instruction, input, output), `chat` (messages), `sharegpt` (conversations of from and value) or `turns`
     (texts of user and assistant in turn)."""
@@ -75,8 +68,7 @@ class DatasetConfig:
     """Records kept out of training to measure the loss on, the same ones for every seed."""
 
     def __post_init__(self) -> None:
-        given("dataset.name", self.name)
-        given("dataset.path", self.path)
+        self.check_source()
         one_of("dataset.format", self.format, tuple(FIELDS))
         one_of("dataset.inversion", self.inversion, ("none", "short", "ratio"))
         above_zero("dataset.target_ratio", self.target_ratio)
@@ -92,18 +84,6 @@ class DatasetConfig:
             raise UserError(f"dataset.inversion={self.inversion} needs dataset.format=alpaca, found {self.format}")
         for name in self.columns:
             one_of("dataset.columns", name, (*FIELDS[self.format], *WEIGHT_FIELDS[self.format]))
-        if self.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise UserError(f"dataset.sha256={self.sha256} is no SHA-256; it has 64 digits of 0-9 and a-f")
-        for name in ("revision", "file"):
-            if self.path.startswith(HUB_PREFIX) != (getattr(self, name) is not None):
-                raise UserError(
-                    f"dataset.{name}={getattr(self, name)} does not go with dataset.path={self.path}; "
-                    f"a hub dataset ({HUB_PREFIX}owner/name) needs one and nothing else takes one"
-                )
-        if self.revision is not None and not re.fullmatch("[0-9a-f]{40}", self.revision):
-            raise UserError(f"dataset.revision={self.revision} may move; give the commit, 40 digits of 0-9 and a-f")
-        if self.file is not None and (self.file.startswith("/") or ".." in self.file.split("/")):
-            raise UserError(f"dataset.file={self.file} leaves the repository; give a path inside it")
 
 
 @dataclass(frozen=True, kw_only=True)

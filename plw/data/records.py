@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,22 +82,42 @@ def load_records(
         UserError: a missing, unreadable or empty file, malformed JSON, or a missing or mistyped field; the line
             names the file, the row (from 1) and the field.
     """
+    if record_format not in FIELDS:
+        raise UserError(f"dataset.format={record_format} is not known; allowed: {', '.join(sorted(FIELDS))}")
+    records: list[Record] = []
+    for path in [files] if isinstance(files, Path) else files:
+        before = len(records)
+        records += parse_rows(objects(path), record_format, columns)
+        if len(records) == before:
+            raise UserError(f"{path}: holds no records; give a file with at least one")
+    return records
+
+
+def parse_rows(
+    rows: Iterable[tuple[str, Mapping[str, Any]]],
+    record_format: str,
+    columns: Mapping[str, str] | None = None,
+    group: str = "dataset",
+) -> list[Record]:
+    """The records of objects, each with the words that say where it stands.
+
+    Args:
+        rows: (file and row, object).
+        record_format: form of the rows, as :func:`load_records` takes it.
+        columns: likewise.
+        group: of the config, for messages.
+
+    Raises:
+        UserError: a missing or mistyped field.
+    """
     parsers: dict[str, Callable[[_Row], Record]] = {
         "alpaca": _alpaca,
         "chat": _chat,
         "sharegpt": _sharegpt,
         "turns": _turns,
     }
-    if record_format not in parsers:
-        raise UserError(f"dataset.format={record_format} is not known; allowed: {', '.join(sorted(parsers))}")
     names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
-    records: list[Record] = []
-    for path in [files] if isinstance(files, Path) else files:
-        before = len(records)
-        records += [parsers[record_format](row) for row in _objects(path, names)]
-        if len(records) == before:
-            raise UserError(f"{path}: holds no records; give a file with at least one")
-    return records
+    return [parsers[record_format](_Row(where, values, names, group)) for where, values in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +127,7 @@ class _Row:
     where: str
     values: Mapping[str, Any]
     names: Mapping[str, str]
+    group: str
 
     def text(self, field: str) -> str:
         """The text of a field.
@@ -127,7 +148,7 @@ class _Row:
         if value is MISSING:
             forms = {"messages": "chat", "conversations": "sharegpt"}
             hints = [
-                f"; chats are read with dataset.format={form}" for key, form in forms.items() if key in self.values
+                f"; chats are read with {self.group}.format={form}" for key, form in forms.items() if key in self.values
             ]
             hint = hints[0] if hints else ""
             found = ", ".join(self.values) or "none"
@@ -164,11 +185,16 @@ def find(values: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _objects(path: Path, names: Mapping[str, str]) -> Iterator[_Row]:
+def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(file and row, object) of each row of a dataset's file.
+
+    Raises:
+        UserError: a file that cannot be read, or a row that is no object.
+    """
     for where, value in dataset_rows(path):
         if not isinstance(value, dict):
             raise UserError(f"{where} is {kind_of(value)}, not an object")
-        yield _Row(where, value, names)
+        yield where, value
 
 
 def _alpaca(row: _Row) -> AlpacaRecord:

@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from plw.config.fields import HUB_PREFIX
-from plw.config.training import DatasetConfig
+from plw.config.source import DataSource
 from plw.data.download import download
 from plw.errors import UserError
 from plw.files import file_hash
@@ -27,7 +27,7 @@ OF_SHARDS = re.compile(r"-(\d{5})-of-(\d{5})")
 """How the hub numbers the parts of a table: from 0, with their number."""
 
 
-def local_files(dataset: DatasetConfig, found: Input, cache: Path, progress: Progress = no_progress) -> list[Path]:
+def local_files(dataset: DataSource, found: Input, cache: Path, progress: Progress = no_progress) -> list[Path]:
     """The dataset's files on this machine, in the order in which they are read; fetched if need be.
 
     Args:
@@ -45,10 +45,11 @@ def local_files(dataset: DatasetConfig, found: Input, cache: Path, progress: Pro
     if dataset.path.startswith(HUB_PREFIX):
         files = _from_hub(dataset, cache)
     else:
-        files = [_from_address(dataset.path, cache, progress)]
+        files = [_from_address(dataset.path, cache, f"{dataset.group}.path", progress)]
     if dataset.sha256 is not None and content_hash(files) != dataset.sha256:
         raise UserError(
-            f"{files[0]}: SHA-256 of the content is {content_hash(files)}, but dataset.sha256={dataset.sha256}; "
+            f"{files[0]}: SHA-256 of the content is {content_hash(files)}, but "
+            f"{dataset.group}.sha256={dataset.sha256}; "
             "remove what is there to fetch it again"
         )
     return files
@@ -70,17 +71,17 @@ def place_of(address: str, cache: Path) -> Path:
     return cache / "data" / parts.netloc.rpartition("@")[2].replace(":", "_") / Path(*steps)
 
 
-def _from_address(address: str, cache: Path, progress: Progress) -> Path:
+def _from_address(address: str, cache: Path, field: str, progress: Progress) -> Path:
     place = place_of(address, cache)
     if place.is_file():
         logger.info("%s is read from the cache: %s", address, place)
     else:
-        download(address, place, "dataset.path", progress)
+        download(address, place, field, progress)
         logger.info("%s was fetched to %s", address, place)
     return place
 
 
-def _from_hub(dataset: DatasetConfig, cache: Path) -> list[Path]:
+def _from_hub(dataset: DataSource, cache: Path) -> list[Path]:
     """The files that lie in our cache, else those in the hub's own, which is filled from the hub where they are not."""
     name, revision, pattern = dataset.path.removeprefix(HUB_PREFIX), str(dataset.revision), str(dataset.file)
     place = cache / "data" / "huggingface.co" / "datasets" / name / revision
@@ -90,20 +91,22 @@ def _from_hub(dataset: DatasetConfig, cache: Path) -> list[Path]:
     if files:
         logger.info("%s: %d files are read from the cache: %s", dataset.path, len(files), place)
     else:
-        files = _in_snapshot(name, revision, pattern, how)
+        files = _in_snapshot(name, revision, pattern, f"{dataset.group}.path", how)
     missing = _missing_shard(files)
     if missing:
-        raise UserError(f"dataset.path={dataset.path}: {missing} is not among the files in {files[0].parent}; {how}")
+        raise UserError(
+            f"{dataset.group}.path={dataset.path}: {missing} is not among the files in {files[0].parent}; {how}"
+        )
     return files
 
 
-def _in_snapshot(name: str, revision: str, pattern: str, how: str) -> list[Path]:
+def _in_snapshot(name: str, revision: str, pattern: str, field: str, how: str) -> list[Path]:
     """Files of the hub's own cache, all of them there, where need be after fetching them."""
     import httpx
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    what = f"dataset.path={HUB_PREFIX}{name}: {pattern} at revision {revision}"
+    what = f"{field}={HUB_PREFIX}{name}: {pattern} at revision {revision}"
     for offline in (True, False):
         try:
             with _quiet_hub():

@@ -5,33 +5,29 @@ Nothing is loaded or built here, so a whole grid can be planned in a moment.
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from plw import world
-from plw.config import CellConfig, identity_fields
+from plw.config import CellConfig
 from plw.config.checks import names
 from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.config.study import PREFERENCE
 from plw.errors import UserError
-from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
-from plw.files import file_hash, folder_hash
 from plw.identity import canonical_json, fingerprint
 from plw.inputs import WORLD_PREFIX, Input, Resolver
-from plw.paths import judge_prompt_folder, task_folder
+from plw.pipeline.payloads import judge_contents, stage_payloads
 from plw.pipeline.stage import Stage
 from plw.registry import CellRow, StageKey
 
-SOURCE = ("name", "path", "revision", "file", "sha256")
-"""Fields of a dataset that say where it lies; what lies there is in its content."""
 NEEDS: dict[str, tuple[str, ...]] = {
     "train": (),
-    "diagnose": ("train",),
-    "harness": ("train",),
-    "generate": ("train",),
+    "preference": ("train",),
+    "diagnose": ("train", "preference"),
+    "harness": ("train", "preference"),
+    "generate": ("train", "preference"),
     "judge": ("generate",),
 }
-"""Kind of stage -> the kinds whose results it reads."""
+"""Kind of stage -> the kinds whose results it reads, of those that the cell has."""
 
 
 def needed_by(kind: str) -> set[str]:
@@ -46,6 +42,8 @@ class Cell:
     config: CellConfig
     model: Input
     dataset: Input
+    pairs: Input | None
+    """Pairs of the preference stage, where the cell has one."""
     files: dict[str, dict[str, Input]]
     """Benchmark -> split -> file, for the lm-eval tasks pointed at local files."""
     prompts: dict[str, Input]
@@ -64,8 +62,18 @@ class Cell:
 
     @property
     def fingerprint(self) -> str:
-        """The trained model's fingerprint names the cell."""
-        return self.stages["train"].fingerprint
+        """That of the model that is evaluated names the cell."""
+        return self.last_training.fingerprint
+
+    @property
+    def last_training(self) -> Stage:
+        """The stage that leaves the model that is evaluated."""
+        return self.stages[PREFERENCE if self.pairs else "train"]
+
+    @property
+    def weights_name(self) -> str:
+        """Weights and seed, as folders of cells are named."""
+        return _weights_name(self.config)
 
     def stage_key(self, kind: str) -> StageKey:
         """What names a stage of the cell in the registry."""
@@ -89,10 +97,12 @@ class Cell:
             scope=config.loss.scope,
             seed=config.seed,
             folder=str(self.folder.relative_to(Path(config.execution.runs).absolute())),
-            payload=canonical_json(self.stages["train"].payload),
+            payload=canonical_json(
+                self.stages["train"].payload | ({PREFERENCE: self.last_training.payload} if self.pairs else {})
+            ),
             created=time.time(),
             recipe=config.recipe.name,
-            weighting=config.loss.words,
+            weighting=config.weighting,
         )
 
     @property
@@ -103,7 +113,7 @@ class Cell:
     def needs_world(self) -> bool:
         """Whether any input, or the judge, is the embedded world's."""
         suite = self.config.suite
-        paths = [self.config.model.path, self.config.dataset.path]
+        paths = [self.config.model.path, self.config.dataset.path, self.config.preference.path]
         for item in suite.prompts.values():
             paths += [path for path in (item.prompts, item.judge_prompts, item.references) if path is not None]
         paths += [path for task in suite.tasks.values() for path in task.files.values()]
@@ -127,6 +137,7 @@ def resolve_cell(config: CellConfig) -> Cell:
     trusted = config.model.trust_remote_code
     model = resolver.model(config.model.path, config.model.revision, "model.path", trust_remote_code=trusted)
     dataset = resolver.data(config.dataset)
+    pairs = resolver.data(config.preference) if config.preference.asked else None
     files = {
         name: {split: resolver.file(path, f"suite.tasks.{name}.files.{split}") for split, path in task.files.items()}
         for name, task in config.suite.tasks.items()
@@ -138,13 +149,13 @@ def resolve_cell(config: CellConfig) -> Cell:
     asked = config.suite.sensitivity
     sensitivity = None if asked is None else resolver.file(asked.prompts, "suite.sensitivity.prompts", asked.source)
     judge_weights, opponents = _judge_inputs(config, resolver)
-    payloads = _payloads(config, model, dataset, files, prompts, resolver.world_fingerprint)
+    payloads = stage_payloads(config, model, dataset, pairs, files, prompts, resolver.world_fingerprint)
     if sensitivity is not None:
         payloads["diagnose"]["sensitivity"] |= {"prompts": sensitivity.content}
         payloads["diagnose"]["template"] = payloads["train"]["template"]
     grading = _grading_inputs(config, resolver)
-    payloads["judge"] |= _judge_contents(judge_weights, opponents, {name: grading[name] for name in config.judged})
-    folder = _cell_folder(config, fingerprint(payloads["train"]))
+    payloads["judge"] |= judge_contents(judge_weights, opponents, {name: grading[name] for name in config.judged})
+    folder = _cell_folder(config, fingerprint(payloads[PREFERENCE if pairs else "train"]))
     stages = {
         kind: Stage(
             kind=kind,
@@ -159,6 +170,7 @@ def resolve_cell(config: CellConfig) -> Cell:
         config=config,
         model=model,
         dataset=dataset,
+        pairs=pairs,
         files=files,
         prompts=prompts,
         grading=grading,
@@ -210,110 +222,8 @@ def _grading_inputs(config: CellConfig, resolver: Resolver) -> dict[str, dict[st
     return found
 
 
-def _judge_contents(
-    weights: Input | None, opponents: dict[str, Input], grading: dict[str, dict[str, Input]]
-) -> dict[str, Any]:
-    """What a judge stage's payload says of them, where the judge has any."""
-    said: dict[str, Any] = {} if weights is None else {"weights": weights.content}
-    if opponents:
-        said["opponents"] = {name: item.content for name, item in opponents.items()}
-    graded = {name: {field: item.content for field, item in of.items()} for name, of in grading.items() if of}
-    return said | ({"graded_with": graded} if graded else {})
-
-
-def _payloads(
-    config: CellConfig,
-    model: Input,
-    dataset: Input,
-    files: dict[str, dict[str, Input]],
-    prompts: dict[str, Input],
-    world_fingerprint: str,
-) -> dict[str, dict[str, Any]]:
-    """Stage kind -> what defines its result; a later stage holds the fingerprint of the one it reads."""
-    suite = identity_fields(config.suite)
-    train = {
-        "model": {"revision": config.model.revision, "content": model.content},
-        "dataset": {**_without(identity_fields(config.dataset), *SOURCE), "content": dataset.content},
-        "template": _without(identity_fields(config.template), "name"),
-        "loss": identity_fields(config.loss),
-        "recipe": _without(identity_fields(config.recipe), "name"),
-        "seed": config.seed,
-    }
-    trained = fingerprint(train)
-    tasks = {
-        name: {
-            **_without(task, "files", "group"),
-            "files": {split: item.content for split, item in files[name].items()},
-            "definition": _task_definition(task["task"]),
-        }
-        for name, task in suite["tasks"].items()
-    }
-    generate = {
-        "train": trained,
-        "prompts": {
-            name: {"limit": item["limit"], "content": prompts[name].content}
-            | ({"protocol": item["protocol"]} if item["protocol"] in (REFERENCE, MT_BENCH) else {})
-            for name, item in suite["prompts"].items()
-        },
-        "template": train["template"],
-        **identity_fields(config.suite, "decoding", "backend", "dtype"),
-    }
-    return {
-        "train": train,
-        "diagnose": {"train": trained, **identity_fields(config.suite, "diagnostics", "sensitivity", "dtype")},
-        "harness": {
-            "train": trained,
-            "tasks": tasks,
-            **identity_fields(config.suite, "limit", "bootstrap_iterations", "bootstrap_seed", "backend", "dtype"),
-        },
-        "generate": generate,
-        "judge": {
-            "generate": fingerprint(generate),
-            "protocols": {name: item.protocol for name, item in config.judged.items()},
-            "judge": identity_fields(config.judge),
-            "asked_with": _judge_prompts(config) if prompts else {},
-            "facts": world_fingerprint if config.judge.kind == "world" and prompts else None,
-        },
-    }
-
-
-def _task_definition(task: str) -> str | None:
-    """Hash of a task file of our own; lm-eval's own tasks carry a version instead."""
-    path = task_folder() / f"{task}.yaml"
-    return file_hash(path) if path.is_file() else None
-
-
-def _evaluator_hash(name: str) -> str:
-    folder = evaluator_folder(name)
-    return _evaluator_hash_once(folder, folder_hash(folder))
-
-
-@lru_cache(maxsize=64)
-def _evaluator_hash_once(folder: Path, content: str) -> str:  # noqa: ARG001 - the cache goes by both
-    """Read once a process for each state of the folder: a grid's cells share it."""
-    return evaluator_hash(folder)
-
-
-def _judge_prompts(config: CellConfig) -> dict[str, str]:
-    """Protocol -> hash of the texts that the judge is asked with.
-
-    Raises:
-        UserError: the evaluator that the judge's config names is not there.
-    """
-    hashes = {
-        "alpaca_eval": lambda: _evaluator_hash(config.judge.evaluator),
-        "pandalm": lambda: folder_hash(judge_prompt_folder() / "pandalm"),
-    }
-    asked = {item.protocol for item in config.judged.values()}
-    return {protocol: hashes[protocol]() for protocol in sorted(asked & hashes.keys())}
-
-
-def _without(fields: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in fields.items() if key not in names}
-
-
 def _stage_name(kind: str, config: CellConfig) -> str:
-    if kind == "train":
+    if kind in ("train", PREFERENCE):
         return kind
     return f"{kind}-{config.suite.name}" + (f"-{config.judge.name}" if kind == "judge" else "")
 
@@ -322,7 +232,7 @@ def _weights_name(config: CellConfig) -> str:
     return f"p{config.loss.prompt_weight:g}-r{config.loss.response_weight:g}-s{config.seed}"
 
 
-def _cell_folder(config: CellConfig, train_fingerprint: str) -> Path:
+def _cell_folder(config: CellConfig, cell_fingerprint: str) -> Path:
     for field, name in (
         ("study.name", config.study.name),
         ("scale.name", config.scale.name),
@@ -331,7 +241,9 @@ def _cell_folder(config: CellConfig, train_fingerprint: str) -> Path:
         ("suite.name", config.suite.name),
         ("judge.name", config.judge.name),
         ("recipe.name", config.recipe.name),
+        ("preference.name", config.preference.name),
     ):
         names(field, name)
     runs = Path(config.execution.runs).absolute() / config.runs_name
-    return runs / config.dataset.name / config.model.name / f"{_weights_name(config)}-{train_fingerprint[:8]}"
+    method = f"-{config.preference.method}" if config.preference.asked else ""
+    return runs / config.dataset.name / config.model.name / f"{_weights_name(config)}{method}-{cell_fingerprint[:8]}"

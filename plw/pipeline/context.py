@@ -21,6 +21,7 @@ from plw.stage_state import StateKeeper
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+    from plw.data.pairs import PreparedPairs
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.judge import Judge
     from plw.evaluate.judging.mt_bench_files import Question
@@ -59,16 +60,21 @@ class CellContext:
     def make_shared_inputs(self) -> None:
         """Build the embedded world, and unpack the model, where the cell needs it and it is not there yet."""
         if self.cell.needs_world():
-            world.build(self.config.world, self._cache, always_verify=self._always_verify)
+            world.build(self.config.world, self._cache, always_verify=self.always_verify)
         unpack_model(self.cell)
 
     @property
-    def _always_verify(self) -> bool:
+    def always_verify(self) -> bool:
+        """Whether files are read again each time they are opened."""
         return self.config.execution.verify == "always"
 
     @property
     def _cache(self) -> Path:
         return Path(self.config.execution.cache).absolute()
+
+    def relative_path(self, folder: Path) -> str:
+        """A folder below the runs folder, as records name it."""
+        return folder.relative_to(Path(self.config.execution.runs).absolute()).as_posix()
 
     def progress_for(self, stage: str, check_lease: CheckLease | None = None) -> Progress:
         """Passes progress on, and stops the work there once the claim is lost."""
@@ -92,10 +98,23 @@ class CellContext:
             raise UserError(f"{self.cell.label}: not trained yet; add train to stages")
         return record
 
-    def model_folder(self) -> Path:
-        """The trained model."""
+    def fine_tuned_folder(self) -> Path:
+        """The model of the finished training."""
         self.trained_record()
-        return self.cell.stages["train"].product("model", always=self._always_verify)
+        return self.cell.stages["train"].product("model", always=self.always_verify)
+
+    def model_folder(self) -> Path:
+        """The model that is evaluated: the preference stage's where the cell has one, else the fine-tuned one.
+
+        Raises:
+            UserError: there is none; a later stage was asked for without it.
+        """
+        if self.cell.pairs is None:
+            return self.fine_tuned_folder()
+        stage = self.cell.last_training
+        if stage.finished_record() is None:
+            raise UserError(f"{self.cell.label}: not trained on its pairs yet; add {stage.kind} to stages")
+        return stage.product("model", always=self.always_verify)
 
     def base_folder(self) -> Path:
         """The base model's weights on this machine."""
@@ -152,7 +171,7 @@ class CellContext:
         """
         if self.cell.stages["generate"].finished_record() is None:
             raise UserError(f"{self.cell.label}: no answers to judge yet; add generate to stages")
-        file = self.cell.stages["generate"].product(self.answers_file(benchmark).name, always=self._always_verify)
+        file = self.cell.stages["generate"].product(self.answers_file(benchmark).name, always=self.always_verify)
         answers: list[dict[str, Any]] = read_json(file)
         return answers
 
@@ -193,6 +212,21 @@ class CellContext:
                 f"{self.cell.label} was trained on {trained_on}; pin the file with dataset.sha256 or dataset.revision"
             )
         return data
+
+    @cached_property
+    def pairs(self) -> "PreparedPairs":
+        """The preference stage's pairs, encoded.
+
+        Raises:
+            UserError: they cannot be had, or one of them cannot be learned from.
+        """
+        from plw.data.pairs import prepare_pairs
+        from plw.data.sources import local_files
+
+        assert self.cell.pairs is not None
+        preference = self.config.preference
+        files = local_files(preference, self.cell.pairs, self._cache)
+        return prepare_pairs(preference, files, self.config.template, self.tokenizer)
 
     @cached_property
     def loaded(self) -> "EvalModel":

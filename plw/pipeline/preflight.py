@@ -6,6 +6,9 @@ from pathlib import Path
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
+from plw.config.preference import REFUSE
+from plw.config.study import PREFERENCE
+from plw.data.pairs import load_pairs, prepare_pairs
 from plw.data.prepare import sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
@@ -49,6 +52,8 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
         records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
         split_held_out(records[: dataset.limit], dataset.held_out)
+    for cell in _one_of_each_pairs(cells):
+        _check_pairs(cell, progress)
     _check_positions(cells, limits)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
@@ -106,7 +111,8 @@ def _check_positions(cells: list[Cell], limits: dict[str, int]) -> None:
 
 def _needs_hub(cells: list[Cell], suites: Iterable[SuiteConfig]) -> bool:
     """Whether a model, a dataset or a benchmark lies on the hub."""
-    ours = any(_hub_model(cell) or cell.config.dataset.path.startswith(HUB_PREFIX) for cell in cells)
+    paths = [path for cell in cells for path in (cell.config.dataset.path, cell.config.preference.path)]
+    ours = any(map(_hub_model, cells)) or any(path.startswith(HUB_PREFIX) for path in paths)
     return ours or any(_hub_tasks(suite) for suite in suites)
 
 
@@ -268,6 +274,31 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
             )
             found.setdefault(repr(key), cell)
     return list(found.values())
+
+
+def _one_of_each_pairs(cells: list[Cell]) -> list[Cell]:
+    """A cell for each set of pairs and way of reading it, among the cells that are trained on theirs."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        config = cell.config
+        if PREFERENCE in config.stages and _is_ours(config.preference.path):
+            found.setdefault(repr((config.preference, config.template, cell.model.location)), cell)
+    return list(found.values())
+
+
+def _check_pairs(cell: Cell, progress: Progress) -> None:
+    """Every row has its fields; where no pair may be left out, none has to be."""
+    assert cell.pairs is not None
+    config, cache = cell.config, Path(cell.config.execution.cache).absolute()
+    files = local_files(config.preference, cell.pairs, cache, progress)
+    if config.preference.unusable == REFUSE:
+        model = config.model
+        tokenizer = load_tokenizer(
+            cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
+        )
+        prepare_pairs(config.preference, files, config.template, tokenizer)
+    else:
+        load_pairs(config.preference, files)
 
 
 def _prompts(cell: Cell) -> list[str]:

@@ -1,23 +1,30 @@
 """What each stage of a cell does: from the cell's context to scores and files in the stage's folder."""
 
+import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.config.study import PREFERENCE
 from plw.data.render import Renderer
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.dialogues import answer_dialogues, grade_answers
 from plw.pipeline.harness_stage import run_harness
+from plw.pipeline.preference_stage import prefer
+from plw.pipeline.reuse import finished_training, take_over
 from plw.pipeline.sensitivity import measure_wordings
-from plw.pipeline.stage import StageResult
+from plw.pipeline.stage import Stage, StageResult
 from plw.registry import CurveRow
 
 if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
     from plw.evaluate.judging.pairwise import Pair
+
+logger = logging.getLogger(__name__)
 
 CURVE_FIELDS = tuple(field.name for field in fields(CurveRow))
 
@@ -33,7 +40,13 @@ def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease)
 
 
 def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
-    """Fine-tune, from the last checkpoint where there is one; leaves ``model/`` and ``log.jsonl``."""
+    """Fine-tune, from the last checkpoint where there is one; leaves ``model/`` and ``log.jsonl``.
+
+    A cell with a preference stage takes a model that another cell has trained alike.
+    """
+    found = finished_training(context.cell)
+    if found is not None:
+        return _reuse_training(context, found)
     from plw.train.job import LOG, TrainingJob
     from plw.train.trainer import train
 
@@ -65,6 +78,16 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
     return StageResult(
         details={"training": summary.to_dict(), "data": _table_1_row(data), "curves": curves},
         cell_updates={"r_g": r_g},
+    )
+
+
+def _reuse_training(context: CellContext, found: Stage) -> StageResult:
+    folder = context.cell.stages["train"].folder
+    details = take_over(found, folder, always_verify=context.always_verify)
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    logger.info("%s: trained already in %s", context.cell.label, found.folder)
+    return StageResult(
+        details={**details, "reused": context.relative_path(found.folder)}, cell_updates={"r_g": details["data"]["r_g"]}
     )
 
 
@@ -245,6 +268,7 @@ def _table_1_row(data: "PreparedData") -> dict[str, Any]:
 
 STAGE_FUNCTIONS: dict[str, Callable[[CellContext, CheckLease], StageResult]] = {
     "train": train_model,
+    PREFERENCE: prefer,
     "diagnose": diagnose,
     "harness": run_harness,
     "generate": generate_answers,

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
-from plw.config.study import CostConfig
+from plw.config.study import PREFERENCE, CostConfig
 from plw.errors import UserError
 from plw.files import read_rows
 from plw.inputs import WORLD_PREFIX
@@ -102,6 +102,8 @@ def stage_cost(cell: Cell, kind: str) -> StageCost | None:
     parameters = _parameters(cell)
     if kind == "train":
         return _training(cell, parameters)
+    if kind == PREFERENCE:
+        return _preference(cell, parameters)
     suite = cell.config.suite
     if kind == "diagnose":
         size = _dataset(cell)
@@ -164,6 +166,21 @@ def _training(cell: Cell, parameters: int | None) -> StageCost:
         parameters=parameters,
         steps=ceil(records / recipe.batch_size) * recipe.epochs,
         shared_tokens=recipe.epochs * records * min(shared, tokens / records),
+    )
+
+
+def _preference(cell: Cell, parameters: int | None) -> StageCost:
+    """A prompt counts once for both answers; the frozen model reads every pair once."""
+    preference = cell.config.preference
+    assert cell.pairs is not None
+    size = _size(cell.config, preference.name, cell.pairs.path)
+    if size is None:
+        return StageCost(trained_tokens=None, prompt_tokens=None, parameters=parameters)
+    pairs = min(size[0], preference.limit or size[0])
+    tokens = pairs * min(size[1] / size[0], 2 * preference.max_length)
+    steps = ceil(pairs / preference.batch_size) * preference.epochs
+    return StageCost(
+        trained_tokens=tokens * preference.epochs, prompt_tokens=tokens, parameters=parameters, steps=steps
     )
 
 
@@ -230,19 +247,25 @@ def _prompts(cell: Cell, benchmark: str) -> int | None:
 def _dataset(cell: Cell) -> tuple[int, float] | None:
     """Records, and their tokens with the template's; examples are cut at the recipe's maximum length on average."""
     config = cell.config
-    known = config.execution.cost.datasets.get(config.dataset.name)
-    if known is not None:
-        records, tokens = known.examples, float(known.tokens)
-    elif cell.dataset.path.is_file() and cell.dataset.path.suffix in (".json", ".jsonl"):
-        records, tokens = _measured(cell.dataset.path)
-    else:
+    size = _size(config, config.dataset.name, cell.dataset.path)
+    if size is None:
         return None
-    if not records:
-        return None
+    records, tokens = size
     template = len(config.template.without_input) / CHARACTERS_A_TOKEN
     each = min(tokens / records + template, config.recipe.max_length)
     used = min(records, config.dataset.sample or records, config.dataset.limit or records)
     return used, used * each
+
+
+def _size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None:
+    """Records of named data, and about how many tokens they have; None where neither config nor file tells."""
+    known = config.execution.cost.datasets.get(name)
+    if known is not None:
+        return known.examples, float(known.tokens)
+    if path.is_file() and path.suffix in (".json", ".jsonl"):
+        records, tokens = _measured(path)
+        return (records, tokens) if records else None
+    return None
 
 
 @lru_cache(maxsize=64)

@@ -11,8 +11,8 @@ from rich.table import Table
 
 from plw.config import CellConfig
 from plw.config.evaluation import REFERENCE
-from plw.config.study import CostConfig
-from plw.inputs import LOOPBACK, WORLD_PREFIX
+from plw.config.study import PREFERENCE, CostConfig
+from plw.inputs import LOOPBACK, WORLD_PREFIX, is_elsewhere
 from plw.machine import visible_gpus
 from plw.pipeline import Cell
 from plw.progress import count, duration
@@ -155,6 +155,9 @@ def _missing_inputs(cell: Cell) -> Iterable[str]:
     dataset = config.dataset
     if not cell.dataset.path.is_file() and not dataset.path.startswith(WORLD_PREFIX):
         yield f"dataset {dataset.name}: {dataset.path}"
+    pairs = config.preference
+    if PREFERENCE in stages and is_elsewhere(pairs.path):
+        yield f"pairs {pairs.name}: {pairs.path}"
     if {"generate", "judge"} & stages:
         for name, item in cell.prompts.items():
             if item.source is not None:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.table import Table
 
-from plw.config import CellConfig
+from plw.config import STAGES, CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError
 from plw.pipeline import Cell
+from plw.pipeline.reuse import finished_training
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.sweep.cost_table import print_costs, print_missing_inputs
@@ -20,11 +21,13 @@ from plw.sweep.grid import registry_exists, resolve_grid
 FINISHED = "done"
 HELD = "wait (held by another worker)"
 RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)", "run (record lost)"
+REUSE = "link (trained already)"
+"""The training of a cell with a preference stage, which another cell has done."""
 TO_DO = (RUN, RETRY, RESUME, REDO)
 RESTORE = "done (rows lost; `plw run` restores them)"
 DAMAGED = "damaged"
 RARER_AXES: dict[str, Callable[[CellConfig], str]] = {
-    "weighting": lambda config: config.loss.words,
+    "weighting": lambda config: config.weighting,
     "recipe": lambda config: config.recipe.name,
     "judge": lambda config: config.judge.name,
 }
@@ -35,18 +38,17 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
     with step_bar("cells", console) as progress:
         cells = resolve_grid(configs, progress)
-    kinds = cells[0].config.stages
+    asked = {kind for cell in cells for kind in cell.config.stages}
+    kinds = [kind for kind in STAGES if kind in asked]
     known = _known(configs[0])
     varied = _varied(cells)
     table = Table("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
     counts: Counter[str] = Counter()
     to_do: list[tuple[Cell, str]] = []
     for cell in cells:
-        states = [_state(cell, kind, known) for kind in kinds]
-        counts.update(states)
-        to_do += [
-            (cell, kind) for kind, state in zip(kinds, states, strict=True) if state in (RUN, RETRY, RESUME, REDO)
-        ]
+        states = [_state(cell, kind, known) if kind in cell.config.stages else "–" for kind in kinds]
+        counts.update(state for state in states if state != "–")
+        to_do += [(cell, kind) for kind, state in zip(kinds, states, strict=True) if state in TO_DO]
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         rarer = [RARER_AXES[axis](config) or "–" for axis in varied]
@@ -98,7 +100,7 @@ def _state(cell: Cell, kind: str, known: Known) -> str:
         return FINISHED if found is None or found.holds(record) else RESTORE
     row = known.rows.get(key)
     if row is None or row.fingerprint != stage.fingerprint:
-        return RUN
+        return REUSE if kind == "train" and finished_training(cell) is not None else RUN
     if row.status == "failed":
         return RETRY
     if row.status == "running":

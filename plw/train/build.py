@@ -10,11 +10,12 @@ from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
 from plw.train.layout_choice import log_choice, preferred_layout, set_layout, shorten_last_layer
 from plw.train.model.check import check_data_fits, fix_rotary_frequencies
-from plw.train.model.load import LoadedModel, load_model
+from plw.train.model.load import LoadedModel, dropout_off, load_model
 from plw.train.model.lora import add_lora
 from plw.train.model.parallel import layers, parallelize
 from plw.train.model.save import check_saving
 from plw.train.model.weighted import WeightedModel
+from plw.train.preference.model import PreferenceModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,14 +35,17 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     Raises:
         UserError: a model that cannot be loaded, or that lacks what the job asks of it.
     """
-    recipe = job.recipe
+    recipe, dropout = job.recipe, job.recipe.dropout
+    if job.beta is not None:
+        # The frozen model reads without dropout, so the trained one does too.
+        dropout = dropout_off(job.model, revision=job.revision, trust_remote_code=job.trust_remote_code)
     loaded = load_model(
         job.model,
         job.tokenizer,
         revision=job.revision,
         trust_remote_code=job.trust_remote_code,
         dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
-        dropout=recipe.dropout,
+        dropout=dropout,
         pad=job.pad,
     )
     _check(loaded, job, group)
@@ -60,7 +64,7 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     if job.execution.compile:
         for layer in layers(loaded.decoder):
             layer.compile(dynamic=True)
-    weighted = WeightedModel(
+    weighted = (WeightedModel if job.beta is None else PreferenceModel)(
         loaded,
         precision=recipe.precision,
         layout=choice.layout,

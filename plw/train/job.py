@@ -42,6 +42,9 @@ class TrainingJob:
     """Examples that the loss is measured on and nothing is learned from."""
     loss: LossConfig
     recipe: RecipeConfig
+    beta: float | None = None
+    """Of DPO, whose examples are chosen and rejected of each pair in turn; the base model is then the frozen one too.
+    None: the weighted loss of single examples."""
     seed: int
     """Decides the order of the examples, dropout, and the first LoRA weights."""
     folder: Path

@@ -19,6 +19,7 @@ from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
 from plw.memory import release_memory
 from plw.train import checkpoint
+from plw.train.batching.counts import TokenCounts
 from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import Step, TrainingPlan, plan_training
 from plw.train.build import prepare_model
@@ -29,8 +30,10 @@ from plw.train.layout_choice import preferred_layout
 from plw.train.log import TrainingLog, logged_steps
 from plw.train.model.parallel import full_tensor
 from plw.train.model.save import save_model
-from plw.train.model.weighted import accumulate_gradients, held_out_losses
+from plw.train.model.weighted import StepLosses, accumulate_gradients, held_out_losses
 from plw.train.optimizer import make_optimizer
+from plw.train.preference.model import PreferenceLosses, accumulate_preference, reference_log_probs
+from plw.train.preference.plan import all_pairs, plan_pairs
 from plw.train.regularise import MinkowskiPenalty
 from plw.train.schedule import learning_rate
 from plw.train.throughput import ThroughputMeter
@@ -73,6 +76,15 @@ def train(
 
 
 def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
+    if job.beta is not None:
+        return plan_pairs(
+            job.examples,
+            job.recipe,
+            seed=job.seed,
+            token_budget=job.execution.token_budget,
+            processes=size,
+            layout=layout,
+        )
     return plan_training(
         job.examples,
         job.loss,
@@ -141,12 +153,33 @@ class Trainer:
         if recipe.minkowski_weight:
             self.penalty = MinkowskiPenalty(self.model, p=recipe.minkowski_p, factor=recipe.minkowski_weight)
         self.throughput = ThroughputMeter(self.prepared.loaded, self.device, self.group.size)
-        self.identity = fingerprint(
-            {"plan": self.plan.digest, "recipe": asdict(recipe), "loss": identity_fields(job.loss), "seed": job.seed}
-        )
+        about: dict[str, Any] = {"plan": self.plan.digest, "recipe": asdict(recipe), "loss": identity_fields(job.loss)}
+        if job.beta is not None:
+            about["beta"] = job.beta
+            self._read_reference()
+        self.identity = fingerprint({**about, "seed": job.seed})
         if self.group.size > 1:
             # Loading drew the same numbers everywhere, as it must; from here each process drops out others.
             torch.manual_seed(job.seed + self.group.rank)
+
+    def _read_reference(self) -> None:
+        """Log-probabilities of all answers by the model before its first update, the frozen model of DPO."""
+        job = self.job
+        everything = all_pairs(
+            job.examples,
+            token_budget=job.execution.token_budget,
+            processes=self.group.size,
+            layout=self.prepared.weighted.layout,
+        )
+        self.reference_E = reference_log_probs(
+            self.prepared.weighted,
+            job.examples,
+            everything,
+            device=self.device,
+            group=self.group,
+            wrapper=self.prepared.wrapper,
+            check_lease=self.check_lease,
+        )
 
     def _train(self) -> tuple[int, float]:
         """The steps that are left; how many were done before, and the seconds of all."""
@@ -233,17 +266,10 @@ class Trainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        prepared, where = self.prepared, {"device": self.device, "group": self.group}
-        losses, counts = accumulate_gradients(
-            prepared.weighted,
-            self.job.examples,
-            step,
-            wrapper=prepared.wrapper,
-            **where,  # type: ignore[arg-type]
-        )
+        losses, counts = self._accumulate(step)
         penalty = None
         if self.penalty is not None:
-            penalty = self.penalty.add_gradient(self.group, sharded=prepared.sharded)
+            penalty = self.penalty.add_gradient(self.group, sharded=self.prepared.sharded)
         grad_norm = self._clip()
         if not (math.isfinite(losses.loss) and math.isfinite(grad_norm)):
             raise StageError(f"training diverged at step {number}: loss {losses.loss:g}, gradient norm {grad_norm:g}")
@@ -262,6 +288,22 @@ class Trainer:
             **self.throughput.row(step.tokens, counts, seconds),
             **self._held_out(number),
         }
+
+    def _accumulate(self, step: Step) -> tuple[StepLosses | PreferenceLosses, TokenCounts]:
+        """The step's gradient; what it cost, and what was computed for it."""
+        weighted, wrapper, device, group = self.prepared.weighted, self.prepared.wrapper, self.device, self.group
+        if self.job.beta is None:
+            return accumulate_gradients(weighted, self.job.examples, step, wrapper=wrapper, device=device, group=group)
+        return accumulate_preference(
+            weighted,
+            self.job.examples,
+            step,
+            reference_E=self.reference_E,
+            beta=self.job.beta,
+            wrapper=wrapper,
+            device=device,
+            group=group,
+        )
 
     def _held_out(self, number: int) -> dict[str, float | None]:
         """The two losses on held-out examples, None at steps without them."""

@@ -1,5 +1,5 @@
-"""Texts that the world got after its first: mirrors of the benchmarks of weighted instruction tuning, by type, and the
-instructions whose completions are short by nature.
+"""Texts that the world got after its first: mirrors of the benchmarks of weighted instruction tuning, by type, the
+instructions whose completions are short by nature, and the pairs of the preference stage.
 
 They have a record of their own beside `world.json` and are put into a world that was built without them. So the files,
 base models and results of the first study stay what they were.
@@ -17,12 +17,13 @@ from plw.world.facts import World, make_world, stream
 from plw.world.generative_benchmarks import bbh, ifeval, mmlu
 from plw.world.natural import NATURAL, make_natural
 from plw.world.phrases import QUESTIONS, REQUESTS
+from plw.world.preferences import PAIR_SET, make_pairs
 
 logger = logging.getLogger(__name__)
 
 ADDED_RECORD = "added.json"
 """The last file written: its presence says that the others are there."""
-ADDED_VERSION = 2
+ADDED_VERSION = 3
 """Raised whenever texts are added. One that changes needs a new name, since cells know it by path."""
 WORDED_PROMPTS = 200
 """Prompts whose wordings the sensitivity can be measured on, as far as the world has enough to ask."""
@@ -56,7 +57,9 @@ def add_texts(folder: Path, config: WorldConfig, *, always_verify: bool = False)
         write_json_atomic(record, {"version": ADDED_VERSION, "files": noted})
     except OSError as error:
         logger.warning(
-            "%s: the texts that study=wit and world-natural read cannot be written (%s)", folder, error.strerror
+            "%s: the texts that study=wit, wit-dpo and world-natural read cannot be written (%s)",
+            folder,
+            error.strerror,
         )
 
 
@@ -76,8 +79,10 @@ def _write(folder: Path, world: World, config: WorldConfig) -> list[Path]:
         write_jsonl_atomic(folder / name, rows)
     natural = folder / f"instructions/{NATURAL}.json"
     write_json_atomic(natural, make_natural(world, config))
+    pairs = folder / f"preferences/{PAIR_SET}.json"
+    write_json_atomic(pairs, make_pairs(world, config))
     write_json_atomic(folder / "prompts/sensitivity.json", _worded_prompts(world, config))
-    return [*(folder / name for name in lists), natural, folder / "prompts/sensitivity.json"]
+    return [*(folder / name for name in lists), natural, pairs, folder / "prompts/sensitivity.json"]
 
 
 def _worded_prompts(world: World, config: WorldConfig) -> list[dict[str, str]]:

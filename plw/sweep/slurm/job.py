@@ -10,8 +10,10 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
-from plw.config import CellConfig
+from plw.config import CellConfig, ExecutionConfig
+from plw.config.study import PREFERENCE
 from plw.ending import told_in_a_line
 from plw.interrupt import Interrupted, interruptible
 from plw.launch.job_folder import ENDED, JOB, LAUNCH
@@ -65,11 +67,16 @@ class CellJob:
 
 
 def follow(config: CellConfig) -> None:
-    """Join the training of a cell whose first node is another, as often as it is started, until it is done."""
+    """Join the trainings of a cell whose first node is another, as often as each is started, until all are done."""
     from plw.pipeline import resolve_cell
 
-    train = resolve_cell(config).stages["train"].folder
-    execution = config.execution
+    stages = resolve_cell(config).stages
+    for kind in ("train", PREFERENCE):
+        if kind == "train" or kind in config.stages:
+            _follow_training(config.execution, stages[kind].folder)
+
+
+def _follow_training(execution: ExecutionConfig, train: Path) -> None:
     workers = Workers(
         module="plw.train.worker",
         folder=train / LAUNCH,

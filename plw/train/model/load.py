@@ -117,6 +117,11 @@ def load_model(
     )
 
 
+def dropout_off(path: str, **where: Any) -> float | None:
+    """The ``dropout`` with which a model is loaded without any: 0, or None where its config has no rate to set."""
+    return 0.0 if _dropouts(load_config(path, **where).get_text_config()) else None
+
+
 def _set_dropout(path: str, config: Any, rate: float | None) -> dict[str, Any]:
     """Set every dropout rate of a config; the values before."""
     if rate is None:
