@@ -41,6 +41,7 @@ def prefer(context: CellContext, check_lease: CheckLease) -> StageResult:
         # Trackers count steps upwards: these go on where the fine-tuning ended.
         shown = {f"{PREFERENCE}/{key}": value for key, value in row.items() if key not in ("step", "steps")}
         context.tracker.step({"step": before + row["step"], **shown})
+        context.state.measure(row["loss"], row["tokens_per_second"])
         said(row["step"], row["steps"], format_preference(row))
 
     summary = train(job, on_step=on_step, check_lease=check_lease)

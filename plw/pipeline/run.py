@@ -126,6 +126,8 @@ class StageClaims:
         self._lease_timeout_s = cell.config.execution.lease_timeout_s
         self._owner = Owner.here()
         self.taken_from: str | None = None
+        # A training that serves two cells is done by one of them; the other waits and links it.
+        self._once = stage.kind == "train" and cell.pairs is not None
 
     def claim(self) -> Literal["claimed", "busy", "done"]:
         """Take the stage with a fresh token; a row that is done without a record in the folder is done again."""
@@ -151,6 +153,7 @@ class StageClaims:
             owner=self._owner,
             lease_timeout_s=self._lease_timeout_s,
             redo=redo,
+            once=self._once,
         )
 
     def heartbeat(self, *, wait: bool) -> bool:

@@ -106,6 +106,7 @@ class Registry(RegistryReader):
         lease_timeout_s: float,
         now: float | None = None,
         redo: bool = False,
+        once: bool = False,
     ) -> Claimed | Busy | AlreadyDone:
         """Take the stage, unless another process holds or has finished it. Its cell must be there.
 
@@ -114,13 +115,14 @@ class Registry(RegistryReader):
 
         Args:
             key: the stage.
-            kind: ``train``, ``diagnose``, ``harness``, ``generate`` or ``judge``.
+            kind: ``train``, ``preference``, ``diagnose``, ``harness``, ``generate`` or ``judge``.
             fingerprint: identity of the stage and its inputs.
             owner: this process, with a token that no other claim has.
             lease_timeout_s: seconds of silence after which a claim may be taken over, by the database's clock: those
                 of the machines may disagree.
             now: seconds since 1970 (UTC) in place of the database's clock.
             redo: take also a row that is done with this fingerprint (its record was lost).
+            once: leave it while another cell's stage of this fingerprint is under way, whose result then serves both.
         """
         taken = {
             "kind": kind,
@@ -138,6 +140,10 @@ class Registry(RegistryReader):
         }
 
         def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
+            elsewhere = and_(stages.c.status == RUNNING, stages.c.fingerprint == fingerprint, stages.c.cell != key.cell)
+            for row, at in stages_now(connection, elsewhere, now) if once else ():
+                if not abandoned(row, owner.host, lease_timeout_s, at):
+                    return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
             clock = clock_of(connection, now)
             begun = taken | {"heartbeat": clock, "started": clock}
             if insert_or_ignore(connection, stages, asdict(key) | begun | {"attempts": 1}):

@@ -33,7 +33,7 @@ class PreferenceLosses:
     loss: float
     """Mean of -log sigmoid(beta m)."""
     accuracy: float
-    """Share of pairs whose margin is above 0; before the first update all margins are 0."""
+    """Share of pairs whose margin is above 0; before the first update all margins are 0 up to rounding."""
     margin: float
     """Mean of beta m, the difference of the two rewards."""
     chosen_reward: float
@@ -93,10 +93,10 @@ def answer_log_probs(cross_entropy_N: Tensor, batch: PairBatch) -> Tensor:
 
 def _coefficients(log_p_E: Tensor, batch: PairBatch) -> Tensor:
     """The coefficient of each prediction; one that both answers of a pair share has their sum, which is 0."""
-    reward_X2 = batch.beta * (log_p_E - batch.reference_E).view(-1, SIDES)
+    reward_X2 = batch.beta * (log_p_E - batch.reference_E).view(len(log_p_E) // SIDES, SIDES)
     pull_X = batch.beta * torch.sigmoid(reward_X2[:, 1] - reward_X2[:, 0]) / batch.pairs_of_step
     pull_E = torch.stack([pull_X, -pull_X], dim=1).flatten()
-    lengths_E = torch.tensor(batch.bound_E, device=log_p_E.device).diff()
+    lengths_E = torch.tensor(batch.bound_E, dtype=torch.int64, device=log_p_E.device).diff()
     coefficient_N = torch.zeros(len(batch.target_N), dtype=torch.float64, device=log_p_E.device)
     coefficient_N.index_add_(0, batch.index_O, pull_E.repeat_interleave(lengths_E))
     return coefficient_N.to(batch.coefficient_N.dtype)
@@ -194,7 +194,7 @@ def collate_pairs(
     return PairBatch(
         **{field.name: getattr(batch, field.name) for field in fields(batch)},
         index_O=torch.from_numpy(index_O).to(device),
-        bound_E=tuple(np.cumsum([0, *map(len, learned)]).tolist()) if learned else (),
+        bound_E=tuple(np.cumsum([0, *map(len, learned)]).tolist()),
         reference_E=torch.from_numpy(reference_E[step.example_E[places]]).to(device),
         beta=beta,
         pairs_of_step=len(step.example_E) // SIDES,

@@ -11,8 +11,10 @@ from plw.files import hash_file, read_json
 from plw.pipeline import JudgeCache, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.preflight import check_inputs
+from plw.pipeline.run import StageClaims
 from plw.registry import Registry
 from plw.registry.rebuild import rebuild
+from plw.stage_state import StateKeeper
 from plw.sweep.cost import stage_cost
 from plw.sweep.plan import print_plan
 from plw.sweep.status import print_status
@@ -149,3 +151,16 @@ def test_mistakes_in_the_choice_are_one_line(own_study: OwnStudy, pairs: list[st
     with pytest.raises(UserError, match=words) as caught:
         resolve_cell(own_study(*pairs, word))
     assert "\n" not in str(caught.value)
+
+
+def test_a_training_that_is_under_way_elsewhere_is_waited_for(own_study: OwnStudy, pairs: list[str]) -> None:
+    first, second = resolve_cell(own_study(*pairs)), resolve_cell(own_study(*pairs, "preference.beta=0.5"))
+    config = first.config
+    with Registry.open(config.registry.url) as registry:
+        for cell in (first, second):
+            registry.ensure_cell(cell.row())
+        one, other = (StageClaims(cell, cell.stages["train"], registry, StateKeeper()) for cell in (first, second))
+        assert one.claim() == "claimed"
+        assert other.claim() == "busy"
+        one.fail("stopped", "")
+        assert other.claim() == "claimed"
