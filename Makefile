@@ -6,6 +6,9 @@ SCALE   ?= mini
 ARGS    ?=
 RUNS    ?= runs
 JOBS    ?= 2
+SEED    ?= 1
+MINUTES ?= 20
+GRID    ?=
 VENV    := .venv
 BIN     := $(VENV)/bin
 PLW     := $(BIN)/plw
@@ -13,10 +16,11 @@ STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
 SITE    := $(VENV)/.installed-docs
 PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+AUDIT   := $(VENV)/.installed-audit
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep paper plan report status test test-slow lint docs bench clean
+.PHONY: help setup sweep paper plan report status test test-slow faults lint audit docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +41,10 @@ $(CHECKS): $(STAMP)
 
 $(SITE): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+$(AUDIT): $(STAMP)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audit]'
 	@touch $@
 
 setup: $(STAMP) ## Make the virtual environment in .venv
@@ -64,11 +72,17 @@ test: $(CHECKS) ## Run the tests but for the slow ones, JOBS at a time
 test-slow: $(CHECKS) ## Run the slow tests: whole sweeps, clusters, kills, a real model
 	$(PYTEST) -m slow $(ARGS)
 
+faults: $(CHECKS) ## The mini study with workers killed, disks full, files damaged and more: SEED, MINUTES, GRID
+	FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES) FAULTS_GRID="$(GRID)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n0 -s tests/faults
+
 lint: $(CHECKS) ## ruff, mypy and codespell
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/codespell
+
+audit: $(AUDIT) ## Known holes of the pinned versions, from PyPI's advisories; a package that cannot be asked for fails
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --progress-spinner off --requirement constraints.txt
 
 docs: $(SITE) ## Build the documentation's site in site/; a broken link fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

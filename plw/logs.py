@@ -8,7 +8,7 @@ import os
 import sys
 from typing import TextIO
 
-from plw.errors import UserError
+from plw.errors import UserError, printable
 from plw.redact import redact
 
 VARIABLE = "PLW_LOG"
@@ -60,11 +60,15 @@ def _handler() -> logging.Handler:
 
 
 def _redact(record: logging.LogRecord) -> bool:
-    """Take keys out of a line, and out of the traceback under it."""
-    record.msg, record.args = redact(record.getMessage()), ()
+    """Take keys, and characters that a terminal obeys, out of a line and out of the traceback under it."""
+    record.msg, record.args = _clean(record.getMessage()), ()
     if record.exc_info:
-        record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        record.exc_text = _clean(logging.Formatter().formatException(record.exc_info))
     return True
+
+
+def _clean(text: str) -> str:
+    return "\n".join(map(printable, redact(text).split("\n")))
 
 
 def _not_shown_yet(record: logging.LogRecord) -> bool:

@@ -37,6 +37,9 @@ CODE_FILES = ("**/*.py",)
 PICKLED_FILES = ("*.bin",)
 """Weights from before safetensors; only a judge may have them."""
 
+TRAINING_STATE = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state\w*)\.(bin|pth?)$")
+"""Pickles that a trainer leaves beside the weights; nothing reads them."""
+
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000
 """More is refused by the safetensors library too."""
@@ -184,7 +187,7 @@ def _missing_weights(folder: Path, names: set[str]) -> str:
     if any(name.endswith(".safetensors") for name in names - {"adapter_model.safetensors"}):
         return f"neither {SINGLE} nor {INDEX} is there, so its weights cannot be put together; fetch the index too"
     for end in (".bin", ".pth", ".pt"):
-        found = sorted(name for name in names if name.endswith(end) and name != "training_args.bin")
+        found = sorted(name for name in names if name.endswith(end) and not TRAINING_STATE.match(name))
         if found:
             return (
                 f"its weights are pickled ({found[0]}); only safetensors are read: load it once where you trust it and "

@@ -14,14 +14,23 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from plw.errors import ClaimLostError, DamagedError, PermanentError, RegistryAwayError, StageError, UserError
-from plw.files import TEMPORARY, read_json, write_json_atomic
+from plw.errors import (
+    ClaimLostError,
+    DamagedError,
+    PermanentError,
+    RegistryAwayError,
+    StageError,
+    UserError,
+    printable,
+)
+from plw.files import TEMPORARY, write_json_atomic
 from plw.identity import canonical_json, field_diff
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.pipeline.heartbeat import Heartbeat
 from plw.products import check_products, note_products
 from plw.redact import redact
 from plw.score import Score
+from plw.sealed import read_sealed_json, write_sealed_json
 from plw.storage import storage_error
 
 RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
@@ -111,7 +120,7 @@ class Stage:
         if not path.exists():
             return None
         try:
-            found = read_json(path)
+            found = read_sealed_json(path)
         except UserError as error:
             raise DamagedError(f"{error}; remove {self.folder} to make the stage again") from None
         lacking = [field for field in RECORD_FIELDS if not isinstance(found, dict) or field not in found]
@@ -191,8 +200,8 @@ def run_stage(
             raise
         except Exception as problem:
             full = storage_error(problem, str(stage.folder), stage.folder)
-            # Servers quote keys in their errors.
-            error, trace = redact(one_line(full or problem)), redact(_shortened(traceback.format_exc()))
+            # Servers quote keys in their errors, and what a terminal obeys.
+            error, trace = printable(redact(one_line(full or problem))), _shortened(redact(traceback.format_exc()))
             _note_failure(stage, claims, error, trace)
             if full is not None:
                 raise full from problem
@@ -243,7 +252,7 @@ def _execute(
     started = time.time()
     with Heartbeat(claims, str(stage.folder), retry.heartbeat_s, retry.lease_timeout_s) as heartbeat:
         _remove_half_written(stage.folder)
-        write_json_atomic(stage.folder / PAYLOAD, stage.payload)
+        write_sealed_json(stage.folder / PAYLOAD, stage.payload)
         result = work(heartbeat.check_lease)
         finished = time.time()
         ours = [stage.folder / name for name in (PAYLOAD, RECORD, FAILURE)]
@@ -266,7 +275,7 @@ def _execute(
         }
         # Written whole beside its place first, so that nothing lies between the registry's word and the renaming.
         waiting = stage.folder / f".{RECORD}"
-        write_json_atomic(waiting, record)
+        write_sealed_json(waiting, record)
         try:
             heartbeat.confirm()
             waiting.replace(stage.folder / RECORD)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, delete, exists, not_, select
 
 from plw.errors import UserError
-from plw.files import TEMPORARY, read_json
+from plw.files import TEMPORARY
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.registry.owner import Owner
 from plw.registry.rebuild import STAGE_FOLDERS, check_runs
@@ -17,6 +17,7 @@ from plw.registry.rows import CellRow, StageKey, StageRow
 from plw.registry.schema import DONE, FAILED, cells, curves, scores, stages
 from plw.registry.statements import living_stages, refuse_living, same_cell, same_key, same_stage
 from plw.registry.store import Claimed, Registry
+from plw.sealed import read_sealed_json
 
 MOVED = ".moved"
 """How a hidden folder's name ends that a command was copying or removing when it was killed."""
@@ -119,7 +120,7 @@ def _on_disk(kind: str, path: Path, runs: Path, row: StageRow | None = None) -> 
 def _left_over(folder: Path) -> Iterator[Path]:
     """Files and folders of a finished stage that its record does not name; none where it names no files at all."""
     try:
-        named = read_json(folder / RECORD)["products"].keys()
+        named = read_sealed_json(folder / RECORD)["products"].keys()
     except (UserError, KeyError, TypeError, AttributeError):
         return
     kept = {folder / name for name in (*named, PAYLOAD, RECORD)}

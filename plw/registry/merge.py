@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import read_json
 from plw.paths import PAYLOAD, RECORD
 from plw.products import check_products
 from plw.progress import Progress, no_progress
@@ -16,6 +15,7 @@ from plw.registry.owner import Owner
 from plw.registry.rebuild import check_runs, record_paths
 from plw.registry.rows import StageRecord
 from plw.registry.store import Busy, Registry
+from plw.sealed import read_sealed_json
 
 TIMED = "log.jsonl"
 """The training's log: it has the seconds of each step, so no two trainings leave the same."""
@@ -81,7 +81,7 @@ def _conflict(ours: Path, theirs: Path) -> str:
     if not (ours / RECORD).exists():
         return ""
     try:
-        here, there = read_json(ours / RECORD), read_json(theirs / RECORD)
+        here, there = read_sealed_json(ours / RECORD), read_sealed_json(theirs / RECORD)
         if here["fingerprint"] != there["fingerprint"]:
             return f"{ours.name} is of another identity there"
         if here["scores"] != there["scores"]:
@@ -99,7 +99,7 @@ def _take(registry: Registry, theirs: Path, ours: Path, place: Path, lease_timeo
     Raises:
         UserError: its record or a file is not whole, or a worker holds the stage.
     """
-    record: dict[str, Any] = read_json(theirs / RECORD)
+    record: dict[str, Any] = read_sealed_json(theirs / RECORD)
     parsed = StageRecord.parse(record, str(theirs / RECORD))
     if place != Path(parsed.cell.folder) / parsed.stage:
         raise UserError(f"{theirs / RECORD}: says that it is of {parsed.cell.folder}/{parsed.stage}")
@@ -138,7 +138,7 @@ def _put(
     if isinstance(answer, Busy):
         raise UserError(f"{parsed.cell.folder}/{parsed.stage}: {answer.owner} works on it; left out")
     if (ours / RECORD).exists():
-        registry.finish(parsed.key, owner.token, read_json(ours / RECORD))
+        registry.finish(parsed.key, owner.token, read_sealed_json(ours / RECORD))
         raise UserError(f"{parsed.cell.folder}/{parsed.stage}: was finished here in the meantime; left as it is")
     if ours.exists():
         unfinished = ours.with_name(f".{ours.name}.{os.getpid()}.unfinished{MOVED}")

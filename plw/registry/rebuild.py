@@ -9,7 +9,6 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from plw.errors import UserError
-from plw.files import read_json
 from plw.paths import RECORD
 from plw.progress import Progress, no_progress
 from plw.registry.database import parse_url
@@ -18,6 +17,7 @@ from plw.registry.rows import StageKey, StageRecord
 from plw.registry.schema import cells, curves, scores, stages
 from plw.registry.statements import living_stages, put_record, refuse_living
 from plw.registry.store import Registry
+from plw.sealed import read_sealed_json
 
 STAGE_FOLDERS = "*/*/*/*/*"
 """<study>-<scale>/<dataset>/<model>/<cell>/<stage> below the runs folder."""
@@ -91,7 +91,7 @@ def read_records(runs: Path, progress: Progress = no_progress) -> tuple[list[Sta
     damaged = []
     for number, path in enumerate(paths, start=1):
         try:
-            record = StageRecord.parse(read_json(path), str(path))
+            record = StageRecord.parse(read_sealed_json(path), str(path))
             if record.key in records:
                 raise UserError(f"{path}: a second record of {record.key}")
             records[record.key] = record

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import read_json
 from plw.products import check_products
 from plw.progress import Progress, no_progress
 from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import record_paths
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
+from plw.sealed import read_sealed_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,7 +41,7 @@ def verify_results(url: str, runs: Path, progress: Progress = no_progress) -> Ve
     files = size = 0
     for number, path in enumerate(paths, start=1):
         try:
-            read: dict[str, Any] = read_json(path)
+            read: dict[str, Any] = read_sealed_json(path)
             record = StageRecord.parse(read, str(path))
             records[record.key] = record
             products = read.get("products", {})
@@ -50,11 +50,18 @@ def verify_results(url: str, runs: Path, progress: Progress = no_progress) -> Ve
             files += len(products)
             size += sum(int(about["size"]) for about in products.values())
         except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
-            problems.append(str(error) if isinstance(error, UserError) else f"{path}: {error!r}")
+            problems.append(_with_remedy(error, path))
         progress(number, len(paths), f"{len(problems)} problems" if problems else "")
     with Registry.open(url, create=False) as registry:
         problems += _rows_that_differ(registry, records)
     return Verification(records=len(paths), files=files, bytes=size, problems=tuple(problems))
+
+
+def _with_remedy(error: Exception, path: Path) -> str:
+    """What is wrong with a record or a file that it names, and what helps."""
+    line = str(error) if isinstance(error, UserError) else f"{path}: {error!r}"
+    remedy = f"remove {path.parent} to make"
+    return line if remedy in line else f"{line}; {remedy} the stage again"
 
 
 def _rows_that_differ(registry: Registry, records: dict[StageKey, StageRecord]) -> list[str]:

@@ -5,12 +5,11 @@ It is written under a temporary name and renamed into place. torch.distributed.c
 processes and either sharding; it is told to write safetensors, because its own format is pickle.
 """
 
-import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.products import check_products, note_products
+from plw.sealed import read_sealed_json, sealed_json
 
 STATE = "state.json"
 
@@ -38,8 +38,20 @@ class TrainProgress:
     """Fingerprint of what decides the result of the run."""
 
 
-def save(folder: Path, position: TrainProgress, tensors: dict[str, Tensor], *, keep: int, group: Group = ALONE) -> None:
-    """Write ``folder/step-N`` and remove all but the newest ``keep``; every process of the group calls it."""
+def save(
+    folder: Path,
+    position: TrainProgress,
+    tensors: dict[str, Tensor],
+    *,
+    keep: int,
+    group: Group = ALONE,
+    check_lease: Callable[[], None] = lambda: None,
+) -> None:
+    """Write ``folder/step-N`` and remove all but the newest ``keep``; every process of the group calls it.
+
+    ``check_lease`` is called once all is written, before it is put in its place; it raises where the claim is lost, and
+    then nothing stays of it.
+    """
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
     from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
@@ -55,15 +67,27 @@ def save(folder: Path, position: TrainProgress, tensors: dict[str, Tensor], *, k
     if group.is_rank0:
         files = sorted(temporary.glob("*.safetensors"))
         state = {**asdict(position), "files": note_products(temporary)}
-        (temporary / STATE).write_text(json.dumps(state), encoding="utf-8")
+        (temporary / STATE).write_text(sealed_json(state), encoding="utf-8")
         for path in (*files, temporary / STATE, temporary):
             _flush(path)
+        _check_before_renaming(check_lease, temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
         _flush(folder)
         for old in _by_age(folder)[keep:]:
             shutil.rmtree(old)
     group.broadcast_object(None)
+
+
+def _check_before_renaming(check_lease: Callable[[], None], temporary: Path) -> None:
+    try:
+        check_lease()
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):
+            # Made for it alone, where another process has finished the stage meanwhile.
+            temporary.parent.rmdir()
+        raise
 
 
 def latest(folder: Path, *, at_most: int) -> TrainProgress | None:
@@ -137,7 +161,7 @@ def _model_tensors(model: nn.Module) -> dict[str, Tensor]:
 def _position(path: Path) -> TrainProgress | None:
     """The checkpoint's position, if its files are what was written."""
     try:
-        state = json.loads((path / STATE).read_text(encoding="utf-8"))
+        state = read_sealed_json(path / STATE)
         check_products(path, state.pop("files"), made_by="train", exact=False)
         return TrainProgress(**state)
     except UserError as error:

@@ -233,6 +233,7 @@ class Trainer:
             checkpoint.capture(self.model, self.optimizer, self.group),
             keep=self.job.execution.keep_checkpoints,
             group=self.group,
+            check_lease=self.check_lease,
         )
 
     def _save_model(self) -> None:
@@ -243,7 +244,7 @@ class Trainer:
             tensors = {name: full_tensor(p.detach()).cpu() for name, p in self.model.named_parameters()}
             tensors |= {name: buffer.cpu() for name, buffer in self.model.named_buffers() if name in saved}
         if self.group.is_rank0:
-            save_model(self.prepared.loaded, self.job.folder / MODEL, tensors=tensors)
+            save_model(self.prepared.loaded, self.job.folder / MODEL, tensors=tensors, check_lease=self.check_lease)
             shutil.rmtree(self.checkpoints, ignore_errors=True)
 
     def _release(self) -> None:

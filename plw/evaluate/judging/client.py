@@ -142,7 +142,7 @@ class JudgeClient:
             return Failure(said, "raise judge.timeout_s or lower judge.concurrency", retries=2)
         except httpx.RequestError as error:
             return Failure(f"cannot be reached ({error})", "see that the server runs at this address", retries=2)
-        return failure_of(response, judge) or read_choice(response.json())
+        return failure_of(response, judge) or read_choice(response.json(), judge)
 
     def _error(self, failure: Failure, where: str) -> StageError:
         place = f"{where}: " if failure.about_request else ""
@@ -186,7 +186,7 @@ def _model_names(response: httpx.Response) -> list[str] | None:
 
 def _http_client(judge: JudgeConfig, base_url: str, timeout_s: float) -> httpx.Client:
     """A client with the judge's key; the environment's proxies are not used for addresses of this machine."""
-    key = os.environ.get(judge.key_variable)
+    key = _key(judge.key_variable)
     return httpx.Client(
         base_url=base_url,
         headers={"Authorization": f"Bearer {key}"} if key else {},
@@ -195,6 +195,21 @@ def _http_client(judge: JudgeConfig, base_url: str, timeout_s: float) -> httpx.C
         follow_redirects=True,
         trust_env=not _is_loopback(base_url),
     )
+
+
+def _key(variable: str) -> str:
+    """The key, without the line break of the file that it was read from; empty where there is none.
+
+    Raises:
+        UserError: it holds what no header can carry.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and (key.isprintable() or not key)):
+        raise UserError(
+            f"the environment variable {variable} holds no key: a line break or a character that is not ASCII stands "
+            "within it; set it to the key alone"
+        )
+    return key
 
 
 def _is_loopback(base_url: str) -> bool:

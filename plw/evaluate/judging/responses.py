@@ -1,12 +1,17 @@
 """What a judge's server answers: a choice that can be read, or a failure with the server's words and a remedy."""
 
+import json
 import re
+import time
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from plw.config.evaluation import JudgeConfig
+from plw.redact import redact
+from plw.whole_characters import whole_characters
 
 LONGEST_WAIT_S = 60.0
 RATE_LIMIT_RETRIES = 5
@@ -44,42 +49,51 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
         body = response.json()
     except ValueError:
         if response.is_success:
-            return Failure(f"the reply is not JSON: {_short(response.text)!r}", ADDRESS_REMEDY)
+            return Failure(f"the reply is not JSON: {_quoted(response, judge)!r}", ADDRESS_REMEDY)
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if not response.is_success or error:
         status = response.status_code
         if response.is_success and isinstance(error, dict) and str(error.get("code")).isdigit():
             status = int(error["code"])
-        words = f"HTTP {response.status_code}: {server_words(response.text, error)}"
+        words = f"HTTP {response.status_code}: {server_words(response.text, error, judge)}"
         return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
-        return Failure(f"the reply has no choices: {_short(response.text)!r}", ADDRESS_REMEDY)
+        return Failure(f"the reply has no choices: {_quoted(response, judge)!r}", ADDRESS_REMEDY)
     if _text(choices[0]) is not None:
         return None
     if choices[0].get("finish_reason") == "length":
         said = f"the reply ended at judge.max_tokens={judge.max_tokens} before its first word"
         return Failure(said, "raise judge.max_tokens, or switch the reasoning of such a model off")
-    return Failure(f"the reply has no content: {_short(response.text)!r}", SERVER_LOG)
+    return Failure(f"the reply has no content: {_quoted(response, judge)!r}", SERVER_LOG)
 
 
-def read_choice(body: dict[str, Any]) -> dict[str, Any]:
-    """The first choice of a reply in which :func:`failure_of` sees none, its words under ``text``."""
+def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
+    """The first choice of a reply in which :func:`failure_of` sees none, its words under ``text``.
+
+    It can be written and shown: a server may quote the key, and JSON may hold half of a surrogate pair.
+    """
     usage = body.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
-    choice: dict[str, Any] = body["choices"][0]
+    said = json.dumps(body["choices"][0], ensure_ascii=False)
+    choice: dict[str, Any] = json.loads(whole_characters(redact(said, judge.key_variable)))
     return {**choice, "text": _text(choice), "total_tokens": tokens or 0}
 
 
-def server_words(text: str, error: Any) -> str:
-    """The message of an error object, or the beginning of another body, on one line."""
+def server_words(text: str, error: Any, judge: JudgeConfig) -> str:
+    """The message of an error object, or the beginning of another body, on one line, without the judge's key."""
     said = error.get("message") if isinstance(error, dict) else error
-    return _short(said if isinstance(said, str) and said else text or "no words")
+    # A key that a cut has halved is no longer found.
+    return _short(redact(said if isinstance(said, str) and said else text or "no words", judge.key_variable))
+
+
+def _quoted(response: httpx.Response, judge: JudgeConfig) -> str:
+    return server_words(response.text, None, judge)
 
 
 def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, error: Any) -> Failure:
-    wait = float(retry_after) if re.fullmatch(r"\d+(\.\d+)?", retry_after) else None
+    wait = _seconds_until(retry_after)
     code = error.get("code") if isinstance(error, dict) else None
     if status in (401, 403):
         return Failure(words, f"see the key in the environment variable {judge.key_variable}", permanent=True)
@@ -100,6 +114,16 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
             )
         return Failure(words, remedy, permanent=True, about_request=True)
     return Failure(words, SERVER_LOG)
+
+
+def _seconds_until(retry_after: str) -> float | None:
+    """What a Retry-After header asks for: seconds, or a date (RFC 9110, 10.2.3); None where it asks for nothing."""
+    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
+        return float(retry_after)
+    try:
+        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
 
 
 def _text(choice: dict[str, Any]) -> str | None:

@@ -16,6 +16,7 @@ from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
 from plw.memory import release_memory
 from plw.progress import Progress, no_progress
+from plw.whole_characters import whole_characters
 
 if TYPE_CHECKING:
     import torch
@@ -266,7 +267,8 @@ def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
     kept = tokens if length is None else tokens[:length]
     text = loaded.tokenizer.decode(kept, skip_special_tokens=True)
     assert isinstance(text, str)
-    return Generation(text=text.strip(), tokens=len(kept), finished=length is not None, prompt_tokens_cut=cut)
+    text = whole_characters(text.strip())
+    return Generation(text=text, tokens=len(kept), finished=length is not None, prompt_tokens_cut=cut)
 
 
 def end_tokens(loaded: EvalModel) -> list[int]:

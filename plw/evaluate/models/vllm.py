@@ -15,6 +15,7 @@ from plw.errors import UserError
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
 from plw.progress import Progress, no_progress
+from plw.whole_characters import whole_characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ class VllmModel:
 def _generation(output: Any, end: int | None, *, cut: int) -> Generation:
     ended = bool(output.token_ids) and output.token_ids[-1] == end
     return Generation(
-        text=output.text.strip(),
+        text=whole_characters(output.text.strip()),
         tokens=len(output.token_ids) - ended,
         finished=output.finish_reason == "stop",
         prompt_tokens_cut=cut,

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from torch import Tensor
@@ -12,11 +13,23 @@ from plw.train.model.load import LoadedModel
 from plw.train.model.quiet import quiet_transformers
 
 
-def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] | None = None) -> None:
+def save_model(
+    loaded: LoadedModel,
+    folder: Path,
+    *,
+    tensors: dict[str, Tensor] | None = None,
+    check_lease: Callable[[], None] = lambda: None,
+) -> None:
     """Write safetensors, tokenizer and generation config to ``folder``, which is whole or absent at any moment.
 
-    A LoRA update is merged into the weights first. ``tensors`` stand in for the model's own where those are spread
-    over processes.
+    A LoRA update is merged into the weights first.
+
+    Args:
+        loaded: the model.
+        folder: where it is to be.
+        tensors: stand in for the model's own where those are spread over processes.
+        check_lease: called once all is written, before it is put in its place: a process that was stopped meanwhile,
+            and lost its claim, leaves what another has made there. Raises to stop.
     """
     temporary, old = folder.with_name(f".{folder.name}.tmp"), folder.with_name(f".{folder.name}.old")
     for leftover in (temporary, old):
@@ -27,6 +40,11 @@ def save_model(loaded: LoadedModel, folder: Path, *, tensors: dict[str, Tensor] 
     with quiet_transformers():
         model.save_pretrained(temporary, **({} if tensors is None else {"state_dict": tensors}))
     save_tokenizer(loaded.tokenizer, temporary)
+    try:
+        check_lease()
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     if folder.exists():
         folder.rename(old)
     temporary.rename(folder)

@@ -22,6 +22,7 @@ from plw.registry import Registry, export_csv, rebuild
 from plw.sweep.grid import GridResult, run_grid
 from plw.sweep.plan import print_plan
 from plw.sweep.status import print_status
+from tests.small_disk import CannotMountError, small_disk
 from tests.unit.pipeline.conftest import OwnStudy
 
 Grid = Callable[..., list[CellConfig]]
@@ -135,15 +136,11 @@ def test_a_full_disk_ends_the_command_in_one_line(grid: Grid, monkeypatch: pytes
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of its own of 4 MB and 200 inodes, where the tests may mount one."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,nr_inodes=200", "tmpfs", str(place)]
-    if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a small disk can be mounted by root only")
     try:
-        yield place
-    finally:
-        subprocess.run(["umount", "-l", str(place)], check=True)
+        with small_disk(tmp_path / "disk", "4m", inodes=200) as place:
+            yield place
+    except CannotMountError as refused:
+        pytest.skip(str(refused))
 
 
 def on(disk: Path) -> list[str]:

@@ -1,15 +1,7 @@
 """Registries on real databases: a SQLite file always, a PostgreSQL server where it is installed."""
 
-import importlib.util
-import os
-import shutil
-import signal
-import socket
-import subprocess
-import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,91 +13,17 @@ from plw.registry.owner import Owner
 from plw.registry.rows import CellRow, StageKey
 from plw.registry.store import Registry
 from plw.score import Score
-
-
-def _postgres_programs() -> Path | None:
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which("initdb")
-    return folders[-1] if folders else Path(found).parent if found else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Postgres:
-    """A server of our own, which can be stopped and started."""
-
-    url: str
-    folder: Path
-    pg_ctl: Callable[..., None]
-
-    def stop(self) -> None:
-        """Stop at once, as in a crash."""
-        self.pg_ctl("-m", "immediate", "stop")
-
-    def kill(self) -> None:
-        """Kill the server's first process with -9; the others end when they notice."""
-        os.kill(int((self.folder / "data" / "postmaster.pid").read_text().split()[0]), signal.SIGKILL)
-
-    def start(self) -> None:
-        """Start, and wait until connections are taken; after a kill the memory of the old server has to go first."""
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                self.pg_ctl("-w", "start")
-            except subprocess.CalledProcessError:
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(0.1)
-            else:
-                return
+from tests.postgres import NotInstalledError, Postgres, postgres
 
 
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres_server() -> Iterator[Postgres]:
     """A PostgreSQL server with an empty database."""
-    programs = _postgres_programs()
-    if programs is None:
-        pytest.skip("PostgreSQL's initdb is not installed")
-    if importlib.util.find_spec("psycopg") is None:
-        pytest.skip("psycopg is not installed")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}
-    folder = Path("/tmp") / f"plw-postgres-{os.getpid()}"
-    folder.mkdir()
-    if user:
-        shutil.chown(folder, **user)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    quiet: dict[str, Any] = {"check": True, "cwd": folder, "stdout": subprocess.DEVNULL, **user}
-    data = str(folder / "data")
-    initdb = [
-        programs / "initdb",
-        "-D",
-        data,
-        "-A",
-        "trust",
-        "-U",
-        "plw",
-        "-E",
-        "UTF8",
-        "--locale=C.UTF-8",
-        "--no-sync",
-    ]
     try:
-        subprocess.run(initdb, **quiet)
-        options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
-
-        def pg_ctl(*words: str) -> None:
-            command = [programs / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", *words]
-            subprocess.run(command, **quiet)
-
-        server = Postgres(url=f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres", folder=folder, pg_ctl=pg_ctl)
-        server.start()
-        try:
+        with postgres("registry") as server:
             yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(folder)
+    except NotInstalledError as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

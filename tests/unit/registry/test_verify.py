@@ -32,6 +32,8 @@ def test_a_damaged_file_is_named(damage: str, study: str, runs: Path) -> None:
     problems = verify_results(study, runs).problems
     named = {"cut record": record.name, "record lost": "its record is not there"}.get(damage, str(file))
     assert any(named in line for line in problems)
+    if damage != "record lost":
+        assert any(f"remove {file.parent} to make" in line for line in problems)
     # A record that cannot be read is missed by its rows too.
     assert len(problems) == (2 if damage == "cut record" else 1)
 

@@ -82,6 +82,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "no weights": (leave(WEIGHTS), ["no weights", WEIGHTS]),
     "pickled": (leave(WEIGHTS, pytorch_model__bin=b"x"), ["pickled", "pytorch_model.bin", "save_pretrained"]),
+    "a trainer's pickles alone": (
+        leave(WEIGHTS, optimizer__pt=b"x", training_args__bin=b"x", rng_state_0__pth=b"x"), ["no weights", WEIGHTS],
+    ),
     "gguf": (leave(WEIGHTS, model_q4__gguf=b"x"), ["GGUF", "model=gguf", "model_q4.gguf"]),
     "an adapter": (leave(WEIGHTS, adapter_config__json=b"{}"), ["LoRA", "merge"]),
     "a shard missing": (

@@ -1,7 +1,9 @@
 """No secret of the environment is stored or shown, whoever quotes it."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,18 @@ def test_one_secret_may_be_a_part_of_another(monkeypatch: pytest.MonkeyPatch) ->
     assert redact("123456789 12345678") == "[B_KEY] [A_KEY]"
 
 
+@pytest.mark.parametrize("value", [f"{KEY}\n", f" {KEY}\r\n", 'quo"ted\\key', "kéy-of-mine"])
+@pytest.mark.parametrize("written", [str, str.strip, repr, json.dumps])
+def test_a_secret_is_found_however_it_is_quoted(
+    value: str, written: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A key from a file ends in a line break, which an error of the HTTP library shows as backslash and n."""
+    monkeypatch.setenv("MY_KEY", value)
+    said = redact(f"Illegal header value {written(value)}!")
+    assert "[MY_KEY]" in said
+    assert not any(part in said for part in (KEY, "ted", "of-mine"))
+
+
 @pytest.mark.parametrize("error", [UserError(f"401: {KEY}"), RuntimeError(f"401: {KEY}")])
 def test_what_the_command_prints(
     error: Exception, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -62,6 +76,7 @@ def test_what_is_logged() -> None:
         "import logging; from plw.logs import configure_logging; configure_logging()\n"
         "log = logging.getLogger('plw.x')\n"
         f"log.warning('said %s', '{KEY}')\n"
+        "log.warning('first\\nsecond\\x1b]0;taken\\x07')\n"
         f"try: raise ValueError('{KEY}')\n"
         "except ValueError: log.exception('failed')\n"
     )
@@ -75,3 +90,4 @@ def test_what_is_logged() -> None:
     assert "said [MY_TOKEN]" in done.stderr
     assert "ValueError: [MY_TOKEN]" in done.stderr
     assert KEY not in done.stderr.replace(script, "")
+    assert "first\nsecond\\x1b]0;taken\\x07\n" in done.stderr, "lines stay lines; a terminal obeys nothing"

@@ -2,11 +2,16 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
+from plw.data.tokenizer import load_tokenizer
+from plw.errors import ClaimLostError
 from plw.train import checkpoint
 from plw.train.checkpoint import TrainProgress
 from plw.train.log import TrainingLog, logged_steps
+from plw.train.model.load import load_model
+from plw.train.model.save import save_model
 
 
 def position(step: int) -> TrainProgress:
@@ -51,6 +56,51 @@ def test_one_whose_bytes_changed_is_passed_over(tmp_path: Path) -> None:
     content[-64:] = b"\x01" * 64
     shard.write_bytes(content)
     assert checkpoint.latest(tmp_path, at_most=99) == position(1)
+
+
+def test_one_whose_state_was_changed_is_passed_over(tmp_path: Path) -> None:
+    """Another step or run in it would be believed, or refused as a run of other data."""
+    for step in (1, 2):
+        checkpoint.save(tmp_path, position(step), {"x": torch.zeros(1)}, keep=9)
+    state = tmp_path / "step-2" / "state.json"
+    whole = state.read_text()
+    for old, new in (('"step": 2', '"step": 3'), ('"run": "r"', '"run": "s"'), ("seconds", "tecondt")):
+        assert old in whole
+        state.write_text(whole.replace(old, new))
+        assert checkpoint.latest(tmp_path, at_most=99) == position(1)
+
+
+def test_a_process_that_lost_its_claim_while_it_wrote_leaves_nothing(tmp_path: Path) -> None:
+    """It was stopped, another has taken its work over and is done; then it wakes."""
+    folder = tmp_path / "checkpoints"
+    with pytest.raises(ClaimLostError):
+        checkpoint.save(folder, position(1), {"x": torch.zeros(1)}, keep=1, check_lease=lose)
+    assert not folder.exists()
+    checkpoint.save(folder, position(1), {"x": torch.ones(1)}, keep=1)
+    with pytest.raises(ClaimLostError):
+        checkpoint.save(folder, position(2), {"x": torch.zeros(1)}, keep=1, check_lease=lose)
+    assert [path.name for path in folder.iterdir()] == ["step-1"]
+
+
+def test_a_model_of_a_process_that_lost_its_claim_stands_in_nobodys_place(tiny_llama: Path, tmp_path: Path) -> None:
+    loaded = load_model(str(tiny_llama), load_tokenizer(str(tiny_llama)))
+    folder = tmp_path / "model"
+
+    def other_is_done() -> None:
+        folder.mkdir()
+        (folder / "config.json").write_text("of the other")
+        lose()
+
+    with pytest.raises(ClaimLostError):
+        save_model(loaded, folder, check_lease=other_is_done)
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        "model", "model/config.json",
+    ]  # fmt: skip
+    assert (folder / "config.json").read_text() == "of the other"
+
+
+def lose() -> None:
+    raise ClaimLostError
 
 
 def test_a_torn_log_is_read_up_to_the_tear(tmp_path: Path) -> None:

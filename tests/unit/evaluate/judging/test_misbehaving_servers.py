@@ -2,12 +2,12 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from plw.config.evaluation import JudgeConfig
@@ -16,71 +16,13 @@ from plw.evaluate.judging.client import check_server
 from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.response_cache import ResponseCache
+from plw.evaluate.judging.responses import failure_of
 from plw.progress import no_progress
+from tests.judge_server import Reply, Server, error, said
 
 PROTOCOLS = ("alpaca_eval", "pandalm")
-Reply = tuple[int, Any, dict[str, str]]
-"""Status, body (JSON, or text as it is) and headers."""
 RATE_LIMIT = "Rate limit reached on tokens per min. Please try again in 20s."
 TOO_LONG = "This model's maximum context length is 512 tokens. Please reduce the length of the messages."
-
-
-class _QuietServer(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no news."""
-
-
-class Server:
-    """Answers request after request (numbered from 1) with what ``reply`` says; ``asked`` are the bodies."""
-
-    def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], models: Reply | None = None) -> None:
-        self.asked: list[dict[str, Any]] = []
-        self.keys: set[str | None] = set()
-        lock, listed = threading.Lock(), models or (200, {"data": [{"id": "judge"}]}, {})
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
-            def do_GET(handler) -> None:
-                handler._send(*listed)
-
-            def do_POST(handler) -> None:
-                body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-                with lock:
-                    self.asked.append(body)
-                    self.keys.add(handler.headers.get("Authorization"))
-                    number = len(self.asked)
-                handler._send(*reply(number, body))
-
-            def _send(handler, status: int, body: Any, headers: dict[str, str]) -> None:
-                data = (body if isinstance(body, str) else json.dumps(body)).encode()
-                handler.send_response(status)
-                for name, value in {"Content-Length": str(len(data)), **headers}.items():
-                    handler.send_header(name, value)
-                handler.end_headers()
-                handler.wfile.write(data)
-
-            def log_message(handler, *_: Any) -> None:
-                """Requests are not logged."""
-
-        self._http = _QuietServer(("127.0.0.1", 0), Handler)
-
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        finally:
-            self._http.shutdown()
-            self._http.server_close()
-
-
-def said(content: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:
-    """A chat completion without `usage`."""
-    return {"choices": [{"message": {"role": "assistant", "content": content, **message}, "finish_reason": finish}]}
 
 
 def verdict(body: dict[str, Any]) -> dict[str, Any]:
@@ -94,10 +36,6 @@ def verdict(body: dict[str, Any]) -> dict[str, Any]:
 
 def right(number: int, body: dict[str, Any]) -> Reply:
     return 200, verdict(body), {}
-
-
-def error(status: int, message: str, code: object = None, **headers: str) -> Reply:
-    return status, {"error": {"message": message, "code": code}}, headers
 
 
 PAIRS = [
@@ -276,6 +214,68 @@ def test_the_key_is_sent_and_a_server_that_quotes_it_is_not_believed(
     assert server.keys == {"Bearer sk-very-secret-of-mine"}
     assert "very-secret" not in words
     assert "Incorrect key: ['Bearer [MY_JUDGE]']" in words
+
+
+@pytest.mark.parametrize("padding", range(0, 300, 37))
+def test_a_key_is_taken_out_before_the_words_are_shortened(
+    padding: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "sk-" + "0123456789" * 5
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    server = Server(lambda number, body: error(401, f"{'x' * padding} {key} {'y' * 300}"))
+    _, words = ask(server, "pandalm", tmp_path)
+    assert key[:12] not in words
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_a_reply_that_quotes_the_key_or_is_no_text_can_be_kept(
+    protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half of a surrogate pair is valid in JSON and in no file; a proxy may write a request's headers into replies."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-of-mine")
+
+    def odd(number: int, body: dict[str, Any]) -> Reply:
+        reply = verdict(body)
+        message = reply["choices"][0]["message"]
+        message["content"] += "\n\nReason: \ud83d sk-very-secret-of-mine \U0001f600"
+        return 200, reply, {}
+
+    result, words = ask(Server(odd), protocol, tmp_path)
+    assert result is not None, words
+    assert result.win_rate == 75.0
+    (reply,) = {reply.partition("Reason: ")[2] for found in result.verdicts for reply in found.replies}
+    assert reply == "\ufffd [OPENAI_API_KEY] \U0001f600"
+    reply.encode()
+    assert "very-secret" not in (tmp_path / "replies.jsonl").read_text()
+
+
+def test_a_key_with_the_line_break_of_its_file_is_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-of-mine\r\n")
+    server = Server(right)
+    _, words = ask(server, "pandalm", tmp_path)
+    assert (words, server.keys) == ("", {"Bearer sk-very-secret-of-mine"})
+
+
+@pytest.mark.parametrize("key", ["sk-very\nsecret-of-mine", "sk-very-sécret", "sk-very\x7fsecret"])
+def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_JUDGE", key)
+    with pytest.raises(UserError, match="MY_JUDGE holds no key") as refused:
+        check_server(JudgeConfig(name="mine", key_variable="MY_JUDGE"), "http://127.0.0.1:9/v1")
+    assert "sk-very" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("header", "least", "most"),
+    [("", None, None), ("soon", None, None), ("3", 3, 3), ("0.5", 0.5, 0.5), ("past", 0, 0), ("future", 5, 10)],
+)
+def test_when_a_server_asks_to_come_back(header: str, least: float | None, most: float | None) -> None:
+    """Seconds or a date."""
+    at = {"past": -60, "future": 10}
+    if header in at:
+        header = format_datetime(datetime.now(UTC) + timedelta(seconds=at[header]), usegmt=True)
+    failure = failure_of(httpx.Response(429, headers={"Retry-After": header}), JudgeConfig(name="mine"))
+    assert failure is not None
+    assert failure.wait_s is None if least is None else least <= float(failure.wait_s or 0) <= float(most or 0)
 
 
 def test_a_tie_of_unequal_answers_is_a_draw_for_evaluators_that_write_0(tmp_path: Path) -> None:
