@@ -71,7 +71,8 @@ class Warm:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment() | {"OMP_NUM_THREADS": "1"},
             cwd=Path(__file__).parents[2],
         )  # fmt: skip
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -102,8 +103,11 @@ class Warm:
     def close(self) -> None:
         """As ``Program`` says."""
         assert self._process.stdin is not None
+        assert self._process.stdout is not None
         self._process.stdin.close()
         self._process.wait()
+        self._listener.join()
+        self._process.stdout.close()
 
 
 @dataclass

@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.faults]
 
 SLICE = (
     "loss.prompt_weight=0,0.1", "model=world-wide-1", "dataset=world-short", *SMALL_WORLD, *SHORT_WORK,
-    "suite.limit=3", "recipe.epochs=3",
+    "world.pretraining.steps=5", "suite.limit=3", "recipe.epochs=3",
 )  # fmt: skip
 SEED, MINUTES = int(os.environ.get("FAULTS_SEED", "1")), float(os.environ.get("FAULTS_MINUTES", "0"))
 JUDGE_TIMEOUT_S, LEASE_S = 1.5, 4.0

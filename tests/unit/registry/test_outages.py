@@ -25,7 +25,7 @@ CALLS: dict[str, Callable[[Registry, StageKey, str, Any], object]] = {
     "claim": lambda registry, key, token, record: registry.claim(
         key, kind="train", fingerprint="f", owner=Owner.here(), lease_timeout_s=60, now=time.time()
     ),
-    "scores_frame": lambda registry, key, token, record: registry.scores_frame().empty,
+    "scores_frame": lambda registry, key, token, record: registry.scores_frame(study=key.study).empty,
     "finish": lambda registry, key, token, record: registry.finish(key, token, record),
 }
 """Every call of a study, in an order in which each is true while the stage is claimed and then finished."""
