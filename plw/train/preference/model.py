@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import LossOutput, weighted_linear_cross_entropy
-from plw.train.batching.collate import Batch, collate, place_tokens
+from plw.train.batching.collate import Batch
 from plw.train.batching.counts import TokenCounts
+from plw.train.batching.placement import place_tokens
 from plw.train.batching.plan import Step
 from plw.train.model.parallel import reshard, synchronised
 from plw.train.model.weighted import WeightedModel, hidden_states
@@ -63,7 +64,8 @@ class PreferenceModel(WeightedModel):
         """A number with DPO's gradient [], and the log-probability of each answer [2 pairs], fp64, detached."""
         assert isinstance(batch, PairBatch)
         with torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            hidden_TD = hidden_states(self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row).flatten(0, 1)
+            states = hidden_states(self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row, batch.last_rows)
+            hidden_TD = states.flatten(0, 1)
             with torch.no_grad():
                 read = self._loss(hidden_TD, batch, batch.coefficient_N)
                 log_p_E = answer_log_probs(read.cross_entropy_N, batch)
@@ -78,7 +80,7 @@ class PreferenceModel(WeightedModel):
             self.loaded.head_weight_VD,
             batch.target_N,
             coefficient_N,
-            row_N=batch.place_N,
+            row_N=batch.state_N,
             bias_V=self.loaded.head_bias_V,
             **self.options,
         )
@@ -134,7 +136,7 @@ def accumulate_preference(
             loss, log_p_E = module(batch)
             loss.backward()
         rewards_E[places] = (beta * (log_p_E - batch.reference_E)).cpu().numpy()
-        counts += TokenCounts(tokens=batch.tokens, predictions=len(batch.target_N), pairs=batch.pairs)
+        counts += batch.counts
     sums = torch.cat([torch.from_numpy(rewards_E), torch.tensor(astuple(counts), dtype=torch.float64)]).to(device)
     total = group.all_reduce(sums).cpu().numpy()
     reward_X2, computed = total[: len(rewards_E)].reshape(-1, SIDES), total[len(rewards_E) :]
@@ -146,7 +148,7 @@ def accumulate_preference(
         chosen_reward=float(reward_X2[:, 0].mean()),
         rejected_reward=float(reward_X2[:, 1].mean()),
     )
-    return losses, TokenCounts(tokens=int(computed[0]), predictions=int(computed[1]), pairs=int(computed[2]))
+    return losses, TokenCounts(*map(int, computed))
 
 
 @torch.no_grad()
@@ -185,7 +187,7 @@ def collate_pairs(
     device: torch.device,
 ) -> PairBatch:
     """Lay out the pairs of ``step`` at the places of their examples, chosen and rejected in turn."""
-    batch = collate(examples, step, places.tolist(), weighted.loaded.pad_id, device, layout=weighted.layout)
+    batch = weighted.batch(examples, step, places, device)
     chosen = [examples[step.example_E[place]] for place in places]
     learned = list(_learned_places(chosen, weighted.layout))
     # The predictions of a batch are in the order of their places.
