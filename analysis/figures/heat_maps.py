@@ -16,7 +16,9 @@ DIVERGING, SEQUENTIAL = "RdBu", "cividis"
 """Red below 0, blue above; and for scores."""
 
 
-def heat_maps(values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_better: bool = False) -> Figure:
+def heat_maps(
+    values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_better: bool = False, good: pd.DataFrame | None = None
+) -> Figure:
     """A small map for each panel, rows of datasets and columns of models.
 
     Args:
@@ -24,6 +26,7 @@ def heat_maps(values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_bett
         unit: what the numbers are, for the colour bar.
         diverging: whether 0 is the middle of the colours.
         lower_is_better: the best cell is the lowest.
+        good: cells that get no cross, laid out as ``values``; by default no cell has one.
     """
     datasets = list(dict.fromkeys(values.index.get_level_values("dataset")))
     models = list(dict.fromkeys(values.index.get_level_values("model")))
@@ -32,12 +35,19 @@ def heat_maps(values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_bett
     limit = float(np.abs(values.to_numpy()[:, trained_C]).max())
     low, high = (-limit, limit) if diverging else (float(values.to_numpy().min()), float(values.to_numpy().max()))
     with mpl.rc_context(RC | {"axes.grid": False}):
-        figure = Figure(figsize=(PAGE_INCHES, 1.3 * len(datasets) + 0.4), layout="constrained")
+        figure = Figure(
+            figsize=(min(PAGE_INCHES, 1.3 * len(models) + 1.6), 1.3 * len(datasets) + 0.4), layout="constrained"
+        )
         axes = figure.subplots(len(datasets), len(models), squeeze=False, sharex=True, sharey=True)
         for row, dataset in enumerate(datasets):
             for column, model in enumerate(models):
                 axis = axes[row, column]
+                if (dataset, model) not in values.index:
+                    axis.set_axis_off()
+                    continue
                 drawn = _map(axis, values.loc[(dataset, model)], (low, high), diverging, lower_is_better)
+                if good is not None:
+                    _cross(axis, good.loc[(dataset, model)])
                 if row == 0:
                     axis.set_title(model, fontsize=7)
                 if column == 0:
@@ -68,6 +78,13 @@ def _map(axis: Any, values: pd.Series, limits: tuple[float, float], diverging: b
     return drawn
 
 
+def _cross(axis: Any, good: pd.Series) -> None:
+    """A cross on every cell that is not good."""
+    table = good.unstack("response_weight").astype(float)
+    row, column = np.nonzero(table.to_numpy() == 0)
+    axis.plot(column, row, linestyle="none", marker="x", markersize=3.2, markeredgewidth=0.6, color="black")
+
+
 def share_figure(gain: pd.DataFrame) -> Figure:
     """Gain by λ_p / (λ_p + λ_r): panels' means over equal ratios, and the mean over models with its 95 % interval."""
     share_C = prompt_share(gain)
@@ -83,7 +100,11 @@ def share_figure(gain: pd.DataFrame) -> Figure:
             axis.plot(x_S, of_model_MS.T, color=colours[dataset], alpha=0.3, linewidth=0.7)
             mean_S = of_model_MS.mean(axis=0)
             models = len(of_model_MS)
-            error_S = stats.t.ppf(TAILS[1], models - 1) * of_model_MS.std(axis=0, ddof=1) / np.sqrt(models)
+            error_S = (
+                stats.t.ppf(TAILS[1], models - 1) * of_model_MS.std(axis=0, ddof=1) / np.sqrt(models)
+                if models > 1
+                else np.zeros_like(mean_S)
+            )
             axis.errorbar(
                 x_S, mean_S, yerr=error_S, color=colours[dataset], marker=signs[dataset], capsize=1.5, elinewidth=0.7
             )

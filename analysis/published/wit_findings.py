@@ -13,7 +13,6 @@ import pandas as pd
 from scipy import stats
 from scipy.special import gammaln
 
-from analysis.arrays import Array
 from analysis.levels import CONFIDENCE, TAILS
 from analysis.published.wit_grid import (
     AVERAGE,
@@ -35,6 +34,8 @@ from analysis.published.wit_grid import (
 
 GEMMA_ALPACA = ("Alpaca-Cleaned", "Gemma-2-2B")
 PIGEONHOLE_DRAWS, PIGEONHOLE_SEED = 10_000, 20260101
+FEWEST_DRAWN = 3
+"""Datasets, or base models, from which an interval over others is made."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +117,7 @@ def wit_findings() -> WitFindings:
 def fixed_cell(gain: pd.DataFrame, weights: LossWeights) -> FixedCell:
     """One pair of weights in every panel; ``gain`` as ``relative_gain`` makes it."""
     of_cell = gain[weights]
-    low, high = _pigeonhole_interval(of_cell.unstack().to_numpy())
+    low, high = mean_interval(of_cell)
     return FixedCell(
         prompt_weight=weights[0],
         response_weight=weights[1],
@@ -128,13 +129,22 @@ def fixed_cell(gain: pd.DataFrame, weights: LossWeights) -> FixedCell:
     )
 
 
-def _pigeonhole_interval(value_DM: Array) -> tuple[float, float]:
-    """95 % interval of a mean over datasets and models that are both samples (Owen 2007: both drawn anew)."""
+def mean_interval(value_P: "pd.Series[float]") -> tuple[float, float]:
+    """95 % interval of the panels' mean, datasets and models both a sample (Owen 2007: both drawn anew).
+
+    A panel that is not there does not count. NaN where there are fewer than three of both: drawing two things anew says
+    nothing of a third.
+    """
     generator = np.random.default_rng(PIGEONHOLE_SEED)
+    value_DM = value_P.unstack().to_numpy()
     rows, columns = value_DM.shape
+    if max(rows, columns) < FEWEST_DRAWN:
+        return np.nan, np.nan
     dataset_RD = generator.integers(rows, size=(PIGEONHOLE_DRAWS, rows))
     model_RM = generator.integers(columns, size=(PIGEONHOLE_DRAWS, columns))
-    mean_R = value_DM[dataset_RD[:, :, None], model_RM[:, None, :]].mean(axis=(1, 2))
+    drawn_RDM = value_DM[dataset_RD[:, :, None], model_RM[:, None, :]]
+    there_R = np.isfinite(drawn_RDM).any(axis=(1, 2))
+    mean_R = np.nanmean(drawn_RDM[there_R], axis=(1, 2))
     low, high = np.quantile(mean_R, TAILS)
     return float(low), float(high)
 
@@ -148,8 +158,11 @@ def left_out_gains(gain: pd.DataFrame, level: str) -> pd.Series:
 
 
 def left_out_benchmarks(grid: pd.DataFrame, benchmarks: Sequence[str] = BENCHMARKS) -> Iterator[dict[str, Any]]:
-    """Per benchmark: the fixed cell that is best on the mean of the others, and its gain on this one."""
-    for name in benchmarks:
+    """Per benchmark: the fixed cell that is best on the mean of the others, and its gain on this one.
+
+    Nothing of one benchmark alone.
+    """
+    for name in benchmarks if len(benchmarks) > 1 else ():
         others: pd.DataFrame = sum(panels(grid, other) for other in benchmarks if other != name)  # type: ignore[assignment]
         weights = best_fixed_pair(relative_gain(others))
         own = panels(grid, name)
@@ -173,7 +186,7 @@ def benchmark_shares(grid: WeightGrid) -> dict[str, float]:
         own_P = [columns.index(pair) for pair in winners.values()]
         points[name] = float(gain_PC[np.arange(len(own_P)), own_P].sum())
     total = sum(points.values())
-    return {name: 100 * value / total for name, value in points.items()}
+    return {name: 100 * value / total if total else np.nan for name, value in points.items()}
 
 
 def equal_ratio_scatter(scores: pd.DataFrame) -> pd.Series:

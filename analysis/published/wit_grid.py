@@ -23,6 +23,14 @@ CONVENTIONAL = (0.0, 1.0)
 LossWeights = tuple[float, float]
 """(λ_p, λ_r)."""
 PANEL = ["dataset", "model"]
+MODEL_PARAMETERS = {
+    "Llama-3.2-1B": 1.24e9, "Gemma-2-2B": 2.61e9, "Llama-3.2-3B": 3.21e9, "Mistral-7B": 7.24e9, "Llama-3-8B": 8.03e9,
+}  # fmt: skip
+"""Of the published grid's base models, as their weights on the hub have it."""
+DATASET_RECORDS = {"LIMA": 1_030, "Alpaca-Cleaned": 51_760, "Tulu-v2": 150_000}
+"""Records trained on, as the paper has it. Of their generation ratios only that of Alpaca-Cleaned is known."""
+KNOWN_RATIOS = {"Alpaca-Cleaned": 7.83}
+"""Dataset of the published grid -> R_g, from the PLW paper's Table 1."""
 WEIGHT_PAIR = ["prompt_weight", "response_weight"]
 
 
@@ -47,6 +55,10 @@ class WeightGrid:
     benchmarks: tuple[str, ...]
     average: pd.DataFrame
     """What cells are chosen by, laid out as ``panels``."""
+    of_seed: pd.DataFrame | None = None
+    """The average of each seed, where there are several: a row a panel and seed (dataset, model, seed)."""
+    item_error: pd.DataFrame | None = None
+    """Standard error of the average over the benchmarks' items, laid out as ``panels``, where it is known."""
 
     @property
     def gain(self) -> pd.DataFrame:
@@ -86,18 +98,24 @@ def best_pairs(scores: pd.DataFrame) -> dict[tuple[str, str], LossWeights]:
 
 
 def best_fixed_pair(gain: pd.DataFrame) -> LossWeights:
-    """The pair of the highest mean over panels."""
-    return pairs(gain)[int(gain.to_numpy().mean(axis=0).argmax())]
+    """The pair of the highest mean over panels; those without a gain do not count, and one of them must have it."""
+    return pairs(gain)[int(gain.dropna().to_numpy().mean(axis=0).argmax())]
 
 
 def relative_gain(scores: pd.DataFrame) -> pd.DataFrame:
-    """Percent that each cell lies above the usual loss of its panel."""
-    return 100 * (scores.div(scores[CONVENTIONAL], axis=0) - 1)
+    """Percent that each cell lies above the usual loss of its panel; NaN where the usual loss scores 0."""
+    usual = scores[CONVENTIONAL]
+    return 100 * (scores.div(usual.where(usual > 0), axis=0) - 1)
 
 
 def printed_gain() -> pd.DataFrame:
     """``relative_gain`` of the paper's own average."""
     return relative_gain(panels(read_wit_grid(), AVERAGE))
+
+
+def on_responses(scores: pd.DataFrame) -> pd.DataFrame:
+    """The columns with λ_r above 0: training on the prompt alone is another thing, and falls far below the rest."""
+    return scores.loc[:, [response > 0 for _, response in pairs(scores)]]
 
 
 def prompt_share(scores: pd.DataFrame) -> Array:

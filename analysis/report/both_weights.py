@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 
-import numpy as np
 import pandas as pd
 
 from analysis.figures.heat_maps import heat_maps, share_figure
 from analysis.published.wit_findings import equal_ratio_scatter, fixed_cell, magnitude_slope
-from analysis.published.wit_grid import CONVENTIONAL, WeightGrid, best_fixed_pair, pairs, panels, true_average
+from analysis.published.wit_grid import WeightGrid, best_fixed_pair, pairs, panels
 from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs, Part
-from analysis.scores.frame import VARIANT, tidy_frame
+from analysis.report.study_grid import CELL_OF_GRID, grid_study
+from analysis.report.weight_grid_parts import ANALYSIS_PARTS, attempted
 from analysis.tables.published_wit import (
     fixed_pairs_table,
     left_out_table,
@@ -19,9 +19,8 @@ from analysis.tables.published_wit import (
     shares_table,
     winners_table,
 )
-from plw.errors import UserError
+from analysis.tables.table import interval_text
 
-CELL_OF_GRID = ["dataset", "model", "prompt_weight", "response_weight"]
 POSIX_METRIC = "posix"
 
 
@@ -33,7 +32,8 @@ def both_weights(context: Context) -> Iterator[Part]:
     """
     if context.study.scores["response_weight"].nunique() < 2:
         return
-    grid, notes = study_grid(context)
+    study, notes = grid_study(context)
+    grid = study.grid
     yield Paragraphs(paragraphs=[_summary(grid)], bullets=[*_bullets(grid), *notes])
     yield _map("average", "Gain of the mean of all benchmarks", grid.gain, "percent over (0, 1)")
     for name in grid.benchmarks:
@@ -52,55 +52,11 @@ def both_weights(context: Context) -> Iterator[Part]:
         )
     yield winners_table(grid)
     yield fixed_pairs_table(grid)
-    yield left_out_table(grid)
+    yield from attempted((lambda found: iter([left_out_table(found.grid)]),), study)
     yield shares_table(grid)
     if _has_equal_ratios(grid):
         yield scatter_table(grid)
-
-
-def study_grid(context: Context) -> tuple[WeightGrid, list[str]]:
-    """The scores of a study (0 to 100, higher is better, means over seeds) by both weights, and what was left out.
-
-    Benchmarks that some panel lacks are left out, then pairs that some panel lacks.
-
-    Raises:
-        UserError: no benchmark that every panel has, no usual loss among the pairs, or fewer than three pairs.
-    """
-    rows = _rows(context)
-    means = rows.groupby(["benchmark", *CELL_OF_GRID])["score"].mean().reset_index()
-    all_panels = set(means[["dataset", "model"]].itertuples(index=False, name=None))
-    names = sorted(set(means["benchmark"]))
-    kept = [name for name in names if set(panels(means, name).index) == all_panels]
-    if not kept:
-        raise UserError("no benchmark has scores of every base model and dataset")
-    shared = set.intersection(*(set(pairs(panels(means, name).dropna(axis="columns"))) for name in kept))
-    if CONVENTIONAL not in shared or len(shared) < 3:
-        raise UserError(
-            f"the pairs of weights that every base model, dataset and benchmark has are {len(shared)}; needed are "
-            "three or more with (0, 1) among them"
-        )
-    here = list(zip(means["prompt_weight"], means["response_weight"], strict=True))
-    is_shared = np.array([pair in shared for pair in here])
-    scores = means[is_shared & means["benchmark"].isin(kept)].reset_index(drop=True)
-    notes = [f"Left out, because a panel lacks them: {', '.join(sorted(set(names) - set(kept)))}."] * (kept != names)
-    if lost := len(set(here)) - len(shared):
-        notes.append(f"{lost} pairs of weights are left out, because a panel lacks a score of theirs.")
-    return WeightGrid(scores=scores, benchmarks=tuple(kept), average=true_average(scores, kept)), notes
-
-
-def _rows(context: Context) -> pd.DataFrame:
-    """Headline scores of every response weight, each chosen and scaled as the report's other chapters do."""
-    study, same = context.study, context.study.scores
-    for name, value in zip(VARIANT, context.frame.variant, strict=True):
-        if name != "response_weight" and name in same:
-            same = same[same[name] == value]
-    parts = [
-        tidy_frame(of_weight, study.benchmarks.groups).rows
-        for _, of_weight in same.groupby("response_weight")
-        if of_weight["headline"].fillna(value=False).astype(bool).any()
-    ]
-    rows = pd.concat(parts, ignore_index=True)
-    return rows.assign(score=100 * rows["score01"])
+    yield from attempted(ANALYSIS_PARTS, study)
 
 
 def sensitivity_panels(context: Context, grid: WeightGrid) -> pd.DataFrame | None:
@@ -118,10 +74,15 @@ def sensitivity_panels(context: Context, grid: WeightGrid) -> pd.DataFrame | Non
 def _summary(grid: WeightGrid) -> str:
     fixed = fixed_cell(grid.gain, best_fixed_pair(grid.gain))
     panels_in_all = len(grid.gain)
+    interval = (
+        "so few base models and datasets give no interval over others"
+        if pd.isna(fixed.low)
+        else f"{interval_text(fixed.low, fixed.high)} over other base models and datasets"
+    )
     return (
         f"{len(pairs(grid.gain))} pairs (λ_p, λ_r) in {panels_in_all} panels, a base model on a dataset. The best pair "
         f"for all, {pair_text((fixed.prompt_weight, fixed.response_weight))}, gains {fixed.mean:.2f} % over the usual "
-        f"loss (0, 1) in the mean ({fixed.low:.2f} to {fixed.high:.2f} over other base models and datasets; that it is "
+        f"loss (0, 1) in the mean ({interval}; that it is "
         f"the best of many is not in it) and lies above it in {fixed.wins} of {panels_in_all} panels."
     )
 

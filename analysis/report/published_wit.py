@@ -5,20 +5,38 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.figures.heat_maps import heat_maps, share_figure
+from analysis.inference.share_verdicts import published_rows
+from analysis.inference.weight_correlations import Covariate
 from analysis.published.wit_findings import WitFindings, wit_findings
 from analysis.published.wit_grid import (
     AFTER_DPO,
     BENCHMARKS,
+    DATASET_RECORDS,
+    KNOWN_RATIOS,
+    MODEL_PARAMETERS,
     SENSITIVITY,
     WIT_GRID,
     panels,
     printed_gain,
+    published_grid,
     read_wit_grid,
     true_average,
 )
+from analysis.published.wit_weights import KIND_BENCHMARKS
 from analysis.report.freshness import write_files
 from analysis.report.page import PublishedPage, published_html
 from analysis.report.parts import Drawing, Paragraphs, Part, Section
+from analysis.report.weight_grid_parts import (
+    GridStudy,
+    attempted,
+    choice_parts,
+    correlation_parts,
+    magnitude_parts,
+    ratio_parts,
+    region_parts,
+    surface_parts,
+    verdict_parts,
+)
 from analysis.report.write import make_folder, not_written, rendered
 from analysis.tables.published_wit import (
     fixed_pairs_table,
@@ -44,10 +62,20 @@ def write_wit_report(out: Path) -> Path:
     """
     make_folder(out)
     findings = wit_findings()
+    study = published_study()
     sections = [
         Section(key="findings", title="What the grid supports", parts=list(_findings(findings))),
+        Section(key="kinds", title="What moves, by kind of benchmark", parts=list(attempted((verdict_parts,), study))),
+        Section(key="choice", title="The choice, corrected", parts=list(attempted((choice_parts,), study))),
+        Section(key="regions", title="Regions of good weights", parts=list(attempted((region_parts,), study))),
+        Section(key="ratio", title="Ratio and magnitude", parts=list(_ratio(findings, study))),
+        Section(key="surface", title="Response surface", parts=list(attempted((surface_parts,), study))),
+        Section(
+            key="correlations",
+            title="What the best weights go with",
+            parts=list(attempted((correlation_parts,), study)),
+        ),
         Section(key="maps", title="Heat maps", parts=list(_maps())),
-        Section(key="ratio", title="Ratio and magnitude", parts=list(_ratio(findings))),
     ]
     files, names, pictures = rendered(sections)
     files[FINDINGS] = (json.dumps(findings.to_dict(), indent=1, allow_nan=False) + "\n").encode()
@@ -67,6 +95,21 @@ def write_wit_report(out: Path) -> Path:
     except OSError as error:
         raise not_written(out, error) from None
     return out / "index.html"
+
+
+def published_study() -> GridStudy:
+    """The published grid, with the sizes of its base models and what is known of its datasets."""
+    return GridStudy(
+        grid=published_grid(),
+        kinds={kind: names for kind, names in KIND_BENCHMARKS.items() if kind != "all"},
+        rows=published_rows(),
+        covariates=(
+            Covariate(name="parameters", level="model", values=MODEL_PARAMETERS),
+            Covariate(name="records", level="dataset", values=DATASET_RECORDS),
+            Covariate(name="generation ratio", level="dataset", values=KNOWN_RATIOS),
+        ),
+        unknown=("Length and n-gram overlap: the published files do not say them of any dataset.",),
+    )
 
 
 def headline(findings: WitFindings) -> str:
@@ -132,7 +175,7 @@ def _drawing(key: str, title: str, values: object, unit: str, *, folded: bool = 
     )
 
 
-def _ratio(findings: WitFindings) -> Iterator[Part]:
+def _ratio(findings: WitFindings, study: GridStudy) -> Iterator[Part]:
     gain = printed_gain()
     slope = findings.magnitude
     yield Drawing(
@@ -151,4 +194,5 @@ def _ratio(findings: WitFindings) -> Iterator[Part]:
             "ratio are the only repetition that the grid has."
         ]
     )
+    yield from attempted((ratio_parts, magnitude_parts), study)
     yield scatter_table()

@@ -22,10 +22,13 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
     return " ".join(moved + still) or "No dataset has scores to compare."
 
 
-def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str) -> list[str]:
-    """One line a kind of benchmark, what moved first; then benchmarks that moved and their kind did not."""
+def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str, axis: str = "weight") -> list[str]:
+    """One line a kind of benchmark, what moved first; then benchmarks that moved and their kind did not.
+
+    ``axis`` is what the verdicts' weights are called.
+    """
     groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
-    lines = [_full(group, verdicts) for group in sorted(groups, key=lambda group: not group.moved)]
+    lines = [_full(group, verdicts, axis) for group in sorted(groups, key=lambda group: not group.moved)]
     still = {group.name for group in groups if not group.moved}
     alone = [
         verdict
@@ -34,7 +37,7 @@ def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str) -> list[st
     ]
     if alone:
         lines.append(
-            f"Single benchmarks: {'; '.join(f'{verdict.name} {_short(verdict, verdicts)}' for verdict in alone)}."
+            f"Single benchmarks: {'; '.join(f'{verdict.name} {_short(verdict, verdicts, axis)}' for verdict in alone)}."
         )
     return lines
 
@@ -48,20 +51,20 @@ def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScop
     return [verdict for verdict in verdicts if (verdict.dataset, verdict.scope) == (dataset, scope)]
 
 
-def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = "weight") -> str:
     """How a scope moved, without its scores."""
     if verdict.opposed:
         return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
     return {
-        "up": f"up {rise} points at weight {_weight(verdict.best_weight)}",
-        "peak": f"up {rise} points at weight {_weight(verdict.best_weight)} and down again",
-        "down": f"down {fall} points at weight {_weight(verdict.lowest_weight)}",
-        "dip": f"down {fall} points at weight {_weight(verdict.lowest_weight)} and up again",
+        "up": f"up {rise} points at {axis} {_weight(verdict.best_weight)}",
+        "peak": f"up {rise} points at {axis} {_weight(verdict.best_weight)} and down again",
+        "down": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)}",
+        "dip": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
 
 
-def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) -> str:
     """A line of a dataset's card."""
     name = kind(verdict).capitalize()
     if verdict.p_holm is None:
@@ -72,15 +75,15 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
         )
         return f"{name}: not shown to move ({_p(verdict)}){excluded}."
     if verdict.opposed:
-        return f"{name}: {_short(verdict, verdicts)} ({_p(verdict)})."
-    scores = f"{_score(verdict, verdict.at_0)} at weight 0"
+        return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
+    scores = f"{_score(verdict, verdict.at_0)} at {axis} 0"
     if verdict.direction in ("up", "peak"):
         best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
-        scores += f", {_score(verdict, verdict.at_best)} at its best; 95 % interval of the best weight {best}"
+        scores += f", {_score(verdict, verdict.at_best)} at its best; 95 % interval of the best {axis} {best}"
     else:
         scores += f", {_score(verdict, verdict.at_lowest)} at its lowest"
     both_ways = _members(verdict, verdicts) if _is_mixed(verdict, verdicts) else ""
-    return f"{name}: {_short(verdict, verdicts)}{both_ways} ({scores}; {_p(verdict)})."
+    return f"{name}: {_short(verdict, verdicts, axis)}{both_ways} ({scores}; {_p(verdict)})."
 
 
 def _is_mixed(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> bool:

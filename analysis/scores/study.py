@@ -187,6 +187,24 @@ def read_table_1(study: Study) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows), problems
 
 
+def read_model_sizes(study: Study) -> dict[str, float]:
+    """Base model -> its parameters, from a record of a training of each, where the record says them."""
+    found: dict[str, float] = {}
+    for cell in study.cells:
+        if cell.model in found:
+            continue
+        for stage in study.stages_of(cell):
+            path = study.runs / cell.folder / stage.name / "record.json"
+            if stage.kind == "train" and path.exists():
+                try:
+                    size = read_json(path)["training"]["parameters"]
+                except (UserError, OSError, KeyError, TypeError):
+                    continue
+                if isinstance(size, int):
+                    found[cell.model] = float(size)
+    return found
+
+
 def _records(study: Study) -> list[Path]:
     """The records of all stages; of a large study those of some trainings, spread evenly, which say the same."""
     cells, kinds = study.cells, None

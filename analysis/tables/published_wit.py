@@ -3,10 +3,13 @@
 Each is of the published WIT grid unless another is given.
 """
 
+from dataclasses import fields
+
 import pandas as pd
 
 from analysis.levels import CONFIDENCE
 from analysis.published.wit_findings import (
+    FixedCell,
     benchmark_shares,
     equal_ratio_scatter,
     fixed_cell,
@@ -22,14 +25,15 @@ from analysis.published.wit_grid import (
     published_grid,
     relative_gain,
 )
-from analysis.tables.table import Table, number
+from analysis.tables.table import Table, interval_text, number
+from plw.errors import UserError
 
 SHOWN_PAIRS = 10
 
 
 def pair_text(weights: tuple[float, float]) -> str:
-    """(λ_p, λ_r) as the paper writes it."""
-    return f"({weights[0]:g}, {weights[1]:g})"
+    """(λ_p, λ_r) as the paper writes it; a dash where there is none."""
+    return "–" if pd.isna(weights[0]) else f"({weights[0]:g}, {weights[1]:g})"
 
 
 def winners_table(grid: WeightGrid | None = None) -> Table:
@@ -64,7 +68,7 @@ def fixed_pairs_table(grid: WeightGrid | None = None) -> Table:
                 pair_text(pair) for pair in zip(first["prompt_weight"], first["response_weight"], strict=True)
             ],
             "mean": first["mean"].map(lambda value: number(value, 2)),
-            "interval": [f"{low:.2f} to {high:.2f}" for low, high in zip(first["low"], first["high"], strict=True)],
+            "interval": [interval_text(low, high) for low, high in zip(first["low"], first["high"], strict=True)],
             "median": first["median"].map(lambda value: number(value, 2)),
             "above (0, 1)": [f"{wins} of {len(gain)}" for wins in first["wins"]],
         }
@@ -81,7 +85,11 @@ def fixed_pairs_table(grid: WeightGrid | None = None) -> Table:
 
 
 def left_out_table(grid: WeightGrid | None = None) -> Table:
-    """What the choice of a pair is worth where it was not made."""
+    """What the choice of a pair is worth where it was not made.
+
+    Raises:
+        UserError: there is one base model, one dataset and one benchmark.
+    """
     grid = grid or published_grid()
     gain = grid.gain
     rows = []
@@ -95,6 +103,10 @@ def left_out_table(grid: WeightGrid | None = None) -> Table:
     for row in left_out_benchmarks(grid.scores, grid.benchmarks):
         pair = (row["prompt_weight"], row["response_weight"])
         rows.append(_left_out("benchmark", row["benchmark"], pair, row["gain"]))
+    if not rows:
+        raise UserError(
+            "a choice cannot be tested on what it was not made on: there is one base model, dataset, benchmark"
+        )
     raw = pd.DataFrame(rows)
     return Table(
         key="wit_left_out",
@@ -116,10 +128,10 @@ def shares_table(grid: WeightGrid | None = None) -> Table:
     shares = benchmark_shares(grid)
     rows = []
     for name in grid.benchmarks:
-        gain = relative_gain(panels(grid.scores, name))
-        best = fixed_cell(gain, best_fixed_pair(gain))
-        rows.append({"benchmark": name, "share": shares[name]} | vars(best))
-    raw = pd.DataFrame(rows)
+        gain = relative_gain(panels(grid.scores, name)).dropna()  # a panel whose usual loss scores 0 has none
+        best = {} if gain.empty else vars(fixed_cell(gain, best_fixed_pair(gain)))
+        rows.append({"benchmark": name, "share": shares[name]} | best)
+    raw = pd.DataFrame(rows).reindex(columns=["benchmark", "share", *(field.name for field in fields(FixedCell))])
     shown = _with_pairs(raw.drop(columns=["low", "high"]), share=1, mean=2, median=2)
     return Table(
         key="wit_shares",

@@ -25,6 +25,11 @@ def number(value: float | None, digits: int) -> str:
     return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
 
 
+def interval_text(low: float | None, high: float | None, digits: int = 2) -> str:
+    """``-0.93 to 6.04``, a dash where there is no interval."""
+    return "–" if low is None or pd.isna(low) else f"{number(low, digits)} to {number(high, digits)}"
+
+
 def significant(value: float | None) -> str:
     """A number with three significant digits, as in ``0.0823``; a dash where there is none."""
     return "–" if value is None or pd.isna(value) else f"{value:.3g}"

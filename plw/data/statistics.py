@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,10 @@ from plw.data.records import AlpacaRecord, ChatRecord, Record
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+
+OVERLAP_RECORDS = 5_000
+"""Records that the overlap of prompt and completion is measured on, about; it is a mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +97,27 @@ def table_row(lengths: FieldLengths) -> DatasetStatistics:
         generation_ratio=completions / prompts if prompts else None,
         mean_of_ratios=float(ratio_N.mean()) if len(ratio_N) else None,
     )
+
+
+def bigram_overlap(records: Sequence[Record]) -> float | None:
+    """Share of a completion's pairs of successive words that stand in its prompt too, mean over records.
+
+    Words are split at white space and compared in lower case, so the number is the data's and no tokenizer's. At most
+    ``OVERLAP_RECORDS``, spread evenly, are read. None where no completion has two words.
+    """
+    step = max(1, len(records) // OVERLAP_RECORDS)
+    shares = []
+    for record in map(_as_alpaca, records[::step]):
+        asked, answered = _bigrams(f"{record.instruction} {record.input}"), _bigrams(record.output)
+        if answered:
+            known = set(asked)
+            shares.append(sum(pair in known for pair in answered) / len(answered))
+    return float(np.mean(shares)) if shares else None
+
+
+def _bigrams(text: str) -> list[tuple[str, str]]:
+    words = text.lower().split()
+    return list(pairwise(words))
 
 
 def generation_ratio(records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> float | None:

@@ -254,6 +254,8 @@ def _pairs(context: CellContext, benchmark: str) -> "list[Pair]":
 
 def _table_1_row(data: "PreparedData") -> dict[str, Any]:
     """The data's statistics as the record keeps them and Table 1 reads them."""
+    from plw.data.statistics import bigram_overlap
+
     statistics = data.statistics.to_dict()
     return {
         "examples": statistics.pop("records"),
@@ -262,6 +264,7 @@ def _table_1_row(data: "PreparedData") -> dict[str, Any]:
         **statistics,
         "truncated": data.truncated,
         "without_completion": data.without_completion,
+        "bigram_overlap": bigram_overlap(data.records),
         "content": data.content,
     }
 

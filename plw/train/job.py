@@ -75,6 +75,8 @@ class TrainingSummary:
     """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
     layout: str = "padded"
     """``padded``, ``packed`` or ``prefix``."""
+    parameters: int | None = None
+    """Of the model, a tied one once; None in records from before it was counted."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for a record."""

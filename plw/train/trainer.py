@@ -124,6 +124,7 @@ class Trainer:
                 done, seconds = self._train()
                 self.check_lease()
                 layout = self.prepared.weighted.layout
+                parameters = sum(parameter.numel() for parameter in self.model.parameters())
                 self.optimizer.state.clear()
                 self._save_model()
             finally:
@@ -137,6 +138,7 @@ class Trainer:
             resumed_from=done,
             empty_units=self.plan.empty_units,
             layout=layout,
+            parameters=parameters,
         )
 
     def _prepare(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, load_records
-from plw.data.statistics import dataset_statistics, generation_ratio, token_counts
+from plw.data.statistics import bigram_overlap, dataset_statistics, generation_ratio, token_counts
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -47,3 +47,14 @@ def test_a_chat_counts_the_assistants_words_as_completion(tiny_tokenizer: "PreTr
     chat = ChatRecord(messages=tuple(ChatMessage(role=role, content=content) for role, content in turns))
     same = AlpacaRecord(instruction="s a", output="b b")
     assert generation_ratio([chat], tiny_tokenizer) == generation_ratio([same], tiny_tokenizer)
+
+
+def test_overlap_is_the_share_of_a_completions_word_pairs_that_its_prompt_has() -> None:
+    copied = AlpacaRecord(instruction="Repeat this", input="the red fox runs", output="The red fox")
+    half = AlpacaRecord(instruction="the red", output="the red fox")
+    none = AlpacaRecord(instruction="a b", output="b a")
+    one_word = AlpacaRecord(instruction="a", output="a")
+    assert bigram_overlap([copied]) == 1
+    assert bigram_overlap([half]) == 0.5
+    assert bigram_overlap([copied, half, none, one_word]) == pytest.approx(0.5)
+    assert bigram_overlap([one_word]) is None

@@ -84,6 +84,7 @@ def test_what_a_run_leaves(
     summary = train(job, on_step=told.append)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["log.jsonl", "model"]
     assert (summary.steps, summary.examples, summary.resumed_from, summary.empty_units) == (8, 14, 0, 0)
+    assert summary.parameters == sum(p.numel() for p in AutoModelForCausalLM.from_pretrained(tiny_llama).parameters())
     assert summary.tokens == 2 * sum(len(example.token_T) for example in job.examples)
     # The same bytes with checkpoints and without.
     assert outcome(tmp_path) == outcome(undisturbed)

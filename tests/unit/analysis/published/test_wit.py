@@ -110,6 +110,13 @@ def test_a_fixed_cell_in_which_nothing_differs_has_an_interval_of_one_point():
     assert (cell.low, cell.mean, cell.high, cell.wins) == (3.0, 3.0, 3.0, 15)
 
 
+def test_two_models_and_two_datasets_give_no_interval_over_others():
+    gain = pd.DataFrame(3.0, index=simulated(lambda *_: 1.0).index, columns=PAIRS)
+    kept = gain.index.isin(["d1", "d2"], level="dataset") & gain.index.isin(["a", "b"], level="model")
+    assert np.isnan(fixed_cell(gain[kept], (0.2, 0.8)).low)
+    assert fixed_cell(gain[gain.index.isin(["a"], level="model")], (0.2, 0.8)).low == 3.0
+
+
 def test_the_usual_loss_gains_nothing_over_itself():
     gain = relative_gain(panels(read_wit_grid(), AVERAGE))
     assert gain[CONVENTIONAL].eq(0).all()

@@ -9,13 +9,16 @@ import pytest
 from analysis.published.wit_grid import (
     BENCHMARKS,
     CONVENTIONAL,
+    WeightGrid,
     panels,
     read_wit_grid,
     relative_gain,
     true_average,
 )
-from analysis.report.both_weights import both_weights, sensitivity_panels, study_grid
+from analysis.report.both_weights import both_weights, sensitivity_panels
 from analysis.report.parts import Drawing, Paragraphs
+from analysis.report.study_grid import grid_study, score_rows_of_both
+from analysis.report.study_grid import study_grid as grid_of_rows
 from analysis.scores.frame import tidy_frame
 from analysis.tables.table import Table
 from plw.errors import UserError
@@ -34,9 +37,13 @@ def scores_of(grid: pd.DataFrame) -> pd.DataFrame:
 
 
 def context_of(scores: pd.DataFrame) -> Any:
-    study = SimpleNamespace(scores=scores, benchmarks=SimpleNamespace(groups=GROUPS))
+    study = SimpleNamespace(scores=scores, benchmarks=SimpleNamespace(groups=GROUPS), cells=[])
     frame = tidy_frame(scores[scores["response_weight"] == 1.0], GROUPS)
-    return SimpleNamespace(study=study, frame=frame)
+    return SimpleNamespace(study=study, frame=frame, statistics=pd.DataFrame())
+
+
+def study_grid(context: Any) -> tuple[WeightGrid, list[str]]:
+    return grid_of_rows(score_rows_of_both(context))
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +75,15 @@ def test_the_chapter_has_findings_maps_and_tables(scores: pd.DataFrame) -> None:
         "both_weights_map_average",
         *(f"both_weights_map_{name}" for name in sorted(BENCHMARKS)),
         "both_weights_share",
+        "wit_map_regions",
+        "wit_response_surface",
     ]
     tables = [part.key for part in parts if isinstance(part, Table)]
-    assert tables == ["wit_winners", "wit_fixed_pairs", "wit_left_out", "wit_shares", "wit_equal_ratio"]
+    assert tables == [
+        "wit_winners", "wit_fixed_pairs", "wit_left_out", "wit_shares", "wit_equal_ratio", "wit_share_verdicts",
+        "wit_choice", "wit_regions", "wit_good_pairs", "wit_ratios", "wit_magnitude", "wit_surface",
+    ]  # fmt: skip
+    assert not [part for part in parts if isinstance(part, Paragraphs) and part.warning], "all was computed"
 
 
 def test_sensitivity_is_laid_out_where_every_cell_has_it(scores: pd.DataFrame) -> None:
@@ -94,9 +107,65 @@ def test_what_a_panel_lacks_is_left_out_and_said(scores: pd.DataFrame) -> None:
 
 def test_without_the_usual_loss_there_is_nothing_to_compare_with(scores: pd.DataFrame) -> None:
     usual = (scores["prompt_weight"] == CONVENTIONAL[0]) & (scores["response_weight"] == CONVENTIONAL[1])
-    with pytest.raises(UserError, match=r"with \(0, 1\) among them"):
+    with pytest.raises(UserError, match=r"the usual loss \(0, 1\), which gains are measured against"):
         list(both_weights(context_of(scores[~usual])))
 
 
 def test_a_study_of_the_prompt_weight_alone_has_no_such_chapter(scores: pd.DataFrame) -> None:
     assert list(both_weights(context_of(scores[scores["response_weight"] == 1.0]))) == []
+
+
+def not_computed(scores: pd.DataFrame) -> list[str]:
+    """The lines of the chapter on what cannot be computed."""
+    parts = list(both_weights(context_of(scores)))
+    assert all(isinstance(part, Table | Drawing | Paragraphs) for part in parts)
+    return [line for part in parts if isinstance(part, Paragraphs) and part.warning for line in part.bullets]
+
+
+def test_of_one_base_model_one_dataset_and_one_benchmark_what_can_be_said_is(scores: pd.DataFrame) -> None:
+    """Each thing that cannot be computed is a line that says why."""
+    one = few(scores)
+    one = one[(one["model"] == one["model"].iloc[0]) & (one["benchmark"] == "IFEval")]
+    lines = not_computed(one)
+    for words in ("there is one base model", "cannot be tested in one panel", "of one benchmark in one panel"):
+        assert any(words in line for line in lines), lines
+    assert not not_computed(few(scores)[few(scores)["benchmark"] != "MMLU"])
+
+
+def test_a_grid_of_a_few_pairs_says_what_it_lacks(scores: pd.DataFrame) -> None:
+    pair = scores["prompt_weight"].isin([0.0, 0.2, 0.6]) & (scores["response_weight"] == 1.0)
+    other = (scores["prompt_weight"] == 0.4) & (scores["response_weight"] == 0.6)
+    lines = not_computed(few(scores[pair | other]))
+    assert any("no two pairs of weights have one ratio" in line for line in lines), lines
+    assert any("do not determine it" in line for line in lines), lines
+    without = few(scores[pair | other]).assign(stderr=float("nan"))
+    assert any("the error of a cell is not known" in line for line in not_computed(without))
+
+
+def test_a_panel_that_has_hardly_begun_is_left_out_and_not_the_pairs_that_it_lacks(scores: pd.DataFrame) -> None:
+    begun = (scores["model"] == scores["model"].iloc[0]) & (scores["dataset"] == "LIMA")
+    context = context_of(scores[~begun | (scores["prompt_weight"] == 0.0)])
+    study, notes = grid_study(context)
+    assert study.grid.average.shape == (14, 35)
+    assert len(notes) == 1
+    assert f"{scores['model'].iloc[0]} on LIMA" in notes[0]
+
+
+def test_a_usual_loss_that_scores_nothing_is_named(scores: pd.DataFrame) -> None:
+    one = few(scores)
+    usual = (one["prompt_weight"] == 0.0) & (one["response_weight"] == 1.0)
+    zero = one.assign(value=one["value"].where(~usual, 0.0))
+    with pytest.raises(UserError, match=r"scores 0 with .* on LIMA"):
+        list(both_weights(context_of(zero)))
+    of_one = one.assign(value=one["value"].where(~usual | (one["benchmark"] != "IFEval"), 0.0))
+    assert list(both_weights(context_of(of_one)))
+
+
+def test_several_seeds_are_the_error_of_a_cell(scores: pd.DataFrame) -> None:
+    one = few(scores)
+    both = pd.concat([one, one.assign(seed=24, value=one["value"] + 1)], ignore_index=True)
+    study, _ = grid_study(context_of(both))
+    _, error = study.regions
+    assert "over seeds (2 a cell)" in error.source
+    usual = study.grid.average[CONVENTIONAL]
+    assert (error.deviation_P * usual / 100).to_numpy() == pytest.approx(0.5)
