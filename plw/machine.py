@@ -1,17 +1,32 @@
 """What this machine has for work: its GPUs and processor cores, found without importing torch."""
 
 import os
+import re
+from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 import psutil
 
+DEVICES = "CUDA_VISIBLE_DEVICES"
+MIG = "MIG-"
+_DEVICE = re.compile(r"\d+|GPU-.+|MIG-.+")
+
 
 def visible_gpus() -> list[str]:
-    """Ids of the GPUs this process may use."""
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+    """Ids of the GPUs this process may use, as CUDA_VISIBLE_DEVICES has them: numbers, or UUIDs of GPUs or MIG slices.
+
+    CUDA reads that variable up to the first entry that is no device, such as -1.
+    """
+    asked = os.environ.get(DEVICES)
     if asked is not None:
-        return [name for name in asked.split(",") if name.strip()]
+        return list(takewhile(_DEVICE.fullmatch, (name.strip() for name in asked.split(","))))
     return [str(index) for index, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+
+
+def device_shares(gpus: Sequence[str], each: int) -> list[list[str]]:
+    """The GPUs in shares of ``each``, as many as can be filled; those that fill none are left over."""
+    return [list(gpus[first : first + each]) for first in range(0, len(gpus) - each + 1, each)]
 
 
 def available_cores() -> int:

@@ -144,8 +144,8 @@ class ExecutionConfig:
     evaluate_every: int | None = None
     """Steps between losses on held-out records (`dataset.held_out`), also taken at the last step; null: never."""
     processes: int = 1
-    """Processes that train one cell together on this machine and share out its harness, each on its own GPU or CPU
-    threads."""
+    """Processes that train one cell together on this machine and share out its harness, its answers and what its
+    diagnostics ask the model, each on its own GPU or CPU threads."""
     sharding: str = "fsdp"
     """How several processes hold the model: `fsdp` (a part each) or `ddp` (a copy each)."""
     nodes: int = 1

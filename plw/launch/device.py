@@ -23,3 +23,26 @@ def device_of(name: str) -> torch.device:
 def local_device(name: str) -> torch.device:
     """The device of this process among those that torchrun started on its machine: one GPU each."""
     return torch.device(name, int(os.environ["LOCAL_RANK"])) if name == "cuda" else torch.device(name)
+
+
+def device_in_group(name: str, processes: int) -> torch.device:
+    """The device of this process, one of several that each hold a copy of a model; it becomes torch's current one.
+
+    Args:
+        name: as ``execution.device`` has it.
+        processes: of the group on this machine.
+
+    Raises:
+        UserError: there are fewer GPUs than processes.
+    """
+    gpus = torch.cuda.device_count()
+    kind = name if name != "auto" else "cuda" if gpus else "cpu"
+    if kind == "cuda" and processes > gpus:
+        raise UserError(
+            f"execution.processes={processes} needs a GPU each, and {gpus} can be seen; "
+            "allowed: as many as there are GPUs, or execution.device=cpu"
+        )
+    device = local_device(kind)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device

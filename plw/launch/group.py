@@ -10,6 +10,9 @@ import torch
 from torch import Tensor
 from torch import distributed as dist
 
+GROUP_TIMEOUT = timedelta(days=30)
+"""Of an evaluation: the process that holds the claim watches, and a slow batch of another is no reason to end."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Group:

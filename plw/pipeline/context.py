@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -27,15 +28,27 @@ if TYPE_CHECKING:
     from plw.evaluate.judging.mt_bench_files import Question
     from plw.evaluate.models.hf import EvalModel
     from plw.evaluate.models.vllm import VllmModel
+    from plw.launch.group import Group
 
 CheckLease = Callable[[], None]
+
+SHARES = ".shares"
+"""Folder, in a stage's, of what its processes write each for itself."""
 
 
 class CellContext:
     """One cell's inputs and tools; a context manager, because it opens a tracker and perhaps a server."""
 
-    def __init__(self, cell: Cell, progress: Callable[[str, int, int, str], None], judges: JudgeCache) -> None:
+    def __init__(
+        self,
+        cell: Cell,
+        progress: Callable[[str, int, int, str], None],
+        judges: JudgeCache,
+        group: "Group | None" = None,
+    ) -> None:
         self.cell = cell
+        self.group = group
+        """The processes that share out a part of a stage, where this is one of them."""
         self.judges = judges
         self.config = cell.config
         self.state = StateKeeper()
@@ -159,9 +172,10 @@ class CellContext:
             return load_answers(opponent.path, prompts)
         return reference_answers(prompts, self.cell.prompts[benchmark].path, f"judge.opponents.{benchmark}")
 
-    def answers_file(self, benchmark: str) -> Path:
-        """The answers to a benchmark's prompts."""
-        return self.cell.stages["generate"].folder / f"{benchmark}.json"
+    def output(self, kind: str) -> Path:
+        """Where a stage's files go: its folder, or this process's own part of it."""
+        folder = self.cell.stages[kind].folder
+        return folder if self.group is None else folder / SHARES / str(self.group.rank)
 
     def answers(self, benchmark: str) -> list[dict[str, Any]]:
         """The finished answers to a benchmark's prompts, in their order.
@@ -171,7 +185,7 @@ class CellContext:
         """
         if self.cell.stages["generate"].finished_record() is None:
             raise UserError(f"{self.cell.label}: no answers to judge yet; add generate to stages")
-        file = self.cell.stages["generate"].product(self.answers_file(benchmark).name, always=self.always_verify)
+        file = self.cell.stages["generate"].product(f"{benchmark}.json", always=self.always_verify)
         answers: list[dict[str, Any]] = read_json(file)
         return answers
 
@@ -234,13 +248,17 @@ class CellContext:
         import torch
 
         from plw.evaluate.models.hf import EvalModel
+        from plw.launch.device import device_in_group, device_of
 
-        torch.set_num_threads(self.config.execution.thread_count)
-        device = self.config.execution.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        trusted = self.config.model.trust_remote_code
-        return EvalModel.load(self.model_folder(), device, self.config.suite.dtype, trust_remote_code=trusted)
+        execution, trusted = self.config.execution, self.config.model.trust_remote_code
+        torch.set_num_threads(execution.thread_count)
+        device = (
+            device_of(execution.device)
+            if self.group is None
+            else device_in_group(execution.device, execution.processes)
+        )
+        loaded = EvalModel.load(self.model_folder(), str(device), self.config.suite.dtype, trust_remote_code=trusted)
+        return replace(loaded, group=self.group)
 
     def release_model(self) -> None:
         """Give back the memory of the trained model, which others need; it is loaded anew when next asked for."""

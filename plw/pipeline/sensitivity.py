@@ -42,5 +42,5 @@ def measure_wordings(context: "CellContext", check_lease: "CheckLease") -> "list
         for number, ((texts, given), item) in enumerate(zip(wordings, found, strict=True))
     ]
     check_lease()
-    write_items(context.cell.stages["diagnose"].folder / ITEMS, items)
+    write_items(context.output("diagnose") / ITEMS, items)
     return sensitivity_scores(found, asked, config.suite.name)

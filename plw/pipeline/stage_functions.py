@@ -3,21 +3,20 @@
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
-from plw.data.render import Renderer
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
 from plw.pipeline.context import CellContext, CheckLease
-from plw.pipeline.dialogues import answer_dialogues, grade_answers
+from plw.pipeline.dialogues import grade_answers
 from plw.pipeline.harness_stage import run_harness
 from plw.pipeline.preference_stage import prefer
 from plw.pipeline.reuse import finished_training, take_over
-from plw.pipeline.sensitivity import measure_wordings
 from plw.pipeline.stage import Stage, StageResult
+from plw.pipeline.together import run_part
 from plw.registry import CurveRow
 
 if TYPE_CHECKING:
@@ -107,78 +106,24 @@ def format_progress(row: dict[str, Any]) -> str:
 
 def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Loss stability, weight distance and memorisation (PLW paper, section 5.3); prompt sensitivity if asked for."""
-    from plw.evaluate.diagnostics.measurements import loss_rsd, memorisation
+    from plw.evaluate.diagnostics.measurements import loss_rsd
     from plw.evaluate.diagnostics.weight_distance import weight_distance
 
-    suite, diagnostics = context.config.suite, context.config.suite.diagnostics
+    suite = context.config.suite
     losses = [row["loss"] for row in context.trained_record()["curves"]]
-    scores = loss_rsd(losses, diagnostics.loss_window, suite.name)
+    scores = loss_rsd(losses, suite.diagnostics.loss_window, suite.name)
     scores += weight_distance(
         context.model_folder(),
         context.base_folder(),
         suite.name,
         trust_remote_code=context.config.model.trust_remote_code,
     )
-    renderer = Renderer(context.config.template, context.tokenizer)
-    texts = [renderer.segments(record) for record in context.data.records]
-    scores += memorisation(
-        context.loaded,
-        [segments[0].text for segments in texts],
-        [renderer.words(segments[1]) for segments in texts],
-        diagnostics,
-        suite=suite.name,
-        seed=context.config.seed,
-        batch_size=suite.batch_size,
-        progress=context.progress_for("diagnose", check_lease),
-    )
-    if suite.sensitivity is not None:
-        scores += measure_wordings(context, check_lease)
-    return StageResult(scores=scores)
+    return StageResult(scores=scores + run_part("diagnose", context, check_lease))
 
 
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
-    from plw.evaluate.diagnostics.measurements import generation_length
-    from plw.pipeline.prompt_items import answer_items, reference_overlap
-
-    suite, scores = context.config.suite, []
-    items: list[ItemRow] = []
-    renderer, form = Renderer(context.config.template, context.tokenizer), context.config.dataset.format
-    for name, item in suite.prompts.items():
-        if item.protocol == MT_BENCH:
-            answered, items_of = answer_dialogues(context, name, check_lease)
-            check_lease()
-            write_json_atomic(context.answers_file(name), answered)
-            items += items_of
-            continue
-        prompts = context.prompts(name)
-        answers = context.eval_model.answer(
-            [renderer.request(prompt.instruction, prompt.input, form) for prompt in prompts],
-            max_new_tokens=suite.decoding.max_new_tokens,
-            temperature=suite.decoding.temperature,
-            top_p=suite.decoding.top_p,
-            seed=suite.decoding.seed,
-            batch_size=suite.batch_size,
-            progress=context.progress_for("generate", check_lease),
-        )
-        if item.protocol == "alpaca_eval":
-            scores += generation_length(answers, suite.name)
-        if item.protocol == REFERENCE:
-            found, items_of = reference_overlap(name, suite.name, prompts, context.references(name), answers)
-            scores.append(found)
-            items += items_of
-        rows = [
-            {"instruction": prompt.instruction, "input": prompt.input, "output": answer.text}
-            | {name: value for name, value in asdict(answer).items() if name != "text"}
-            for prompt, answer in zip(prompts, answers, strict=True)
-        ]
-        check_lease()
-        write_json_atomic(context.answers_file(name), rows)
-        items += answer_items(name, item.protocol, prompts, answers)
-    folder = context.cell.stages["generate"].folder
-    check_lease()
-    write_items(folder / ITEMS, items)
-    return StageResult(scores=scores)
+    return StageResult(scores=run_part("generate", context, check_lease))
 
 
 def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:

@@ -21,7 +21,7 @@ from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_
 from plw.storage import storage_error
 from plw.sweep.display import GridDisplay
 from plw.sweep.drain import Gate
-from plw.sweep.workers import run_cells, worker_count
+from plw.sweep.workers import check_devices, run_cells, worker_count
 
 BUSY_WAIT_S = 5.0
 
@@ -97,6 +97,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     todo, cells = prepare_grid(configs, console)
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
+        check_devices(todo[0].config.execution)
         check_tracker(todo[0].config.tracker)
         gate = Gate(todo[0].config, started)
         _run(todo, result, console, gate)

@@ -18,9 +18,11 @@ from multiprocessing.queues import Queue
 from typing import Any
 
 from plw.config import CellConfig
+from plw.config.study import ExecutionConfig
+from plw.errors import UserError
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
-from plw.machine import available_cores, visible_gpus
+from plw.machine import DEVICES, MIG, available_cores, device_shares, visible_gpus
 from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
 from plw.pipeline.tracking import outage, share_outage
 
@@ -74,18 +76,9 @@ def _run_until_broken(
     """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cells under way."""
     context = multiprocessing.get_context("spawn")
     events: Queue[Any] = context.Queue()
-    slots: Queue[int] = context.Queue()
-    for slot in range(workers):
-        slots.put(slot)
     listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
     listener.start()
-    execution = next(iter(configs.values())).execution
-    pool = ProcessPoolExecutor(
-        max_workers=workers,
-        mp_context=context,
-        initializer=_start_worker,
-        initargs=(events, slots, execution.thread_count, execution.processes, os.getpid(), outage()),
-    )
+    pool = worker_pool(next(iter(configs.values())).execution, workers, events)
     under_way: dict[Future[CellOutcome], str] = {}
     waiting = list(configs.items())
     try:
@@ -125,13 +118,38 @@ def _run_until_broken(
         listener.join(timeout=LISTENER_TIMEOUT_S)
 
 
+def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]") -> ProcessPoolExecutor:
+    """Processes that each have their devices and threads before anything heavy is imported.
+
+    Args:
+        execution: of every cell.
+        workers: processes.
+        events: gets what the cells report.
+    """
+    context = multiprocessing.get_context("spawn")
+    slots: Queue[int] = context.Queue()
+    for slot in range(workers):
+        slots.put(slot)
+    return ProcessPoolExecutor(
+        max_workers=workers,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(events, slots, execution.thread_count, gpu_shares(execution), os.getpid(), outage()),
+    )
+
+
 def _kill_children() -> None:
     for process in multiprocessing.active_children():
         process.kill()
 
 
 def _start_worker(
-    events: "Queue[Any]", slots: "Queue[int]", threads: int, gpus_each: int, parent: int, tracker_outage: Any
+    events: "Queue[Any]",
+    slots: "Queue[int]",
+    threads: int,
+    shares: list[list[str]],
+    parent: int,
+    tracker_outage: Any,
 ) -> None:
     global _report
     share_outage(tracker_outage)
@@ -139,10 +157,9 @@ def _start_worker(
     configure_logging()
     threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     slot = slots.get()
-    gpus = visible_gpus()
-    if gpus:
-        first = slot * gpus_each % len(gpus)
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus[first : first + gpus_each])
+    if shares:
+        # Torch, which reads this once, is not imported yet. More workers than shares take turns on them.
+        os.environ[DEVICES] = ",".join(shares[slot % len(shares)])
     _limit_threads(threads)
     _report = lambda *event: events.put(event)  # noqa: E731
 
@@ -183,15 +200,45 @@ def worker_count(config: CellConfig) -> int:
     """
     if config.execution.workers is not None:
         return config.execution.workers
-    gpus = visible_gpus() if config.execution.device != "cpu" else []
     each = config.execution.processes
-    if gpus:
-        return max(1, len(gpus) // each)
+    if cell_gpus(config.execution):
+        return max(1, len(gpu_shares(config.execution)))
     if config.judge.kind == "weights" and config.stages == ["judge"]:
         # Each worker would hold the judge's weights in the one memory.
         return 1
     threads = config.execution.threads if isinstance(config.execution.threads, int) else 1
     return max(1, min(MAX_WORKERS, available_cores() // (threads * each)))
+
+
+def cell_gpus(execution: ExecutionConfig) -> list[str]:
+    """The GPUs that cells run on; none where they run on the CPU."""
+    return [] if execution.device == "cpu" else visible_gpus()
+
+
+def gpu_shares(execution: ExecutionConfig) -> list[list[str]]:
+    """The GPUs of each cell under way."""
+    return device_shares(cell_gpus(execution), execution.processes)
+
+
+def check_devices(execution: ExecutionConfig) -> None:
+    """Refuse cells of more processes than this machine has GPUs for.
+
+    Raises:
+        UserError: there are GPUs, but too few, or slices of which a process can use one and a group none.
+    """
+    gpus = cell_gpus(execution)
+    if not gpus or execution.processes == 1:
+        return
+    if execution.processes > len(gpus):
+        raise UserError(
+            f"execution.processes={execution.processes} needs a GPU each, and {len(gpus)} can be seen; "
+            f"allowed: up to {len(gpus)}, or execution.device=cpu"
+        )
+    if any(name.startswith(MIG) for name in gpus):
+        raise UserError(
+            f"execution.processes={execution.processes}: MIG slices ({DEVICES}) cannot work together; allowed: "
+            "execution.processes=1, which gives each cell a slice"
+        )
 
 
 def _with_threads(config: CellConfig, workers: int) -> CellConfig:

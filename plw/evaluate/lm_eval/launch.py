@@ -12,13 +12,12 @@ from pathlib import Path
 from plw.config.evaluation import SuiteConfig
 from plw.config.plain import from_plain
 from plw.evaluate.lm_eval.harness import HarnessResult
-from plw.files import read_json
 from plw.launch.job_folder import LAUNCH, job_fields, put_job
+from plw.launch.progress_file import ProgressReader
 from plw.launch.torchrun import Workers
 from plw.progress import Progress
 from plw.score import Score
 
-PROGRESS = "progress.json"
 NOT_HARNESS = ("prompts", "decoding", "diagnostics")
 """Parts of a suite that other stages read."""
 
@@ -61,15 +60,11 @@ def run_tasks_in_processes(job: HarnessJob, *, progress: Progress, check_lease: 
         UserError, StageError: what the first process to fail says, in its own words.
     """
     launch = job.folder / LAUNCH
-    last: list[object] = [None]
+    said = ProgressReader(launch, progress)
 
     def on_poll() -> None:
         check_lease()
-        if (launch / PROGRESS).exists():
-            done, total, note = now = read_json(launch / PROGRESS)
-            if now != last[0]:
-                last[0] = now
-                progress(done, total, note)
+        said.poll()
 
     workers = Workers(
         module="plw.evaluate.lm_eval.worker",

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
@@ -21,6 +21,11 @@ from plw.whole_characters import whole_characters
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from plw.launch.group import Group
+
+Place = TypeVar("Place")
+Found = TypeVar("Found")
 
 DTYPES = ("float32", "bfloat16", "float16")
 UNLIMITED = 10**12
@@ -36,6 +41,8 @@ class EvalModel:
     model: "PreTrainedModel"
     tokenizer: "PreTrainedTokenizerBase"
     device: "torch.device"
+    group: "Group | None" = None
+    """Processes that hold the same model and are asked the same; each computes every n-th batch."""
 
     @classmethod
     def load(
@@ -101,6 +108,16 @@ class EvalModel:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
         return generate(self, prompts, **how)
 
+    def has_turn(self, batch: int) -> bool:
+        """Whether the batch of this number is computed by this process."""
+        return self.group is None or batch % self.group.size == self.group.rank
+
+    def everyones(self, found: dict[Place, Found]) -> dict[Place, Found]:
+        """What this process found, and what the others did; in each of them the same."""
+        if self.group is None:
+            return found
+        return {place: one for part in self.group.all_gather_object(found) for place, one in part.items()}
+
     def release(self) -> None:
         """Give the weights' memory back, whoever still holds the model; it cannot be asked afterwards."""
         self.model.to("meta")  # type: ignore[arg-type]
@@ -164,7 +181,8 @@ def generate(
     """Answer each prompt; answers come in the order of the prompts.
 
     Prompts are tokenised with the tokenizer's special tokens (BOS where it has one), batched by length, longest first,
-    and padded on the left. With ``temperature`` above 0 each prompt is sampled by a random stream of its own, made from
+    and padded on the left. Of a model that several processes hold, each gets the same batches, computes a share of them
+    and has all answers. With ``temperature`` above 0 each prompt is sampled by a random stream of its own, made from
     ``seed`` and its position, so that neither batch size nor the other prompts change an answer.
 
     Args:
@@ -184,17 +202,20 @@ def generate(
     """
     room = room_for_prompt(loaded, max_new_tokens)
     encoded = tokenise(prompts, loaded.tokenizer)
-    answers: list[Generation | None] = [None] * len(prompts)
+    config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
+    answers: dict[int, Generation] = {}
     done = 0
-    for batch in longest_first(encoded, batch_size):
+    for number, batch in enumerate(longest_first(encoded, batch_size)):
+        done += len(batch)
+        if not loaded.has_turn(number):
+            continue
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
-        config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
-        done += len(batch)
         progress(done, len(prompts), "answers")
-    return [answer for answer in answers if answer is not None]
+    answers = loaded.everyones(answers)
+    return [answers[index] for index in range(len(prompts))]
 
 
 def room_for_prompt(loaded: EvalModel, max_new_tokens: int, field: str = "max_new_tokens") -> int:

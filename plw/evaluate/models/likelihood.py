@@ -38,16 +38,19 @@ def greedy_responses(
     room = room_for_prompt(loaded, max_new_tokens, "suite.sensitivity.max_new_tokens")
     rows = [row[-room:] for row in tokenise(prompts, loaded.tokenizer)]
     ends = set(end_tokens(loaded))
-    found: list[PromptAndResponse | None] = [None] * len(rows)
+    found: dict[int, PromptAndResponse] = {}
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
     done = 0
-    for batch in longest_first(rows, batch_size):
+    for number, batch in enumerate(longest_first(rows, batch_size)):
+        done += len(batch)
+        if not loaded.has_turn(number):
+            continue
         for index, tokens in zip(batch, generate_tokens(loaded, [rows[i] for i in batch], decoding, []), strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))
             found[index] = (tuple(rows[index]), tuple(tokens[:length]))
-        done += len(batch)
         progress(done, len(rows), "responses")
-    return [pair for pair in found if pair is not None]
+    found = loaded.everyones(found)
+    return [found[index] for index in range(len(rows))]
 
 
 def log_likelihoods(
@@ -69,10 +72,12 @@ def log_likelihoods(
     """
     different = sorted({pair for pair in pairs if pair[1]}, key=lambda pair: (-len(pair[0]) - len(pair[1]), pair))
     known: dict[PromptAndResponse, float] = {}
-    for start in range(0, len(different), batch_size):
-        batch = different[start : start + batch_size]
-        known |= zip(batch, _batch(loaded, batch), strict=True)
-        progress(min(start + batch_size, len(different)), len(different), "likelihoods")
+    for number, start in enumerate(range(0, len(different), batch_size)):
+        if loaded.has_turn(number):
+            batch = different[start : start + batch_size]
+            known |= zip(batch, _batch(loaded, batch), strict=True)
+            progress(min(start + batch_size, len(different)), len(different), "likelihoods")
+    known = loaded.everyones(known)
     return [known.get(pair, 0.0) for pair in pairs]
 
 
