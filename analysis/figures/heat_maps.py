@@ -54,7 +54,13 @@ def heat_maps(
                     axis.set_ylabel(f"{dataset}\nλ_p")
                 if row == len(datasets) - 1:
                     axis.set_xlabel("λ_r")
-        bar = figure.colorbar(drawn, ax=axes, pad=0.01, fraction=0.02, extend="min" if diverging else "neither")
+        bar = figure.colorbar(
+            drawn,
+            ax=axes,
+            pad=0.01,
+            fraction=0.02 if len(models) > 2 else 0.06,
+            extend="min" if diverging else "neither",
+        )
         bar.set_label(unit, fontsize=7)
     return figure
 

@@ -22,6 +22,8 @@ from analysis.tables.published_wit import (
 from analysis.tables.table import interval_text
 
 POSIX_METRIC = "posix"
+SHOWN_AS_NONE = 0.005
+"""Percent below which a scatter is shown as 0."""
 
 
 def both_weights(context: Context) -> Iterator[Part]:
@@ -95,7 +97,12 @@ def _bullets(grid: WeightGrid) -> Iterator[str]:
     )
     scatter = equal_ratio_scatter(grid.average) if _has_equal_ratios(grid) else None
     if scatter is not None:
-        yield f"Cells of equal ratio scatter by {scatter.mean():.2f} % (relative standard deviation)."
+        same = (
+            " They are one training to the digit here, which tells nothing of chance."
+            if scatter.max() < SHOWN_AS_NONE
+            else ""
+        )
+        yield f"Cells of equal ratio scatter by {scatter.mean():.2f} % (relative standard deviation).{same}"
         if grid.gain.index.get_level_values("model").nunique() > 1:
             slope = magnitude_slope(grid.gain)
             yield (

@@ -196,7 +196,8 @@ def magnitude_parts(study: GridStudy) -> Iterator[Part]:
     """Whether the magnitude matters beside the ratio."""
     test = magnitude_test(study.grid)
     yield Paragraphs(paragraphs=[_magnitude_words(test)])
-    yield magnitude_table(test)
+    if not test.identical:
+        yield magnitude_table(test)
 
 
 def _magnitude_words(test: MagnitudeTest) -> str:

@@ -155,7 +155,8 @@ def scatter_table(grid: WeightGrid | None = None) -> Table:
         shown=raw.assign(scatter=raw["scatter"].map(lambda value: number(value, 2)), groups=raw["groups"].astype(str)),
         caption="Relative standard deviation, in percent, of the average over cells of one λ_p / λ_r. AdamW without "
         "clipping does not feel the scale of the loss, so these cells repeat one training up to rounding and chance: "
-        "a difference of this size between two cells is none.",
+        "a difference of this size between two cells is none. Where it is 0 they are one training to the digit, which "
+        "tells nothing of chance.",
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from plw.config.evaluation import REFERENCE
 from plw.config.study import PREFERENCE, CostConfig
 from plw.inputs import LOOPBACK, WORLD_PREFIX, is_elsewhere
 from plw.machine import visible_gpus
+from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
@@ -188,10 +190,20 @@ def _missing_of_judge(config: CellConfig) -> Iterable[str]:
         name for name, item in config.suite.prompts.items() if item.protocol != REFERENCE and name not in config.judged
     ]
     if judged_by_others:
+        wanted = {config.suite.prompts[name].protocol for name in judged_by_others}
         yield (
             f"a judge of {', '.join(judged_by_others)}: {judge.name} is none; give another by a command of its own "
-            "('stages=[judge]' judge=NAME, docs/judges.md)"
+            f"('stages=[judge]' judge={' or '.join(_judges_by_protocol(wanted)) or 'NAME'}, docs/judges.md)"
         )
+
+
+def _judges_by_protocol(wanted: set[str]) -> list[str]:
+    """Choices of conf/judge that are made for one of the protocols."""
+    made_for = {
+        path.stem: yaml.safe_load(path.read_text(encoding="utf-8")).get("protocols") or ()
+        for path in sorted((conf_folder() / "judge").glob("*.yaml"))
+    }
+    return [name for name, protocols in made_for.items() if wanted & set(protocols)]
 
 
 def _sum(values: Iterable[float | None]) -> float | None:

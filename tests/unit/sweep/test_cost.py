@@ -129,6 +129,7 @@ def test_a_plan_says_which_key_a_judge_needs_and_what_is_left_to_another(
     text = printed(plan(*paid))
     assert f"{line} (not set here)" in text
     assert "a judge of pandalm: j is none" in text
+    assert "judge=pandalm," in text
     monkeypatch.setenv("KEY_OF_TEST", "hidden")
     text = printed(plan(*paid))
     assert f"{line} (set)" in text
