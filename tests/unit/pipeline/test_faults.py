@@ -19,6 +19,7 @@ from plw.config import CellConfig
 from plw.errors import StorageError, UserError
 from plw.pipeline import resolve_cell
 from plw.registry import Registry, export_csv, rebuild
+from plw.sealed import read_sealed_json
 from plw.sweep.grid import GridResult, run_grid
 from plw.sweep.plan import print_plan
 from plw.sweep.status import print_status
@@ -67,13 +68,26 @@ def test_a_record_with_a_row_that_cannot_be_stored_fails_its_cell_alone(grid: Gr
     first, second = grid("stages=[train]")
     sweep([first])
     record = folder(first, "train") / "record.json"
-    changed = json.loads(record.read_text())
+    changed = read_sealed_json(record)
     changed["curves"][0]["loss"] = "low"
     record.write_text(json.dumps(changed))
     Path(first.registry.url.removeprefix("sqlite:///")).unlink()
     result = sweep([first, second])
     assert statuses(result) == [{"train": "failed"}, {"train": "done"}]
     assert "curves[0]: loss is 'low'" in result.failed[0][2]
+
+
+def test_a_number_of_a_record_that_the_disk_changed_is_not_believed(grid: Grid) -> None:
+    first, second = grid("stages=[train]")
+    sweep([first])
+    record = folder(first, "train") / "record.json"
+    text = record.read_text()
+    record.write_text(text.replace('"attempts": 1', '"attempts": 3'))
+    assert record.read_text() != text
+    result = sweep([first, second])
+    assert statuses(result) == [{"train": "failed"}, {"train": "done"}]
+    assert f"{record}: is not as it was written" in result.failed[0][2]
+    assert f"remove {record.parent}" in result.failed[0][2]
 
 
 def test_rows_that_were_lost_come_back_with_the_next_run(grid: Grid, capsys: pytest.CaptureFixture[str]) -> None:
