@@ -197,7 +197,7 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
             for request in requests
         ]
         result = run_grid(configs, screen)
-        if result.failed or result.not_begun:
+        if result.failed or result.not_begun or result.unpublished:
             print_summary(result, config.runs_name, screen)
         raise_if_unfinished(result)
         return [resolve_cell(one) for one in configs]

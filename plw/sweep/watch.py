@@ -10,7 +10,7 @@ from rich.text import Text
 
 from plw.config import CellConfig
 from plw.errors import RegistryAwayError
-from plw.progress import count
+from plw.progress import count, duration
 from plw.registry import Overview, Registry
 from plw.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
@@ -74,6 +74,19 @@ class _Looker:
         asked = self._config.stages
         return sum(max(0, self.found.cells - sum(self.found.of_kind(kind).values())) for kind in asked)
 
+    def seconds_left(self) -> float | None:
+        """At the mean time of each kind of stage, by as many workers as are at it now; None where that is not known."""
+        found, total = self.found, 0.0
+        for kind in self._config.stages:
+            states = found.of_kind(kind)
+            left = max(0, found.cells - states.get("done", 0) - states.get("failed", 0))
+            mean = found.seconds.get(kind)
+            if left and mean is None:
+                return None
+            total += left * (mean or 0.0)
+        workers = found.of_status("running")
+        return total / workers if total and workers else None
+
     def headline(self) -> str:
         found, asked = self.found, self._config.stages
         done = sum(found.of_kind(kind).get("done", 0) for kind in asked)
@@ -82,6 +95,8 @@ class _Looker:
             f"{found.of_status('running')} running",
             f"{found.of_status('failed')} failed",
         ]
+        if (left := self.seconds_left()) is not None and self.drain is None:
+            words.append(f"about {duration(left)} left at this pace")
         if self.drain is not None:
             words.append(self.drain.words)
         if self._away:

@@ -17,6 +17,7 @@ from plw.registry import Registry
 from plw.stage_state import StageState
 from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain, study_folder
 from plw.sweep.grid import run_grid
+from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.status import print_status
 from plw.sweep.summary import raise_if_unfinished
 from plw.sweep.watch import watch_study
@@ -51,6 +52,14 @@ def test_a_drain_lets_the_cell_under_way_end_and_no_other_begin(
     assert not end_drain(configs[0])
     assert run_grid(configs, SCREEN).not_begun == 0
     assert len(done) == 2
+
+
+def test_nothing_of_a_drained_study_is_submitted_to_slurm(own_study: OwnStudy) -> None:
+    config = own_study()
+    study_folder(config).mkdir(parents=True)
+    begin_drain(config)
+    with pytest.raises(CellsLeftError, match=r"1 cell left for later: drained since .* after `plw drain --undo`"):
+        submit_grid([config], SlurmOptions(), SCREEN)
 
 
 def test_the_commands(tmp_path: Path) -> None:

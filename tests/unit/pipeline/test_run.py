@@ -7,10 +7,14 @@ from typing import Any
 import pytest
 
 from plw.config import STAGES
+from plw.config.study import PREFERENCE
 from plw.pipeline import resolve_cell
 from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from tests.unit.pipeline.conftest import OwnStudy, run
+
+KINDS = [kind for kind in STAGES if kind != PREFERENCE]
+"""The stages of a cell without pairs."""
 
 
 @pytest.mark.parametrize(
@@ -29,9 +33,9 @@ def test_a_failed_stage_stops_only_those_that_read_its_result(
     def breaks(*_: Any) -> StageResult:
         raise RuntimeError("no such tensor")
 
-    for kind in STAGES:
+    for kind in KINDS:
         monkeypatch.setitem(STAGE_FUNCTIONS, kind, breaks if kind == fails else lambda *_: StageResult())
-    config = own_study(f"stages=[{','.join(STAGES)}]")
+    config = own_study(f"stages=[{','.join(KINDS)}]")
     outcome = run(config)
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {
         **dict.fromkeys(others, "done"),
@@ -42,7 +46,7 @@ def test_a_failed_stage_stops_only_those_that_read_its_result(
     monkeypatch.setitem(STAGE_FUNCTIONS, fails, lambda *_: StageResult())
     again = run(config)
     assert {kind for kind, stage in again.stages.items() if stage.status == "skipped"} == others
-    assert {kind for kind, stage in again.stages.items() if stage.status == "done"} == set(STAGES) - others
+    assert {kind for kind, stage in again.stages.items() if stage.status == "done"} == set(KINDS) - others
 
 
 def test_train_and_generate_for_real(own_study: OwnStudy, tmp_path: Path) -> None:

@@ -164,6 +164,22 @@ def test_a_living_claim_is_busy_and_tells_who_holds_it(registry, key):
     assert busy == Busy(owner=str(owner), seconds=50.0)
 
 
+def test_a_heartbeat_says_how_far_the_work_is_and_nobody_holds_that_afterwards(registry, key, make_cell, make_record):
+    first, second = Owner.here(), Owner.here()
+    _claim(registry, key, first, now=100.0)
+    assert registry.stage_rows()[0].progress is None
+    assert registry.heartbeat(key, first.token, progress='{"done": 1}', now=101.0)
+    assert registry.heartbeat(key, first.token, now=102.0)
+    (row,) = [row for _, row in registry.overview(study="plw", scale="mini").open]
+    assert (row.progress, row.heartbeat) == ('{"done": 1}', 102.0), "a heartbeat without words leaves the last ones"
+    assert _claim(registry, key, second, now=200.0).attempt == 2
+    assert registry.stage_rows()[0].progress is None
+    assert not registry.heartbeat(key, first.token, progress='{"done": 9}', now=201.0)
+    assert registry.heartbeat(key, second.token, progress='{"done": 2}', now=201.0)
+    assert registry.finish(key, second.token, make_record(make_cell(), attempts=2))
+    assert registry.stage_rows()[0].progress is None
+
+
 def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registry, key, make_cell, make_record):
     elsewhere = replace(Owner.here(), host="elsewhere")
     late = replace(Owner.here(), host="elsewhere")

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
-from plw.registry import CellRow, Owner, Registry, StageKey
+from plw.registry import CellRow, Overview, Owner, Registry, StageKey
 from plw.stage_state import StageState, StateKeeper
 from plw.sweep import watch
 from plw.sweep.status import print_status
@@ -139,6 +139,16 @@ def test_a_watch_on_a_terminal_ends_with_the_study(config: CellConfig, registry:
     watcher.join(timeout=30)
     assert not watcher.is_alive()
     assert "1/1 stages" in screen.getvalue()
+
+
+def test_the_time_left_is_that_of_the_stages_left_by_the_workers_now(config: CellConfig, registry: Registry) -> None:
+    look = watch._Looker(replace(config, stages=["train", "harness"]), registry)
+    done = {("train", "done"): 4, ("train", "running"): 2, ("harness", "done"): 1, ("harness", "running"): 2}
+    look.found = Overview(cells=10, stages=done, seconds={"train": 60.0, "harness": 20.0}, open=[], now=0.0)
+    assert look.seconds_left() == (6 * 60 + 9 * 20) / 4
+    assert "about 2 min left at this pace" in look.headline()
+    look.found = replace(look.found, seconds={"train": 60.0})
+    assert look.seconds_left() is None, "how long a harness takes is not known yet"
 
 
 def test_a_registry_that_is_away_is_said_and_asked_again(
