@@ -1,5 +1,8 @@
 """A study over both weights is asked what the published grid is asked: the same numbers in, the same findings out."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,6 +23,7 @@ from analysis.report.parts import Drawing, Paragraphs
 from analysis.report.study_grid import grid_study, score_rows_of_both
 from analysis.report.study_grid import study_grid as grid_of_rows
 from analysis.scores.frame import tidy_frame
+from analysis.scores.study import read_model_sizes, read_study
 from analysis.tables.table import Table
 from plw.errors import UserError
 
@@ -169,3 +173,27 @@ def test_several_seeds_are_the_error_of_a_cell(scores: pd.DataFrame) -> None:
     assert "over seeds (2 a cell)" in error.source
     usual = study.grid.average[CONVENTIONAL]
     assert (error.deviation_P * usual / 100).to_numpy() == pytest.approx(0.5)
+
+
+def test_what_the_best_weights_may_go_with_is_read_from_records(
+    make_study: Callable[..., tuple[str, Path]], scores: pd.DataFrame
+) -> None:
+    url, runs = make_study(datasets=("data",), weights=(0.0, 1.0))
+    study = read_study(url, runs, "plw", "mini")
+    for cell in study.cells:
+        path = runs / cell.folder / "train" / "record.json"
+        if cell.model == "wide":
+            path.write_text(json.dumps(json.loads(path.read_text()) | {"training": {"parameters": 5}}))
+        else:
+            path.write_text("[")
+    assert read_model_sizes(study) == {"wide": 5.0}
+    context = context_of(few(scores))
+    context.study.cells, context.study.runs, context.study.stages_of = study.cells, study.runs, study.stages_of
+    context.statistics = pd.DataFrame(
+        {"dataset": ["LIMA"] * 2, "r_g": [2.0, 4.0], "instruction_mean": [1.0, 3.0], "input_mean": [2.0, None]}
+    )
+    known = {covariate.name: dict(covariate.values) for covariate in grid_study(context)[0].covariates}
+    assert known["parameters"] == {"wide": 5.0}
+    assert known["generation ratio"] == {"LIMA": 3.0}
+    assert known["prompt tokens"] == {"LIMA": 3.0}
+    assert known["n-gram overlap"] == {}
