@@ -1,21 +1,38 @@
 """Where words for a person go: as wide as their terminal, and wide enough for a table in a log file."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
+from rich.table import Table
 
 from plw.progress import Progress
 
 LOG_WIDTH = 200
+DRAWN_ROWS = 1000
+"""A table of more rows is not drawn."""
 
 
 def console() -> Console:
     """A console on standard output; lines are never broken inside a path."""
     made = Console(soft_wrap=True, highlight=False)
     return made if made.is_terminal else Console(soft_wrap=True, highlight=False, width=LOG_WIDTH)
+
+
+def print_table(out: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; one of thousands of rows in plain columns, since rich takes a millisecond a row."""
+    if len(rows) <= DRAWN_ROWS:
+        table = Table(*header)
+        for row in rows:
+            table.add_row(*row)
+        out.print(table)
+        return
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in (header, *rows))
+    if not out.quiet:
+        out.file.writelines(lines)
 
 
 @contextmanager

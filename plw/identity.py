@@ -20,7 +20,7 @@ def canonical_json(value: Any) -> str:
     Raises:
         TypeError: a type that JSON does not have, a key that is not a string, or a float that is not finite.
     """
-    return json.dumps(_plain(value, "$"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def fingerprint(value: Any) -> str:
@@ -30,10 +30,31 @@ def fingerprint(value: Any) -> str:
 
 def field_diff(left: Any, right: Any) -> list[str]:
     """The fields in which two payloads differ, one line each: ``recipe.epochs: 3 -> 4``."""
-    return list(_differences(_plain(left, "$"), _plain(right, "$"), ""))
+    return list(_differences(_plain(left), _plain(right), ""))
 
 
-def _plain(value: Any, where: str) -> Any:
+def _plain(value: Any) -> Any:
+    try:
+        return _quickly(value)
+    except TypeError:
+        # Most values are of JSON's own types; a grid has thousands of payloads of hundreds of fields.
+        return _located(value, "$")
+
+
+def _quickly(value: Any) -> Any:
+    kind = type(value)
+    if kind is str or kind is int or kind is bool or value is None:
+        return value
+    if kind is float and math.isfinite(value):
+        return int(value) if value.is_integer() else value
+    if kind is dict and all(type(key) is str for key in value):
+        return {key: _quickly(item) for key, item in value.items()}
+    if kind is list:
+        return [_quickly(item) for item in value]
+    raise TypeError
+
+
+def _located(value: Any, where: str) -> Any:
     if value is None or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
@@ -41,12 +62,12 @@ def _plain(value: Any, where: str) -> Any:
             raise TypeError(f"{where}: {value} has no place in an identity")
         return int(value) if value.is_integer() else value
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{index}]") for index, item in enumerate(value)]
+        return [_located(item, f"{where}[{index}]") for index, item in enumerate(value)]
     if isinstance(value, dict):
         for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{where}: key {key!r} is not a string")
-        return {key: _plain(item, f"{where}.{key}") for key, item in value.items()}
+        return {key: _located(item, f"{where}.{key}") for key, item in value.items()}
     raise TypeError(f"{where}: {type(value).__name__} has no place in an identity")
 
 

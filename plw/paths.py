@@ -1,5 +1,6 @@
 """Where the project's own files are: in a checkout beside the package, in an installed wheel inside it."""
 
+from functools import cache
 from pathlib import Path
 
 RECORD = "record.json"
@@ -14,6 +15,7 @@ REGISTRY_FILE = "registry.sqlite"
 _PACKAGE = Path(__file__).parent
 
 
+@cache
 def conf_folder() -> Path:
     """The Hydra tree."""
     inside = _PACKAGE / "conf"

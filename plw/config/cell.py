@@ -2,6 +2,7 @@
 
 import dataclasses
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from plw.config.checks import MAX_SEED, check_numbers, in_range
@@ -101,11 +102,15 @@ def identity_fields(config: Any, *names: str) -> dict[str, Any]:
     """
     return {
         item.name: _plain(getattr(config, item.name))
-        for item in dataclasses.fields(config)
+        for item in _identity(config.__class__)
         if (not names or item.name in names)
-        and not item.metadata.get("execution")
         and not (item.metadata.get("later") and getattr(config, item.name) == _default(item))
     }
+
+
+@cache
+def _identity(schema: type) -> "tuple[dataclasses.Field[Any], ...]":
+    return tuple(item for item in dataclasses.fields(schema) if not item.metadata.get("execution"))
 
 
 def _default(item: "dataclasses.Field[Any]") -> Any:
@@ -113,6 +118,8 @@ def _default(item: "dataclasses.Field[Any]") -> Any:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or type(value) in (str, int, float, bool):
+        return value
     if dataclasses.is_dataclass(value):
         return identity_fields(value)
     if isinstance(value, dict):

@@ -56,7 +56,8 @@ def check_numbers(config: Any, place: str = "") -> None:
     Raises:
         UserError: one does not; the line names the field.
     """
-    if isinstance(config, bool):
+    if _fits(config):
+        # The place is worked out for a number that does not: a grid has thousands of configs of hundreds of fields.
         return
     if isinstance(config, float) and not math.isfinite(config):
         raise UserError(f"{place}={config} is not allowed; give a finite number")
@@ -71,6 +72,21 @@ def check_numbers(config: Any, place: str = "") -> None:
     elif isinstance(config, list):
         for value in config:
             check_numbers(value, place)
+
+
+def _fits(value: Any) -> bool:
+    kind = type(value)
+    if kind is str or kind is bool or value is None:
+        return True
+    if kind is int:
+        return bool(-LIMIT <= value < LIMIT)
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(map(_fits, value.values()))
+    if kind is list:
+        return all(map(_fits, value))
+    return dataclasses.is_dataclass(value) and all(map(_fits, vars(value).values()))
 
 
 def names(field: str, value: str) -> None:

@@ -3,6 +3,6 @@
 from plw.pipeline.cell import Cell, resolve_cell
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.preflight import check_inputs
-from plw.pipeline.run import CellOutcome, Report, run_cell
+from plw.pipeline.run import CellOutcome, Report, open_registry, run_cell
 
-__all__ = ["Cell", "CellOutcome", "JudgeCache", "Report", "check_inputs", "resolve_cell", "run_cell"]
+__all__ = ["Cell", "CellOutcome", "JudgeCache", "Report", "check_inputs", "open_registry", "resolve_cell", "run_cell"]

@@ -58,17 +58,24 @@ class CellOutcome:
         return cls(folder=cell.folder, label=cell.label, stages={"worker": Outcome(status="failed", error=error)})
 
 
-def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutcome:
+def run_cell(config: CellConfig, report: Report, judges: JudgeCache, registry: Registry | None = None) -> CellOutcome:
     """Run the cell's stages in order; a stage is left out where one that it needs has failed or is held by another.
 
-    ``judges`` keeps a judge over cells.
+    Args:
+        config: the cell's.
+        report: told of every stage's progress.
+        judges: keeps a judge over cells.
+        registry: the config's, where it is open already; it is opened and closed otherwise.
 
     Raises:
         UserError: a stage's folder was made for another payload.
     """
+    if registry is None:
+        with open_registry(config) as opened:
+            return run_cell(config, report, judges, opened)
     cell = resolve_cell(config)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
-    with _registry(config) as registry, _context(cell, report, judges) as context:
+    with _context(cell, report, judges) as context:
         for kind in config.stages:
             if outcome.lacks(kind):
                 continue
@@ -98,7 +105,8 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache) -> CellOutc
     return outcome
 
 
-def _registry(config: CellConfig) -> Registry:
+def open_registry(config: CellConfig) -> Registry:
+    """The config's registry; its calls wait for a database that is away."""
     return Registry.open(config.registry.url, wait_s=config.registry.wait_s)
 
 

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -286,7 +287,9 @@ def _execute(
     return record
 
 
+@cache
 def _versions() -> dict[str, str]:
+    """The libraries' versions; reading them takes longer than a claim."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -122,12 +122,10 @@ def migrate_registry(url: str, *, lease_timeout_s: float = LEASE_TIMEOUT_S) -> t
 
 
 def _server_engine(url: URL) -> Engine:
-    """PostgreSQL: a connection that a restart of the server has broken is noticed and replaced."""
+    """PostgreSQL. A connection that a restart of the server has broken is noticed and replaced by ``outlast``."""
     wanted = {"connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     # What the address itself says comes first.
-    return create_engine(
-        url, pool_pre_ping=True, connect_args={key: value for key, value in wanted.items() if key not in url.query}
-    )
+    return create_engine(url, connect_args={key: value for key, value in wanted.items() if key not in url.query})
 
 
 def _sqlite_engine(url: URL) -> Engine:

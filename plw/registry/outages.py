@@ -36,13 +36,17 @@ def outlast(work: Callable[[], Result], url: URL, wait_s: float) -> Result:
         UserError: its file is damaged.
     """
     where = address_of(url)
-    deadline, pause, told = time.monotonic() + wait_s, FIRST_PAUSE_S, False
+    deadline, pause, told, fresh = time.monotonic() + wait_s, FIRST_PAUSE_S, False, False
     while True:
         try:
             result = work()
         except (DBAPIError, sqlite3.DatabaseError) as error:
             if not is_away(error):
                 raise _explained(error, url) from error
+            if not fresh and isinstance(error, DBAPIError) and error.connection_invalidated:
+                # A connection from before the server was started again; the pool makes new ones now.
+                fresh = True
+                continue
             reason = first_line(error)
             if time.monotonic() + pause > deadline:
                 raise RegistryAwayError(

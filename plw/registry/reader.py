@@ -64,7 +64,10 @@ class RegistryReader:
 
     def __init__(self, engine: Engine, wait_s: float = 0.0) -> None:
         self._engine = engine
-        self._reading = engine.execution_options(reading=True)
+        # On a server a statement alone needs no words around it to be a transaction.
+        alone = {"isolation_level": "AUTOCOMMIT"} if engine.dialect.name == "postgresql" else {}
+        self._reading = engine.execution_options(reading=True, **alone)
+        self._alone = engine.execution_options(**alone)
         self._wait_s = wait_s
 
     def _read(self, work: Callable[[Connection], Result]) -> Result:

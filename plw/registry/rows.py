@@ -7,6 +7,7 @@ follow from the dataclass. A field that may be None is a column that may be NULL
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
+from functools import cache
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from plw.errors import UserError, shortened
@@ -172,7 +173,7 @@ def _build(kind: type[Row], value: Any, where: str) -> Row:
 
 def _field(kind: type, name: str, row: Mapping[str, Any], where: str) -> Any:
     """The value of one field, checked against the annotation; an absent one with a default, or optional, has that."""
-    hint = get_type_hints(kind)[name]
+    hint = _hints(kind)[name]
     options = get_args(hint) or (hint,)
     value = row.get(name)
     if value is None:
@@ -192,6 +193,11 @@ def _field(kind: type, name: str, row: Mapping[str, Any], where: str) -> Any:
     if isinstance(value, int) and not -(2**63) <= value < 2**63:
         raise UserError(f"{where}: {name} is outside what a database's integer holds, -2^63 to 2^63-1")
     return value
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _rows(record: Mapping[str, Any], name: str, where: str) -> list[tuple[int, Any]]:

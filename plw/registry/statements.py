@@ -1,11 +1,24 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
 import socket
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Double, Table, and_, literal, literal_column, select, true
+from sqlalchemy import (
+    ClauseElement,
+    ColumnElement,
+    Connection,
+    Double,
+    Table,
+    and_,
+    bindparam,
+    literal,
+    literal_column,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plw.errors import UserError
@@ -18,6 +31,10 @@ UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_sta
 """A stage that nobody holds."""
 ADDED_LATER = ("progress",)
 """Columns of stages that an older registry lacks."""
+_OF_RECORD = sorted(
+    {field.name for field in fields(StageRow)} & {field.name for field in fields(StageRecord)} - {"cell"}
+)
+_ENDED = UNCLAIMED | {"status": DONE, "error": None, "traceback": None}
 CLOCKS = {
     "postgresql": "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)",
     "sqlite": "((julianday('now') - 2440587.5) * 86400.0)",
@@ -25,39 +42,84 @@ CLOCKS = {
 """Database -> its clock of now in seconds since 1970 (UTC); SQLite's, the machine's own, to a millisecond."""
 
 
+@cache
+def _insert_or_ignore(dialect: str, table: Table) -> Any:
+    maker: Any = postgresql if dialect == "postgresql" else sqlite
+    return maker.insert(table).on_conflict_do_nothing()
+
+
 def insert_or_ignore(connection: Connection, table: Table, values: dict[str, Any]) -> bool:
     """Insert a row unless its key is there; whether it was inserted."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    insert = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return connection.execute(insert.returning(table.c[0])).first() is not None
+    insert = _insert_or_ignore(connection.dialect.name, table).returning(table.c[0])
+    worked_out, plain = _split(values)
+    return connection.execute(insert.values(**worked_out) if worked_out else insert, plain).first() is not None
+
+
+def _split(values: dict[str, Any]) -> tuple[dict[str, ClauseElement], dict[str, Any]]:
+    """What the database works out, and plain values: these go beside a statement that is built once."""
+    worked_out = {name: value for name, value in values.items() if isinstance(value, ClauseElement)}
+    return worked_out, {name: value for name, value in values.items() if name not in worked_out}
+
+
+_HELD = stages.update().where(
+    *(stages.c[name] == bindparam(f"of_{name}") for name in STAGE_KEY),
+    stages.c.status == RUNNING,
+    stages.c.token == bindparam("of_token"),
+)
+
+
+def update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:
+    """Change the row of a running stage whose claim is of this token; False, and nothing, where there is none."""
+    worked_out, plain = _split(values)
+    chosen_row = {f"of_{name}": getattr(key, name) for name in STAGE_KEY} | {"of_token": token}
+    return connection.execute(_HELD.values(**worked_out) if worked_out else _HELD, chosen_row | plain).rowcount == 1
 
 
 def put_cell(connection: Connection, row: CellRow) -> None:
     """Insert a cell, or fill in the ``r_g`` that was not known of the one that is there."""
-    if insert_or_ignore(connection, cells, row.to_dict()) or row.r_g is None:
-        return
-    unknown = and_(same_cell(cells, row), cells.c.r_g.is_(None))
-    connection.execute(cells.update().where(unknown).values(r_g=row.r_g))
+    if not insert_or_ignore(connection, cells, row.to_dict()):
+        learn_ratio(connection, row)
+
+
+def put_cells(connection: Connection, rows: Sequence[CellRow]) -> None:
+    """Insert the cells that are not there."""
+    connection.execute(_insert_or_ignore(connection.dialect.name, cells), [row.to_dict() for row in rows])
+
+
+def learn_ratio(connection: Connection, row: CellRow) -> None:
+    """Fill in the ``r_g`` of a cell where it was not known."""
+    if row.r_g is not None:
+        unknown = and_(same_cell(cells, row), cells.c.r_g.is_(None))
+        connection.execute(cells.update().where(unknown).values(r_g=row.r_g))
 
 
 def put_record(connection: Connection, record: StageRecord) -> None:
     """Write the row of a finished stage and put its scores and curves in place of the old ones."""
     put_cell(connection, record.cell)
+    row = done_values(record)
+    if not insert_or_ignore(connection, stages, asdict(record.key) | row):
+        connection.execute(stages.update().where(same_stage(record.key)).values(**row))
+    put_results(connection, record)
+
+
+def done_values(record: StageRecord) -> dict[str, Any]:
+    """What the row of a finished stage says, but for its key."""
+    return {name: getattr(record, name) for name in _OF_RECORD} | _ENDED
+
+
+def put_results(connection: Connection, record: StageRecord, *, first: bool = False) -> None:
+    """Put a finished stage's scores and curves in place of the old ones; there are none where it is the ``first``."""
     key = record.key
-    names = {field.name for field in fields(StageRow)} & {field.name for field in fields(StageRecord)} - {"cell"}
-    row = {name: getattr(record, name) for name in names}
-    row |= UNCLAIMED | {"status": DONE, "error": None, "traceback": None}
-    if not insert_or_ignore(connection, stages, asdict(key) | row):
-        connection.execute(stages.update().where(same_stage(key)).values(**row))
-    connection.execute(scores.delete().where(same_cell(scores, record.cell), scores.c.stage == key.name))
+    if not first:
+        connection.execute(scores.delete().where(same_cell(scores, key), scores.c.stage == key.name))
+        if record.kind == "train":
+            connection.execute(curves.delete().where(same_cell(curves, key)))
     of_cell = {name: getattr(key, name) for name in CELL_KEY}
     if record.scores:
         rows = [of_cell | score.to_dict() | {"judge": score.judge or "", "stage": key.name} for score in record.scores]
         connection.execute(scores.insert(), rows)
-    if record.kind == "train":
-        connection.execute(curves.delete().where(same_cell(curves, record.cell)))
-        if record.curves:
-            connection.execute(curves.insert(), [of_cell | asdict(step) for step in record.curves])
+    if record.kind == "train" and record.curves:
+        connection.execute(curves.insert(), [of_cell | asdict(step) for step in record.curves])
 
 
 def same_cell(table: Table, key: CellKey) -> ColumnElement[bool]:

@@ -4,12 +4,14 @@ A claim is a row that only one process can win; every later write asks for the c
 lost its claim changes nothing.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import islice
 from typing import Any, Self, TypeVar
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Engine, and_, func, select
 
 from plw.registry.database import connect, parse_url
 from plw.registry.outages import outlast
@@ -20,15 +22,23 @@ from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, st
 from plw.registry.statements import (
     UNCLAIMED,
     clock_of,
+    done_values,
     insert_or_ignore,
+    learn_ratio,
     put_cell,
+    put_cells,
     put_record,
+    put_results,
     same_cell,
     same_stage,
     stages_now,
+    update_held,
 )
 
 Result = TypeVar("Result")
+
+CELLS_A_TRANSACTION = 500
+"""Cells that are written in one transaction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,11 +85,16 @@ class Registry(RegistryReader):
         """
         return cls(connect(parse_url(url), create=create, wait_s=wait_s), wait_s)
 
-    def _write(self, work: Callable[[Connection], Result], *, wait: bool = True) -> Result:
-        """One writing transaction."""
+    def __init__(self, engine: Engine, wait_s: float = 0.0) -> None:
+        super().__init__(engine, wait_s)
+        self._first: set[str] = set()
+        """Tokens of claims that made their stage's row, so that it cannot have scores or curves yet."""
+
+    def _write(self, work: Callable[[Connection], Result], *, wait: bool = True, alone: bool = False) -> Result:
+        """One writing transaction; ``alone`` where it is of one statement."""
 
         def transaction() -> Result:
-            with self._engine.begin() as connection:
+            with (self._alone if alone else self._engine).begin() as connection:
                 return work(connection)
 
         return outlast(transaction, self._engine.url, self._wait_s if wait else 0.0)
@@ -89,12 +104,23 @@ class Registry(RegistryReader):
 
         What is there stays, also its ``created``; only an ``r_g`` that was unknown is filled in.
         """
+        stored = select(cells).where(same_cell(cells, row))
+        found = self._read(lambda connection: connection.execute(stored).one_or_none())
+        # Most often the cell is there, and no other process has to wait for a write.
+        if found is not None and (row.r_g is None or found.r_g is not None):
+            return CellRow(**found._mapping)
 
         def work(connection: Connection) -> CellRow:
             put_cell(connection, row)
-            return CellRow(**connection.execute(select(cells).where(same_cell(cells, row))).one()._mapping)
+            return CellRow(**connection.execute(stored).one()._mapping)
 
         return self._write(work)
+
+    def ensure_cells(self, rows: Iterable[CellRow]) -> None:
+        """Write the cells that are not there, many in one transaction."""
+        left = iter(rows)
+        while some := list(islice(left, CELLS_A_TRANSACTION)):
+            self._write(partial(put_cells, rows=some))
 
     def claim(
         self,
@@ -139,6 +165,11 @@ class Registry(RegistryReader):
             "traceback": None,
         }
 
+        def first(connection: Connection) -> bool:
+            clock = clock_of(connection, now)
+            row = asdict(key) | taken | {"heartbeat": clock, "started": clock, "attempts": 1}
+            return insert_or_ignore(connection, stages, row)
+
         def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
             elsewhere = and_(stages.c.status == RUNNING, stages.c.fingerprint == fingerprint, stages.c.cell != key.cell)
             for row, at in stages_now(connection, elsewhere, now) if once else ():
@@ -146,9 +177,10 @@ class Registry(RegistryReader):
                     return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
             clock = clock_of(connection, now)
             begun = taken | {"heartbeat": clock, "started": clock}
-            if insert_or_ignore(connection, stages, asdict(key) | begun | {"attempts": 1}):
-                return Claimed(attempt=1)
-            ((row, at),) = stages_now(connection, same_stage(key), now)
+            found = stages_now(connection, same_stage(key), now)
+            if not found:
+                return None
+            ((row, at),) = found
             if row.token == owner.token:
                 # Committed by a call whose answer was lost on its way.
                 return Claimed(attempt=row.attempts)
@@ -168,8 +200,12 @@ class Registry(RegistryReader):
                 return None
             return Claimed(attempt=attempt, taken_from=_last_sign(row, at) if row.status == RUNNING else None)
 
-        while (answer := self._write(work)) is None:
-            pass
+        answer: Claimed | Busy | AlreadyDone | None = None
+        while answer is None:
+            if self._write(first, alone=True):
+                self._first.add(owner.token)
+                return Claimed(attempt=1)
+            answer = self._write(work)
         return answer
 
     def heartbeat(
@@ -186,8 +222,9 @@ class Registry(RegistryReader):
         """
         said = {} if progress is None else {"progress": progress}
         return self._write(
-            lambda connection: _update_held(connection, key, token, {"heartbeat": clock_of(connection, now), **said}),
+            lambda connection: update_held(connection, key, token, {"heartbeat": clock_of(connection, now), **said}),
             wait=wait,
+            alone=True,
         )
 
     def finish(self, key: StageKey, token: str, record: dict[str, Any]) -> bool:
@@ -204,12 +241,15 @@ class Registry(RegistryReader):
             raise ValueError(f"the record of {parsed.key} cannot finish {key}")
 
         def work(connection: Connection) -> bool:
-            if not _update_held(connection, key, token, {"heartbeat": None}):
+            if not update_held(connection, key, token, done_values(parsed)):
                 return _holds(connection, parsed)
-            put_record(connection, parsed)
+            learn_ratio(connection, parsed.cell)
+            put_results(connection, parsed, first=token in self._first)
             return True
 
-        return self._write(work)
+        done = self._write(work)
+        self._first.discard(token)
+        return done
 
     def import_record(self, record: dict[str, Any], where: str = "record") -> None:
         """Store a record that lies finished on disk, whoever holds the stage: its writer died, or rows were lost.
@@ -236,9 +276,9 @@ class Registry(RegistryReader):
             end = clock_of(connection, now)
             failed = {"status": FAILED, "finished": end, "seconds": end - stages.c.started}
             failed |= {"error": _storable(error), "traceback": _storable(traceback)}
-            return _update_held(connection, key, token, failed | UNCLAIMED)
+            return update_held(connection, key, token, failed | UNCLAIMED)
 
-        return self._write(work)
+        return self._write(work, alone=True)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -260,11 +300,6 @@ def _holds(connection: Connection, record: StageRecord) -> bool:
         connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one() == count
         for count, table, condition in counts
     )
-
-
-def _update_held(connection: Connection, key: StageKey, token: str, values: dict[str, Any]) -> bool:
-    held = and_(same_stage(key), stages.c.status == RUNNING, stages.c.token == token)
-    return connection.execute(stages.update().where(held).values(**values)).rowcount == 1
 
 
 def _last_sign(row: StageRow, now: float) -> str:

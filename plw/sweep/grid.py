@@ -234,8 +234,7 @@ def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:
 def _run(cells: list[Cell], result: GridResult, console: Console, gate: Gate) -> None:
     address = cells[0].config.registry
     with Registry.open(address.url, wait_s=address.wait_s) as registry:
-        for cell in cells:
-            registry.ensure_cell(cell.row())
+        registry.ensure_cells(cell.row() for cell in cells)
     workers = min(worker_count(cells[0].config), len(cells))
     stages = sum(len(cell.config.stages) for cell in cells)
     name = cells[0].config.runs_name

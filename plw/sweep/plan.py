@@ -5,10 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.table import Table
 
 from plw.config import STAGES, CellConfig
-from plw.console import step_bar
+from plw.console import print_table, step_bar
 from plw.errors import DamagedError
 from plw.pipeline import Cell
 from plw.pipeline.reuse import finished_training
@@ -42,7 +41,8 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     kinds = [kind for kind in STAGES if kind in asked]
     known = _known(configs[0])
     varied = _varied(cells)
-    table = Table("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
+    header = ("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
+    rows: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
     to_do: list[tuple[Cell, str]] = []
     for cell in cells:
@@ -52,8 +52,8 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
         config = cell.config
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         rarer = [RARER_AXES[axis](config) or "–" for axis in varied]
-        table.add_row(config.dataset.name, config.model.name, *weights, *rarer, *states, cell.folder.name)
-    console.print(table)
+        rows.append((config.dataset.name, config.model.name, *weights, *rarer, *states, cell.folder.name))
+    print_table(console, header, rows)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
     drain = read_drain(configs[0])

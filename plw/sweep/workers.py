@@ -23,8 +23,9 @@ from plw.errors import UserError
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
 from plw.machine import DEVICES, MIG, available_cores, device_shares, visible_gpus
-from plw.pipeline import CellOutcome, JudgeCache, Report, run_cell
+from plw.pipeline import CellOutcome, JudgeCache, Report, open_registry, run_cell
 from plw.pipeline.tracking import outage, share_outage
+from plw.registry import Registry
 
 MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
@@ -35,7 +36,8 @@ CHECKPOINT_TIMEOUT_S = 600.0
 
 _report: Report | None = None
 _judges = JudgeCache()
-"""The judge that this worker holds over its cells; it ends with the process."""
+_registry: Registry | None = None
+"""The judge and the open registry that this worker holds over its cells; they end with the process."""
 
 
 def run_cells(
@@ -52,11 +54,11 @@ def run_cells(
     configs = [_with_threads(config, workers) for config in configs]
     if workers == 1:
         _limit_threads(configs[0].execution.thread_count)
-        with JudgeCache() as judges:
+        with JudgeCache() as judges, open_registry(configs[0]) as registry:
             for config in configs:
                 if not may_begin():
                     return
-                yield config, run_cell(config, report, judges)
+                yield config, run_cell(config, report, judges, registry)
         return
     left = {str(index): config for index, config in enumerate(configs)}
     crashes: Counter[str] = Counter()
@@ -176,9 +178,12 @@ def _limit_threads(threads: int) -> None:
 
 
 def _run_in_worker(config: CellConfig) -> CellOutcome:
+    global _registry
     assert _report is not None
     with undeferred():
-        return run_cell(config, _report, _judges)
+        if _registry is None:
+            _registry = open_registry(config)
+        return run_cell(config, _report, _judges, _registry)
 
 
 def _end_with_parent(parent: int) -> None:

@@ -39,6 +39,12 @@ def packaged_bases(config: WorldConfig, folder: Path = PACKAGED) -> dict[str, An
     return manifest if known and set(base_names(config)) <= set(manifest["checks"]) else None
 
 
+def packaged_state(folder: Path = PACKAGED) -> tuple[int, int] | None:
+    """Size and time of change of the manifest of the packaged base models; None where there is none."""
+    manifest = folder / MANIFEST
+    return (manifest.stat().st_size, manifest.stat().st_mtime_ns) if manifest.is_file() else None
+
+
 def bases_fingerprint(manifest: dict[str, Any]) -> str:
     """SHA-256 over the hashes of all files of the packaged base models, 64 hex digits."""
     return fingerprint(manifest["files"])

@@ -9,7 +9,7 @@ from plw.errors import UserError
 from plw.files import read_json
 from plw.identity import canonical_json, fingerprint
 from plw.products import check_products
-from plw.world.packaged import VERSION, bases_fingerprint, packaged_bases
+from plw.world.packaged import VERSION, bases_fingerprint, packaged_bases, packaged_state
 
 WORLD_RECORD = "world.json"
 """The last file written: its presence says that the folder is whole."""
@@ -26,8 +26,15 @@ def payload(config: WorldConfig) -> dict[str, Any]:
 
 
 def world_fingerprint(config: WorldConfig) -> str:
-    """SHA-256 of the payload, 64 hex digits."""
-    return fingerprint(payload(config))
+    """SHA-256 of the payload, 64 hex digits; a grid's cells share its working out."""
+    key = (repr(config), packaged_state())
+    if key not in _known:
+        _known[key] = fingerprint(payload(config))
+    return _known[key]
+
+
+_known: dict[tuple[str, tuple[int, int] | None], str] = {}
+"""Fields of a config, and the state of the packaged base models -> fingerprint."""
 
 
 def folder(config: WorldConfig, root: Path) -> Path:

@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from plw.testing.postgres import NotInstalledError, Postgres, postgres
 from tests.faults.injector import Database
-from tests.postgres import NotInstalledError, Postgres, postgres
 
 
 @dataclass(frozen=True)

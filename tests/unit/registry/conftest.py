@@ -13,7 +13,7 @@ from plw.registry.owner import Owner
 from plw.registry.rows import CellRow, StageKey
 from plw.registry.store import Registry
 from plw.score import Score
-from tests.postgres import NotInstalledError, Postgres, postgres
+from plw.testing.postgres import NotInstalledError, Postgres, postgres
 
 
 @pytest.fixture(scope="session")
@@ -26,20 +26,25 @@ def postgres_server() -> Iterator[Postgres]:
         pytest.skip(str(missing))
 
 
+@pytest.fixture
+def server_url(postgres_server: Postgres) -> str:
+    """Address of a schema of the server, without tables."""
+    from sqlalchemy import create_engine
+
+    name = f"test_{uuid.uuid4().hex}"
+    engine = create_engine(postgres_server.url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
+    engine.dispose()
+    return f"{postgres_server.url}?options=-csearch_path%3D{name}"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Address of a database without tables."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/below/registry.sqlite"
-    from sqlalchemy import create_engine
-
-    server = request.getfixturevalue("postgres_server").url
-    name = f"test_{uuid.uuid4().hex}"
-    engine = create_engine(server)
-    with engine.begin() as connection:
-        connection.exec_driver_sql(f"CREATE SCHEMA {name}")
-    engine.dispose()
-    return f"{server}?options=-csearch_path%3D{name}"
+    return str(request.getfixturevalue("server_url"))
 
 
 @pytest.fixture

@@ -104,6 +104,7 @@ def test_other_base_models_are_another_world(monkeypatch: pytest.MonkeyPatch) ->
     assert manifest is not None
     changed = manifest | {"files": manifest["files"] | {"wide-1.safetensors": "0" * 64}}
     monkeypatch.setattr(plw.world.store, "packaged_bases", lambda config: changed)
+    monkeypatch.setattr(plw.world.store, "packaged_state", lambda: (0, 0))
     assert world_fingerprint(WorldConfig()) != before
 
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL server of a test run's own, which can be stopped, killed and started again."""
+"""A real PostgreSQL server of a test's or benchmark's own, which can be stopped, killed and started again."""
 
 import importlib.util
 import os
@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -46,8 +47,8 @@ class Postgres:
 
     def pg_ctl(self, *words: str) -> None:
         """Run pg_ctl on the server's data."""
-        log = self.folder / "log"
-        command = [self.programs / "pg_ctl", "-D", self.folder / "data", "-o", self.options, "-l", log, *words]
+        places = ["-D", str(self.folder / "data"), "-o", self.options, "-l", str(self.folder / "log")]
+        command = [str(self.programs / "pg_ctl"), *places, *words]
         with (self.folder / "pg_ctl.log").open("ab") as said:
             subprocess.run(command, check=True, cwd=self.folder, stdout=said, stderr=said, **self.user)
 
@@ -72,11 +73,12 @@ class Postgres:
 
 
 @contextmanager
-def postgres(name: str) -> Iterator[Postgres]:
+def postgres(name: str, *, fsync: bool = False) -> Iterator[Postgres]:
     """A running server; it and its data are gone afterwards.
 
     Args:
         name: part of its folder's name, below /tmp: a socket's path has to be short.
+        fsync: whether it sees each commit through to the disk, as servers do.
 
     Raises:
         NotInstalledError: PostgreSQL or psycopg is not installed.
@@ -84,20 +86,19 @@ def postgres(name: str) -> Iterator[Postgres]:
     programs = postgres_programs()
     if importlib.util.find_spec("psycopg") is None:
         raise NotInstalledError("psycopg is not installed")
-    user = {"user": "postgres"} if os.geteuid() == 0 else {}
-    folder = Path("/tmp") / f"plw-{name}-{os.getpid()}"
-    folder.mkdir()
+    user: dict[str, Any] = {"user": "postgres"} if os.geteuid() == 0 else {}
+    folder = Path(tempfile.mkdtemp(prefix=f"plw-{name}-", dir="/tmp"))
     if user:
         shutil.chown(folder, **user)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    words = ("-D", folder / "data", "-A", "trust", "-U", "plw", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync=off"
+    words = ["-D", str(folder / "data"), "-A", "trust", "-U", "plw", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"]
+    options = f"-c listen_addresses=127.0.0.1 -p {port} -k {folder} -c fsync={'on' if fsync else 'off'}"
     url = f"postgresql+psycopg://plw@127.0.0.1:{port}/postgres"
     server = Postgres(url=url, folder=folder, programs=programs, options=options, user=user)
     try:
-        subprocess.run([programs / "initdb", *words], check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+        subprocess.run([str(programs / "initdb"), *words], check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
         server.start()
         try:
             yield server
