@@ -21,6 +21,7 @@ from tests.small_disk import fill
 POLL_S = 0.02
 PATIENCE_S = 60.0
 """How long a fault waits for its moment."""
+MOST_TIMES = 10
 TAKEN_OVER = "another worker has taken it over"
 """What a worker says whose claim is lost."""
 
@@ -177,6 +178,17 @@ class Injector:
         requests = self.dice.randrange(1, 7)
         self.judge.play(trick, requests)
         return f"{requests} replies to come"
+
+    def let_play(self) -> None:
+        """Until the judge has answered wrongly as often as it was told to; where nobody asks it, work is lost."""
+        for _ in range(MOST_TIMES):
+            if self._wait(self._has_played, 10):
+                return
+            self.tell(f"{self.judge.to_come} wrong replies to come; {self.lose_record('judge-*')}")
+
+    def _has_played(self) -> bool:
+        self.commands.tend()
+        return self.judge.to_come == 0
 
     def _lives(self) -> int:
         for command in self.commands.all:

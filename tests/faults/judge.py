@@ -34,6 +34,12 @@ class JudgeOutOfOrder:
         with self._lock:
             self._tricks.extend([trick] * requests)
 
+    @property
+    def to_come(self) -> int:
+        """Replies that are still to be wrong."""
+        with self._lock:
+            return len(self._tricks)
+
     def heal(self) -> None:
         """Be in order from now on."""
         with self._lock:
