@@ -1,6 +1,7 @@
 """How records and requests are written for a model: by the config's texts, or by the tokenizer's own chat template."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from plw.config.training import TemplateConfig
@@ -76,11 +77,24 @@ class Renderer:
         return completion.text.replace(marker, "") if marker else completion.text
 
     def _as_chat(self, record: Record) -> ChatRecord:
-        """A record without turns is one message of the user, made by the config's texts, and one of the assistant."""
+        """A record without turns is one message of the user, made by the config's texts, and one of the assistant.
+
+        A marker of EOS at an answer's end is left out: the chat template ends an answer itself.
+        """
+        marker = self.template.eos_marker or ""
         if isinstance(record, ChatRecord):
-            return record
+            ended = [m.role == "assistant" and bool(marker) and m.content.endswith(marker) for m in record.messages]
+            if not any(ended):
+                return record
+            messages = zip(record.messages, ended, strict=True)
+            return replace(
+                record,
+                messages=tuple(replace(m, content=m.content.removesuffix(marker)) if end else m for m, end in messages),
+            )
         answer = ChatMessage(
-            role="assistant", content=record.output, spans=tuple(s for s in record.spans if s.field == "output")
+            role="assistant",
+            content=record.output.removesuffix(marker),
+            spans=tuple(s for s in record.spans if s.field == "output"),
         )
         return ChatRecord(messages=(self._question(record), answer), weight=record.weight, where=record.where)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import yaml
 
 from plw.config.loss import ROLES
 from plw.config.training import TemplateConfig
@@ -16,6 +17,7 @@ from plw.data.encoding import IS_COMPLETION_R, encode
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
 from plw.data.render import Renderer
 from plw.errors import UserError
+from plw.paths import conf_folder
 from plw.testing.tokenizers import byte_level_tokenizer
 
 if TYPE_CHECKING:
@@ -136,6 +138,24 @@ def test_what_is_learned_is_the_assistants_words_and_their_end(bare: Any, family
         )
         assert np.count_nonzero(example.token_T == bare.bos_token_id) == 1, "BOS stands once"
         assert example.token_T[0] == bare.bos_token_id
+
+
+def test_wits_data_in_a_chat_template(bare: Any) -> None:
+    """One end behind each answer, whether the data marks one or not; inside an answer the marker is EOS."""
+    bare.chat_template = TAGS_EOS
+    made = Renderer(TemplateConfig(**yaml.safe_load((conf_folder() / "template/wit-chat.yaml").read_text())), bare)
+    marker = made.template.eos_marker
+    for record in (
+        AlpacaRecord(instruction="Say hi ", output=f"Hi{marker}"),
+        AlpacaRecord(instruction="Say hi", output="Hi"),
+        chat("u:Say hi", f"a:Hi{marker}"),
+    ):
+        texts = [segment.text for segment in made.segments(record)]
+        assert texts == ["<|user|>\nSay hi</s>\n<|assistant|>\n", "Hi</s>"]
+    assert made.request("Say hi ", "", "alpaca") == texts[0]
+    inside = made.segments(AlpacaRecord(instruction="a", output=f"b{marker}c"))
+    (example,) = encode([inside], bare, max_length=64, end_of_sequence=False, eos_marker=marker).examples
+    assert bare.decode(example.token_T[IS_COMPLETION_R[example.role_T]]).replace(" ", "") == "b</s>c</s>"
 
 
 @pytest.mark.parametrize("family", FAMILIES)

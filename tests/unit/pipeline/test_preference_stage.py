@@ -100,6 +100,8 @@ def test_a_stage_that_lacks_its_pairs_model_says_so(own_study: OwnStudy, pairs: 
 def test_the_choice_is_identity_of_what_rests_on_it_alone(own_study: OwnStudy, pairs: list[str]) -> None:
     plain = resolve_cell(own_study("stages=[train,preference,generate]"))
     assert plain.config.stages == ["train", "generate"]
+    # A field in a payload would change the fingerprints of every cell of before.
+    assert "preference" not in json.dumps({kind: stage.payload for kind, stage in plain.stages.items()})
     assert "preference" not in plain.stages
     first, second = resolve_cell(own_study(*pairs)), resolve_cell(own_study(*pairs, "preference.beta=0.5"))
     renamed = resolve_cell(own_study(*pairs, "preference.name=other"))
