@@ -8,7 +8,7 @@ from torch import nn
 from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
-from plw.train.layout_choice import log_choice, preferred_layout, set_layout, shorten_last_layer
+from plw.train.layout_choice import log_choice, preferred_layout, set_layout
 from plw.train.model.check import check_data_fits, fix_rotary_frequencies
 from plw.train.model.load import LoadedModel, dropout_off, load_model
 from plw.train.model.lora import add_lora
@@ -16,6 +16,7 @@ from plw.train.model.parallel import layers, parallelize
 from plw.train.model.save import check_saving
 from plw.train.model.weighted import WeightedModel
 from plw.train.preference.model import PreferenceModel
+from plw.train.written_out import fuse_layers, log_written_out, shorten_last_layer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +57,12 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
             )
         loaded = add_lora(loaded, recipe)
     choice = set_layout(loaded, job, preferred_layout(job, device))
+    # A compiler fuses by itself, and stops at what is fused already.
+    unfused = "they are compiled" if job.execution.compile else fuse_layers(loaded, choice.layout)
     whole_last_layer = shorten_last_layer(loaded, choice.layout)
     if group.is_rank0:
-        log_choice(choice, loaded, job, device, whole_last_layer)
+        log_choice(choice, loaded, job, device)
+        log_written_out(whole_last_layer, unfused)
     if job.execution.gradient_checkpointing:
         loaded.model.activation_checkpointing_enable(activation_checkpointing_kwargs={"use_reentrant": False})
     if job.execution.compile:

@@ -9,16 +9,13 @@ import torch
 from torch import Tensor
 
 from plw.errors import UserError
-from plw.train.batching.last_rows import LastRows, find_last_rows
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.packed_row import make_row
 from plw.train.batching.placement import PlacedTokens, place_tokens
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
 from plw.train.model.head import HEAD_TOLERANCE
-from plw.train.model.last_layer import has_known_last_layer, shorten, undo_shortening
 from plw.train.model.load import LoadedModel
-from plw.train.model.parallel import layers
 from plw.train.model.weighted import hidden_states
 
 logger = logging.getLogger(__name__)
@@ -28,9 +25,6 @@ ROW_TOKENS = 48
 
 PROBE_EXAMPLES = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [1, 2, 7], [8, 9, 10, 11, 12])
 """Examples by which a layout is tried out: some have a common prefix, and none ends alike."""
-
-PROBE_PREDICTING = ([3], [2, 4], [2], [1, 2, 4])
-"""Places in each of them that predict, for the last layer's probe; the first of the last one does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +75,7 @@ def set_layout(loaded: LoadedModel, job: TrainingJob, wanted: LayoutChoice) -> L
         rates = ", ".join(loaded.dropout_fields)
         problem = f"the {kind} model drops out ({rates}), and what examples share would be dropped for all of them"
         found = PACKED
-    elif not _near(_probe(loaded, PREFIX), packed_TD):
+    elif not near(_probe(loaded, PREFIX), packed_TD):
         problem = f"a {kind} model's examples with a common prefix would not have the states of each alone"
         found = PACKED
     else:
@@ -92,40 +86,9 @@ def set_layout(loaded: LoadedModel, job: TrainingJob, wanted: LayoutChoice) -> L
     raise UserError(f"execution.layout={job.execution.layout}: {problem}; allowed here: {allowed}")
 
 
-def shorten_last_layer(loaded: LoadedModel, layout: str) -> str | None:
-    """Let the last layer compute the tokens that predict alone, where a probe shows that this changes nothing.
-
-    Returns:
-        None, or why it computes all tokens.
-    """
-    kind = loaded.model.config.model_type
-    if not has_known_last_layer(loaded):
-        return f"the layers of a {kind} model are not written out here"
-    if loaded.dropout_fields:
-        return f"the {kind} model drops out ({', '.join(loaded.dropout_fields)})"
-    placed = _place_probe(loaded, layout)
-    predicting = [path[places] for path, places in zip(placed.paths, PROBE_PREDICTING, strict=True)]
-    predicting_U = np.unique(np.concatenate(predicting))
-    last = find_last_rows(placed, predicting_U, torch.device("cpu"))
-    assert last is not None
-    expected = _states_and_slopes(loaded, placed, last, shortened=False)
-    shorten(loaded)
-    found = _states_and_slopes(loaded, placed, last, shortened=True)
-    if all(_near(one, other) for one, other in zip(found, expected, strict=True)):
-        return None
-    undo_shortening(loaded)
-    return f"the last layer of this {kind} model is not what it is written out as here"
-
-
-def log_choice(
-    choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, device: torch.device, whole_last_layer: str | None
-) -> None:
-    """Say which layout, last layer and attention kernel the run takes, one line each."""
+def log_choice(choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, device: torch.device) -> None:
+    """Say which layout and which attention kernel the run takes, one line each."""
     logger.info("layout %s: %s", choice.layout, choice.reason)
-    if whole_last_layer is None:
-        logger.info("last layer: without the tokens that predict nothing")
-    else:
-        logger.info("last layer: whole, since %s", whole_last_layer)
     if choice.layout == PADDED:
         logger.info("attention: %s, as transformers has it", loaded.model.config._attn_implementation)
     elif has_varlen_kernel(device, _product_dtype(job)):
@@ -152,7 +115,7 @@ def _pack(loaded: LoadedModel) -> Tensor | None:
     loaded.model.set_attn_implementation(ROW_ATTENTION)
     with suppress(RowUnknownError):
         packed_TD = _probe(loaded, PACKED)
-        if _near(packed_TD, alone_TD) and not _attends_across_examples(loaded):
+        if near(packed_TD, alone_TD) and not _attends_across_examples(loaded):
             return packed_TD
     loaded.model.set_attn_implementation(before)
     return None
@@ -160,7 +123,7 @@ def _pack(loaded: LoadedModel) -> Tensor | None:
 
 def _attends_across_examples(loaded: LoadedModel) -> bool:
     """Whether the last example's states have a gradient by another's tokens, however small."""
-    placed = _place_probe(loaded)
+    placed = place_probe(loaded)
     token_1T, position_1T = (torch.from_numpy(part)[None] for part in (placed.token_F, placed.position_F))
     embedded_1TD = loaded.model.get_input_embeddings()(token_1T).detach().requires_grad_()
     row = make_row(placed.paths, placed.owned, embedded_1TD.device)
@@ -171,24 +134,7 @@ def _attends_across_examples(loaded: LoadedModel) -> bool:
     return bool(slope_1TD[0, : placed.paths[-1][0]].any())
 
 
-def _states_and_slopes(loaded: LoadedModel, placed: PlacedTokens, last: LastRows, *, shortened: bool) -> list[Tensor]:
-    """The predicting tokens' states, and the gradients of a number made of them by the input and the last layer."""
-    loaded.model.eval()
-    token_BT = torch.from_numpy(placed.token_F.reshape(placed.shape))
-    embedded_BTD = loaded.model.get_input_embeddings()(token_BT).detach().requires_grad_()
-    position_BT, row = None, None
-    if not placed.padded:
-        position_BT = torch.from_numpy(placed.position_F.reshape(placed.shape))
-        row = make_row(placed.paths, placed.owned, embedded_BTD.device)
-    states_BTD = hidden_states(loaded.decoder, embedded_BTD, position_BT, row, last if shortened else None)
-    states_UD = states_BTD[0] if shortened else states_BTD.flatten(0, 1)[last.place_U]
-    weight_UD = torch.arange(states_UD.numel(), dtype=torch.float32).cos().view_as(states_UD)
-    leaves = [embedded_BTD, *(p for p in layers(loaded.decoder)[-1].parameters() if p.requires_grad)]
-    slopes = torch.autograd.grad((states_UD.float() * weight_UD).sum(), leaves)
-    return [states_UD.detach(), slopes[0], torch.cat([slope.flatten() for slope in slopes[1:]])]
-
-
-def _near(states_TD: Tensor, expected_TD: Tensor) -> bool:
+def near(states_TD: Tensor, expected_TD: Tensor) -> bool:
     """Equal to rounding."""
     return bool((states_TD - expected_TD).norm() <= HEAD_TOLERANCE[expected_TD.dtype] * expected_TD.norm())
 
@@ -196,7 +142,7 @@ def _near(states_TD: Tensor, expected_TD: Tensor) -> bool:
 @torch.no_grad()
 def _probe(loaded: LoadedModel, layout: str) -> Tensor:
     """Hidden states of the probe's tokens, one example after the other."""
-    placed = _place_probe(loaded, layout)
+    placed = place_probe(loaded, layout)
     loaded.model.eval()
     row = None if layout == PADDED else make_row(placed.paths, placed.owned, torch.device("cpu"))
     hidden_FD = hidden_states(
@@ -208,7 +154,7 @@ def _probe(loaded: LoadedModel, layout: str) -> Tensor:
     return torch.cat([hidden_FD[path] for path in placed.paths])
 
 
-def _place_probe(loaded: LoadedModel, layout: str = PACKED) -> PlacedTokens:
+def place_probe(loaded: LoadedModel, layout: str = PACKED) -> PlacedTokens:
     """The probe's examples, in tokens that the model knows. The model is where it was loaded: on the CPU."""
     ids = loaded.model.get_input_embeddings().num_embeddings
     return place_tokens([np.array(example, dtype=np.int32) % ids for example in PROBE_EXAMPLES], layout)

@@ -211,8 +211,9 @@ def test_the_log_says_which_layout_was_taken_and_why(
     recipe_config = RecipeConfig(name="r", **recipe)
     with caplog.at_level("INFO", logger="plw"):
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, "auto", examples=[example], recipe=recipe_config), CPU)
-    chosen, last, kernel = (record.getMessage() for record in caplog.records)
+    chosen, kernel, last, fused = (record.getMessage() for record in caplog.records)
     dropout = "whole, since the llama model drops out (attention_dropout)"
+    assert fused == "norms and feed-forwards: fused, on a CPU in fp32"
     assert last == f"last layer: {dropout if recipe else 'without the tokens that predict nothing'}"
     assert re.match(rf"layout {layout}: .*{why}", chosen)
     assert ("example by example" in kernel) == (layout == "prefix")

@@ -15,13 +15,14 @@ from plw.testing.models import SIZES
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import plan_training
-from plw.train.layout_choice import shorten_last_layer
 from plw.train.model.attention import ROW_ATTENTION, register
+from plw.train.model.fused import unfuse
 from plw.train.model.head import head_options
 from plw.train.model.last_layer import undo_shortening
 from plw.train.model.load import LoadedModel
 from plw.train.model.parallel import layers
 from plw.train.model.weighted import StepLosses, WeightedModel, accumulate_gradients
+from plw.train.written_out import fuse_layers, shorten_last_layer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -108,6 +109,30 @@ def test_the_gradient_is_that_of_the_whole_layer(loaded: LoadedModel, layout: st
         saved += counts.tokens - counts.last_tokens
     assert saved > 50
     undo_shortening(loaded)
+
+
+def test_fused_layers_have_the_gradient_of_the_model_s_own(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    examples = random_examples(np.random.default_rng(0), 0.5)
+    losses, expected, _ = gradients(loaded, examples, PADDED, shortened=False)
+    problem = fuse_layers(loaded, PADDED)
+    if "Gemma" in loaded.path:
+        # Its norm multiplies by 1 + weight.
+        assert problem == f"those of a {loaded.model.config.model_type} model are not written out here"
+        return
+    assert problem is None
+    found_losses, found, _ = gradients(loaded, examples, PADDED, shortened=False)
+    fused = [module for module in loaded.model.modules() if "forward" in vars(module)]
+    assert {type(module).__name__ for module in fused} == {f"{loaded.path}RMSNorm", f"{loaded.path}MLP"}
+    unfuse(fused)
+    assert found_losses.loss == pytest.approx(losses.loss, rel=1e-5)
+    assert 0 < (found - expected).norm() < 5e-6 * expected.norm()
+    norm = next(type(module) for module in fused if "Norm" in type(module).__name__)
+    plain = norm.forward
+    monkeypatch.setattr(norm, "forward", lambda self, x: plain(self, x).clamp(max=0.5))
+    assert "are not what they are written out as here" in str(fuse_layers(loaded, PADDED))
+    assert not any("forward" in vars(module) for module in loaded.model.modules())
 
 
 def test_one_token_with_weight_is_one_token_of_the_last_layer(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
