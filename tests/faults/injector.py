@@ -80,14 +80,16 @@ class Injector:
         """Say it, with the seconds since the beginning."""
         print(f"{time.monotonic() - self._started:8.2f} s  {line}", flush=True)
 
-    def make(self, kind: str) -> bool:
-        """Make a fault once its moment has come; whether it did."""
-        self.commands.tend()
-        done = self.kinds()[kind]()
-        self.tell(f"{kind}: {done or 'no moment for it'}")
-        self.made[kind] += bool(done)
-        self.commands.tend()
-        return bool(done)
+    def make(self, kind: str, times: int = 1) -> None:
+        """Make a fault once its moment has come; a moment that has passed is waited for again, so many times in all."""
+        for _ in range(times):
+            self.commands.tend()
+            done = self.kinds()[kind]()
+            self.tell(f"{kind}: {done or 'no moment for it'}")
+            self.made[kind] += bool(done)
+            self.commands.tend()
+            if done:
+                return
 
     def kill(self) -> str:
         """A worker, wherever it is."""

@@ -138,7 +138,7 @@ def survive(
         )
         try:
             for kind in chosen(plan, injector, end):
-                injector.make(kind)
+                injector.make(kind, times=1 if plan.minutes else 3)
             if not plan.minutes:
                 injector.let_play()
             judge.heal()
