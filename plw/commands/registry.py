@@ -104,14 +104,14 @@ def gc(
     for item in found:
         size = "" if item.path is None else f" ({item.bytes / 1e6:.1f} MB)"
         out_console.print(f"{item.kind}: {item.where}{size}", markup=False, soft_wrap=True)
-    total = f"{count(len(found), 'thing')} that no record names, {sum(item.bytes for item in found) / 1e9:.2f} GB"
+    total = f"{count(len(found), 'thing')} that no record names, {sum(item.bytes for item in found) / 1e6:,.1f} MB"
     if not found or dry_run:
         out_console.print(total)
         return
     if not yes and not typer.confirm(f"{total}. Remove?"):
         raise typer.Exit(1)
     gone = remove_garbage(url, found, lease_timeout_s=lease_timeout_s)
-    out_console.print(f"{count(len(gone), 'thing')} removed, {sum(item.bytes for item in gone) / 1e9:.2f} GB")
+    out_console.print(f"{count(len(gone), 'thing')} removed, {sum(item.bytes for item in gone) / 1e6:,.1f} MB")
     if len(gone) < len(found):
         out_console.print(f"{len(found) - len(gone)} left: changed in the meantime, or not to be removed")
         raise typer.Exit(1)
