@@ -165,16 +165,16 @@ class Registry(RegistryReader):
             "traceback": None,
         }
 
-        def first(connection: Connection) -> bool:
-            clock = clock_of(connection, now)
-            row = asdict(key) | taken | {"heartbeat": clock, "started": clock, "attempts": 1}
-            return insert_or_ignore(connection, stages, row)
-
-        def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
+        def first(connection: Connection) -> bool | Busy:
             elsewhere = and_(stages.c.status == RUNNING, stages.c.fingerprint == fingerprint, stages.c.cell != key.cell)
             for row, at in stages_now(connection, elsewhere, now) if once else ():
                 if not abandoned(row, owner.host, lease_timeout_s, at):
                     return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
+            clock = clock_of(connection, now)
+            values = asdict(key) | taken | {"heartbeat": clock, "started": clock, "attempts": 1}
+            return insert_or_ignore(connection, stages, values)
+
+        def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
             clock = clock_of(connection, now)
             begun = taken | {"heartbeat": clock, "started": clock}
             found = stages_now(connection, same_stage(key), now)
@@ -202,7 +202,10 @@ class Registry(RegistryReader):
 
         answer: Claimed | Busy | AlreadyDone | None = None
         while answer is None:
-            if self._write(first, alone=True):
+            begun = self._write(first, alone=not once)
+            if isinstance(begun, Busy):
+                return begun
+            if begun:
                 self._first.add(owner.token)
                 return Claimed(attempt=1)
             answer = self._write(work)
