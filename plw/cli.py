@@ -1,13 +1,18 @@
 """The ``plw`` command: runs and plans studies through Hydra, and reads what they left in the registry."""
 
+import sys
+from typing import Annotated
+
 import typer
 
+from plw import __version__
 from plw.commands import compare, data, fit_gam, fit_items, publish, recommend, study, tune
 from plw.commands.fit import fit_app
 from plw.commands.items import items_app
 from plw.commands.registry import registry_app
 from plw.commands.world import world_app
 from plw.ending import told_in_a_line
+from plw.errors import UserError
 from plw.interrupt import interruptible
 from plw.logs import configure_logging
 
@@ -18,6 +23,23 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plw {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    pass
+
+
 study.add_to(app)
 publish.add_to(app)
 data.add_to(app)
@@ -37,4 +59,17 @@ def main() -> None:
     with told_in_a_line():
         configure_logging()
         with interruptible():
-            app()
+            try:
+                sys.exit(app(prog_name="plw", standalone_mode=False))
+            except typer.TyperException as error:
+                raise UserError(_in_a_line(error)) from None
+
+
+def _in_a_line(error: typer.TyperException) -> str:
+    """Typer's words for a mistake in the command line, and where to read on."""
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if not message:
+        # No command was given: Typer has shown the help.
+        sys.exit(2)
+    message = message.rstrip(".").replace("Value error, ", "")
+    return f"{message}; see {context.command_path} --help" if context else message

@@ -119,10 +119,10 @@ def test_stopped_at_every_step_it_ends_the_same(
 ) -> None:
     job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
     for attempt in range(1, 8):
-        # At the start, before a step, before its checkpoint, before the next step: then the claim is gone, so each
-        # attempt logs a step that its checkpoint does not have.
+        # At the start, before a step, before its checkpoint is written and renamed, before the next step: then the
+        # claim is gone, so each attempt logs a step that its checkpoint does not have.
         with pytest.raises(ClaimLostError):
-            train(job, check_lease=stop_after(4))
+            train(job, check_lease=stop_after(5))
         steps = [int(path.name.removeprefix("step-")) for path in (tmp_path / "checkpoints").iterdir()]
         assert max(steps) == attempt
         assert len(steps) <= 2
@@ -233,7 +233,7 @@ def test_a_checkpoint_beyond_the_log_is_not_used(
 ) -> None:
     job = make_job(tiny_llama, tiny_tokenizer, tmp_path)
     with pytest.raises(ClaimLostError):
-        train(job, check_lease=stop_after(10))
+        train(job, check_lease=stop_after(14))
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == ["step-3", "step-4"]
     rows = (tmp_path / "log.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "log.jsonl").write_text("".join(rows[:3]))

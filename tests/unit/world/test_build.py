@@ -29,6 +29,7 @@ def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> 
         "tokenizer",
         "models",
         "instructions",
+        "preferences",
         "benchmarks",
         "prompts",
     }
