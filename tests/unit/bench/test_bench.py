@@ -17,6 +17,7 @@ def run(*arguments: str) -> dict[str, object]:
     return result
 
 
+@pytest.mark.slow
 def test_the_head_of_a_small_step() -> None:
     sizes = ["--tokens", "2048", "--hidden", "512", "--vocab", "16384", "--threads", "1", "--repeats", "1"]
     result = run("scripts/bench_head.py", *sizes, "--checked", "64", "--ways", "fused", "full", "torch", "liger")
@@ -34,6 +35,7 @@ def test_the_head_of_a_small_step() -> None:
     assert 32 + 64 < fused["peak_mib"] < 200 < 300 < full["peak_mib"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["random", "a folder's"])
 def test_contenders_train_on_the_same_examples(model: str, shared_data: Path, tmp_path: Path) -> None:
     tokenizer = str(shared_data / "llama_tokenizer.model")
