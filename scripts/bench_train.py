@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--peers",
         nargs="*",
-        choices=("trainer", "grouped", "sft", "padded", "packed", "prefix"),
+        choices=("trainer", "grouped", "sft", "weighted", "padded", "packed", "prefix"),
         default=["trainer", "grouped", "sft"],
         help="whom to compare with; the last three are layouts of ours",
     )

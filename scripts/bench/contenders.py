@@ -64,7 +64,7 @@ class SftOptions:
 
 
 def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
-    """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, or a layout of ours by its name."""
+    """Ours first, then those that are asked for: ``trainer``, ``grouped``, ``sft``, ``weighted``, or a layout of ours."""
     from plw.train.batching.layout import PACKED, PADDED, PREFIX
 
     def ours(name: str, layout: str) -> Contender:
@@ -91,6 +91,11 @@ def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> l
             what=f"(c) TRL's SFTTrainer, micro-batch {sft.micro_batch}, {sft.batching}, "
             f"{'Liger kernels' if sft.liger else 'its own fused head'}",
             run=partial(_sft, options=sft),
+        ),
+        "weighted": Contender(
+            name="weighted",
+            what="(d) the same with the case's own prompt weight: PromptWeightedSFTTrainer of plw.integrations",
+            run=partial(_sft, options=sft, weighted=True),
         ),
     }
     return [ours("plw", "auto"), *(known[name] for name in peers)]
@@ -151,16 +156,18 @@ def _trainer(setting: Setting, case: Case, folder: Path, *, sampling: str) -> Sp
     return _timed(trainer, setting.machine)
 
 
-def _sft(setting: Setting, case: Case, folder: Path, *, options: SftOptions) -> Spent:
+def _sft(setting: Setting, case: Case, folder: Path, *, options: SftOptions, weighted: bool = False) -> Spent:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
+
+    from plw.integrations import PromptWeightedSFTTrainer
 
     arguments = SFTConfig(
         **_arguments(folder, setting.machine, micro_batch=options.micro_batch),
         # The examples are cut already, and padding-free TRL refuses to cut them.
         max_length=None if options.batching == "padding-free" else setting.max_length,
         gradient_checkpointing=False,
-        completion_only_loss=case.peer_masks_prompt,
+        completion_only_loss=None if weighted else case.peer_masks_prompt,
         train_sampling_strategy="group_by_length" if options.batching == "grouped" else "random",
         padding_free=options.batching == "padding-free",
         packing=options.batching == "packed",
@@ -169,7 +176,8 @@ def _sft(setting: Setting, case: Case, folder: Path, *, options: SftOptions) -> 
     rows = [
         {"input_ids": example.token_T.tolist(), "completion_mask": example.role_T.tolist()} for example in case.examples
     ]
-    trainer = SFTTrainer(
+    kind: Any = partial(PromptWeightedSFTTrainer, prompt_weight=case.prompt_weight) if weighted else SFTTrainer
+    trainer = kind(
         model=_model(setting),
         args=arguments,
         train_dataset=Dataset.from_list(rows),
