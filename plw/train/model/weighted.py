@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from plw.config.loss import ROLES, FactorConfig
 from plw.data.encoding import EncodedExample
 from plw.launch.group import ALONE, Group
-from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
+from plw.loss.linear_cross_entropy import LossOutput, weighted_linear_cross_entropy
 from plw.train.batching.collate import Batch, collate
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.last_rows import LastRows
@@ -76,20 +76,29 @@ class WeightedModel(nn.Module):
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Loss [], and the cross-entropy of the batch's predictions [N]."""
-        with torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            hidden_BTD = hidden_states(
-                self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row, batch.last_rows
-            )
-            output = weighted_linear_cross_entropy(
-                hidden_BTD.flatten(0, 1),
-                self.loaded.head_weight_VD,
-                batch.target_N,
-                batch.coefficient_N,
-                row_N=batch.state_N,
-                bias_V=self.loaded.head_bias_V,
-                **self.options,
-            )
+        with self._precision(batch):
+            output = self._loss(self._hidden(batch), batch, batch.coefficient_N)
         return output.loss, output.cross_entropy_N
+
+    def _precision(self, batch: Batch) -> torch.autocast:
+        return torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast)
+
+    def _hidden(self, batch: Batch) -> Tensor:
+        """The decoder's states, rows one after the other [tokens, width]."""
+        decoder = self.loaded.decoder
+        return hidden_states(decoder, batch.token_BT, batch.position_BT, batch.row, batch.last_rows).flatten(0, 1)
+
+    def _loss(self, hidden_TD: Tensor, batch: Batch, coefficient_N: Tensor) -> LossOutput:
+        """The fused loss of the batch's predictions with these coefficients."""
+        return weighted_linear_cross_entropy(
+            hidden_TD,
+            self.loaded.head_weight_VD,
+            batch.target_N,
+            coefficient_N,
+            row_N=batch.state_N,
+            bias_V=self.loaded.head_bias_V,
+            **self.options,
+        )
 
 
 def hidden_states(

@@ -17,13 +17,12 @@ from torch import Tensor, nn
 
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.launch.group import ALONE, Group
-from plw.loss.linear_cross_entropy import LossOutput, weighted_linear_cross_entropy
 from plw.train.batching.collate import Batch
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.placement import place_tokens
 from plw.train.batching.plan import Step
 from plw.train.model.parallel import reshard, synchronised
-from plw.train.model.weighted import WeightedModel, hidden_states
+from plw.train.model.weighted import WeightedModel
 from plw.train.preference.plan import SIDES
 
 
@@ -63,9 +62,8 @@ class PreferenceModel(WeightedModel):
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """A number with DPO's gradient [], and the log-probability of each answer [2 pairs], fp64, detached."""
         assert isinstance(batch, PairBatch)
-        with torch.autocast(batch.token_BT.device.type, dtype=torch.bfloat16, enabled=self.autocast):
-            states = hidden_states(self.loaded.decoder, batch.token_BT, batch.position_BT, batch.row, batch.last_rows)
-            hidden_TD = states.flatten(0, 1)
+        with self._precision(batch):
+            hidden_TD = self._hidden(batch)
             with torch.no_grad():
                 read = self._loss(hidden_TD, batch, batch.coefficient_N)
                 log_p_E = answer_log_probs(read.cross_entropy_N, batch)
@@ -73,17 +71,6 @@ class PreferenceModel(WeightedModel):
                 return read.loss, log_p_E
             output = self._loss(hidden_TD, batch, _coefficients(log_p_E, batch))
         return output.loss, log_p_E
-
-    def _loss(self, hidden_TD: Tensor, batch: Batch, coefficient_N: Tensor) -> LossOutput:
-        return weighted_linear_cross_entropy(
-            hidden_TD,
-            self.loaded.head_weight_VD,
-            batch.target_N,
-            coefficient_N,
-            row_N=batch.state_N,
-            bias_V=self.loaded.head_bias_V,
-            **self.options,
-        )
 
 
 def answer_log_probs(cross_entropy_N: Tensor, batch: PairBatch) -> Tensor:
@@ -191,8 +178,7 @@ def collate_pairs(
     chosen = [examples[step.example_E[place]] for place in places]
     learned = list(_learned_places(chosen, weighted.layout))
     # The predictions of a batch are in the order of their places.
-    known_N = np.unique(np.concatenate([*learned, np.zeros(0, dtype=np.int64)]))
-    index_O = np.searchsorted(known_N, np.concatenate([*learned, np.zeros(0, dtype=np.int64)]))
+    index_O = np.unique(np.concatenate([*learned, np.zeros(0, dtype=np.int64)]), return_inverse=True)[1]
     return PairBatch(
         **{field.name: getattr(batch, field.name) for field in fields(batch)},
         index_O=torch.from_numpy(index_O).to(device),
