@@ -14,8 +14,15 @@ from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.registry.owner import Owner
 from plw.registry.rebuild import STAGE_FOLDERS, check_runs
 from plw.registry.rows import CellRow, StageKey, StageRow
-from plw.registry.schema import DONE, FAILED, cells, curves, scores, stages
-from plw.registry.statements import living_stages, refuse_living, same_cell, same_key, same_stage
+from plw.registry.schema import DONE, FAILED, cells, stages
+from plw.registry.statements import (
+    delete_results,
+    living_stages,
+    refuse_living,
+    same_cell,
+    same_key,
+    same_stage,
+)
 from plw.registry.store import Claimed, Registry
 from plw.sealed import read_sealed_json
 
@@ -185,8 +192,6 @@ def _delete_stage(connection: Connection, key: StageKey, kind: str, *unchanged: 
     held = select(stages.c.name).where(same_stage(key), *unchanged).with_for_update()
     if connection.execute(held).first() is None:
         return False
-    connection.execute(delete(scores).where(same_cell(scores, key), scores.c.stage == key.name))
-    if kind == "train":
-        connection.execute(delete(curves).where(same_cell(curves, key)))
+    delete_results(connection, key, kind)
     connection.execute(delete(stages).where(same_stage(key)))
     return True

@@ -111,15 +111,20 @@ def put_results(connection: Connection, record: StageRecord, *, first: bool = Fa
     """Put a finished stage's scores and curves in place of the old ones; there are none where it is the ``first``."""
     key = record.key
     if not first:
-        connection.execute(scores.delete().where(same_cell(scores, key), scores.c.stage == key.name))
-        if record.kind == "train":
-            connection.execute(curves.delete().where(same_cell(curves, key)))
+        delete_results(connection, key, record.kind)
     of_cell = {name: getattr(key, name) for name in CELL_KEY}
     if record.scores:
         rows = [of_cell | score.to_dict() | {"judge": score.judge or "", "stage": key.name} for score in record.scores]
         connection.execute(scores.insert(), rows)
     if record.kind == "train" and record.curves:
         connection.execute(curves.insert(), [of_cell | asdict(step) for step in record.curves])
+
+
+def delete_results(connection: Connection, key: StageKey, kind: str) -> None:
+    """Delete a stage's scores, and of a training its curves."""
+    connection.execute(scores.delete().where(same_cell(scores, key), scores.c.stage == key.name))
+    if kind == "train":
+        connection.execute(curves.delete().where(same_cell(curves, key)))
 
 
 def same_cell(table: Table, key: CellKey) -> ColumnElement[bool]:
