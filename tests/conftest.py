@@ -11,9 +11,6 @@ if TYPE_CHECKING:
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"
 
-SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
-WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"
-
 CORPUS = (
     "Describe a process of making crepes. Name three colours and say which of them is warm. "
     "Below is an instruction that describes a task. Write a response that completes the request. "

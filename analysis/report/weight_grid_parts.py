@@ -217,17 +217,16 @@ def _magnitude_words(test: MagnitudeTest) -> str:
 
 def surface_parts(study: GridStudy) -> Iterator[Part]:
     """The response surface over both weights."""
-    scopes = {"all benchmarks": study.grid.benchmarks} | dict(study.kinds)
-    if len(study.kinds) == 1:
-        scopes = {"all benchmarks": study.grid.benchmarks}
-    surfaces, notes = [], []
+    scopes = {"all benchmarks": study.grid.benchmarks} | (dict(study.kinds) if len(study.kinds) > 1 else {})
+    surfaces, problems = [], {}
     for scope, benchmarks in scopes.items():
         try:
             surfaces.append(fit_weight_surface(study.grid, benchmarks, scope.replace("_", " ")))
         except UserError as error:
-            notes.append(f"{scope.replace('_', ' ').capitalize()}: not computed: {error}.")
+            problems[scope] = error
     if not surfaces:
-        raise UserError(notes[0].rstrip(".").partition("not computed: ")[2])
+        raise problems["all benchmarks"]
+    notes = [f"{scope.replace('_', ' ').capitalize()}: not computed: {error}." for scope, error in problems.items()]
     yield Paragraphs(bullets=[*map(_surface_words, surfaces), *notes])
     yield Drawing(
         key="wit_response_surface",
