@@ -59,7 +59,7 @@ def test_a_secret_is_found_however_it_is_quoted(
 def test_what_the_command_prints(
     error: Exception, key: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails() -> None:
+    def fails(**_: object) -> None:
         raise error
 
     monkeypatch.setattr("plw.cli.app", fails)
