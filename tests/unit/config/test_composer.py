@@ -25,6 +25,18 @@ JOBS = {
     "groups and values": [
         [f"model=world-{name}", "recipe.epochs=2", f"seed={seed}"] for seed in (1, 2) for name in ("wide", "deep")
     ],
+    "groups with groups": [
+        [f"loss.prompt_weight={p}", f"model=world-{name}", f"dataset=world-{data}", f"template={template}"]
+        for template in ("alpaca", "wit")
+        for name in ("wide", "deep")
+        for data in ("short", "tiny")
+        for p in (0, 1)
+    ],
+    "groups that touch the same parts": [
+        [f"study={study}", f"scale={scale}", "loss.prompt_weight=0.5"]
+        for study in ("plw", "wit")
+        for scale in ("mini", "smol")
+    ],
     "lists, nulls and quotes": [
         [f"stages=[{stage}]", "suite.limit=null", f"dataset.name='{stage} a'"] for stage in ("train", "harness")
     ],
@@ -85,6 +97,30 @@ def test_the_same_mistakes_as_hydra_tells(loaded: Loaded, jobs: list[list[str]])
 def test_plain_values_never_ask_hydra_again(
     loaded: Loaded, monkeypatch: pytest.MonkeyPatch, job: Callable[[int], list[str]]
 ) -> None:
+    configs, asked = compositions(loaded, monkeypatch, [job(n) for n in range(60)])
+    assert len({repr(made) for made in configs}) == 60
+    assert asked == 1
+
+
+def test_hydra_is_asked_once_for_each_choice_not_each_combination(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        [f"loss.prompt_weight={weight}", f"model=world-{name}-{n}", f"dataset=world-{data}"]
+        for weight in (0, 0.1, 1)
+        for name in ("wide", "deep")
+        for n in (1, 2)
+        for data in ("data", "cleaned", "short")
+    ]
+    configs, asked = compositions(loaded, monkeypatch, jobs)
+    assert len({repr(made) for made in configs}) == 36
+    assert asked == 1 + 3 + 2
+
+
+def compositions(
+    loaded: Loaded, monkeypatch: pytest.MonkeyPatch, jobs: list[list[str]]
+) -> tuple[list[CellConfig], int]:
+    """The jobs' configs, and how often Hydra was asked."""
     loader, config = loaded
     asked: list[list[str]] = []
     compose = loader.load_sweep_config
@@ -94,5 +130,4 @@ def test_plain_values_never_ask_hydra_again(
         return compose(config, overrides)
 
     monkeypatch.setattr(loader, "load_sweep_config", count)
-    assert len({repr(made) for made in Composer(loader, config).compose([job(n) for n in range(60)])}) == 60
-    assert len(asked) == 1
+    return Composer(loader, config).compose(jobs), len(asked)
