@@ -9,7 +9,7 @@ from analysis.published.wit_findings import equal_ratio_scatter, fixed_cell, mag
 from analysis.published.wit_grid import WeightGrid, best_fixed_pair, pairs, panels
 from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs, Part
-from analysis.report.study_grid import CELL_OF_GRID, grid_study
+from analysis.report.study_grid import CELL_OF_GRID
 from analysis.report.weight_grid_parts import ANALYSIS_PARTS, attempted
 from analysis.tables.published_wit import (
     fixed_pairs_table,
@@ -32,9 +32,9 @@ def both_weights(context: Context) -> Iterator[Part]:
     Raises:
         UserError: the pairs that all panels have do not hold the usual loss (0, 1), or are fewer than three.
     """
-    if context.study.scores["response_weight"].nunique() < 2:
+    if not context.varies_both:
         return
-    study, notes = grid_study(context)
+    study, notes = context.both_weights
     grid = study.grid
     yield Paragraphs(paragraphs=[_summary(grid)], bullets=[*_bullets(grid), *notes])
     yield _map("average", "Gain of the mean of all benchmarks", grid.gain, "percent over (0, 1)")

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import pandas as pd
 
@@ -16,6 +17,7 @@ from analysis.inference.seeds import seed_components
 from analysis.inference.sensitivity import sensitivity
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.report.study_data import StudyData, study_data
+from analysis.report.study_grid import GridStudy, grid_study, varies_both
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
@@ -70,6 +72,25 @@ class Context:
     def groups(self) -> Mapping[str, str]:
         """Benchmark -> group, of every benchmark that was asked for."""
         return self.study.benchmarks.groups
+
+    @property
+    def varies_both(self) -> bool:
+        """Whether the study varies the response weight too."""
+        return varies_both(self.study)
+
+    @property
+    def response_weight(self) -> float:
+        """That of the cells which all chapters but the one on both weights are of."""
+        return float(self.frame.rows["response_weight"].iloc[0])
+
+    @cached_property
+    def both_weights(self) -> tuple[GridStudy, list[str]]:
+        """From ``grid_study``, of a study that varies both weights.
+
+        Raises:
+            UserError: see ``grid_study``.
+        """
+        return grid_study(self.study, self.frame, self.statistics)
 
 
 def make_context(

@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 from analysis.report.context import Context
 from analysis.report.json_values import json_number
 from analysis.scores.frame import AXES, VARIANT
+from plw.registry.rows import CellRow
 from plw.registry.schema import DONE, FAILED, RUNNING
 
 
@@ -14,7 +15,7 @@ class GridData(TypedDict):
     benchmarks: int
     rows: list[dict[str, Any]]
     """``dataset``, ``model``, ``rest`` (seed and variant where they differ) and ``points``, one for each weight:
-    ``state`` (complete, partial, running, failed, missing), ``lacks`` (benchmarks without a score) and ``stages``
+    ``state`` (complete, partial, running, failed, missing, none), ``lacks`` (benchmarks without a score) and ``stages``
     (name, status, seconds, attempts, error)."""
 
 
@@ -24,9 +25,11 @@ def grid_data(context: Context) -> GridData:
     measured = _measured(context)
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     for cell, (dataset, model, weight, label) in zip(study.shown, axes["cells"], strict=True):
+        # The analysis asks for every weight of its own variant; another may have fewer, as (0, 0) is no loss.
+        absent = "missing" if _is_shown(context, cell) else "none"
+        points = [{"state": absent, "lacks": [], "stages": []} for _ in axes["weights"]]
         row = rows.setdefault(
-            (dataset, model, label),
-            {"dataset": dataset, "model": model, "rest": label, "points": [_absent() for _ in axes["weights"]]},
+            (dataset, model, label), {"dataset": dataset, "model": model, "rest": label, "points": points}
         )
         has = measured.get(cell.cell, set())
         stages = study.stages_of(cell)
@@ -51,9 +54,14 @@ def _measured(context: Context) -> dict[str, set[str]]:
     found = {}
     for cell in study.shown:
         key = tuple(getattr(cell, name) for name in AXES)
-        shown = tuple(getattr(cell, name) for name in VARIANT) == frame.variant
-        found[cell.cell] = scored.get(key, set()) if shown or key in scored else reported.get(cell.cell, set())
+        analysed = _is_shown(context, cell) or key in scored
+        found[cell.cell] = scored.get(key, set()) if analysed else reported.get(cell.cell, set())
     return found
+
+
+def _is_shown(context: Context, cell: CellRow) -> bool:
+    """Whether a cell is of the variant that the analysis is of."""
+    return tuple(getattr(cell, name) for name in VARIANT) == context.frame.variant
 
 
 def _state(states: set[str], lacking: bool, measured: bool) -> str:
@@ -64,7 +72,3 @@ def _state(states: set[str], lacking: bool, measured: bool) -> str:
     if not lacking:
         return "complete"
     return "partial" if measured or DONE in states else "missing"
-
-
-def _absent() -> dict[str, Any]:
-    return {"state": "missing", "lacks": [], "stages": []}

@@ -26,8 +26,8 @@ from analysis.published.wit_weights import KIND_BENCHMARKS
 from analysis.report.freshness import write_files
 from analysis.report.page import PublishedPage, published_html
 from analysis.report.parts import Drawing, Paragraphs, Part, Section
+from analysis.report.study_grid import GridStudy
 from analysis.report.weight_grid_parts import (
-    GridStudy,
     attempted,
     choice_parts,
     correlation_parts,

@@ -1,16 +1,18 @@
 """A study that varies both weights as a grid: what every base model and dataset has, and what goes with it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
+from analysis.inference.held_out_choice import HeldOutGain, held_out_choices
 from analysis.inference.weight_correlations import Covariate
+from analysis.inference.weight_regions import CellError, PanelRegion, panel_regions
 from analysis.published.wit_grid import CONVENTIONAL, PANEL, WEIGHT_PAIR, WeightGrid, pairs, panels, true_average
-from analysis.report.context import Context
-from analysis.report.weight_grid_parts import GridStudy
-from analysis.scores.frame import VARIANT, tidy_frame
-from analysis.scores.study import read_model_sizes
+from analysis.scores.frame import VARIANT, TidyFrame, tidy_frame
+from analysis.scores.study import Study, read_model_sizes
 from plw.errors import UserError
 
 CELL_OF_GRID = [*PANEL, *WEIGHT_PAIR]
@@ -27,13 +29,48 @@ DATASET_COVARIATES = {
 """What the best weights may go with -> the columns of the datasets' statistics whose sum it is."""
 
 
-def grid_study(context: Context) -> tuple[GridStudy, list[str]]:
+@dataclass(frozen=True, kw_only=True)
+class GridStudy:
+    """A grid over both weights, and what is known beside it."""
+
+    grid: WeightGrid
+    kinds: Mapping[str, tuple[str, ...]]
+    """Kind of benchmark -> benchmarks of the grid."""
+    rows: pd.DataFrame
+    """Scores as ``TidyFrame.rows`` has them, of every response weight."""
+    covariates: tuple[Covariate, ...]
+    """What the best weights may go with."""
+    unknown: tuple[str, ...] = ()
+    """A line for each thing asked of the best weights that is not known."""
+
+    @cached_property
+    def regions(self) -> tuple[list[PanelRegion], CellError]:
+        """From ``panel_regions``."""
+        return panel_regions(self.grid)
+
+    @cached_property
+    def choices(self) -> list[HeldOutGain]:
+        """From ``held_out_choices``."""
+        return held_out_choices(self.grid)
+
+
+def varies_both(study: Study) -> bool:
+    """Whether the study has scores of several response weights."""
+    return study.scores["response_weight"].nunique() > 1
+
+
+def grid_study(study: Study, frame: TidyFrame, statistics: pd.DataFrame) -> tuple[GridStudy, list[str]]:
     """The grid of a study with its kinds of benchmarks and covariates, and lines on what was left out.
+
+    Args:
+        study: one that varies both weights.
+        frame: its scores of one variant; the grid has that variant's at every response weight.
+        statistics: of the datasets, from ``read_table_1``; may be empty.
 
     Raises:
         UserError: see ``study_grid``.
     """
-    rows = score_rows_of_both(context)
+    rows = score_rows_of_both(study, frame)
     grid, notes = study_grid(rows)
     kept = rows[rows["benchmark"].isin(grid.benchmarks)]
     groups = dict(kept[["benchmark", "group"]].drop_duplicates().itertuples(index=False, name=None))
@@ -41,13 +78,13 @@ def grid_study(context: Context) -> tuple[GridStudy, list[str]]:
         str(kind): tuple(name for name in grid.benchmarks if groups[name] == kind)
         for kind in dict.fromkeys(groups[name] for name in grid.benchmarks)
     }
-    return GridStudy(grid=grid, kinds=kinds, rows=kept, covariates=_covariates(context)), notes
+    return GridStudy(grid=grid, kinds=kinds, rows=kept, covariates=_covariates(study, statistics)), notes
 
 
-def score_rows_of_both(context: Context) -> pd.DataFrame:
+def score_rows_of_both(study: Study, frame: TidyFrame) -> pd.DataFrame:
     """Headline scores of every response weight, each chosen and scaled as the report's other chapters do."""
-    study, same = context.study, context.study.scores
-    for name, value in zip(VARIANT, context.frame.variant, strict=True):
+    same = study.scores
+    for name, value in zip(VARIANT, frame.variant, strict=True):
         if name != "response_weight" and name in same:
             same = same[same[name] == value]
     parts = [
@@ -139,10 +176,9 @@ def _item_error(rows: pd.DataFrame, average: pd.DataFrame, benchmarks: int) -> p
     return error.reindex(index=average.index, columns=average.columns)
 
 
-def _covariates(context: Context) -> tuple[Covariate, ...]:
+def _covariates(study: Study, statistics: pd.DataFrame) -> tuple[Covariate, ...]:
     """What is known of the datasets and base models."""
-    covariates = [Covariate(name="parameters", level="model", values=read_model_sizes(context.study))]
-    statistics = context.statistics
+    covariates = [Covariate(name="parameters", level="model", values=read_model_sizes(study))]
     for name, columns in DATASET_COVARIATES.items():
         values: Mapping[str, float] = {}
         if len(statistics) and set(columns) <= set(statistics):

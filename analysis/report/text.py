@@ -8,9 +8,11 @@ from analysis.inference.regression import GLMM, Regression
 from analysis.items.sentences import listed
 from analysis.levels import SIGNIFICANCE
 from analysis.report.context import Context
-from analysis.report.verdict_text import dataset_sentences
+from analysis.report.verdict_text import dataset_sentences, study_sentences
+from analysis.report.weight_grid_parts import choice_headline
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import describe_missing
+from plw.errors import UserError
 from plw.progress import count
 from plw.registry.schema import FAILED, RUNNING
 from plw.score import PERCENT_METRICS
@@ -25,6 +27,20 @@ class DatasetVerdict:
     moved: bool
     """Whether any kind of benchmark, or any benchmark, is shown to move with the weight."""
     sentences: Sequence[str]
+
+
+def headline(context: Context) -> str:
+    """The study's answer in a few sentences; of both weights first, where it varies both."""
+    of_prompt = study_sentences(context.verdicts)
+    if not context.varies_both:
+        return of_prompt
+    of_prompt = f"At response weight {context.response_weight:g}: {of_prompt}"
+    try:
+        study, _ = context.both_weights
+    except UserError:
+        # The chapter on both weights has the reason.
+        return of_prompt
+    return f"{choice_headline(study)} {of_prompt}"
 
 
 def verdicts(context: Context) -> list[DatasetVerdict]:
@@ -60,6 +76,13 @@ def size_sentences(context: Context) -> list[str]:
         f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
         f"{len(context.cells)} of the cells have every benchmark."
     )
+    if context.varies_both:
+        size = (
+            f"{count(len(context.study.cells), 'cell')}. The chapter Both weights is of all of them. The others are of "
+            f"those at response weight {context.response_weight:g}: {', '.join(axes)}; "
+            f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
+            f"{len(context.cells)} cells have every benchmark."
+        )
     if len(context.study.shown) < len(context.study.cells):
         size += (
             f" Shown singly, in the grid, the charts of cells and the answers: {len(context.study.shown):,} cells, "

@@ -3,25 +3,23 @@
 What cannot be computed of a grid leaves a line in its place that says why.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import pandas as pd
 
 from analysis.figures.heat_maps import heat_maps
 from analysis.figures.weight_surface import surface_figure
-from analysis.inference.held_out_choice import HeldOutGain, held_out_choices
+from analysis.inference.held_out_choice import HeldOutGain
 from analysis.inference.share_verdicts import share_verdicts
-from analysis.inference.weight_correlations import NAME_OF_LEVEL, Correlations, Covariate, best_weight_correlations
+from analysis.inference.weight_correlations import NAME_OF_LEVEL, Correlations, best_weight_correlations
 from analysis.inference.weight_ratio import MagnitudeTest, RatioGains, magnitude_test, ratio_gains
-from analysis.inference.weight_regions import CellError, PanelRegion, good_in, in_region, panel_regions
+from analysis.inference.weight_regions import CellError, PanelRegion, good_in, in_region
 from analysis.inference.weight_surface import UNWEIGHTED, WeightSurface, fit_weight_surface
 from analysis.items.sentences import listed
 from analysis.levels import SIGNIFICANCE
-from analysis.published.wit_grid import CONVENTIONAL, WeightGrid
+from analysis.published.wit_grid import CONVENTIONAL, best_fixed_pair
 from analysis.report.parts import Drawing, Paragraphs, Part
+from analysis.report.study_grid import GridStudy
 from analysis.report.verdict_text import dataset_sentences
 from analysis.tables.published_wit import pair_text
 from analysis.tables.table import interval_text
@@ -40,26 +38,6 @@ from plw.progress import count
 
 WHOLE_SHARE = 0.7
 """An interval of the prompt's share this wide or wider tells nothing of where the top lies."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class GridStudy:
-    """A grid over both weights, and what is known beside it."""
-
-    grid: WeightGrid
-    kinds: Mapping[str, tuple[str, ...]]
-    """Kind of benchmark -> benchmarks of the grid."""
-    rows: pd.DataFrame
-    """Scores as ``TidyFrame.rows`` has them, of every response weight."""
-    covariates: tuple[Covariate, ...]
-    """What the best weights may go with."""
-    unknown: tuple[str, ...] = ()
-    """A line for each thing asked of the best weights that is not known."""
-
-    @cached_property
-    def regions(self) -> tuple[list[PanelRegion], CellError]:
-        """From ``panel_regions``."""
-        return panel_regions(self.grid)
 
 
 def attempted(makers: "tuple[Callable[[GridStudy], Iterator[Part]], ...]", study: GridStudy) -> Iterator[Part]:
@@ -93,9 +71,18 @@ def verdict_parts(study: GridStudy) -> Iterator[Part]:
 
 def choice_parts(study: GridStudy) -> Iterator[Part]:
     """The best of all pairs, corrected for having been chosen."""
-    choices = held_out_choices(study.grid)
-    yield Paragraphs(paragraphs=[_choice_words(choices, study.grid.gain.shape[1])])
-    yield choice_table(choices)
+    yield Paragraphs(paragraphs=[_choice_words(study.choices, study.grid.gain.shape[1])])
+    yield choice_table(study.choices)
+
+
+def choice_headline(study: GridStudy) -> str:
+    """The best of all pairs and what it is worth where it was not chosen, in one sentence."""
+    choices = [choice for choice in study.choices if choice.rule == study.choices[0].rule]
+    pair = pair_text(best_fixed_pair(study.grid.gain))
+    return (
+        f"Over both weights, the best of {count(study.grid.gain.shape[1], 'pair')} (λ_p, λ_r) for all, {pair}, gains "
+        f"{listed([_where(choice) for choice in choices])}, against the usual loss (0, 1)."
+    )
 
 
 def _choice_words(choices: list[HeldOutGain], cells: int) -> str:

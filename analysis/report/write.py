@@ -13,8 +13,7 @@ from analysis.report.context import make_context
 from analysis.report.freshness import is_fresh, source_fingerprint, write_files
 from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
-from analysis.report.text import size_sentences, verdicts
-from analysis.report.verdict_text import study_sentences
+from analysis.report.text import headline, size_sentences, verdicts
 from analysis.report.visible import visible
 from analysis.scores.benchmarks import Configured
 from analysis.scores.choice import Wanted
@@ -105,7 +104,7 @@ def write_report(
         Page(
             name=f"Study {study} at scale {scale}",
             shown=read.choice.text,
-            headline=study_sentences(context.verdicts),
+            headline=headline(context),
             verdicts=verdicts(context),
             counted=size_sentences(context),
             sections=[section for section in sections if section.parts],

@@ -1,23 +1,29 @@
-"""A study seen live, from the registry alone: wherever its workers are, they write there how far they are."""
+"""A study seen live, from the registry: wherever its workers are, they write there how far they are.
+
+Where some of its cells were submitted to Slurm, the queue is asked too, less often: a scheduler answers many people.
+"""
 
 import time
 from collections.abc import Callable
 from datetime import datetime
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.errors import RegistryAwayError
+from plw.errors import RegistryAwayError, UserError
 from plw.progress import count, duration
 from plw.registry import Overview, Registry
 from plw.stage_state import StageState
-from plw.sweep.drain import Drain, read_drain
+from plw.sweep.drain import Drain, read_drain, study_folder
+from plw.sweep.slurm.queue import QueuedJob, jobs_line, jobs_table, study_jobs
 from plw.sweep.status import heartbeat_age, status_view
 
 SCREEN_S, LINES_S = 2.0, 60.0
 """Seconds between two looks: on a terminal, and elsewhere."""
+QUEUE_S = 15.0
+"""Seconds between two questions to Slurm."""
 
 
 def watch_study(config: CellConfig, console: Console, every_s: float | None = None) -> None:
@@ -50,6 +56,9 @@ class _Looker:
         self._config = config
         self._registry = registry
         self._away = ""
+        self._jobs: list[tuple[QueuedJob, str]] = []
+        self._no_queue = ""
+        self._asked = -QUEUE_S
         self.found = Overview(cells=0, stages={}, seconds={}, open=[], now=0.0)
         self.drain: Drain | None = None
 
@@ -60,6 +69,15 @@ class _Looker:
         except RegistryAwayError as error:
             self._away = str(error).partition(";")[0]
         self.drain = read_drain(self._config)
+        if time.monotonic() - self._asked >= QUEUE_S:
+            self._ask_slurm()
+            self._asked = time.monotonic()
+
+    def _ask_slurm(self) -> None:
+        try:
+            self._jobs, self._no_queue = study_jobs(study_folder(self._config)), ""
+        except UserError as error:
+            self._jobs, self._no_queue = [], f"Slurm's queue: {error}"
 
     @property
     def is_over(self) -> bool:
@@ -106,6 +124,8 @@ class _Looker:
     def lines(self) -> list[str]:
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         said = [f"{stamp} {self.headline()}"]
+        if self._jobs or self._no_queue:
+            said.append(f"  {self._no_queue or jobs_line(self._jobs)}")
         for cell, row in self.found.open:
             if row.status == "running":
                 state = StageState.from_json(row.progress)
@@ -116,7 +136,12 @@ class _Looker:
         return said
 
     def view(self) -> Group:
-        return Group(Text(self.headline()), status_view(self._config, self.found, self.drain))
+        shown: list[RenderableType] = [Text(self.headline()), status_view(self._config, self.found, self.drain)]
+        if self._no_queue:
+            shown.append(Text(self._no_queue))
+        elif self._jobs:
+            shown.append(jobs_table(self._jobs))
+        return Group(*shown)
 
 
 def _follow(look: _Looker, pause: float, show: Callable[[], None]) -> None:

@@ -98,6 +98,49 @@ def test_an_array_that_is_cut_off_in_three_ways_ends_as_one_that_was_not(
     assert "nothing to submit, 3 done before" in again.stdout
 
 
+def test_a_drain_leaves_what_waits_in_the_queue_for_later(
+    slurm: Cluster, study: Study, tiny_llama: Path, tmp_path: Path
+) -> None:
+    slurm.wait_idle()
+    chosen = (*words(tiny_llama, tmp_path), "loss.prompt_weight=" + ",".join(WEIGHTS))
+    one_at_a_time = (
+        "hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.sbatch.mem=1000M",
+        "hydra.launcher.sbatch.array_parallelism=1",
+    )  # fmt: skip
+    command = study.command("run", "-m", *chosen, *one_at_a_time)
+    env = {**environment(), "SLURM_CONF": slurm.environment["SLURM_CONF"]}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
+    deadline = time.monotonic() + PATIENCE_S
+    while not steps(study):
+        assert time.monotonic() < deadline, slurm.command("squeue")
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.1)
+    seen = subprocess.Popen(
+        study.command("status", "--watch", "--every", "1", *chosen[:2]), stdout=subprocess.PIPE, text=True, env=env
+    )
+    assert seen.stdout is not None
+    shown = ""
+    while "Slurm:" not in shown:
+        assert time.monotonic() < deadline, shown
+        shown += seen.stdout.readline()
+    assert "1 running" in shown
+    assert "2 pending" in shown
+    study.call("drain", *chosen[:2])
+    said, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 75, said + errors
+    assert "2 cells left for later" in said + errors
+    assert len(list(study.runs.rglob("train/record.json"))) == 1, "what ran is finished, what waited is not begun"
+    assert seen.wait(timeout=60) == 0
+
+    study.call("drain", "--undo", *chosen[:2])
+    slurm.wait_idle()
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 cells submitted" in done.stdout
+    records = [json.loads(path.read_text()) for path in study.runs.rglob("train/record.json")]
+    assert [record["attempts"] for record in records] == [1] * len(WEIGHTS)
+
+
 def test_mistakes_are_told_before_anything_is_submitted(
     slurm: Cluster, study: Study, tiny_llama: Path, tmp_path: Path
 ) -> None:

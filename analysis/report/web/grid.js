@@ -3,6 +3,7 @@
 const STATES = {
   complete: ["●", "every benchmark has its score"], partial: ["◐", "some benchmarks lack a score"],
   running: ["…", "a stage was running"], failed: ["✕", "a stage failed"], missing: ["○", "no score"],
+  none: ["", "not of the grid"],
 };
 
 function grid(host, data, study) {
@@ -15,7 +16,7 @@ function grid(host, data, study) {
     const failed = point.stages.filter((stage) => stage[4]);
     return [
       [study.datasets[row.dataset].name, study.models[row.model], `PLW ${study.weights[index]}`, row.rest].filter(Boolean).join(" · "),
-      `${point.state}: ${data.benchmarks - point.lacks.length * (point.state !== "missing" || point.stages.length > 0)} of ${data.benchmarks} benchmarks`,
+      `${point.state}: ${point.stages.length ? data.benchmarks - point.lacks.length : 0} of ${data.benchmarks} benchmarks`,
       ...failed.map((stage) => `${stage[0]} failed: ${stage[4].slice(0, 160)}`),
     ];
   };

@@ -2,6 +2,7 @@
 
 import subprocess
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,21 +105,40 @@ def _ask(*command: str) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
+def study_jobs(folder: Path) -> list[tuple[QueuedJob, str]]:
+    """The jobs of a study that Slurm still holds, each with its cell's label; none where none was submitted.
+
+    Raises:
+        UserError: Slurm does not answer.
+    """
+    by_array = {one.array: one.cells for one in submissions(folder)}
+    labelled = []
+    for job in queued(list(by_array)):
+        cells = by_array[job.array]
+        labelled.append((job, cells[job.index][1] if job.index < len(cells) else ""))
+    return labelled
+
+
+def jobs_table(jobs: list[tuple[QueuedJob, str]]) -> Table:
+    """The jobs for a screen."""
+    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
+    for job, label in jobs:
+        table.add_row(f"{job.array}_{job.index}", label, job.words)
+    return table
+
+
+def jobs_line(jobs: list[tuple[QueuedJob, str]]) -> str:
+    """How many jobs are in which state, in a few words."""
+    states = Counter(job.state.lower() for job, _ in jobs)
+    return "Slurm: " + ", ".join(f"{n} {state}" for state, n in states.items())
+
+
 def print_jobs(folder: Path, console: Console) -> None:
     """The jobs of a study that Slurm still holds; nothing where none was submitted."""
-    known = submissions(folder)
-    if not known:
-        return
     try:
-        jobs = queued([one.array for one in known])
+        jobs = study_jobs(folder)
     except UserError as error:
         console.print(f"Slurm's queue: {error}", markup=False)
         return
-    if not jobs:
-        return
-    by_array = {one.array: one for one in known}
-    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
-    for job in jobs:
-        cells = by_array[job.array].cells
-        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
-    console.print(table)
+    if jobs:
+        console.print(jobs_table(jobs))

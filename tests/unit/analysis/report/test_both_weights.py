@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,9 +20,11 @@ from analysis.published.wit_grid import (
     true_average,
 )
 from analysis.report.both_weights import both_weights, sensitivity_panels
+from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs
-from analysis.report.study_grid import grid_study, score_rows_of_both
+from analysis.report.study_grid import score_rows_of_both
 from analysis.report.study_grid import study_grid as grid_of_rows
+from analysis.report.text import headline
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_model_sizes, read_study
 from analysis.tables.table import Table
@@ -33,21 +36,27 @@ GROUPS = dict.fromkeys(BENCHMARKS, "long_generation")
 def scores_of(grid: pd.DataFrame) -> pd.DataFrame:
     """Printed scores as a registry would hold them."""
     rows = grid[grid["benchmark"].isin(BENCHMARKS)].rename(columns={"score": "value"})
-    fields = {
+    same = {
         "normalizer": "nonzero", "scope": "batch", "recipe": "wit", "seed": 23, "r_g": 1.0, "suite": "s",
         "metric": "win_rate", "stderr": 1.0, "n": 100, "headline": True, "higher_is_better": True,
     }  # fmt: skip
-    return rows.assign(**fields)
+    return rows.assign(**same)
 
 
-def context_of(scores: pd.DataFrame) -> Any:
+def context_of(scores: pd.DataFrame) -> Context:
     study = SimpleNamespace(scores=scores, benchmarks=SimpleNamespace(groups=GROUPS), cells=[])
     frame = tidy_frame(scores[scores["response_weight"] == 1.0], GROUPS)
-    return SimpleNamespace(study=study, frame=frame, statistics=pd.DataFrame())
+    return context_with(study=study, frame=frame, statistics=pd.DataFrame(), verdicts=[])
+
+
+def context_with(**known: Any) -> Context:
+    """A context of what the chapter reads, without what the other chapters are made from."""
+    unknown = {item.name: None for item in fields(Context) if item.name not in known}
+    return Context(**known, **unknown)
 
 
 def study_grid(context: Any) -> tuple[WeightGrid, list[str]]:
-    return grid_of_rows(score_rows_of_both(context))
+    return grid_of_rows(score_rows_of_both(context.study, context.frame))
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +158,22 @@ def test_a_grid_of_a_few_pairs_says_what_it_lacks(scores: pd.DataFrame) -> None:
 def test_a_panel_that_has_hardly_begun_is_left_out_and_not_the_pairs_that_it_lacks(scores: pd.DataFrame) -> None:
     begun = (scores["model"] == scores["model"].iloc[0]) & (scores["dataset"] == "LIMA")
     context = context_of(scores[~begun | (scores["prompt_weight"] == 0.0)])
-    study, notes = grid_study(context)
+    study, notes = context.both_weights
     assert study.grid.average.shape == (14, 35)
     assert len(notes) == 1
     assert f"{scores['model'].iloc[0]} on LIMA" in notes[0]
+
+
+def test_the_headline_says_what_the_best_pair_is_worth_where_it_was_not_chosen(scores: pd.DataFrame) -> None:
+    said = headline(context_of(few(scores)))
+    assert said.startswith("Over both weights, the best of 35 pairs (λ_p, λ_r) for all, (")
+    assert "where it was chosen" in said
+    assert "on a base model that had no part in it" in said
+    assert "At response weight 1: No dataset has scores to compare." in said
+    prompt_alone = context_of(few(scores)[few(scores)["response_weight"] == 1.0])
+    assert headline(prompt_alone) == "No dataset has scores to compare."
+    without_usual = scores[(scores["prompt_weight"] > 0) | (scores["response_weight"] < 1)]
+    assert headline(context_of(few(without_usual))).startswith("At response weight 1: ")
 
 
 def test_a_usual_loss_that_scores_nothing_is_named(scores: pd.DataFrame) -> None:
@@ -168,7 +189,7 @@ def test_a_usual_loss_that_scores_nothing_is_named(scores: pd.DataFrame) -> None
 def test_several_seeds_are_the_error_of_a_cell(scores: pd.DataFrame) -> None:
     one = few(scores)
     both = pd.concat([one, one.assign(seed=24, value=one["value"] + 1)], ignore_index=True)
-    study, _ = grid_study(context_of(both))
+    study, _ = context_of(both).both_weights
     _, error = study.regions
     assert "over seeds (2 a cell)" in error.source
     usual = study.grid.average[CONVENTIONAL]
@@ -189,10 +210,11 @@ def test_what_the_best_weights_may_go_with_is_read_from_records(
     assert read_model_sizes(study) == {"wide": 5.0}
     context = context_of(few(scores))
     context.study.cells, context.study.runs, context.study.stages_of = study.cells, study.runs, study.stages_of
-    context.statistics = pd.DataFrame(
+    statistics = pd.DataFrame(
         {"dataset": ["LIMA"] * 2, "r_g": [2.0, 4.0], "instruction_mean": [1.0, 3.0], "input_mean": [2.0, None]}
     )
-    known = {covariate.name: dict(covariate.values) for covariate in grid_study(context)[0].covariates}
+    context = replace(context, statistics=statistics)
+    known = {covariate.name: dict(covariate.values) for covariate in context.both_weights[0].covariates}
     assert known["parameters"] == {"wide": 5.0}
     assert known["generation ratio"] == {"LIMA": 3.0}
     assert known["prompt tokens"] == {"LIMA": 3.0}

@@ -1,0 +1,109 @@
+"""`plw registry gc`, `merge`, `migrate` and `verify` as a person calls them: what they say, ask and change."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from plw.cli import app
+from plw.registry.owner import Owner
+from plw.registry.rows import StageKey
+from plw.registry.schema import SCHEMA_VERSION
+from plw.registry.store import Registry
+from tests.unit.registry.test_migrate import make_older
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    """The functions below the commands are tested on both kinds of database."""
+    return f"sqlite:///{tmp_path}/registry.sqlite"
+
+
+@pytest.fixture
+def call(url, runs):
+    """A command on the registry and the runs folder; ``answer`` is typed where it asks."""
+
+    def run(*words: str | Path, answer: str = "") -> Result:
+        here = ("study=plw", "scale=mini", f"registry.url={url}", f"execution.runs={runs}")
+        done = CliRunner().invoke(app, ["registry", *map(str, words), *here], input=answer, catch_exceptions=False)
+        assert "Traceback" not in done.output
+        return done
+
+    return run
+
+
+@pytest.fixture
+def failed(study, runs, make_cell) -> Path:
+    """The folder of a judging that failed."""
+    cell, owner = make_cell(0.1), Owner(host="elsewhere", pid=1)
+    key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="judge")
+    folder = runs / cell.folder / "judge"
+    folder.mkdir()
+    (folder / "payload.json").write_text("{}")
+    (folder / "failure.json").write_text("{}")
+    (folder / "answers.jsonl").write_bytes(b"x" * 1_500_000)
+    with Registry.open(study) as registry:
+        registry.claim(key, kind="judge", fingerprint="f", owner=owner, lease_timeout_s=60)
+        assert registry.fail(key, owner.token, "no answer", "")
+    return folder
+
+
+def test_gc_lists_and_asks_before_it_removes(call, failed):
+    listed = call("gc", "--dry-run")
+    assert listed.exit_code == 0
+    assert "p0.1/judge (1.5 MB)" in listed.output
+    assert "1 thing that no record names, 1.5 MB" in listed.output
+    refused = call("gc", answer="n\n")
+    assert refused.exit_code == 1
+    assert "Remove? [y/N]" in refused.output
+    assert failed.is_dir()
+    taken = call("gc", answer="y\n")
+    assert taken.exit_code == 0
+    assert "1 thing removed, 1.5 MB" in taken.output
+    assert not failed.exists()
+    assert call("gc").output.strip() == "0 things that no record names, 0.0 MB"
+
+
+def test_gc_with_yes_does_not_ask(call, failed):
+    done = call("gc", "--yes")
+    assert (done.exit_code, "Remove?" in done.output, failed.exists()) == (0, False, False)
+
+
+def test_gc_without_an_answer_removes_nothing(call, failed):
+    """As in a script that forgot --yes."""
+    assert call("gc").exit_code == 1
+    assert failed.is_dir()
+
+
+def test_verify_names_the_file_that_changed(call, study, runs, make_cell):
+    assert call("verify").exit_code == 0
+    file = runs / make_cell(0.1).folder / "train" / "items.parquet"
+    file.write_text("other")
+    done = call("verify")
+    assert done.exit_code == 1
+    assert str(file) in "".join(done.output.split())
+    assert "1 problem" in done.output
+
+
+def test_merge_takes_what_is_lacking_and_tells_what_differs(call, study, tmp_path, make_cell, make_finished):
+    other = tmp_path / "other"
+    with Registry.open(f"sqlite:///{other}/registry.sqlite") as registry:
+        make_finished(registry, other, make_cell(0.5))
+    assert f"2 stages taken from {other}, 0 the same in both" in " ".join(call("merge", other).output.split())
+    assert f"0 stages taken from {other}, 2 the same in both" in " ".join(call("merge", other).output.split())
+    with Registry.open(f"sqlite:///{other}/registry.sqlite") as registry:
+        make_finished(registry, other, make_cell(1.0), content="another")
+    done = call("merge", other)
+    assert done.exit_code == 1
+    assert "left out: " in done.output
+    assert make_cell(1.0).folder in "".join(done.output.split())
+
+
+def test_migrate_says_what_it_did(call, url, runs):
+    make_older(url, "schema-2")
+    runs.mkdir()
+    assert call("migrate").exit_code == 0
+    assert f"schema version {SCHEMA_VERSION}, as this plw works with" in " ".join(call("migrate").output.split())
+    with Registry.open(url, create=False) as registry:
+        assert [row.attempts for row in registry.stage_rows()] == [3, 2]
