@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
@@ -79,14 +78,14 @@ class AdaptiveSweeper(GridSweeper):
         if self.grids:
             raise UserError("hydra/sweeper=adaptive takes no study of several grids (hydra.sweeper.grids)")
         of_weight = [axis for axis in overrides if axis.get_key_element() == WEIGHT_AXIS]
-        (choices,) = BasicSweeper.split_arguments(of_weight, None)
+        (choices,) = self.split_arguments(of_weight, None)
         try:
             weights = tuple(sorted({float(word.partition("=")[2]) for words in choices for word in words}))
         except ValueError:
             weights = ()
         if len(weights) < 2:
             raise UserError(f"hydra/sweeper=adaptive chooses among weights; give {WEIGHT_AXIS}=W1,W2,...")
-        (jobs,) = BasicSweeper.split_arguments([axis for axis in overrides if axis not in of_weight], None)
+        (jobs,) = self.split_arguments([axis for axis in overrides if axis not in of_weight], None)
         shared = set.intersection(*map(set, jobs))
         return weights, {" ".join(word for word in words if word not in shared): list(words) for words in jobs}
 

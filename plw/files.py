@@ -111,7 +111,11 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: the file is missing or is not JSON; the line names the file and the place.
     """
-    text = read_text(path)
+    return parse_json(read_text(path), path)
+
+
+def parse_json(text: str, path: Path) -> Any:
+    """The JSON value that a file's text is; raises as :func:`read_json`."""
     try:
         return _parse(text)
     except _JsonError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import read_json, write_text_atomic
+from plw.files import parse_json, read_text, write_text_atomic
 
 SEAL = "seal"
 """The last field: SHA-256, in hex, of the text before it."""
@@ -20,7 +20,7 @@ _BEFORE_SEAL = f',\n "{SEAL}": "'
 def sealed_json(value: dict[str, Any]) -> str:
     """An object with at least one field as indented JSON with its seal; NaN and infinity are refused."""
     body = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False).removesuffix("\n}")
-    return f'{body}{_BEFORE_SEAL}{_checksum(body.encode())}"\n}}\n'
+    return f'{body}{_BEFORE_SEAL}{_checksum(body)}"\n}}\n'
 
 
 def write_sealed_json(path: Path, value: dict[str, Any]) -> None:
@@ -34,14 +34,15 @@ def read_sealed_json(path: Path) -> Any:
     Raises:
         UserError: the file is missing, is not JSON, or is not as it was written; the line names the file.
     """
-    value = read_json(path)
+    text = read_text(path)
+    value = parse_json(text, path)
     if not isinstance(value, dict) or SEAL not in value:
         return value
-    body, _, _ = path.read_bytes().rpartition(_BEFORE_SEAL.encode())
+    body, _, _ = text.rpartition(_BEFORE_SEAL)
     if value.pop(SEAL) != _checksum(body):
         raise UserError(f"{path}: is not as it was written (its checksum differs)")
     return value
 
 
-def _checksum(body: bytes) -> str:
-    return hashlib.sha256(body).hexdigest()
+def _checksum(body: str) -> str:
+    return hashlib.sha256(body.encode()).hexdigest()

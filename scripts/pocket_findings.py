@@ -32,7 +32,8 @@ OF_CELLS = {
     ("weight_distance", "l2"): ("distance from the base, L2", 1.0),
     ("loss_rsd", "mean"): ("instability of the loss, RSD", 1.0),
 }
-"""The same for measures that a cell has one number of; a second seed would be needed for an interval."""
+"""The same for measures that a cell has one number of; they have no interval."""
+CHANGE = "from 0 to 1 (95 %)"
 RESAMPLES = 9999
 
 
@@ -51,13 +52,36 @@ def main() -> None:
     scores, items = pd.read_csv(options.scores), pd.read_parquet(options.items)
     for dataset in sorted(items["dataset"].unique()):
         print(f"### {dataset}\n")
-        print(measured(scores[scores["dataset"] == dataset], items[items["dataset"] == dataset]))
+        of_scores, of_items = (table[table["dataset"] == dataset] for table in (scores, items))
+        weights_of = of_scores.groupby("seed")["prompt_weight"].agg(set)
+        first = weights_of.map(len).idxmax()
+        print(measured(of_scores[of_scores["seed"] == first], of_items[of_items["seed"] == first]))
         if options.runs is not None:
-            print(told_by_answers(options.runs / dataset))
+            print(told_by_answers(options.runs / dataset, first))
+        if len(weights_of) > 1:
+            shared = set.intersection(*weights_of)
+            parts = [table[table["prompt_weight"].isin(shared)] for table in (of_scores, of_items)]
+            print(by_seed(*parts))
 
 
 def measured(scores: "pd.DataFrame", items: "pd.DataFrame") -> str:
     """One dataset: a row a measure, a column a weight; then the change from weight 0 to 1 and the trend."""
+    head = ["measure", *weight_names(scores), CHANGE, "rank correlation (p)"]
+    return written(head, measure_rows(scores, items))
+
+
+def weight_names(scores: "pd.DataFrame") -> list[str]:
+    return [f"{weight:g}" for weight in sorted(scores["prompt_weight"].unique())]
+
+
+def written(head: list[str], rows: list[list[str]]) -> str:
+    """A table in Markdown; numbers stand to the right."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def measure_rows(scores: "pd.DataFrame", items: "pd.DataFrame") -> list[list[str]]:
+    """Of one dataset and seed, each measure's name, its value at each weight, the change and the trend."""
     import numpy as np
 
     weights = sorted(scores["prompt_weight"].unique())
@@ -78,19 +102,29 @@ def measured(scores: "pd.DataFrame", items: "pd.DataFrame") -> str:
         digits = 3 if np.nanmax(means) < 1 else 1 if np.nanmax(means) > 10 else 2
         change = f"{means[-1] - means[0]:+.{digits}f}"
         rows.append([name, *(f"{mean:.{digits}f}" for mean in means), change, trend(means)])
-    head = ["measure", *(f"{weight:g}" for weight in weights), "from 0 to 1 (95 %)", "rank correlation (p)"]
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    return rows
 
 
-def told_by_answers(folder: Path) -> str:
-    """A row a weight: AlpacaEval answers that hold the template's own words, and the share of repeated 4-grams."""
+def by_seed(scores: "pd.DataFrame", items: "pd.DataFrame") -> str:
+    """One dataset at the weights that all seeds have: a row a measure and seed."""
+    seeds = sorted(scores["seed"].unique())
+    of_seed = [measure_rows(scores[scores["seed"] == seed], items[items["seed"] == seed]) for seed in seeds]
+    rows = [
+        [name, str(seed), *cells[:-1]]
+        for of_measure in zip(*of_seed, strict=True)
+        for seed, (name, *cells) in zip(seeds, of_measure, strict=True)
+    ]
+    return written(["measure", "seed", *weight_names(scores), CHANGE], rows)
+
+
+def told_by_answers(folder: Path, seed: int) -> str:
+    """Of one seed, a row a weight: AlpacaEval answers with the template's words, and the share of repeated 4-grams."""
     import json
     import re
 
     lines = ["| weight | answers with the template's words, % | repeated 4-grams, % |", "| ---: | ---: | ---: |"]
     found = {}
-    for path in folder.glob("*/*/generate-*/alpaca_eval.json"):
+    for path in folder.glob(f"*/*-s{seed}-*/generate-*/alpaca_eval.json"):
         texts = [row["output"] for row in json.loads(path.read_text(encoding="utf-8"))]
         weight = float(re.match(r"p([^-]+(?:e-\d+)?)-r", path.parts[-3])[1])
         template = sum("### " in text for text in texts) / len(texts)
@@ -106,7 +140,7 @@ def repeated(text: str) -> float:
 
 
 def values(items: "pd.DataFrame", benchmark: str, metric: str) -> "pd.DataFrame":
-    """Items answered at every weight: a row an item, a column a weight; several seeds are averaged."""
+    """Items answered at every weight: a row an item, a column a weight."""
     chosen = items[(items["benchmark"] == benchmark) & (items["metric"] == metric)]
     return chosen.pivot_table(index="item_hash", columns="prompt_weight", values="value", aggfunc="mean").dropna()
 

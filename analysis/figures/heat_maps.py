@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
+from analysis.arrays import Array
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.levels import TAILS
 from analysis.published.wit_grid import CONVENTIONAL, LossWeights, pairs, prompt_share
@@ -59,10 +60,16 @@ def heat_maps(
             ax=axes,
             pad=0.01,
             fraction=0.02 if len(models) > 2 else 0.06,
-            extend="min" if diverging else "neither",
+            extend=_beyond(values.to_numpy(), low, high),
         )
         bar.set_label(unit, fontsize=7)
     return figure
+
+
+def _beyond(values: Array, low: float, high: float) -> str:
+    """At which ends of the colours cells lie that have no colour of their own, in matplotlib's words."""
+    below, above = bool((values < low).any()), bool((values > high).any())
+    return {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}[below, above]
 
 
 def _map(axis: Any, values: pd.Series, limits: tuple[float, float], diverging: bool, lower_is_better: bool) -> Any:

@@ -35,6 +35,7 @@ from analysis.tables.captions import coverage, seed_text
 from analysis.tables.checks import residual_table, sensitivity_table
 from analysis.tables.paired import comparisons_table, noise_table
 from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
+from analysis.tables.preferences import preferences_table
 from analysis.tables.ratio_model import table_4
 from analysis.tables.table import Table
 from plw.progress import count
@@ -175,6 +176,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "ablation": _ablation,
     "comparisons": lambda context: comparisons_table(context.comparisons.rows) if context.comparisons.rows else None,
     "noise": lambda context: noise_table(context.noise) if len(context.noise) else None,
+    "preferences": lambda context: preferences_table(context.study.scores),
     "others": _others,
     "stage_times": lambda context: stage_table(context.study.stages),
 }
@@ -183,7 +185,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
 OF_CELLS = frozenset({"results", "intervals", "gains", "selection", "seeds"})
 """Tables of aggregates, in which only cells with every benchmark count."""
 
-WITHOUT_ENDING = frozenset({"comparisons", "noise", "ablation", "others", "stage_times"})
+WITHOUT_ENDING = frozenset({"comparisons", "noise", "ablation", "preferences", "others", "stage_times"})
 """Tables that do not rest on the frame's scores."""
 
 

@@ -199,7 +199,7 @@ CHAPTERS = (
     ),
     Chapter(key="mechanism", title="Mechanism", makers=[_mechanism, _figures("figure2_mechanism")]),
     Chapter(key="ablation", title="The weight against other regularisers", makers=[_tables("ablation")]),
-    Chapter(key="curves", title="Training", makers=[_curves]),
+    Chapter(key="curves", title="Training", makers=[_curves, _tables("preferences")]),
     Chapter(key="generations", title="Generations", makers=[_generations]),
     Chapter(key="published", title="Beside the published numbers", makers=[_tables("differences")]),
     Chapter(key="data", title="Datasets and benchmarks", makers=[_tables("table1_datasets", "table2_benchmarks")]),

@@ -8,6 +8,9 @@ from analysis.scores.frame import VARIANT, TidyFrame
 SENSITIVITY_BENCHMARK = "prompt_sensitivity"
 """The benchmark under which the stage `diagnose` leaves POSIX."""
 
+PREFERENCE_BENCHMARK = "preferences"
+"""The one under which it leaves how a cell's pairs stand after DPO."""
+
 MECHANISMS = (
     ("loss_rsd", "mean", "Instability of the training loss", "relative standard deviation"),
     ("weight_distance", "l2", "Distance from the base model", "Euclidean distance of weights"),

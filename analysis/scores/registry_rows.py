@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from sqlalchemy import and_, or_, select
 
-from analysis.scores.mechanism import MECHANISMS, SENSITIVITY_BENCHMARK
+from analysis.scores.mechanism import MECHANISMS, PREFERENCE_BENCHMARK, SENSITIVITY_BENCHMARK
 from plw.registry.rows import CellRow
 from plw.registry.schema import DONE, curves, scores, stages
 from plw.registry.store import Registry
@@ -38,17 +38,18 @@ CURVE_COLUMNS = ("cell", "step", "loss", "prompt_loss", "completion_loss")
 
 
 def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellRow]) -> pd.DataFrame:
-    """Headline scores, those of the mechanism and prompt sensitivity, of finished stages, beside their cell.
+    """Headline scores and the measurements that the report shows, of finished stages, beside their cell.
 
     Returns:
         ``ABOUT_CELL``, ``SCORE_COLUMNS`` and ``finished`` (when the stage ended), in the order of the cells.
     """
-    s, mechanism = scores.c, sorted({SENSITIVITY_BENCHMARK, *(benchmark for benchmark, *_ in MECHANISMS)})
+    s = scores.c
+    measured = sorted({SENSITIVITY_BENCHMARK, PREFERENCE_BENCHMARK, *(benchmark for benchmark, *_ in MECHANISMS)})
     of_stage = and_(*(stages.c[name] == s[name] for name in ("study", "scale", "cell")), stages.c.name == s.stage)
     query = (
         select(*(s[name] for name in SCORE_COLUMNS), stages.c.finished)
         .join_from(scores, stages, and_(of_stage, stages.c.status == DONE))
-        .where(s.study == study, s.scale == scale, or_(s.headline, s.benchmark.in_(mechanism)))
+        .where(s.study == study, s.scale == scale, or_(s.headline, s.benchmark.in_(measured)))
     )
     rows = registry.frame(query)
     places = {cell.cell: place for place, cell in enumerate(cells)}

@@ -105,9 +105,14 @@ def format_progress(row: dict[str, Any]) -> str:
 
 
 def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
-    """Loss stability, weight distance and memorisation (PLW paper, section 5.3); prompt sensitivity if asked for."""
-    from plw.evaluate.diagnostics.measurements import loss_rsd
+    """Loss stability, weight distance and memorisation (PLW paper, section 5.3); prompt sensitivity if asked for.
+
+    Of a cell that was trained on preferences also how its pairs stand.
+    """
+    from plw.evaluate.diagnostics.measurements import loss_rsd, preference_fit
     from plw.evaluate.diagnostics.weight_distance import weight_distance
+    from plw.train.job import LOG
+    from plw.train.log import logged_steps
 
     suite = context.config.suite
     losses = [row["loss"] for row in context.trained_record()["curves"]]
@@ -118,6 +123,9 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
         suite.name,
         trust_remote_code=context.config.model.trust_remote_code,
     )
+    if context.cell.pairs is not None:
+        log = context.cell.last_training.product(LOG, always=context.always_verify)
+        scores += preference_fit(logged_steps(log), suite.name)
     return StageResult(scores=scores + run_part("diagnose", context, check_lease))
 
 

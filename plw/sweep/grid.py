@@ -85,8 +85,13 @@ def _stage_names(cell: Cell) -> list[str]:
     return [cell.stages[kind].name for kind in cell.config.stages]
 
 
-def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
+def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -> GridResult:
     """Run every cell that is not done, several at a time.
+
+    Args:
+        configs: of the cells.
+        console: where a person reads.
+        wait_s: seconds to wait for a registry that is away at the start; once it is there, ``registry.wait_s`` counts.
 
     Raises:
         UserError: a mistake in a config, an input or a folder, found before anything runs.
@@ -94,7 +99,7 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
-    todo, cells = prepare_grid(configs, console)
+    todo, cells = prepare_grid(configs, console, wait_s)
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
         check_devices(todo[0].config.execution)
@@ -110,8 +115,8 @@ def run_grid(configs: list[CellConfig], console: Console) -> GridResult:
     return result
 
 
-def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell], list[Cell]]:
-    """Plan the grid, check all that its cells read, and make what they share.
+def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -> tuple[list[Cell], list[Cell]]:
+    """Plan the grid, check all that its cells read, and make what they share; arguments as :func:`run_grid`.
 
     Returns:
         The cells that are not done, and all cells.
@@ -126,7 +131,7 @@ def prepare_grid(configs: list[CellConfig], console: Console) -> tuple[list[Cell
     if unwritable is not None and not registry_exists(config):
         raise unwritable
     check_registry_disk(config)
-    with Registry.open(config.registry.url) as registry:
+    with Registry.open(config.registry.url, wait_s=wait_s) as registry:
         finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
     todo = [cell for cell in cells if not _is_done(cell, finished)]
     if todo and unwritable is not None:

@@ -13,14 +13,18 @@ from plw.progress import count
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
 
-def run_and_summarise(configs: list[CellConfig]) -> None:
+def run_and_summarise(configs: list[CellConfig], wait_s: float = 0.0) -> None:
     """Run the grid and print what became of it.
+
+    Args:
+        configs: of the cells.
+        wait_s: seconds to wait for a registry that is away at the start. A person at a terminal is told at once.
 
     Raises:
         StageError, CellsLeftError: as :func:`raise_if_unfinished`; the summary has said more.
     """
     out = console()
-    result = run_grid(configs, out)
+    result = run_grid(configs, out, wait_s)
     print_summary(result, configs[0].runs_name, out)
     raise_if_unfinished(result)
 

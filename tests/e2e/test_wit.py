@@ -39,7 +39,8 @@ def test_every_pair_of_weights_has_every_benchmark(swept: Study, name: str) -> N
     exported = swept.call("registry", "export", f"study={name}", "scale=mini").stdout
     rows = list(csv.DictReader(io.StringIO(exported)))
     found = {(row["prompt_weight"], row["response_weight"], row["benchmark"]) for row in rows}
-    assert {(*pair, benchmark) for pair in PAIRS for benchmark in BENCHMARKS} <= found
+    wanted = BENCHMARKS | ({"preferences"} if name == "wit-dpo" else set())
+    assert {(*pair, benchmark) for pair in PAIRS for benchmark in wanted} <= found
 
 
 def test_preferences_start_from_the_trainings_that_are_there(swept: Study) -> None:
@@ -48,10 +49,12 @@ def test_preferences_start_from_the_trainings_that_are_there(swept: Study) -> No
     assert len(list(swept.runs.rglob("preference*/record.json"))) == len(PAIRS)
 
 
-def test_the_report_shows_both_weights(swept: Study) -> None:
-    swept.call("report", "study=wit", "scale=mini")
-    page = next(swept.runs.rglob("index.html")).read_text()
-    assert "Both weights" in page
+@pytest.mark.parametrize("name", ["wit", "wit-dpo"])
+def test_the_report_shows_both_weights(swept: Study, name: str) -> None:
+    swept.call("report", f"study={name}", "scale=mini")
+    page = (swept.runs / f"{name}-mini/report/index.html").read_text()
+    assert "Over both weights, the best of 3 pairs" in page
+    assert ("Preferences after the fine-tuning" in page) == (name == "wit-dpo")
 
 
 def test_a_second_sweep_does_nothing(swept: Study) -> None:

@@ -1,10 +1,11 @@
 """The measurements of the PLW paper's section 5.3 that need the model or its log: loss stability, memorisation, length.
 
-The fourth, the distance to the base model's weights, is in ``weight_distance``. None of them is a headline score.
+The fourth, the distance to the base model's weights, is in ``weight_distance``. A cell that was trained on preferences
+has one more: how its pairs stand. None of them is a headline score.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -16,6 +17,7 @@ from plw.progress import Progress, no_progress
 from plw.score import Score, mean_and_error
 
 LOSS_RSD, MEMORISATION, GENERATION_LENGTH = "loss_rsd", "memorisation", "generation_length"
+PREFERENCES = "preferences"
 
 
 def loss_rsd(losses: Sequence[float], window: int, suite: str) -> list[Score]:
@@ -51,6 +53,26 @@ def loss_rsd(losses: Sequence[float], window: int, suite: str) -> list[Score]:
     if not deviations:
         return []
     return [_mean_score(suite, LOSS_RSD, "mean", deviations, higher_is_better=False)]
+
+
+def preference_fit(steps: Sequence[Mapping[str, Any]], suite: str) -> list[Score]:
+    """How the pairs stand at the end of DPO (arXiv 2305.18290): means over the steps of the last epoch.
+
+    Args:
+        steps: The stage's log, a row for each optimizer step, with its ``epoch``.
+        suite: The suite's name, for the score.
+
+    Returns:
+        ``accuracy``: share of pairs whose reward margin is above 0; ``margin``: mean of chosen less rejected reward, in
+        nats times beta; ``chosen_reward``: its first half, below 0 where the chosen answers too have become less
+        likely; ``loss``, in nats a pair. n = number of steps; none for an empty log.
+    """
+    last = [row for row in steps if row["epoch"] == steps[-1]["epoch"]]
+    return [
+        _mean_score(suite, PREFERENCES, name, [float(row[name]) for row in last], higher_is_better=higher)
+        for name, higher in (("accuracy", True), ("margin", True), ("chosen_reward", None), ("loss", False))
+        if last
+    ]
 
 
 def memorisation(

@@ -51,7 +51,8 @@ class CellJob:
 
         try:
             with interruptible(also=(TIME_IS_UP,)):
-                run_and_summarise([self.config])
+                # Nobody is there to give the command again, should the server be started anew just now.
+                run_and_summarise([self.config], wait_s=self.config.registry.wait_s)
         except Interrupted as stop:
             if stop.number == TIME_IS_UP:
                 self._requeue()

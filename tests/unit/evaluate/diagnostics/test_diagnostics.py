@@ -17,11 +17,26 @@ from transformers import LlamaForCausalLM
 
 from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
-from plw.evaluate.diagnostics.measurements import generation_length, loss_rsd, memorisation
+from plw.evaluate.diagnostics.measurements import generation_length, loss_rsd, memorisation, preference_fit
 from plw.evaluate.diagnostics.weight_distance import parameter_distance, weight_distance
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.evaluate.models.protocol import Generation
 from plw.testing.models import SIZES, make_model
+
+
+def test_how_pairs_stand_is_of_the_last_epoch() -> None:
+    same = {"chosen_reward": -0.5, "loss": 0.6}
+    steps = [
+        {"epoch": 1, "accuracy": 0.0, "margin": 9.0, **same},
+        {"epoch": 2, "accuracy": 0.5, "margin": 0.1, **same},
+        {"epoch": 2, "accuracy": 1.0, "margin": 0.3, **same},
+    ]
+    found = {score.metric: score for score in preference_fit(steps, suite="s")}
+    assert {name: score.value for name, score in found.items()} == pytest.approx(
+        {"accuracy": 0.75, "margin": 0.2, "chosen_reward": -0.5, "loss": 0.6}
+    )
+    assert {(score.benchmark, score.n, score.headline) for score in found.values()} == {("preferences", 2, False)}
+    assert preference_fit([], suite="s") == []
 
 
 def test_loss_rsd_is_the_mean_over_whole_windows() -> None:
