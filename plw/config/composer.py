@@ -151,8 +151,9 @@ class _Base:
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
-        self.plain = OmegaConf.to_container(config, resolve=False)
-        assert isinstance(self.plain, dict)
+        plain = OmegaConf.to_container(config, resolve=False)
+        assert isinstance(plain, dict)
+        self.plain = plain
         self.references = " ".join(_interpolations({name: self.plain.get(name) for name in PARTS}))
         self._parts: dict[tuple[str, tuple[str, ...]], Any] = {}
 

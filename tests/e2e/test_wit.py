@@ -14,14 +14,14 @@ pytestmark = pytest.mark.slow
 GRID = (
     "scale=mini",
     "study.weights.six='0,0.4'",
-    "study.weights.five=0.4",
+    "study.weights.five=1",
     "model=world-wide-1",
     "dataset=world-few",
     *SMALL_WORLD,
     *SHORT_WORK,
     "execution.workers=2",
 )
-PAIRS = {("0.0", "0.4"), ("0.4", "0.4"), ("0.4", "0.0")}
+PAIRS = {("0.0", "1.0"), ("0.4", "1.0"), ("1.0", "0.0")}
 BENCHMARKS = {"mmlu", "bbh", "ifeval", "alpaca_eval", "mt_bench", "prompt_sensitivity"}
 
 
