@@ -102,7 +102,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     slurm: Cluster, study: Study, tiny_llama: Path, tmp_path: Path
 ) -> None:
     slurm.wait_idle()
-    chosen = (*words(tiny_llama, tmp_path), "loss.prompt_weight=" + ",".join(WEIGHTS))
+    chosen = (*words(tiny_llama, tmp_path), "recipe.epochs=100", "loss.prompt_weight=" + ",".join(WEIGHTS))
     one_at_a_time = (
         "hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.sbatch.mem=1000M",
         "hydra.launcher.sbatch.array_parallelism=1",
@@ -130,7 +130,8 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     assert process.returncode == 75, said + errors
     assert "2 cells left for later" in said + errors
     assert len(list(study.runs.rglob("train/record.json"))) == 1, "what ran is finished, what waited is not begun"
-    assert seen.wait(timeout=60) == 0
+    seen.communicate(timeout=60)
+    assert seen.returncode == 0
 
     study.call("drain", "--undo", *chosen[:2])
     slurm.wait_idle()
