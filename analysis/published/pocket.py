@@ -14,7 +14,7 @@ from plw.errors import UserError
 from plw.score import PERCENT_METRICS
 
 POCKET = Path(__file__).with_name("pocket.csv")
-SAMPLE = ["model", "seed", "recipe"]
+TRAINING = ["model", "seed", "recipe"]
 """What a training is told apart by from another of the same dataset and weight."""
 _CELL = ["dataset", "model", "seed", "recipe", "prompt_weight"]
 _NEEDED = (*_CELL, "response_weight", "r_g", "benchmark", "metric", "value", "stderr", "n", "headline")
@@ -60,7 +60,7 @@ def pocket_gain(rows: pd.DataFrame, dataset: str, kind: str) -> WeightGain | Non
     """
     chosen = rows[rows["dataset"].eq(dataset) & (rows["kind"].eq(kind) if kind != "all" else True)]
     curves = mean_curves(chosen)
-    chosen = chosen[[sample in curves.index for sample in chosen[SAMPLE].itertuples(index=False, name=None)]]
+    chosen = chosen[[sample in curves.index for sample in chosen[TRAINING].itertuples(index=False, name=None)]]
     if curves.empty or 0.0 not in curves.columns or curves.shape[1] < 2:
         return None
     weights = [weight for weight in map(float, curves.columns) if weight > 0]
@@ -72,7 +72,7 @@ def pocket_gain(rows: pd.DataFrame, dataset: str, kind: str) -> WeightGain | Non
     return weight_gain(difference_SW, weights, error_W)
 
 
-def mean_curves(rows: pd.DataFrame, over: Iterable[str] = SAMPLE) -> pd.DataFrame:
+def mean_curves(rows: pd.DataFrame, over: Iterable[str] = TRAINING) -> pd.DataFrame:
     """Mean over benchmarks: a row a training otherwise the same, a column a weight; those with every weight alone."""
     table = rows.pivot_table(index=list(over), columns="prompt_weight", values="value", aggfunc="mean")
     return table.dropna()

@@ -29,7 +29,7 @@ class DatasetVerdict:
     sentences: Sequence[str]
 
 
-def headline(context: Context) -> str:
+def study_headline(context: Context) -> str:
     """The study's answer in a few sentences; of both weights first, where it varies both."""
     of_prompt = study_sentences(context.verdicts)
     if not context.varies_both:

@@ -81,7 +81,7 @@ def choice_headline(study: GridStudy) -> str:
     pair = pair_text(best_fixed_pair(study.grid.gain))
     return (
         f"Over both weights, the best of {count(study.grid.gain.shape[1], 'pair')} (λ_p, λ_r) for all, {pair}, gains "
-        f"{listed([_where(choice) for choice in choices])}, against the usual loss (0, 1)."
+        f"against the usual loss (0, 1) {listed([_where(choice) for choice in choices])}."
     )
 
 

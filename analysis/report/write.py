@@ -13,7 +13,7 @@ from analysis.report.context import make_context
 from analysis.report.freshness import is_fresh, source_fingerprint, write_files
 from analysis.report.page import Page, page_html
 from analysis.report.parts import Drawing, Section, make
-from analysis.report.text import headline, size_sentences, verdicts
+from analysis.report.text import size_sentences, study_headline, verdicts
 from analysis.report.visible import visible
 from analysis.scores.benchmarks import Configured
 from analysis.scores.choice import Wanted
@@ -104,7 +104,7 @@ def write_report(
         Page(
             name=f"Study {study} at scale {scale}",
             shown=read.choice.text,
-            headline=headline(context),
+            headline=study_headline(context),
             verdicts=verdicts(context),
             counted=size_sentences(context),
             sections=[section for section in sections if section.parts],

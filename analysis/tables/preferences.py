@@ -6,8 +6,8 @@ from analysis.scores.datasets import dataset_order
 from analysis.scores.mechanism import PREFERENCE_BENCHMARK
 from analysis.tables.table import Table, number
 
-KEYS = ["dataset", "prompt_weight", "response_weight"]
-COLUMNS = {
+_BY = ["dataset", "prompt_weight", "response_weight"]
+_MEASURED = {
     "accuracy": ("pairs in order", 3),
     "margin": ("margin", 3),
     "chosen_reward": ("chosen reward", 3),
@@ -25,17 +25,17 @@ def preferences_table(scores: pd.DataFrame) -> Table | None:
     Returns:
         ``raw``: dataset, prompt_weight, response_weight, the four measurements, and cells.
     """
-    rows = scores[(scores["benchmark"] == PREFERENCE_BENCHMARK) & scores["metric"].isin(list(COLUMNS))]
+    rows = scores[(scores["benchmark"] == PREFERENCE_BENCHMARK) & scores["metric"].isin(list(_MEASURED))]
     if rows.empty:
         return None
-    raw = rows.pivot_table(index=KEYS, columns="metric", values="value").reindex(columns=list(COLUMNS))
-    raw["cells"] = rows[rows["metric"] == "accuracy"].groupby(KEYS).size()
+    raw = rows.pivot_table(index=_BY, columns="metric", values="value").reindex(columns=list(_MEASURED))
+    raw["cells"] = rows[rows["metric"] == "accuracy"].groupby(_BY).size()
     ordered = pd.concat([raw.loc[[name]] for name in dataset_order(rows["dataset"])]).reset_index()
     shown = pd.DataFrame(
         {
             "dataset": ordered["dataset"],
-            "(λ_p, λ_r)": [f"({p:g}, {r:g})" for p, r in zip(ordered[KEYS[1]], ordered[KEYS[2]], strict=True)],
-            **{name: [number(value, digits) for value in ordered[key]] for key, (name, digits) in COLUMNS.items()},
+            "(λ_p, λ_r)": [f"({p:g}, {r:g})" for p, r in zip(ordered[_BY[1]], ordered[_BY[2]], strict=True)],
+            **{name: [number(value, digits) for value in ordered[key]] for key, (name, digits) in _MEASURED.items()},
         }
     )
     caption = (

@@ -1,10 +1,11 @@
 """A study seen live, from the registry: wherever its workers are, they write there how far they are.
 
-Where some of its cells were submitted to Slurm, the queue is asked too, less often: a scheduler answers many people.
+Where some of its cells wait in a scheduler's queue, that is asked too, less often: it answers many people.
 """
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from rich.console import Console, Group, RenderableType
@@ -12,21 +13,34 @@ from rich.live import Live
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.errors import RegistryAwayError, UserError
+from plw.errors import RegistryAwayError
 from plw.progress import count, duration
 from plw.registry import Overview, Registry
 from plw.stage_state import StageState
-from plw.sweep.drain import Drain, read_drain, study_folder
-from plw.sweep.slurm.queue import QueuedJob, jobs_line, jobs_table, study_jobs
+from plw.sweep.drain import Drain, read_drain
 from plw.sweep.status import heartbeat_age, status_view
 
 SCREEN_S, LINES_S = 2.0, 60.0
 """Seconds between two looks: on a terminal, and elsewhere."""
 QUEUE_S = 15.0
-"""Seconds between two questions to Slurm."""
+"""Seconds between two questions to a queue."""
 
 
-def watch_study(config: CellConfig, console: Console, every_s: float | None = None) -> None:
+@dataclass(frozen=True, kw_only=True)
+class QueueLook:
+    """What a scheduler's queue has of a study, in one line and for a screen."""
+
+    line: str
+    view: RenderableType
+
+
+AskQueue = Callable[[], QueueLook | None]
+"""None where the queue has nothing of the study."""
+
+
+def watch_study(
+    config: CellConfig, console: Console, every_s: float | None = None, ask_queue: AskQueue | None = None
+) -> None:
     """Show the study until nothing of it is left, or it is drained and nothing of it runs.
 
     Where the console is no terminal, each look is a line for the study and one for each stage under way.
@@ -35,13 +49,14 @@ def watch_study(config: CellConfig, console: Console, every_s: float | None = No
         config: names the study and its registry.
         console: where a person reads.
         every_s: seconds between two looks; None: 2 on a terminal, 60 elsewhere.
+        ask_queue: asks a scheduler's queue; None where there is no scheduler.
 
     Raises:
         UserError: there is no registry.
     """
     pause = every_s or (SCREEN_S if console.is_terminal else LINES_S)
     with Registry.open(config.registry.url, create=False) as registry:
-        look = _Looker(config, registry)
+        look = _Looker(config, registry, ask_queue)
         if not console.is_terminal:
             _follow(look, pause, lambda: console.print("\n".join(look.lines()), markup=False))
             return
@@ -52,12 +67,12 @@ def watch_study(config: CellConfig, console: Console, every_s: float | None = No
 class _Looker:
     """The last that the registry said; a registry that is away for a while ends nothing."""
 
-    def __init__(self, config: CellConfig, registry: Registry) -> None:
+    def __init__(self, config: CellConfig, registry: Registry, ask_queue: AskQueue | None = None) -> None:
         self._config = config
+        self._ask_queue = ask_queue
         self._registry = registry
         self._away = ""
-        self._jobs: list[tuple[QueuedJob, str]] = []
-        self._no_queue = ""
+        self._queue: QueueLook | None = None
         self._asked = -QUEUE_S
         self.found = Overview(cells=0, stages={}, seconds={}, open=[], now=0.0)
         self.drain: Drain | None = None
@@ -69,15 +84,9 @@ class _Looker:
         except RegistryAwayError as error:
             self._away = str(error).partition(";")[0]
         self.drain = read_drain(self._config)
-        if time.monotonic() - self._asked >= QUEUE_S:
-            self._ask_slurm()
+        if self._ask_queue is not None and time.monotonic() - self._asked >= QUEUE_S:
+            self._queue = self._ask_queue()
             self._asked = time.monotonic()
-
-    def _ask_slurm(self) -> None:
-        try:
-            self._jobs, self._no_queue = study_jobs(study_folder(self._config)), ""
-        except UserError as error:
-            self._jobs, self._no_queue = [], f"Slurm's queue: {error}"
 
     @property
     def is_over(self) -> bool:
@@ -124,8 +133,8 @@ class _Looker:
     def lines(self) -> list[str]:
         stamp = datetime.now().astimezone().isoformat(timespec="seconds")
         said = [f"{stamp} {self.headline()}"]
-        if self._jobs or self._no_queue:
-            said.append(f"  {self._no_queue or jobs_line(self._jobs)}")
+        if self._queue is not None:
+            said.append(f"  {self._queue.line}")
         for cell, row in self.found.open:
             if row.status == "running":
                 state = StageState.from_json(row.progress)
@@ -137,10 +146,8 @@ class _Looker:
 
     def view(self) -> Group:
         shown: list[RenderableType] = [Text(self.headline()), status_view(self._config, self.found, self.drain)]
-        if self._no_queue:
-            shown.append(Text(self._no_queue))
-        elif self._jobs:
-            shown.append(jobs_table(self._jobs))
+        if self._queue is not None:
+            shown.append(self._queue.view)
         return Group(*shown)
 
 

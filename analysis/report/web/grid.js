@@ -3,7 +3,7 @@
 const STATES = {
   complete: ["●", "every benchmark has its score"], partial: ["◐", "some benchmarks lack a score"],
   running: ["…", "a stage was running"], failed: ["✕", "a stage failed"], missing: ["○", "no score"],
-  none: ["", "not of the grid"],
+  none: ["–", "not of the grid"],
 };
 
 function grid(host, data, study) {

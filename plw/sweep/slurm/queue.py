@@ -6,11 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from plw.errors import UserError
 from plw.files import read_json, write_json_atomic
+from plw.sweep.watch import QueueLook
 
 FOLDER = "slurm"
 """In the study's folder of results: submissions, and below `logs` submitit's files and the jobs' output."""
@@ -105,40 +106,19 @@ def _ask(*command: str) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
 
 
-def study_jobs(folder: Path) -> list[tuple[QueuedJob, str]]:
-    """The jobs of a study that Slurm still holds, each with its cell's label; none where none was submitted.
-
-    Raises:
-        UserError: Slurm does not answer.
-    """
+def look_at_queue(folder: Path) -> QueueLook | None:
+    """The jobs of a study that Slurm still holds, by the study's folder of results; None where it holds none."""
     by_array = {one.array: one.cells for one in submissions(folder)}
-    labelled = []
-    for job in queued(list(by_array)):
-        cells = by_array[job.array]
-        labelled.append((job, cells[job.index][1] if job.index < len(cells) else ""))
-    return labelled
-
-
-def jobs_table(jobs: list[tuple[QueuedJob, str]]) -> Table:
-    """The jobs for a screen."""
-    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
-    for job, label in jobs:
-        table.add_row(f"{job.array}_{job.index}", label, job.words)
-    return table
-
-
-def jobs_line(jobs: list[tuple[QueuedJob, str]]) -> str:
-    """How many jobs are in which state, in a few words."""
-    states = Counter(job.state.lower() for job, _ in jobs)
-    return "Slurm: " + ", ".join(f"{n} {state}" for state, n in states.items())
-
-
-def print_jobs(folder: Path, console: Console) -> None:
-    """The jobs of a study that Slurm still holds; nothing where none was submitted."""
     try:
-        jobs = study_jobs(folder)
+        jobs = queued(list(by_array))
     except UserError as error:
-        console.print(f"Slurm's queue: {error}", markup=False)
-        return
-    if jobs:
-        console.print(jobs_table(jobs))
+        said = f"Slurm's queue: {error}"
+        return QueueLook(line=said, view=Text(said))
+    if not jobs:
+        return None
+    states = Counter(job.state.lower() for job in jobs)
+    table = Table("job", "cell", "state", title="Slurm", title_justify="left")
+    for job in jobs:
+        cells = by_array[job.array]
+        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
+    return QueueLook(line="Slurm: " + ", ".join(f"{n} {state}" for state, n in states.items()), view=table)

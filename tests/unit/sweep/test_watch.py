@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
+from rich.text import Text
 
 from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
@@ -149,6 +150,24 @@ def test_the_time_left_is_that_of_the_stages_left_by_the_workers_now(config: Cel
     assert "about 2 min left at this pace" in look.headline()
     look.found = replace(look.found, seconds={"train": 60.0})
     assert look.seconds_left() is None, "how long a harness takes is not known yet"
+
+
+def test_a_queue_is_shown_and_asked_less_often_than_the_registry(config: CellConfig, registry: Registry) -> None:
+    begin(registry, Owner.here())
+    asked = []
+
+    def ask() -> watch.QueueLook:
+        asked.append(1)
+        return watch.QueueLook(line="Slurm: 2 pending", view=Text("two jobs wait"))
+
+    look = watch._Looker(config, registry, ask)
+    for _ in range(3):
+        look.look()
+    assert len(asked) == 1
+    assert "  Slurm: 2 pending" in look.lines()
+    screen = io.StringIO()
+    Console(file=screen, width=200).print(look.view())
+    assert "two jobs wait" in screen.getvalue()
 
 
 def test_a_registry_that_is_away_is_said_and_asked_again(

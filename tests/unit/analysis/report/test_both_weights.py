@@ -24,7 +24,7 @@ from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs
 from analysis.report.study_grid import score_rows_of_both
 from analysis.report.study_grid import study_grid as grid_of_rows
-from analysis.report.text import headline
+from analysis.report.text import study_headline
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_model_sizes, read_study
 from analysis.tables.table import Table
@@ -165,15 +165,15 @@ def test_a_panel_that_has_hardly_begun_is_left_out_and_not_the_pairs_that_it_lac
 
 
 def test_the_headline_says_what_the_best_pair_is_worth_where_it_was_not_chosen(scores: pd.DataFrame) -> None:
-    said = headline(context_of(few(scores)))
+    said = study_headline(context_of(few(scores)))
     assert said.startswith("Over both weights, the best of 35 pairs (λ_p, λ_r) for all, (")
     assert "where it was chosen" in said
     assert "on a base model that had no part in it" in said
     assert "At response weight 1: No dataset has scores to compare." in said
     prompt_alone = context_of(few(scores)[few(scores)["response_weight"] == 1.0])
-    assert headline(prompt_alone) == "No dataset has scores to compare."
+    assert study_headline(prompt_alone) == "No dataset has scores to compare."
     without_usual = scores[(scores["prompt_weight"] > 0) | (scores["response_weight"] < 1)]
-    assert headline(context_of(few(without_usual))).startswith("At response weight 1: ")
+    assert study_headline(context_of(few(without_usual))).startswith("At response weight 1: ")
 
 
 def test_a_usual_loss_that_scores_nothing_is_named(scores: pd.DataFrame) -> None:
