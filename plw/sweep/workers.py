@@ -97,6 +97,8 @@ def _run_until_broken(
             # A worker that was stopped alone counts as one that died.
             stopped = isinstance(future.exception(), Interrupted)
             yield under_way.pop(future), None if stopped else future.result()
+        # A worker that is only just starting would find its queues gone, and print a traceback.
+        pool.shutdown()
     except BrokenProcessPool:
         for name in under_way.values():
             yield name, None

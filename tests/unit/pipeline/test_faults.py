@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import json
+import multiprocessing
 import os
 import shutil
 import sqlite3
@@ -45,6 +46,16 @@ def statuses(result: GridResult) -> list[dict[str, str]]:
 
 def folder(config: CellConfig, kind: str) -> Path:
     return resolve_cell(config).stages[kind].folder
+
+
+def test_a_worker_that_is_only_just_starting_when_all_is_said_ends_in_order(grid: Grid) -> None:
+    """Cells that fail at once are over before the second worker is there; it once found its queues gone."""
+    configs = grid("stages=[train]", "execution.workers=2")
+    for config in configs:
+        folder(config, "train").mkdir(parents=True)
+        (folder(config, "train") / "record.json").write_text("{}")
+    assert statuses(sweep(configs)) == [{"train": "failed"}] * 2
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"payload": {}', "", '{"payload": null, "scores": 3}'])
