@@ -60,7 +60,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
     group.broadcast_object(None)
-    with _quiet():
+    with _quiet(), _plain_errors():
         writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
         save_tensors(tensors, storage_writer=writer, no_dist=group.size == 1)
     group.broadcast_object(None)
@@ -105,7 +105,7 @@ def load(folder: Path, step: int, tensors: dict[str, Tensor], *, group: Group = 
     from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
 
     path = str(folder / f"step-{step}")
-    with _quiet():
+    with _quiet(), _plain_errors():
         there = set(HuggingFaceStorageReader(path).read_metadata().state_dict_metadata)
         found = {name: tensor for name, tensor in tensors.items() if name in there}
         load_tensors(found, storage_reader=HuggingFaceStorageReader(path), no_dist=group.size == 1)
@@ -185,6 +185,21 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """What went wrong in a process (a full disk, a signal) as itself.
+
+    Torch raises it inside an exception that is no ``Exception``, which passes by all that handles failures.
+    """
+    from torch.distributed.checkpoint.api import CheckpointException
+
+    try:
+        yield
+    except CheckpointException as error:
+        cause, _ = error.failures[min(error.failures)]
+        raise cause from None
 
 
 def _flush(path: Path) -> None:

@@ -1,17 +1,22 @@
 """Checkpoints: whole or absent, the last few kept, broken ones passed over."""
 
+import errno
+import signal
 from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import ClaimLostError
+from plw.interrupt import Interrupted
 from plw.train import checkpoint
 from plw.train.checkpoint import TrainProgress
 from plw.train.log import TrainingLog, logged_steps
 from plw.train.model.load import load_model
 from plw.train.model.save import save_model
+from tests.small_disk import CannotMountError, small_disk
 
 
 def position(step: int) -> TrainProgress:
@@ -68,6 +73,25 @@ def test_one_whose_state_was_changed_is_passed_over(tmp_path: Path) -> None:
         assert old in whole
         state.write_text(whole.replace(old, new))
         assert checkpoint.latest(tmp_path, at_most=99) == position(1)
+
+
+def test_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
+    """Torch wraps the system's error in what is no ``Exception``, which once ended the whole grid."""
+    try:
+        with small_disk(tmp_path / "disk", "1m") as disk, pytest.raises(OSError, match="No space left") as told:
+            checkpoint.save(disk, TrainProgress(step=1, seconds=1.0, run="r"), {"w": torch.zeros(2**20)}, keep=2)
+    except CannotMountError as why:
+        pytest.skip(str(why))
+    assert told.value.errno == errno.ENOSPC
+
+
+def test_a_signal_while_it_is_written_stays_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(FileSystemWriter, "_write_data", stopped)
+    with pytest.raises(Interrupted):
+        checkpoint.save(tmp_path, TrainProgress(step=1, seconds=1.0, run="r"), {"w": torch.zeros(2)}, keep=2)
 
 
 def test_a_process_that_lost_its_claim_while_it_wrote_leaves_nothing(tmp_path: Path) -> None:
