@@ -43,7 +43,7 @@ def worker_main(folder: Path, work: Callable[[], Any]) -> int:
         result = record(work)()
     except Interrupted as stop:
         os._exit(stop.exit_code)
-    except Exception as error:
+    except BaseException as error:
         if not isinstance(error, UserError | StageError):
             traceback.print_exc()
         # The others may wait for this process in a collective for ever: end without waiting for them.

@@ -26,6 +26,7 @@ from plw.errors import (
 )
 from plw.files import TEMPORARY, write_json_atomic
 from plw.identity import canonical_json, field_diff
+from plw.interrupt import Interrupted
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.pipeline.heartbeat import Heartbeat
 from plw.products import check_products, note_products
@@ -197,9 +198,10 @@ def run_stage(
             if not claims.finish(record):
                 raise ClaimLostError(f"{stage.folder}: taken over by another worker")
             return Outcome(status="done", seconds=record["seconds"], taken_from=claims.taken_from)
-        except (ClaimLostError, RegistryAwayError):
+        except (ClaimLostError, RegistryAwayError, Interrupted, KeyboardInterrupt):
             raise
-        except Exception as problem:
+        except BaseException as problem:
+            # No Exceptions, and no reason to end the other cells: a panic of tokenizers' Rust, a library's sys.exit.
             full = storage_error(problem, str(stage.folder), stage.folder)
             # Servers quote keys in their errors, and what a terminal obeys.
             error, trace = printable(redact(one_line(full or problem))), _shortened(redact(traceback.format_exc()))

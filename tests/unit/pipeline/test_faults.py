@@ -19,6 +19,8 @@ from rich.console import Console
 from plw.config import CellConfig
 from plw.errors import StorageError, UserError
 from plw.pipeline import resolve_cell
+from plw.pipeline.stage import StageResult
+from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Registry, export_csv, rebuild
 from plw.sealed import read_sealed_json
 from plw.sweep.grid import GridResult, run_grid
@@ -56,6 +58,26 @@ def test_a_worker_that_is_only_just_starting_when_all_is_said_ends_in_order(grid
         (folder(config, "train") / "record.json").write_text("{}")
     assert statuses(sweep(configs)) == [{"train": "failed"}] * 2
     assert multiprocessing.active_children() == []
+
+
+class PanicError(BaseException):
+    """As Rust's panics and torch's CheckpointException come to Python."""
+
+
+@pytest.mark.parametrize("raised", [PanicError("index out of bounds"), SystemExit(3)])
+def test_what_is_no_exception_fails_its_stage_alone(
+    grid: Grid, monkeypatch: pytest.MonkeyPatch, raised: BaseException
+) -> None:
+    def train(context: Any, _: Any) -> StageResult:
+        if context.config.seed == 1:
+            raise raised
+        return StageResult()
+
+    monkeypatch.setitem(STAGE_FUNCTIONS, "train", train)
+    result = sweep(grid("stages=[train]"))
+    assert statuses(result) == [{"train": "failed"}, {"train": "done"}]
+    ((_, _, error),) = result.failed
+    assert error == f"{type(raised).__name__}: {raised}"
 
 
 @pytest.mark.parametrize("content", ["{}", "[]", '{"payload": {}', "", '{"payload": null, "scores": 3}'])
