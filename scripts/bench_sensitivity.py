@@ -13,13 +13,12 @@ import json
 import time
 from pathlib import Path
 
-COUNTS = {"spelling": 2, "rewording": 1, "format": 1}
-
 
 def main() -> None:
     """Measure, then the answers again, then the passes; print a line of JSON."""
     import torch
 
+    from plw.config.evaluation import SensitivityConfig
     from plw.evaluate.models.hf import EvalModel, longest_first
     from plw.evaluate.models.likelihood import greedy_responses
     from plw.evaluate.sensitivity.measure import measure_sensitivity
@@ -34,7 +33,8 @@ def main() -> None:
     options = parser.parse_args()
 
     texts = [row["instruction"] for row in json.loads(options.data.read_text(encoding="utf-8"))]
-    wordings = [make_variants(text, COUNTS) for text in texts[: options.prompts]]
+    counts = SensitivityConfig(prompts=str(options.data)).counts
+    wordings = [make_variants(text, counts) for text in texts[: options.prompts]]
     loaded = EvalModel.load(options.model)
     how = {"max_new_tokens": options.max_new_tokens, "batch_size": options.batch_size}
     started = time.perf_counter()

@@ -16,8 +16,10 @@ from plw.score import PERCENT_METRICS
 POCKET = Path(__file__).with_name("pocket.csv")
 TRAINING = ["model", "seed", "recipe"]
 """What a training is told apart by from another of the same dataset and weight."""
-_CELL = ["dataset", "model", "seed", "recipe", "prompt_weight"]
-_NEEDED = (*_CELL, "response_weight", "r_g", "benchmark", "metric", "value", "stderr", "n", "headline")
+_NEEDED = (
+    *("dataset", *TRAINING, "prompt_weight", "response_weight"),
+    *("r_g", "benchmark", "metric", "value", "stderr", "n", "headline"),
+)
 _CHOICE_TASKS = ("arc", "piqa", "winogrande", "truthful_mc", "truthfulqa_mc", "mmlu")
 """How the names of benchmarks of multiple choice begin; the others are generation."""
 

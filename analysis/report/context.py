@@ -17,7 +17,7 @@ from analysis.inference.seeds import seed_components
 from analysis.inference.sensitivity import sensitivity
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.report.study_data import StudyData, study_data
-from analysis.report.study_grid import GridStudy, grid_study, varies_both
+from analysis.report.study_grid import GridStudy, grid_study
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
@@ -75,8 +75,8 @@ class Context:
 
     @property
     def varies_both(self) -> bool:
-        """Whether the study varies the response weight too."""
-        return varies_both(self.study)
+        """Whether the study has scores of several response weights."""
+        return self.study.scores["response_weight"].nunique() > 1
 
     @property
     def response_weight(self) -> float:

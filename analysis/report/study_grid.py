@@ -54,11 +54,6 @@ class GridStudy:
         return held_out_choices(self.grid)
 
 
-def varies_both(study: Study) -> bool:
-    """Whether the study has scores of several response weights."""
-    return study.scores["response_weight"].nunique() > 1
-
-
 def grid_study(study: Study, frame: TidyFrame, statistics: pd.DataFrame) -> tuple[GridStudy, list[str]]:
     """The grid of a study with its kinds of benchmarks and covariates, and lines on what was left out.
 
