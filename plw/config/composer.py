@@ -42,7 +42,7 @@ class Composer:
         self._parsed: dict[str, Override] = {}
         self._groups: dict[str, bool] = {}
         self._bases: dict[tuple[str, ...], _Base] = {}
-        self._mixed: dict[tuple[str, ...], _Mixed | None] = {}
+        self._mixed: dict[tuple[str, ...], _Mixed] = {}
         self._first: tuple[str, ...] | None = None
         """The groups' choices of the first job, with which those of the others are compared."""
 
@@ -63,10 +63,7 @@ class Composer:
         own = [line for line in lines if line not in shared]
         values = {line: self._parsed[line] for line in own if self._is_value(self._parsed[line])}
         others = tuple(line for line in lines if line not in values)
-        mixed = self._mix(others)
-        made = None if mixed is None else mixed.quickly(values)
-        if made is None:
-            made = self._base(others).quickly(values)
+        made = self._parts_of(others).quickly(values)
         if made is not None:
             return made
         config = copy.deepcopy(self._base(others).config)
@@ -80,21 +77,23 @@ class Composer:
             self._bases[choices] = _Base(self._loader.load_sweep_config(self._config, list(choices)))
         return self._bases[choices]
 
+    def _parts_of(self, choices: tuple[str, ...]) -> "_Mixed":
+        """The config of the groups' choices, of few compositions where that is exact, else of its own."""
+        if choices not in self._mixed:
+            self._mixed[choices] = self._mix(choices) or _Mixed.of_one(self._base(choices))
+        return self._mixed[choices]
+
     def _mix(self, choices: tuple[str, ...]) -> "_Mixed | None":
         """The choices put together from compositions that differ from the first job's in one each, if that is exact."""
-        self._first = self._first or choices
-        if choices not in self._mixed:
-            first = self._first
-            changed = [place for place, pair in enumerate(zip(first, choices, strict=False)) if pair[0] != pair[1]]
-            same_fields = len(first) == len(choices) and all(
-                self._parsed[first[place]].key_or_group == self._parsed[choices[place]].key_or_group
-                for place in changed
-            )
-            self._mixed[choices] = None
-            if same_fields and len(changed) > 1 and choices not in self._bases:
-                singles = [self._base((*first[:place], choices[place], *first[place + 1 :])) for place in changed]
-                self._mixed[choices] = _Mixed.of(self._base(first), singles)
-        return self._mixed[choices]
+        first = self._first = self._first or choices
+        changed = [place for place, pair in enumerate(zip(first, choices, strict=False)) if pair[0] != pair[1]]
+        same_fields = len(first) == len(choices) and all(
+            self._parsed[first[place]].key_or_group == self._parsed[choices[place]].key_or_group for place in changed
+        )
+        if not same_fields or len(changed) < 2 or choices in self._bases:
+            return None
+        singles = [self._base((*first[:place], choices[place], *first[place + 1 :])) for place in changed]
+        return _Mixed.of(self._base(first), singles)
 
     def _is_value(self, override: Override) -> bool:
         """``field=value`` and nothing else: no group, no added or deleted key, nothing of Hydra's own."""
@@ -112,6 +111,11 @@ class _Mixed:
     def __init__(self, sources: dict[str, "_Base"], references: str) -> None:
         self._sources = sources
         self._references = references
+
+    @classmethod
+    def of_one(cls, base: "_Base") -> "_Mixed":
+        """All parts from one composition."""
+        return cls(dict.fromkeys(PARTS, base), base.references)
 
     @classmethod
     def of(cls, first: "_Base", singles: list["_Base"]) -> "_Mixed | None":
@@ -156,10 +160,6 @@ class _Base:
         self.plain = plain
         self.references = " ".join(_interpolations({name: self.plain.get(name) for name in PARTS}))
         self._parts: dict[tuple[str, tuple[str, ...]], Any] = {}
-
-    def quickly(self, values: dict[str, Override]) -> CellConfig | None:
-        """As :meth:`_Mixed.quickly`, all parts from here."""
-        return _Mixed(dict.fromkeys(PARTS, self), self.references).quickly(values)
 
     def part(self, name: str, lines: tuple[str, ...], values: dict[str, Override]) -> Any:
         """One part with its values, converted and checked; ``lines`` are the values' own.
