@@ -5,7 +5,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from plw.errors import CellsLeftError, StageError, UserError, printable
+from plw.errors import CellsLeftError, StageError, UserError, line_of_error
 from plw.interrupt import Interrupted
 from plw.redact import redact
 from plw.storage import storage_error
@@ -22,13 +22,13 @@ def told_in_a_line() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(2)
     except StageError as error:
-        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except CellsLeftError as error:
-        print(printable(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
+        print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(CELLS_LEFT)
     except Exception as error:
         full = storage_error(error, str(getattr(error, "filename", None) or "plw"))

@@ -1,6 +1,10 @@
 """The two kinds of failure a user meets, each told in one line."""
 
 import unicodedata
+from collections.abc import Iterable
+
+NAMES_SHOWN, NAME_LENGTH, LINE_LENGTH = 20, 40, 1500
+"""Names, letters of a name, and letters of a line that an error shows, whatever a file holds."""
 
 
 class UserError(Exception):
@@ -60,6 +64,22 @@ def shortened(text: str, most: int) -> str:
         # A first word that is too long by itself is cut.
         cut = cut.rpartition(" ")[0] or cut
     return f"{cut.rstrip()} ..."
+
+
+def named(names: Iterable[object]) -> str:
+    """Names that a file brought, for a line: of many the first, each at most ``NAME_LENGTH`` long; "none" of none."""
+    words = [shortened(str(name), NAME_LENGTH) for name in names]
+    more = [f"{len(words) - NAMES_SHOWN:,} more"] if len(words) > NAMES_SHOWN else []
+    return ", ".join(words[:NAMES_SHOWN] + more) or "none"
+
+
+def line_of_error(text: str) -> str:
+    """An error's words as a line that a terminal can show; of a very long one the beginning and the end."""
+    line = printable(text)
+    if len(line) <= LINE_LENGTH:
+        return line
+    end = line[-LINE_LENGTH // 3 :].lstrip()
+    return f"{shortened(line, LINE_LENGTH - len(end) - 1)} {end}"
 
 
 def printable(text: str) -> str:

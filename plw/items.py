@@ -13,7 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.files import write_bytes_atomic
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _checked(path: Path, schema: "pa.Schema") -> "pa.Table":
         raise UserError(f"{path}: not a Parquet file that can be read ({_first_line(error)})") from None
     for field in schema:
         if field.name not in table.column_names:
-            raise UserError(f"{path}: column {field.name} is missing; the file has {', '.join(table.column_names)}")
+            raise UserError(f"{path}: column {field.name} is missing; the file has {named(table.column_names)}")
         if not field.nullable and table[field.name].null_count:
             raise UserError(f"{path}: column {field.name} has an empty field; a value is needed in every row")
     try:

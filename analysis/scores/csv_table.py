@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plw.errors import UserError, printable
+from plw.errors import NAME_LENGTH, UserError, named, printable, shortened
 from plw.files import read_text
 from plw.registry.export import COLUMNS
 
@@ -117,7 +117,7 @@ def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
         raise UserError(f"{path}: not a CSV table ({' '.join(str(error).split())})") from None
     missing = [name for name in wanted if name not in table]
     if missing:
-        raise UserError(f"{path}: column {missing[0]!r} is missing; the file has {', '.join(map(str, table.columns))}")
+        raise UserError(f"{path}: column {missing[0]!r} is missing; the file has {named(table.columns)}")
     if table.empty:
         raise UserError(f"{path}: there is no row under the header")
     return table
@@ -146,7 +146,7 @@ def _finite(path: Path, column: "pd.Series[str]", *, unit: bool) -> "pd.Series[f
     bad = ~np.isfinite(value_N) | (unit & ~((value_N >= 0) & (value_N <= 1)))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
-        found = repr(column.iloc[row]) if column.iloc[row] else "empty"
+        found = repr(shortened(column.iloc[row], NAME_LENGTH)) if column.iloc[row] else "empty"
         raise UserError(f"{path}: row {line_of(path, row)}: {column.name} is {found}; allowed is {allowed}")
     return pd.Series(value_N, index=column.index)
 
@@ -163,7 +163,8 @@ def _shown(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     for text in column.unique():
         if isinstance(text, str) and printable(text) != text:
             line = line_of(path, int(np.flatnonzero(column == text)[0]))
-            raise UserError(f"{path}: row {line}: {column.name} holds control characters: {printable(text)}")
+            found = shortened(printable(text), NAME_LENGTH)
+            raise UserError(f"{path}: row {line}: {column.name} holds control characters: {found}")
     return column
 
 
@@ -171,6 +172,6 @@ def _numbers(path: Path, column: "pd.Series[str]") -> "pd.Series[float]":
     numbers = pd.to_numeric(column, errors="coerce")
     bad = np.flatnonzero(numbers.isna() & (column != ""))
     if len(bad):
-        found = column.iloc[bad[0]]
+        found = shortened(column.iloc[bad[0]], NAME_LENGTH)
         raise UserError(f"{path}: row {line_of(path, int(bad[0]))}: {column.name} is {found!r}, not a number")
     return numbers

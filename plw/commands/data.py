@@ -8,6 +8,7 @@ import typer
 
 from plw.commands.choice import ConfigDir
 from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, named_tokenizer, read_dataset
+from plw.commands.output_file import output_file
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -29,8 +30,10 @@ def stats(
     tokenizer: Tokens,
     fields: Fields = None,
     config_dir: ConfigDir = None,
-    json: Annotated[Path | None, typer.Option(help="Write every number here.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the lengths here (.png or .pdf).")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write every number here.", callback=output_file)] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the lengths here (.png or .pdf).", callback=output_file)
+    ] = None,
     max_length: Annotated[int, typer.Option(help="Tokens of an example in training.", min=2)] = 512,
     template: Annotated[str, typer.Option(help="Template around the fields of an example.")] = "alpaca",
 ) -> None:
@@ -66,7 +69,7 @@ def stats(
 def invert(
     data: Data,
     tokenizer: Tokens,
-    out: Annotated[Path, typer.Option(help="The file to write, .json or .jsonl.")],
+    out: Annotated[Path, typer.Option(help="The file to write, .json or .jsonl.", callback=output_file)],
     fields: Fields = None,
     config_dir: ConfigDir = None,
     short: Annotated[bool, typer.Option("--short", help="Invert every long completion, as the PLW paper did.")] = False,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plw.commands.score_table import BenchmarkColumn, Engine, File, Out, PlwColumn, ScoreColumn, write_numbers
-from plw.errors import UserError
+from plw.errors import UserError, named
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,7 +111,7 @@ def _refuse_unknown(grid: Path, asked: "pd.Series[str]", file: Path, known: "pd.
     names = sorted(set(known))
     for place, name in enumerate(asked):
         if name not in names:
-            has = f"{file} does not have; it has {', '.join(names)}"
+            has = f"{file} does not have; it has {named(names)}"
             raise UserError(f"{grid}: row {line_of(grid, place)}: {asked.name} is {name!r}, which {has}")
 
 

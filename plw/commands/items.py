@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell
+from plw.commands.output_file import output_file
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ items_app = typer.Typer(help="Outcomes of single documents and prompts.", no_arg
 
 @items_app.command(name="export")
 def export_items(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet or .csv file.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .parquet or .csv file.", callback=output_file)],
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
+from plw.commands.output_file import output_file
 from plw.errors import UserError
 from plw.progress import count
 from plw.storage import storage_error
@@ -17,7 +18,9 @@ registry_app = typer.Typer(help="The database of cells, stages, scores and curve
 def export(
     overrides: Overrides = None,
     config_dir: ConfigDir = None,
-    out: Annotated[Path | None, typer.Option(help="CSV file; standard output when not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV file; standard output when not given.", callback=output_file)
+    ] = None,
 ) -> None:
     """Every score of the study as CSV, one row a metric, floats to the last digit."""
     from plw.registry import Registry, export_csv
@@ -108,13 +111,27 @@ def gc(
     if not found or dry_run:
         out_console.print(total)
         return
-    if not yes and not typer.confirm(f"{total}. Remove?"):
+    if not yes and not _agreed(f"{total}. Remove?"):
         raise typer.Exit(1)
     gone = remove_garbage(url, found, lease_timeout_s=lease_timeout_s)
     out_console.print(f"{count(len(gone), 'thing')} removed, {sum(item.bytes for item in gone) / 1e6:,.1f} MB")
     if len(gone) < len(found):
         out_console.print(f"{len(found) - len(gone)} left: changed in the meantime, or not to be removed")
         raise typer.Exit(1)
+
+
+def _agreed(question: str) -> bool:
+    """Whether a person says yes.
+
+    Raises:
+        UserError: there is nobody to ask, as in a job or a pipe.
+    """
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        raise UserError(
+            "nothing was removed, since nobody answered; --yes removes without asking, --dry-run lists alone"
+        ) from None
 
 
 @registry_app.command()

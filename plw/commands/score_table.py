@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from plw.commands.output_file import output_file
 from plw.errors import UserError
 
 
@@ -20,7 +21,10 @@ File = Annotated[Path, typer.Argument(metavar="FILE.csv", help="Table with a hea
 ScoreColumn = Annotated[str, typer.Option(help="Column of the scores, 0 to 1.")]
 PlwColumn = Annotated[str, typer.Option(help="Column of the prompt weight, 0 to 1, untransformed.")]
 BenchmarkColumn = Annotated[str, typer.Option(help="Column that names the benchmark.")]
-Out = Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers to this file.")]
+Out = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="OUT", help="Write the numbers to this file.", callback=output_file),
+]
 
 
 def write_numbers(out: Path, numbers: dict[str, Any]) -> None:

@@ -99,8 +99,6 @@ def tune(
     check_rule(budget, margin, "--budget ", "--margin ")
     if task and judge is not None:
         raise UserError("--task and --judge do not go together; give one of them")
-    if out is not None and not out.absolute().parent.is_dir():
-        raise UserError(f"--json {out} cannot be written: no such folder")
     config = _trial_config(model, data, words or [], config_dir, task or [], judge)
     screen, chooser = console(), WeightChooser(budget=budget, margin=margin)
     screen.print(_measured(config), markup=False)

@@ -14,7 +14,7 @@ from plw.data.measure import UNCUT
 from plw.data.records import MISSING, ChatRecord, Record, find, objects, parse_rows
 from plw.data.render import Renderer
 from plw.data.sources import content_hash
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.files import check_text, kind_of
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def _conversations(
     for where, row in rows:
         found = find(row, place)
         if found is MISSING:
-            raise UserError(f"{where} has no field '{place}' (fields found: {', '.join(row) or 'none'})")
+            raise UserError(f"{where} has no field '{place}' (fields found: {named(row)})")
         turns = find(row, turns_place)
         if not isinstance(turns, list):
             # Told in the words of records without pairs.

@@ -14,6 +14,7 @@ from plw.data.records import AlpacaRecord, Record, load_records
 from plw.data.render import Renderer
 from plw.data.sources import content_hash
 from plw.data.statistics import DatasetStatistics, dataset_statistics
+from plw.data.weights import negative_weight
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -133,6 +134,34 @@ def split_held_out(records: Sequence[Record], held_out: int) -> tuple[list[Recor
     for row, record in enumerate(records):
         parts[row in chosen].append(record)
     return parts
+
+
+def check_weights(records: Sequence[Record], *, allow_negative: bool) -> None:
+    """Compare the weights that the data give with what a training takes; it would find the same, much later.
+
+    Raises:
+        UserError: one is below 0 and that is not allowed, or all are 0; the line names file and row.
+    """
+    for record in records:
+        lowest = min(record.weight * weight for weight in _weights(record))
+        if lowest < 0 and not allow_negative:
+            raise UserError(negative_weight(record.where, lowest))
+    if records and not any(record.weight for record in records):
+        raise UserError(
+            f"all {len(records)} records to train on, from {records[0].where} on, have weight 0; there is nothing to "
+            "learn"
+        )
+
+
+def _weights(record: Record) -> list[float]:
+    """What the parts of a record count beside the record's own weight."""
+    if isinstance(record, AlpacaRecord):
+        return [1.0, *(span.weight for span in record.spans)]
+    return [
+        message.weight * weight
+        for message in record.messages
+        for weight in (1.0, *(span.weight for span in message.spans))
+    ]
 
 
 def apply_inversion(

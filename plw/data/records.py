@@ -10,7 +10,7 @@ from typing import Any
 from plw.config.training import FIELDS
 from plw.data.rows import dataset_rows
 from plw.data.weights import WeightSpan, message_weight, weight_of, weight_spans
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.files import check_text, kind_of
 
 MORE_OF_A_MESSAGE = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
@@ -151,8 +151,7 @@ class _Row:
                 f"; chats are read with {self.group}.format={form}" for key, form in forms.items() if key in self.values
             ]
             hint = hints[0] if hints else ""
-            found = ", ".join(self.values) or "none"
-            raise UserError(f"{self.where} has no field '{name}' (fields found: {found}){hint}")
+            raise UserError(f"{self.where} has no field '{name}' (fields found: {named(self.values)}){hint}")
         return value
 
     def is_given(self, field: str) -> bool:
@@ -222,7 +221,7 @@ def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[st
             raise UserError(f"{place} is {kind_of(message)}, not an object")
         for name in (speaker, words):
             if name not in message:
-                raise UserError(f"{place} has no field '{name}' (fields found: {', '.join(message) or 'none'})")
+                raise UserError(f"{place} has no field '{name}' (fields found: {named(message)})")
         role = _text(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")

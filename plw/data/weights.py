@@ -54,6 +54,11 @@ def message_weight(message: Mapping[str, Any], where: str) -> float:
     return weight_of(value, given[0], where)
 
 
+def negative_weight(where: str, weight: float) -> str:
+    """What is said of a weight below 0 where none is allowed."""
+    return f"{where}: the data give a weight of {weight:g}; weights below 0 need loss.allow_negative=true"
+
+
 def weight_spans(value: Any, texts: Mapping[str, str], name: str, where: str) -> tuple[WeightSpan, ...]:
     """The stretches of some texts that have a weight of their own.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
 
 
@@ -58,7 +58,7 @@ def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
     if "labels" in row:
         return _same_length(row, "labels", token_T).long()
     raise UserError(
-        f"a row has no completion_mask and no labels (fields found: {', '.join(row)}); one of them has to say which "
+        f"a row has no completion_mask and no labels (fields found: {named(row)}); one of them has to say which "
         "tokens are the prompt"
     )
 

@@ -8,7 +8,7 @@ from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from plw.config.loss import FactorConfig
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.integrations.trainer import StepNormaliser
 from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
 from plw.loss.factor import token_factor
@@ -121,6 +121,6 @@ def _check(arguments: SFTConfig, dataset: Any) -> None:
     if "messages" in columns and arguments.assistant_only_loss:
         return
     raise UserError(
-        f"nothing in the data tells prompt from completion (columns found: {', '.join(columns)}); give prompt and "
+        f"nothing in the data tells prompt from completion (columns found: {named(columns)}); give prompt and "
         "completion, input_ids with completion_mask or labels, or messages with assistant_only_loss=True"
     )

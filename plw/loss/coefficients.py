@@ -87,7 +87,10 @@ def role_coefficients(sums: RoleSums, loss: LossConfig, *, names: Sequence[str] 
     scale_U = np.divide(1.0, z_U * units, out=np.zeros(units), where=z_U > 0)
     coefficient_ER = scale_U[unit_E][:, None] * weight_ER
     if not has_weight(sums, coefficient_ER).any():
-        raise UserError(_no_weight(len(z_E), loss, names))
+        why = "their prompts may fill recipe.max_length"
+        if emptied_by_data(sums, weight_ER):
+            why = "the weights in the data leave out all of their tokens that would count"
+        raise UserError(f"{_no_weight(len(z_E), loss, names)}; {why}")
     return RoleCoefficients(coefficient_ER=coefficient_ER, empty_units=int(np.count_nonzero(z_U == 0)))
 
 
@@ -114,6 +117,12 @@ def has_weight(sums: RoleSums, coefficient_ER: NDArray[np.float64]) -> NDArray[n
     return has_E
 
 
+def emptied_by_data(sums: RoleSums, weight_ER: NDArray[np.float64]) -> bool:
+    """Whether there are tokens whose role counts, and the data's weights leave all of them out."""
+    counting_ER = weight_ER != 0
+    return bool(sums.count_ER[counting_ER].any() and not sums.weighted_ER[counting_ER].any())
+
+
 def expand(example: EncodedExample, coefficient_R: NDArray[np.float64]) -> NDArray[np.float64]:
     """Coefficients of an example's tokens from those of its roles; position 0 is 0."""
     coefficient_T: NDArray[np.float64] = coefficient_R[example.role_T]
@@ -133,5 +142,5 @@ def _no_weight(examples: int, loss: LossConfig, names: Sequence[str] | None) -> 
     more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
     return (
         f"an optimizer step has no token with weight at {loss.weights_text}: examples "
-        f"{', '.join(names[:NAMED_AT_MOST])}{more}; their prompts may fill recipe.max_length"
+        f"{', '.join(names[:NAMED_AT_MOST])}{more}"
     )

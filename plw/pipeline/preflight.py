@@ -9,7 +9,7 @@ from plw.config.fields import HUB_PREFIX
 from plw.config.preference import REFUSE
 from plw.config.study import PREFERENCE
 from plw.data.pairs import load_pairs, prepare_pairs
-from plw.data.prepare import sample, split_held_out
+from plw.data.prepare import check_weights, sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
 from plw.data.sources import local_files
@@ -51,7 +51,8 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
         records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
-        split_held_out(records[: dataset.limit], dataset.held_out)
+        trained_on, _ = split_held_out(records[: dataset.limit], dataset.held_out)
+        check_weights(trained_on, allow_negative=cell.config.loss.allow_negative)
     for cell in _one_of_each_pairs(cells):
         _check_pairs(cell, progress)
     _check_positions(cells, limits)
@@ -257,7 +258,7 @@ def _is_ours(path: str) -> bool:
 
 
 def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
-    """A cell for each file that is read and way of reading it, among the cells that read theirs at all."""
+    """A cell for each file that is read and way of reading it, and of weighing it, among those that read theirs."""
     found: dict[str, Cell] = {}
     for cell in cells:
         dataset = cell.config.dataset
@@ -271,6 +272,7 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
                 dataset.sample,
                 dataset.limit,
                 dataset.held_out,
+                cell.config.loss.allow_negative,
             )
             found.setdefault(repr(key), cell)
     return list(found.values())

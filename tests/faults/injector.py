@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections import Counter
@@ -15,12 +16,14 @@ from plw.registry import StageRow
 from tests.faults.commands import Command, Commands
 from tests.faults.damage import damage
 from tests.faults.judge import TRICKS, JudgeOutOfOrder
-from tests.faults.outcome import stage_rows
+from tests.faults.outcome import damaged_folders, stage_rows
 from tests.small_disk import fill
 
 POLL_S = 0.02
 PATIENCE_S = 60.0
 """How long a fault waits for its moment."""
+STANDSTILL_S = 10.0
+"""Commands that all end within this time after a fault had no moment do nothing."""
 MOST_TIMES = 10
 TAKEN_OVER = "another worker has taken it over"
 """What a worker says whose claim is lost."""
@@ -90,6 +93,20 @@ class Injector:
             self.commands.tend()
             if done:
                 return
+            # Damage holds up what is left where every command ends soon after its start.
+            if self._wait(lambda: not any(map(self.commands.runs, self.commands.all)), STANDSTILL_S):
+                self.clear_up()
+                self.commands.tend()
+
+    def clear_up(self) -> bool:
+        """Remove what `plw registry verify` says to remove, as a person would; whether it found nothing to say."""
+        folders, lines = damaged_folders(self.runs, self.database.url)
+        for line in lines:
+            self.tell(f"verify: {line}")
+        for folder in folders:
+            self.tell(f"removed: {folder}")
+            shutil.rmtree(folder)
+        return not lines
 
     def kill(self) -> str:
         """A worker, wherever it is."""

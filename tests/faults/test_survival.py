@@ -21,7 +21,7 @@ from tests.faults.commands import Commands, Installed, Program, Warm
 from tests.faults.databases import database
 from tests.faults.injector import Injector
 from tests.faults.judge import TRICKS, JudgeOutOfOrder
-from tests.faults.outcome import Results, damaged_folders, done_more_than_once, results
+from tests.faults.outcome import Results, done_more_than_once, results
 from tests.small_disk import CannotMountError, small_disk
 
 pytestmark = [pytest.mark.slow, pytest.mark.faults]
@@ -182,13 +182,7 @@ def finish(plan: Plan, commands: Commands, injector: Injector, stages: int) -> N
         commands.wait(deadline - time.monotonic())
         for command in commands.all:
             injector.tell(f"{command.name} has ended with {', '.join(map(str, command.codes))}")
-        folders, lines = damaged_folders(injector.runs, injector.database.url)
-        if not lines and len(list(injector.runs.rglob("record.json"))) == stages:
+        if injector.clear_up() and len(list(injector.runs.rglob("record.json"))) == stages:
             return
-        for line in lines:
-            injector.tell(f"verify: {line}")
-        for damaged in folders:
-            injector.tell(f"removed: {damaged}")
-            shutil.rmtree(damaged)
         commands.tend()
     raise AssertionError(f"not done after {ROUNDS} rounds")

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from plw.config.loss import LossConfig
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
+from plw.data.weights import negative_weight
 from plw.errors import UserError
-from plw.loss.coefficients import RoleSums, has_weight, role_coefficients, role_sums, role_weights
+from plw.loss.coefficients import RoleSums, emptied_by_data, has_weight, role_coefficients, role_sums, role_weights
 from plw.train.batching.layout import PADDED, Layout
 
 
@@ -112,17 +113,17 @@ def _check_negative(examples: Sequence[EncodedExample], names: Sequence[str], lo
         return
     for example, name in zip(examples, names, strict=True):
         if example.weight_T is not None and (example.weight_T < 0).any():
-            raise UserError(
-                f"{name}: the data give a weight of {example.weight_T.min():g}; weights below 0 need "
-                "loss.allow_negative=true"
-            )
+            raise UserError(negative_weight(name, float(example.weight_T.min())))
 
 
 def _check_weights(sums: RoleSums, loss: LossConfig, recipe: RecipeConfig) -> None:
-    if not has_weight(sums, role_weights(sums, loss)).any():
+    weight_ER = role_weights(sums, loss)
+    if not has_weight(sums, weight_ER).any():
+        why = f"their prompts fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+        if emptied_by_data(sums, weight_ER):
+            why = "the weights in the data leave out all that would count; give some of it a weight that is not 0"
         raise UserError(
-            f"none of the dataset's {len(sums.count_ER)} examples has a token with weight at {loss.weights_text}: "
-            f"their prompts fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+            f"none of the dataset's {len(sums.count_ER)} examples has a token with weight at {loss.weights_text}: {why}"
         )
 
 

@@ -1,10 +1,15 @@
 """The command line itself: a mistake in its words is one line that says where to read on."""
 
 import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from plw import __version__, cli
+from plw.commands.output_file import output_file
 
 
 @pytest.fixture
@@ -49,3 +54,44 @@ def test_a_group_without_a_command_shows_its_help(call, words):
 def test_version_and_help(call):
     assert call("--version") == (0, f"plw {__version__}\n", "")
     assert "MODEL" in call("tune", "--help")[1]
+
+
+FOLDERS = {("report", "--out"), ("world pretrain", "--out")}
+"""Options that name a folder to write."""
+
+
+def _options(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    if hasattr(command, "commands"):
+        for name, below in command.commands.items():
+            yield from _options(below, (*words, name))
+    else:
+        yield from ((" ".join(words), parameter) for parameter in command.params)
+
+
+def test_every_file_that_a_command_leaves_is_looked_at_before_the_work(call, tmp_path):
+    named = {(words, option): parameter for words, parameter in _options(typer.main.get_command(cli.app))
+             for option in parameter.opts if option in ("--json", "--out", "--picture")}  # fmt: skip
+    assert len(named) >= 10
+    assert set(named) >= FOLDERS
+    for (words, option), parameter in named.items():
+        if (words, option) not in FOLDERS:
+            assert parameter.callback is not None, (words, option)
+            with pytest.raises(cli.UserError, match=f"{option} {tmp_path} is a folder"):
+                parameter.callback(None, parameter, tmp_path)
+    code, _, errors = call("tune", "world-wide", "world-short", "--json", str(tmp_path))
+    assert (code, errors) == (2, f"plw: --json {tmp_path} is a folder; give the name of a file in it\n")
+
+
+def test_a_file_may_be_new_or_changed_or_a_device_but_not_below_a_file(tmp_path, monkeypatch):
+    option = next(found for words, found in _options(typer.main.get_command(cli.app)) if "--json" in found.opts)
+    (tmp_path / "old.json").write_text("{}")
+    for path in (tmp_path / "old.json", tmp_path / "new/folders/a.json", Path("/dev/null"), None):
+        assert output_file(option, path) == path
+    assert not (tmp_path / "new").exists()
+    with pytest.raises(cli.UserError, match=r"old\.json is no folder"):
+        output_file(option, tmp_path / "old.json/a.json")
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(cli.UserError, match="no right to write in"):
+        output_file(option, tmp_path / "a.json")
+    with pytest.raises(cli.UserError, match="no right to change it"):
+        output_file(option, tmp_path / "old.json")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plw.errors import printable, shortened
+from plw.errors import LINE_LENGTH, line_of_error, named, printable, shortened
 
 ROOT = Path(__file__).parents[3]
 
@@ -39,6 +39,21 @@ def test_what_cannot_be_shown_is_an_escape(text: str, shown: str) -> None:
 )
 def test_a_long_text_ends_at_a_word_with_an_ellipsis(text: str, shown: str) -> None:
     assert shortened(text, 15) == shown
+
+
+def test_of_many_names_the_first_are_shown() -> None:
+    assert named([]) == "none"
+    assert named(["a", 3]) == "a, 3"
+    assert named(f"c{i}" for i in range(2000)).endswith("c18, c19, 1,980 more")
+    assert len(named(["x" * 10_000] * 30)) < 1000
+
+
+def test_a_line_has_an_end_whatever_a_file_holds() -> None:
+    assert line_of_error("plw: short\n") == "plw: short\\n"
+    line = line_of_error(f"plw: data.json: row 3: {'x y' * 100_000}; allowed: 0 to 1")
+    assert len(line) <= LINE_LENGTH
+    assert line.startswith("plw: data.json: row 3: x y")
+    assert line.endswith("; allowed: 0 to 1")
 
 
 def test_a_file_with_an_odd_name_is_one_line() -> None:

@@ -112,6 +112,19 @@ def test_weights_below_0_need_leave() -> None:
     np.testing.assert_allclose(expand(example, plan.steps[0].coefficient_ER[0]), [0, 1 / 3, -1 / 3, 1 / 3])
 
 
+def test_weights_of_the_data_that_leave_out_everything_are_not_blamed_on_the_length() -> None:
+    def example(weight: float) -> EncodedExample:
+        return EncodedExample(
+            token_T=np.arange(4, dtype=np.int32), role_T=np.array([0, 1, 1, 1], "u1"), weight_T=np.full(4, weight)
+        )
+
+    with pytest.raises(UserError, match=r"2 examples .*the weights in the data leave out all that would count"):
+        plan_training([example(0.0), example(0.0)], LossConfig(), recipe(), seed=0, token_budget=8)
+    ones = recipe(epochs=1, batch_size=1)
+    with pytest.raises(UserError, match="examples 2; the weights in the data leave out all of their tokens"):
+        plan_training([example(1.0), example(0.0)], LossConfig(), ones, seed=0, token_budget=8)
+
+
 def test_mistakes_are_one_line() -> None:
     def plan(examples: list[EncodedExample], **fields: int) -> None:
         plan_training(examples, LossConfig(), recipe(), seed=0, **{"token_budget": 64, **fields})

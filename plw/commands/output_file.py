@@ -1,0 +1,30 @@
+"""A file that a command leaves at its end, looked at before the work begins."""
+
+import os
+from pathlib import Path
+
+import typer
+
+from plw.errors import UserError
+
+
+def output_file(parameter: typer.CallbackParam, value: Path | None) -> Path | None:
+    """The value of an option that names such a file; folders above it that are not there will be made.
+
+    Raises:
+        UserError: it is a folder, or nothing can be written where it is to be.
+    """
+    if value is None:
+        return None
+    option = f"--{parameter.name}" if not parameter.opts else parameter.opts[0]
+    if value.is_dir():
+        raise UserError(f"{option} {value} is a folder; give the name of a file in it")
+    if not value.exists():
+        above = next(folder for folder in value.absolute().parents if folder.exists())
+        if not above.is_dir():
+            raise UserError(f"{option} {value} cannot be written: {above} is no folder")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UserError(f"{option} {value} cannot be written: no right to write in {above}")
+    elif not os.access(value, os.W_OK):
+        raise UserError(f"{option} {value} cannot be written: no right to change it")
+    return value
