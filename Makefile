@@ -15,7 +15,7 @@ PLW     := $(BIN)/plw
 STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
 SITE    := $(VENV)/.installed-docs
-PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile
+PYTEST  := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
 AUDIT   := $(VENV)/.installed-audit
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 

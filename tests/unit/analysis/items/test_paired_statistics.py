@@ -188,7 +188,7 @@ def test_beta_binomial_lies_between_items_and_clusters() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_holm_equals_statsmodels(p: list[float]) -> None:
     assert holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
 
