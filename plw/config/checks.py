@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Collection
+from numbers import Real
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,8 +32,15 @@ def one_of(field: str, value: str, allowed: Collection[str]) -> None:
         raise UserError(f"{field}={value} is not known; allowed: {', '.join(sorted(allowed))}")
 
 
+def _number(field: str, value: float | None) -> None:
+    """Hydra's configs have the right types already; what a program makes may have any."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+        raise UserError(f"{field}={shortened(repr(value), 40)} is no number")
+
+
 def in_range(field: str, value: float | None, low: float, high: float) -> None:
     """``value`` lies in [low, high]; ``None`` (not set) passes."""
+    _number(field, value)
     if value is not None and not low <= value <= high:
         allowed = f"{short_number(low)} to {short_number(high)}"
         raise UserError(f"{field}={short_number(value)} is out of range; allowed: {allowed}")
@@ -40,12 +48,14 @@ def in_range(field: str, value: float | None, low: float, high: float) -> None:
 
 def at_least(field: str, value: float | None, low: float) -> None:
     """``value`` is ``low`` or more; ``None`` (not set) passes."""
+    _number(field, value)
     if value is not None and not value >= low:
         raise UserError(f"{field}={short_number(value)} is too small; allowed: {short_number(low)} or more")
 
 
 def above_zero(field: str, value: float | None) -> None:
     """``value`` is positive; ``None`` (not set) passes."""
+    _number(field, value)
     if value is not None and not value > 0:
         raise UserError(f"{field}={short_number(value)} is not allowed; it must be above 0")
 

@@ -34,15 +34,13 @@ class PromptWeightCollator:
         """The batch.
 
         Raises:
-            UserError: a row without ``completion_mask`` and ``labels``, or lists of unlike lengths.
+            UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths, or a weight that is no
+                finite number.
         """
         weighting = BatchWeighting(prompt_weight=self.prompt_weight, response_weight=self.response_weight)
         tokens = [torch.as_tensor(row["input_ids"], dtype=torch.int64) for row in rows]
         labels = [_labels(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
-        scales = [
-            _same_length(row, "token_weights", token_T).float() if "token_weights" in row else torch.ones(len(token_T))
-            for row, token_T in zip(rows, tokens, strict=True)
-        ]
+        scales = [_scale(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
         if self.padding_free:
             batch = _packed(tokens, labels)
             scale_BT = torch.cat(scales)[None]
@@ -61,6 +59,16 @@ def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
         f"a row has no completion_mask and no labels (fields found: {named(row)}); one of them has to say which "
         "tokens are the prompt"
     )
+
+
+def _scale(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
+    if row.get("token_weights") is None:
+        return torch.ones(len(token_T))
+    scale_T = _same_length(row, "token_weights", token_T).float()
+    if not scale_T.isfinite().all():
+        place = int(scale_T.isfinite().logical_not().nonzero()[0])
+        raise UserError(f"a row's token_weights has {scale_T[place]:g} at token {place}; it must be a finite number")
+    return scale_T
 
 
 def _same_length(row: Mapping[str, Any], name: str, token_T: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """transformers' ``Trainer`` with a prompt weight: its arguments, its loop, its checkpoints, and this project's loss."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from plw.integrations.head import add_weighted_head
 from plw.integrations.logits_loss import divided, prompt_weighted_loss
 from plw.integrations.weighting import LOSS_WEIGHTS, BatchWeighting
 
+logger = logging.getLogger(__name__)
+
 ROW_COLUMNS = ("completion_mask", "token_weights")
 """Columns that the collator reads and the model does not know."""
 
@@ -22,6 +25,7 @@ class StepNormaliser:
     """For a subclass of ``Trainer``: ``num_items_in_batch`` is what the weights of the whole step are divided by."""
 
     weighting: BatchWeighting
+    _told_empty = False
 
     def _get_num_items_in_batch(self, batch_samples: list[Mapping[str, Any]], device: torch.device) -> Tensor | None:
         """``step_total`` of the micro-batches of a step, over all processes; None without any."""
@@ -33,6 +37,14 @@ class StepNormaliser:
             # Each process has its own micro-batches; the loss is then multiplied by the number of processes, since DDP
             # averages gradients.
             total = trainer.accelerator.gather(total).sum()
+        if total == 0 and not self._told_empty:
+            self._told_empty = True
+            logger.warning(
+                "an optimizer step has no token with weight at prompt_weight=%g, response_weight=%g, and teaches "
+                "nothing; its prompts may fill the maximum length (said once)",
+                self.weighting.prompt_weight,
+                self.weighting.response_weight,
+            )
         shared: int = trainer.get_tp_size() * trainer.get_cp_size() * trainer.get_sp_size()
         return torch.div(total, shared)
 

@@ -4,6 +4,7 @@ The words are those of :class:`plw.config.loss.LossConfig`: c_t = w_t / (Z n), s
 trainer, however many micro-batches and processes it has.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +29,7 @@ class BatchWeighting:
     """What tokens count, and how a step is normalised.
 
     Raises:
-        UserError: a weight below 0, both 0, or a normalizer or scope that is not known.
+        UserError: a weight that is no finite number of 0 or more, both 0, or a normalizer or scope that is not known.
     """
 
     prompt_weight: float = 0.0
@@ -39,8 +40,10 @@ class BatchWeighting:
     """Z over the optimizer step (``batch``), or over each example, averaged over the step's examples (``example``)."""
 
     def __post_init__(self) -> None:
-        at_least("prompt_weight", self.prompt_weight, 0)
-        at_least("response_weight", self.response_weight, 0)
+        for name, weight in (("prompt_weight", self.prompt_weight), ("response_weight", self.response_weight)):
+            if weight is None or weight == math.inf:
+                raise UserError(f"{name}={weight} is no finite number; allowed: 0 or more")
+            at_least(name, weight, 0)
         one_of("normalizer", self.normalizer, NORMALIZERS)
         one_of("scope", self.scope, SCOPES_HERE)
         if self.prompt_weight == self.response_weight == 0:

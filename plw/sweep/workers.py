@@ -165,6 +165,10 @@ def _start_worker(
         # Torch, which reads this once, is not imported yet. More workers than shares take turns on them.
         os.environ[DEVICES] = ",".join(shares[slot % len(shares)])
     _limit_threads(threads)
+    import tqdm  # type: ignore[import-untyped]
+
+    # By itself tqdm makes a lock between processes, a semaphore that a worker which is killed leaves to a warning.
+    tqdm.tqdm.set_lock(threading.RLock())
     _report = lambda *event: events.put(event)  # noqa: E731
 
 

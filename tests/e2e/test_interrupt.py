@@ -47,6 +47,7 @@ def test_a_sweep_that_is_asked_to_stop(
     (line,) = [line for line in errors.splitlines() if line.startswith("plw: ")]
     assert signal.Signals(number).name in line
     assert "Traceback" not in errors
+    assert "resource_tracker" not in errors
     steps = [int(path.name.removeprefix("step-")) for path in study.runs.rglob("step-*")]
     assert len(steps) == workers
     assert all(3 <= step < STEPS for step in steps)

@@ -259,6 +259,11 @@ def test_evaluation_has_the_weighted_loss_and_the_logits(
     ("fields", "named"),
     [
         ({"prompt_weight": -0.1}, "prompt_weight=-0.1"),
+        ({"prompt_weight": "0.1"}, "prompt_weight='0.1' is no number"),
+        ({"prompt_weight": True}, "prompt_weight=True is no number"),
+        ({"response_weight": None}, "response_weight=None is no finite number"),
+        ({"response_weight": float("inf")}, "response_weight=inf is no finite number"),
+        ({"response_weight": float("nan")}, "response_weight=nan"),
         ({"prompt_weight": 0.0, "response_weight": 0.0}, "leaves no loss"),
         ({"normalizer": "tokens"}, "allowed: completion, nonzero, weights"),
         ({"scope": "micro"}, "allowed: batch, example"),
@@ -284,3 +289,28 @@ def test_data_that_do_not_tell_the_prompt_are_refused(tiny_llama: Path, tmp_path
         PromptWeightCollator(pad_token_id=0)([{"input_ids": [1, 2]}])
     with pytest.raises(UserError, match="2 input_ids but 3 completion_mask"):
         PromptWeightCollator(pad_token_id=0)([{"input_ids": [1, 2], "completion_mask": [0, 1, 1]}])
+    with pytest.raises(UserError, match="token_weights has nan at token 1"):
+        PromptWeightCollator(pad_token_id=0)(
+            [{"input_ids": [1, 2], "completion_mask": [0, 1], "token_weights": [1.0, float("nan")]}]
+        )
+
+
+@pytest.mark.parametrize("kind", ["trainer", "sft"])
+def test_steps_that_teach_nothing_are_told_once(
+    kind: str, tiny_llama: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from datasets import Dataset
+    from transformers import AutoModelForCausalLM
+
+    examples = [{"input_ids": [1, 2, 3], "completion_mask": [0, 0, 1], "token_weights": [0.0, 0.0, 0.0]}] * 8
+    if kind == "sft":
+        # A completion of one token, which nothing of its own example predicts.
+        examples = [{"input_ids": [3], "completion_mask": [1], "token_weights": [1.0]}] * 8
+    trainer = (PromptWeightedTrainer if kind == "trainer" else PromptWeightedSFTTrainer)(
+        AutoModelForCausalLM.from_pretrained(tiny_llama), arguments(kind, tmp_path, gradient_accumulation_steps=1),
+        train_dataset=Dataset.from_list(examples),
+    )  # fmt: skip
+    trainer.train()
+    told = [record.getMessage() for record in caplog.records if "teaches nothing" in record.getMessage()]
+    assert len(told) == 1
+    assert "prompt_weight=0, response_weight=1" in told[0]

@@ -14,7 +14,7 @@ from plw.config.study import ExecutionConfig
 from plw.errors import UserError
 from plw.machine import available_cores, device_shares, visible_gpus
 from plw.sweep.workers import cell_threads, check_devices, gpu_shares, worker_count, worker_pool
-from tests.unit.sweep.worker_probe import look
+from tests.unit.sweep.worker_probe import bar_semaphores, look
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +97,10 @@ def test_each_worker_has_its_own_devices_before_torch_is_there(tmp_path: Path, m
     assert sorted(devices or "" for devices, _, _ in found) == ["GPU-a,GPU-b", "GPU-c,GPU-d"]
     assert {threads for _, threads, _ in found} == {"3"}
     assert not any(has_torch for _, _, has_torch in found)
+
+
+def test_a_bar_in_a_worker_makes_nothing_that_outlives_a_killed_one() -> None:
+    """Python warns of a semaphore that a killed process leaves, below the one line of a stopped sweep."""
+    events = multiprocessing.get_context("spawn").Queue()
+    with worker_pool(ExecutionConfig(threads=1), 1, events) as pool:
+        assert pool.submit(bar_semaphores).result() == 0
