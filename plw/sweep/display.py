@@ -93,6 +93,7 @@ class GridDisplay:
                 # A cell that waits for another worker is gone through again; its stages count once.
                 self._stages_done.add((label, stage))
                 self._bar.update(self._total, completed=len(self._stages_done))
+                self._known.stage_ended(label, stage)
             elif label not in self._ended:
                 self._known.moved(label, stage, done, total, note)
                 if label not in self._bars:

@@ -12,9 +12,12 @@ class _StageUnderWay:
     stage: str
     pace: Pace
     note: str
+    over: bool = False
 
     def line(self, now: float) -> str:
         """Stage, units, state and the time left at the rate so far."""
+        if self.over:
+            return f"{self.stage} is over, the next stage begins"
         words = [f"{self.stage} {self.pace.done:,}/{self.pace.total:,}"]
         if self.note:
             words.append(self.note)
@@ -39,11 +42,17 @@ class ProgressLines:
         """A cell's stage is ``done`` units of ``total``."""
         now = monotonic()
         known = self.under_way.get(label)
-        if known is None or known.stage != stage:
+        if known is None or known.stage != stage or known.over:
             self.under_way[label] = _StageUnderWay(stage=stage, pace=Pace.begin(done, total, now), note=note)
             return
         known.pace.move(done, total, now)
         known.note = note
+
+    def stage_ended(self, label: str, stage: str) -> None:
+        """A cell's stage is over; what it said last says nothing of the next one."""
+        known = self.under_way.get(label)
+        if known is not None and known.stage == stage:
+            known.over = True
 
     def ended(self, label: str) -> None:
         """A cell has no more to do here."""

@@ -4,9 +4,10 @@ Answers are batched, greedy or sampled, the same for every batch size up to floa
 """
 
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -205,13 +206,15 @@ def generate(
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
     answers: dict[int, Generation] = {}
     done = 0
+    progress(done, len(prompts), "answers")
     for number, batch in enumerate(longest_first(encoded, batch_size)):
         done += len(batch)
         if not loaded.has_turn(number):
             continue
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
-        for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers), strict=True):
+        say = partial(progress, done - len(batch), len(prompts))
+        for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
         progress(done, len(prompts), "answers")
     answers = loaded.everyones(answers)
@@ -246,7 +249,12 @@ def longest_first(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[li
 
 
 def generate_tokens(
-    loaded: EvalModel, rows: list[list[int]], decoding: dict[str, Any], processors: list[Any]
+    loaded: EvalModel,
+    rows: list[list[int]],
+    decoding: dict[str, Any],
+    processors: list[Any],
+    say: Callable[[str], None],
+    what: str = "answers",
 ) -> list[list[int]]:
     """The generated token ids of each row, padding included.
 
@@ -255,9 +263,13 @@ def generate_tokens(
         rows: Token ids of the prompts, none longer than the context leaves room for.
         decoding: Fields of transformers' ``GenerationConfig``; ``num_beams`` among them.
         processors: Of the scores, before a token is chosen.
+        say: Told, a word a second, how many tokens have been written.
+        what: Is written.
     """
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList
+    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+
+    from plw.evaluate.models.token_progress import TokenProgress
 
     pad = loaded.tokenizer.pad_token_id
     width = max(len(row) for row in rows)
@@ -277,6 +289,7 @@ def generate_tokens(
             attention_mask=mask_BT,
             generation_config=config,
             logits_processor=LogitsProcessorList(processors),
+            stopping_criteria=StoppingCriteriaList([TokenProgress(say, what, decoding["max_new_tokens"])]),
         )
     generated: list[list[int]] = output_BT[:, width:].tolist()
     return generated

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plw.data.tokenizer import tokenise
@@ -41,11 +42,14 @@ def greedy_responses(
     found: dict[int, PromptAndResponse] = {}
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
     done = 0
+    progress(done, len(rows), "responses")
     for number, batch in enumerate(longest_first(rows, batch_size)):
         done += len(batch)
         if not loaded.has_turn(number):
             continue
-        for index, tokens in zip(batch, generate_tokens(loaded, [rows[i] for i in batch], decoding, []), strict=True):
+        say, chosen = partial(progress, done - len(batch), len(rows)), [rows[i] for i in batch]
+        written = generate_tokens(loaded, chosen, decoding, [], say, "responses")
+        for index, tokens in zip(batch, written, strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))
             found[index] = (tuple(rows[index]), tuple(tokens[:length]))
         progress(done, len(rows), "responses")

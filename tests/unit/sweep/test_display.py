@@ -56,6 +56,20 @@ def test_a_later_stage_starts_its_own_count(clock):
     assert "left" not in known.lines()[1], "a rate is known from the second word on"
 
 
+def test_a_stage_that_is_over_is_not_shown_as_under_way(clock):
+    known = ProgressLines(name="grid", cells=1)
+    known.moved("a", "train", 12, 12, "loss 1.2")
+    known.stage_ended("a", "train")
+    clock.append(400.0)
+    assert known.lines()[1] == "  a: train is over, the next stage begins"
+    known.moved("a", "train", 1, 12, "")
+    assert known.lines()[1].startswith("  a: train 1/12")
+    known.moved("a", "generate", 0, 40, "answers")
+    known.stage_ended("a", "train")
+    known.stage_ended("b", "train")
+    assert known.lines()[1] == "  a: generate 0/40, answers"
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(40, "40 s"), (720, "12 min"), (12_600, "3.5 h")])
 def test_durations(seconds, said):
     assert duration(seconds) == said

@@ -120,7 +120,25 @@ def test_progress_counts_prompts(loaded: EvalModel) -> None:
         progress=lambda done, total, note="": heard.append((done, total)),
     )
 
-    assert heard == [(3, 7), (6, 7), (7, 7)]
+    assert heard == [(0, 7), (3, 7), (6, 7), (7, 7)]
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_progress_goes_on_while_a_batch_is_written(
+    loaded: EvalModel, monkeypatch: pytest.MonkeyPatch, beams: int
+) -> None:
+    quiet = generate(loaded, PROMPTS[:3], max_new_tokens=5, batch_size=2, beams=beams)
+    monkeypatch.setattr("plw.evaluate.models.token_progress.EVERY_S", 0.0)
+    heard: list[tuple[int, int, str]] = []
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        heard.append((done, total, note))
+
+    told = generate(loaded, PROMPTS[:3], max_new_tokens=5, batch_size=2, beams=beams, progress=progress)
+    assert told == quiet
+    assert heard[1] == (0, 3, "answers, token 1 of 5 at most")
+    assert (2, 3, "answers, token 1 of 5 at most") in heard
+    assert heard[-1] == (3, 3, "answers")
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path) -> None:  # type: ignore[no-untyped-def]
