@@ -16,15 +16,16 @@ def output_file(parameter: typer.CallbackParam, value: Path | None) -> Path | No
     """
     if value is None:
         return None
-    option = f"--{parameter.name}" if not parameter.opts else parameter.opts[0]
+    option = parameter.opts[0]
     if value.is_dir():
         raise UserError(f"{option} {value} is a folder; give the name of a file in it")
-    if not value.exists():
-        above = next(folder for folder in value.absolute().parents if folder.exists())
+    if value.exists() and not os.access(value, os.W_OK):
+        raise UserError(f"{option} {value} cannot be written: no right to change it")
+    if not value.exists() or value.is_file():
+        # A file is replaced by a new one that is written beside it; a device or a pipe is written to.
+        above = next(folder for folder in value.resolve().parents if folder.exists())
         if not above.is_dir():
             raise UserError(f"{option} {value} cannot be written: {above} is no folder")
         if not os.access(above, os.W_OK | os.X_OK):
             raise UserError(f"{option} {value} cannot be written: no right to write in {above}")
-    elif not os.access(value, os.W_OK):
-        raise UserError(f"{option} {value} cannot be written: no right to change it")
     return value

@@ -95,3 +95,6 @@ def test_a_file_may_be_new_or_changed_or_a_device_but_not_below_a_file(tmp_path,
         output_file(option, tmp_path / "a.json")
     with pytest.raises(cli.UserError, match="no right to change it"):
         output_file(option, tmp_path / "old.json")
+    monkeypatch.setattr("os.access", lambda path, mode: path != tmp_path.resolve())
+    with pytest.raises(cli.UserError, match="no right to write in"):
+        output_file(option, tmp_path / "old.json")
