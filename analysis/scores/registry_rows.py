@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sqlalchemy import ColumnElement, Text, and_, cast, func, or_, select
+from sqlalchemy import Column, ColumnElement, Text, and_, cast, func, or_, select
 
 from analysis.scores.mechanism import MECHANISMS, PREFERENCE_BENCHMARK, SENSITIVITY_BENCHMARK
 from plw.registry.rows import CellRow
@@ -83,9 +83,12 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
     return pd.DataFrame(columns)[[*ABOUT_CELL, *SCORE_COLUMNS, "finished"]]
 
 
-def _joined(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[str]:
+def _joined(columns: Sequence[Column[Any]]) -> ColumnElement[str]:
     """A row's texts and flags as one text; what is unknown is an empty one."""
-    texts = [func.coalesce(cast(column, Text), "") for column in columns]
+    texts = [
+        column if isinstance(column.type, Text) and not column.nullable else func.coalesce(cast(column, Text), "")
+        for column in columns
+    ]
     return reduce(lambda one, other: one.concat(SEPARATOR).concat(other), texts)
 
 
