@@ -55,6 +55,10 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
     Returns:
         ``ABOUT_CELL``, ``SCORE_COLUMNS`` and ``finished`` (when the stage ended), in the order of the cells.
     """
+    # Stages first: of one that ends in between, the scores may still be of what was there before.
+    t = stages.c
+    of_done = select(t.cell, t.name, t.finished).where(t.study == study, t.scale == scale, t.status == DONE)
+    done = pd.DataFrame(registry.plain_rows(of_done), columns=["cell", "name", "finished"])
     s = scores.c
     measured = sorted({SENSITIVITY_BENCHMARK, PREFERENCE_BENCHMARK, *(benchmark for benchmark, *_ in MECHANISMS)})
     of_study = and_(s.study == study, s.scale == scale)
@@ -67,7 +71,7 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
     cell_N = pd.Index(names, dtype=object).get_indexer(pd.Index(object_NC[:, 0], dtype=object))
     kind_N, kinds = _kinds(object_NC[:, 1])
     stage_K, stage_names = pd.factorize(kinds["stage"])
-    done_CS, finished_CS = _finished(registry, study, scale, names, list(stage_names))
+    done_CS, finished_CS = _finished(done, names, list(stage_names))
     order_N = np.lexsort((kind_N, cell_N))
     order_N = order_N[(cell_N >= 0)[order_N] & done_CS[cell_N, stage_K[kind_N]][order_N]]
     cell_N, kind_N = cell_N[order_N], kind_N[order_N]
@@ -79,7 +83,7 @@ def score_rows(registry: Registry, study: str, scale: str, cells: Sequence[CellR
         name: pd.Series(object_NC[:, place], dtype=kind).array.take(order_N)
         for place, (name, kind) in enumerate(SCORE_NUMBERS.items(), start=2)
     }
-    columns |= {"finished": finished_CS[cell_N, stage_K[kind_N]]}
+    columns["finished"] = finished_CS[cell_N, stage_K[kind_N]]
     return pd.DataFrame(columns)[[*ABOUT_CELL, *SCORE_COLUMNS, "finished"]]
 
 
@@ -104,14 +108,11 @@ def _kinds(texts: NDArray[np.object_]) -> tuple[NDArray[np.int64], pd.DataFrame]
 
 
 def _finished(
-    registry: Registry, study: str, scale: str, cells: Sequence[str], names: Sequence[str]
+    done: pd.DataFrame, cells: Sequence[str], names: Sequence[str]
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Whether each cell's stages of these names are done, and when they ended [cells, stages]; NaN if not known."""
-    t = stages.c
-    query = select(t.cell, t.name, t.finished).where(t.study == study, t.scale == scale, t.status == DONE)
-    done = pd.DataFrame(registry.plain_rows(query), columns=["cell", "name", "finished"])
-    places = [pd.Index(of).get_indexer(pd.Index(done[name])) for of, name in ((cells, "cell"), (names, "name"))]
-    cell_M, name_M = places
+    cell_M = pd.Index(cells).get_indexer(pd.Index(done["cell"]))
+    name_M = pd.Index(names).get_indexer(pd.Index(done["name"]))
     known_M = (cell_M >= 0) & (name_M >= 0)
     known = cell_M[known_M], name_M[known_M]
     done_CS = np.zeros((len(cells), len(names)), dtype=bool)

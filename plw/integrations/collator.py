@@ -65,8 +65,9 @@ def _scale(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
     if row.get("token_weights") is None:
         return torch.ones(len(token_T))
     scale_T = _same_length(row, "token_weights", token_T).float()
-    if not scale_T.isfinite().all():
-        place = int(scale_T.isfinite().logical_not().nonzero()[0])
+    wrong = (~scale_T.isfinite()).nonzero()
+    if len(wrong):
+        place = int(wrong[0])
         raise UserError(f"a row's token_weights has {scale_T[place]:g} at token {place}; it must be a finite number")
     return scale_T
 

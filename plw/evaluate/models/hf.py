@@ -7,12 +7,12 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
+from plw.evaluate.models.batches import own_batches
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
 from plw.memory import release_memory
@@ -205,18 +205,11 @@ def generate(
     encoded = tokenise(prompts, loaded.tokenizer)
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
     answers: dict[int, Generation] = {}
-    done = 0
-    progress(done, len(prompts), "answers")
-    for number, batch in enumerate(longest_first(encoded, batch_size)):
-        done += len(batch)
-        if not loaded.has_turn(number):
-            continue
+    for batch, say in own_batches(encoded, batch_size, loaded.has_turn, progress, "answers"):
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
-        say = partial(progress, done - len(batch), len(prompts))
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
-        progress(done, len(prompts), "answers")
     answers = loaded.everyones(answers)
     return [answers[index] for index in range(len(prompts))]
 
@@ -241,20 +234,12 @@ def room_for_prompt(loaded: EvalModel, max_new_tokens: int, field: str = "max_ne
     return room
 
 
-def longest_first(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of rows of like length, batch by batch: what does not fit into memory is met at once."""
-    order = sorted(range(len(rows)), key=lambda index: (-len(rows[index]), index))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
-
-
 def generate_tokens(
     loaded: EvalModel,
     rows: list[list[int]],
     decoding: dict[str, Any],
     processors: list[Any],
     say: Callable[[str], None],
-    what: str = "answers",
 ) -> list[list[int]]:
     """The generated token ids of each row, padding included.
 
@@ -264,7 +249,6 @@ def generate_tokens(
         decoding: Fields of transformers' ``GenerationConfig``; ``num_beams`` among them.
         processors: Of the scores, before a token is chosen.
         say: Told, a word a second, how many tokens have been written.
-        what: Is written.
     """
     import torch
     from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
@@ -289,7 +273,7 @@ def generate_tokens(
             attention_mask=mask_BT,
             generation_config=config,
             logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=StoppingCriteriaList([TokenProgress(say, what, decoding["max_new_tokens"])]),
+            stopping_criteria=StoppingCriteriaList([TokenProgress(say, decoding["max_new_tokens"])]),
         )
     generated: list[list[int]] = output_BT[:, width:].tolist()
     return generated

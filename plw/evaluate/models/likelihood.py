@@ -2,11 +2,11 @@
 
 import inspect
 from collections.abc import Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from plw.data.tokenizer import tokenise
-from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens, longest_first, room_for_prompt
+from plw.evaluate.models.batches import own_batches
+from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens, room_for_prompt
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -41,18 +41,11 @@ def greedy_responses(
     ends = set(end_tokens(loaded))
     found: dict[int, PromptAndResponse] = {}
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
-    done = 0
-    progress(done, len(rows), "responses")
-    for number, batch in enumerate(longest_first(rows, batch_size)):
-        done += len(batch)
-        if not loaded.has_turn(number):
-            continue
-        say, chosen = partial(progress, done - len(batch), len(rows)), [rows[i] for i in batch]
-        written = generate_tokens(loaded, chosen, decoding, [], say, "responses")
+    for batch, say in own_batches(rows, batch_size, loaded.has_turn, progress, "responses"):
+        written = generate_tokens(loaded, [rows[i] for i in batch], decoding, [], say)
         for index, tokens in zip(batch, written, strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))
             found[index] = (tuple(rows[index]), tuple(tokens[:length]))
-        progress(done, len(rows), "responses")
     found = loaded.everyones(found)
     return [found[index] for index in range(len(rows))]
 

@@ -16,12 +16,11 @@ class TokenProgress(StoppingCriteria):
 
     Args:
         say: told a few words.
-        what: that is written, such as ``answers``.
         most: tokens of one at most.
     """
 
-    def __init__(self, say: Callable[[str], None], what: str, most: int) -> None:
-        self._say, self._what, self._most = say, what, most
+    def __init__(self, say: Callable[[str], None], most: int) -> None:
+        self._say, self._most = say, most
         self._tokens, self._said = 0, monotonic()
 
     def __call__(self, input_ids: Tensor, *_: Any, **__: Any) -> Tensor:
@@ -29,5 +28,5 @@ class TokenProgress(StoppingCriteria):
         self._tokens += 1
         if (now := monotonic()) - self._said >= EVERY_S:
             self._said = now
-            self._say(f"{self._what}, token {self._tokens} of {self._most} at most")
+            self._say(f"token {self._tokens} of {self._most} at most")
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
