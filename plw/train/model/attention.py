@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from plw.train.batching.packed_row import PackedRow, make_row
+from plw.train.model import written_attention
 
 ROW_ATTENTION = "plw_row"
 """Name of the attention in transformers' registry."""
@@ -219,6 +220,8 @@ def _one_example(
 def _causal(query: Tensor, key: Tensor, value: Tensor, *, scaling: float | None, dropout: float, gqa: bool) -> Tensor:
     """Causal attention of the last tokens to all; torch's own causal mask serves where all tokens are queries."""
     queries, keys = query.shape[2], key.shape[2]
+    if dropout == 0 and written_attention.serves(query, key):
+        return written_attention.causal_attention(query, key, value, scaling)
     return F.scaled_dot_product_attention(
         query,
         key,

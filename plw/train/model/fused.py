@@ -19,7 +19,7 @@ FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 def fuse(model: nn.Module) -> list[Any]:
     """Give norms and feed-forwards of known families their fused forward; the changed modules, for :func:`unfuse`.
 
-    On a CPU in fp32 alone; elsewhere they compute what they did.
+    On a CPU alone, the norm in fp32, the gate in fp32 and bf16; elsewhere they compute what they did.
     """
     changed = []
     for module, forward in _fusible(model):
@@ -53,7 +53,7 @@ def _norm(self: Any, hidden_states: Tensor) -> Any:
 
 def _feed_forward(self: Any, hidden_states: Tensor) -> Any:
     gate, up = self.gate_proj(hidden_states), self.up_proj(hidden_states)
-    if not (gate.is_cpu and gate.dtype == up.dtype == torch.float32):
+    if not (gate.is_cpu and gate.dtype == up.dtype and gate.dtype in (torch.float32, torch.bfloat16)):
         return self.down_proj(self.act_fn(gate) * up)
     return self.down_proj(_SwiGLU.apply(gate, up))  # type: ignore[no-untyped-call]
 
