@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from plw.evaluate.models.decode import RowProcessor
     from plw.launch.group import Group
 
 Place = TypeVar("Place")
@@ -238,7 +239,7 @@ def generate_tokens(
     loaded: EvalModel,
     rows: list[list[int]],
     decoding: dict[str, Any],
-    processors: list[Any],
+    processors: "Sequence[RowProcessor]",
     say: Callable[[str], None],
 ) -> list[list[int]]:
     """The generated token ids of each row, padding included.
@@ -251,32 +252,24 @@ def generate_tokens(
         say: Told, a word a second, how many tokens have been written.
     """
     import torch
-    from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-    from plw.evaluate.models.token_progress import TokenProgress
+    from plw.evaluate.models.decode import decode
 
     pad = loaded.tokenizer.pad_token_id
     width = max(len(row) for row in rows)
     # Filled up with a token of the row's own, so that the repetition penalty falls on no other; the mask hides it.
     token_BT = torch.tensor([(row[:1] or [pad]) * (width - len(row)) + row for row in rows], device=loaded.device)
     mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
-    config = GenerationConfig(  # type: ignore[no-untyped-call]
-        **decoding,
-        do_sample=False,
-        early_stopping=decoding["num_beams"] > 1,
-        pad_token_id=pad,
-        eos_token_id=end_tokens(loaded) or None,
+    return decode(
+        loaded.model,
+        token_BT,
+        mask_BT,
+        decoding=decoding,
+        pad=pad,
+        ends=end_tokens(loaded),
+        processors=processors,
+        say=say,
     )
-    with torch.inference_mode():
-        output_BT: Any = loaded.model.generate(  # type: ignore[operator]
-            input_ids=token_BT,
-            attention_mask=mask_BT,
-            generation_config=config,
-            logits_processor=LogitsProcessorList(processors),
-            stopping_criteria=StoppingCriteriaList([TokenProgress(say, decoding["max_new_tokens"])]),
-        )
-    generated: list[list[int]] = output_BT[:, width:].tolist()
-    return generated
 
 
 def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
@@ -308,7 +301,10 @@ class _Noise:
         self._top_p = top_p
         self._streams = [np.random.default_rng(seed) for seed in seeds]
 
-    def __call__(self, _: "torch.Tensor", score_BV: "torch.Tensor") -> "torch.Tensor":
+    def keep(self, rows: Sequence[int]) -> None:
+        self._streams = [self._streams[row] for row in rows]
+
+    def __call__(self, _: "torch.Tensor", score_BV: "torch.Tensor", /) -> "torch.Tensor":
         import numpy as np
         import torch
 

@@ -67,3 +67,27 @@ def test_contenders_train_on_the_same_examples(model: str, shared_data: Path, tm
         peer = case["results"]["trainer"]
         assert peer["computed_tokens"] >= case["tokens"]
         assert peer["flops"] > ours["flops"]
+
+
+@pytest.mark.slow
+def test_attention_of_one_length() -> None:
+    result = run("scripts/bench_attention.py", "--tokens", "20", "--heads", "4", "--groups", "2", "--repeats", "2")
+    assert result["tokens"] == 20
+    assert isinstance(result["ms"], dict)
+    assert result["times_ours"] == pytest.approx(result["ms"]["torch"] / result["ms"]["written"], abs=0.2)
+    assert isinstance(result["distance"], dict)
+    assert all(0 < distance < 0.02 for way in ("written", "torch") for distance in result["distance"][way])
+
+
+@pytest.mark.slow
+def test_answers_of_a_small_model(shared_data: Path, tmp_path: Path) -> None:
+    model = tmp_path / "tiny"
+    made = ["scripts/make_tiny_llama.py", str(shared_data / "llama_tokenizer.model"), str(model), "--hidden", "32"]
+    subprocess.run([sys.executable, *made, "--layers", "1"], cwd=ROOT, check=True)
+    files = ["--model", str(model), "--data", str(shared_data / "alpaca/alpaca_cleaned_999.json")]
+    few = ["--prompts", "3", "--max-new-tokens", "6", "--batch-size", "3", "--rounds", "1", "--dtype", "float32"]
+    result = run("scripts/bench_decode.py", *files, *few, "--stretches", "2", "4")
+    assert result["prompts"] == 3
+    stretches = result["stretches"]
+    assert isinstance(stretches, dict)
+    assert [stretches[stretch]["same_answers"] for stretch in ("2", "4")] == [3, 3]
