@@ -26,8 +26,7 @@ HOW: dict[str, dict[str, Any]] = {
     "beams": {"beams": 2},
 }
 
-# transformers searches by beams with keys and values alone.
-CASES = [(name, how) for name in FAMILIES for how in HOW if (name, how) != ("Mamba", "beams")]
+CASES = [*((name, "greedy") for name in FAMILIES), *(("Llama", how) for how in HOW if how != "greedy")]
 
 
 def family(loaded: EvalModel, name: str) -> EvalModel:
@@ -54,7 +53,7 @@ def test_answers_are_those_of_one_stretch(
     model = family(loaded, name)
     monkeypatch.setattr(decode, "STRETCH", 1000)
     expected = generate(model, PROMPTS, max_new_tokens=24, batch_size=6, **HOW[how])
-    for stretch in (1, 3, 7):
+    for stretch in (1, 5):
         monkeypatch.setattr(decode, "STRETCH", stretch)
         assert generate(model, PROMPTS, max_new_tokens=24, batch_size=6, **HOW[how]) == expected
     if how == "greedy":
