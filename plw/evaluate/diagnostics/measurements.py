@@ -96,7 +96,7 @@ def memorisation(
         suite: The suite's name, for the score.
         seed: Seed of the drawing.
         batch_size: Prompts answered at a time.
-        progress: Hears the prompts done.
+        progress: Called with the prompts done.
 
     Returns:
         Metric ``bleu``, 0 to 100, n = prompts used; the sacreBLEU signature stands in ``library_version``.

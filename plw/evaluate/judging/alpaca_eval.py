@@ -48,7 +48,7 @@ def judge_alpaca_eval(
         evaluator: Folder of an alpaca_eval evaluator (``configs.yaml`` and the prompt that it names).
         work: Folder that receives the evaluator as it was used: its config and prompt, and no key.
         replies: Log of what the judge has said before; nothing in it is asked again.
-        progress: Hears the requests done; equal answers are a draw without one.
+        progress: Called with the requests done; equal answers are a draw without one.
 
     Raises:
         UserError: the evaluator's folder is not one.

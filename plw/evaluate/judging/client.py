@@ -101,7 +101,7 @@ class JudgeClient:
         Args:
             chats: Messages of each request.
             names: What each judges, for a request that can never be answered.
-            progress: Hears the requests done.
+            progress: Called with the requests done.
             what: The benchmark, for the progress.
 
         Raises:

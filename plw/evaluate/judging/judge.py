@@ -29,7 +29,7 @@ class Judge(Protocol):
             pairs: What is compared.
             replies: Log of what the judge has said before.
             work: Folder for the evaluator as it was used.
-            progress: Hears how far it is.
+            progress: Called with how far it is.
 
         Raises:
             UserError: the judge does not know the protocol, or its prompt is missing.
@@ -46,7 +46,7 @@ class Judge(Protocol):
             dialogues: What is graded.
             prompts: What the judge is asked with.
             replies: Log of what the judge has said before.
-            progress: Hears how far it is.
+            progress: Called with how far it is.
 
         Raises:
             UserError: the judge does not know the protocol.

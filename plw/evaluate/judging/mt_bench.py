@@ -120,7 +120,7 @@ def grade_dialogues(
         base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
         prompts: What the judge is asked with.
         replies: Log of what the judge has said before; nothing in it is asked again.
-        progress: Hears the requests done.
+        progress: Called with the requests done.
 
     Raises:
         StageError: there is nothing to grade, the server cannot be reached or refuses, or (``UnreadableError``) too

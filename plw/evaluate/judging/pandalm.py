@@ -114,7 +114,7 @@ def judge_pandalm(
         base_url: OpenAI-compatible server, such as ``http://127.0.0.1:8000/v1``.
         prompts: Folder of the two prompt templates.
         replies: Log of what the judge has said before; nothing in it is asked again.
-        progress: Hears the requests done.
+        progress: Called with the requests done.
 
     Raises:
         UserError: a prompt template is missing.
@@ -150,7 +150,7 @@ def judge_both_orders(
         prompts: Folder of the two prompt templates.
         library_version: For the scores.
         cut: How many of the prompts do not fit the judge's context; ``None`` where that is not known.
-        progress: Hears the requests done.
+        progress: Called with the requests done.
 
     Raises:
         UserError: a prompt template is missing.

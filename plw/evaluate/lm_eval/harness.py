@@ -61,7 +61,7 @@ def run_tasks(
         suite: Benchmarks, their shots and headline metrics, documents a task, batch size.
         files: Benchmark -> split -> local file, for tasks that do not read the hub.
         task_folder: lm-eval task files of our own; they come before lm-eval's of the same name.
-        progress: Hears the requests done of each kind of request.
+        progress: Called with the requests done of each kind of request.
         keep_items: Whether the result has the items; of several processes with the same answers one keeps them.
         answers: What a model of transformers has answered already, and where it notes its answers.
         samples: Folder for lm-eval's own files of samples; with items only.

@@ -17,8 +17,8 @@ def own_batches(
 ) -> Iterator[tuple[list[int], Callable[[str], None]]]:
     """The batches that fall to this process, each with what may be told of it while it is under way.
 
-    ``has_turn`` says by its number whether a batch does. ``progress`` hears those words and the rows that are done,
-    other processes' among them; ``what`` is made of them.
+    ``has_turn`` says by its number whether a batch does. ``progress`` is called with those words and the rows that are
+    done, other processes' among them; ``what`` is made of them.
     """
     done = 0
 

@@ -76,8 +76,8 @@ def decode(
     end_E = torch.tensor(ends, dtype=torch.int64, device=token_BT.device)
     stretch = STRETCH if decoding["num_beams"] == 1 else most
     written: list[list[int]] = [[]] * len(token_BT)
-    rows = _Rows(place_B=list(range(len(token_BT))), token_BT=token_BT, mask_BT=mask_BT)
-    while rows.place_B and (left := width + most - rows.token_BT.shape[1]):
+    rows, left = _Rows(place_B=list(range(len(token_BT))), token_BT=token_BT, mask_BT=mask_BT), most
+    while rows.place_B:
         config = GenerationConfig(  # type: ignore[no-untyped-call]
             **decoding | {"max_new_tokens": min(stretch, left)},
             do_sample=False,
@@ -89,6 +89,9 @@ def decode(
         rows = _continued(model, rows, config, processors, progress)
         for place, tokens in zip(rows.place_B, rows.token_BT[:, width:].tolist(), strict=True):
             written[place] = tokens
+        left = width + most - rows.token_BT.shape[1]
+        if left == 0:
+            break
         if rows.cache is None:
             stretch = most
         rows = _without_ended(rows, width, end_E, processors)

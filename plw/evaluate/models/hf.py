@@ -197,7 +197,7 @@ def generate(
         beams: Above 1, the likeliest answer of a beam search that stops once it has so many whole ones.
         repetition_penalty: Makes tokens of the prompt and of the answer so far less likely; 1 is off.
         batch_size: Prompts answered at a time.
-        progress: Hears the prompts done.
+        progress: Called with the prompts done.
 
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.

@@ -31,7 +31,7 @@ def greedy_responses(
         prompts: Full prompts, template included.
         max_new_tokens: TokenIds after which a response is cut.
         batch_size: Prompts answered at a time.
-        progress: Hears the prompts done.
+        progress: Called with the prompts done.
 
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
@@ -65,7 +65,7 @@ def log_likelihoods(
         loaded: The model.
         pairs: TokenIds of prompt (one at least) and response; 0 for an empty response.
         batch_size: Pairs computed at a time.
-        progress: Hears the pairs done.
+        progress: Called with the pairs done.
     """
     different = sorted({pair for pair in pairs if pair[1]}, key=lambda pair: (-len(pair[0]) - len(pair[1]), pair))
     known: dict[PromptAndResponse, float] = {}

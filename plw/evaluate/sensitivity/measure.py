@@ -41,7 +41,7 @@ def measure_sensitivity(
         wordings: Of each prompt two or more, template included.
         max_new_tokens: Tokens after which a response is cut.
         batch_size: Sequences at a time.
-        progress: Hears the responses, then the likelihoods done.
+        progress: Called with the responses, then the likelihoods done.
 
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt.

@@ -15,7 +15,12 @@ LONGEST = 512
 
 def serves(query: Tensor, key: Tensor) -> bool:
     """Whether these are attended to faster here than by torch's kernel."""
-    return query.is_cpu and query.dtype == torch.bfloat16 and key.shape[2] <= LONGEST
+    return key.shape[2] <= LONGEST and serves_on(query.device, query.dtype)
+
+
+def serves_on(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether short examples are, on this device in this type."""
+    return device.type == "cpu" and dtype == torch.bfloat16
 
 
 def causal_attention(query_BHTD: Tensor, key_BGSD: Tensor, value_BGSD: Tensor, scaling: float | None = None) -> Tensor:
