@@ -13,10 +13,12 @@ from plw.config.loss import FactorConfig
 from plw.loss.factor import entropy, token_factor
 
 CHUNK_BYTES = 64 << 20
-"""Size of one chunk's logits on a CPU."""
+"""Size of one chunk's logits on a CPU, in the type of the product."""
 CHUNK_ROWS = {"cpu": 256, "cuda": 2048}
-"""Rows of a chunk at least. Each chunk reads and writes the whole gradient of the head's weight: with few rows that
-costs as much as the products themselves, on a GPU sooner, as its arithmetic is faster for its memory."""
+"""Rows of a chunk at least, on a CPU in fp32 (in bf16 twice as many). Each chunk reads and writes the whole gradient of
+the head's weight: with few rows that costs as much as the products themselves, the sooner the faster these are."""
+WIDE_ROWS = 64
+"""Rows of a bf16 chunk that are fp32 at a time on a CPU; on a GPU all of them are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +82,7 @@ def weighted_linear_cross_entropy(
         target_T,
         coefficient_T,
         _Options(
-            chunk=chunk or chunk_rows(weight_VD.shape[0], weight_VD.device.type),
+            chunk=chunk,
             softcap=softcap,
             logit_scale=logit_scale,
             label_smoothing=label_smoothing,
@@ -92,14 +94,15 @@ def weighted_linear_cross_entropy(
     return LossOutput(loss=loss, cross_entropy_N=cross_entropy_N, computed_N=row_N)
 
 
-def chunk_rows(vocabulary: int, device: str) -> int:
-    """Rows whose fp32 logits fill ``CHUNK_BYTES``, but no fewer than ``CHUNK_ROWS``."""
-    return max(CHUNK_ROWS.get(device, CHUNK_ROWS["cuda"]), CHUNK_BYTES // (4 * vocabulary))
+def chunk_rows(vocabulary: int, device: str, product: torch.dtype) -> int:
+    """Rows whose logits fill ``CHUNK_BYTES``, but no fewer than ``CHUNK_ROWS``."""
+    least = CHUNK_ROWS["cuda"] if device != "cpu" else CHUNK_ROWS["cpu"] * 4 // product.itemsize
+    return max(least, CHUNK_BYTES // (product.itemsize * vocabulary))
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
-    chunk: int
+    chunk: int | None
     softcap: float | None
     logit_scale: float
     label_smoothing: float
@@ -121,6 +124,7 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         options: _Options,
     ) -> tuple[Tensor, Tensor]:
         needs_hidden, needs_weight, needs_bias = (options.gradients and needed for needed in ctx.needs_input_grad[:3])
+        needs_slope = needs_hidden or needs_weight or needs_bias
         device = hidden_ND.device.type
         product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
         total = torch.promote_types(product, torch.float32)
@@ -131,32 +135,30 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         grad_bias_V = torch.zeros_like(bias_V, dtype=total) if needs_bias and bias_V is not None else None
         if grad_weight_VD is not None and len(target_N) == 0:
             grad_weight_VD.zero_()
-        # As many chunks as the limit asks for, of one size: a short last one would run its products at a fraction of
-        # their speed.
-        chunk = -(-len(target_N) // max(1, -(-len(target_N) // options.chunk)))
-        # One buffer for the logits of all chunks: fresh memory of this size costs more than the softmax in it.
-        buffer_LV = torch.empty(chunk, len(weight_VD), dtype=product, device=hidden_ND.device)
+        chunk = _even(len(target_N), options.chunk or chunk_rows(len(weight_VD), device, product))
+        room = _Room(chunk, head_VD, total, weight_gradient=needs_weight)
         with torch.autocast(device, enabled=False):
             for first in range(0, len(target_N), max(1, chunk)):
                 part = slice(first, first + chunk)
-                hidden_LD, target_L1 = hidden_ND[part].to(product), target_N[part, None]
-                logit_LV = torch.mm(hidden_LD, head_VD.T, out=buffer_LV[: len(hidden_LD)]).to(total)
-                _finish_logits(logit_LV, bias_V, options)
-                loss_L1, cross_entropy_L1, slope_LV, scale_L1 = _cross_entropy(
-                    logit_LV, target_L1, options, needs_hidden or needs_weight or needs_bias
-                )
-                loss_N[part], cross_entropy_N[part] = loss_L1.squeeze(1), cross_entropy_L1.squeeze(1)
-                if slope_LV is None:
-                    continue
+                hidden_LD, scale_L1 = hidden_ND[part].to(product), coefficient_N1[part].clone()
+                slope_LV = torch.mm(hidden_LD, head_VD.T, out=room.logit_LV[: len(hidden_LD)])
+                for rows in room.blocks(len(hidden_LD)):
+                    at = slice(first + rows.start, first + rows.stop)
+                    loss_N[at], cross_entropy_N[at], slope_RV = _loss_and_slope(
+                        room.widened(slope_LV[rows]), scale_L1[rows], target_N[at, None], bias_V, options, needs_slope
+                    )
+                    if slope_RV is None:
+                        continue
+                    if grad_bias_V is not None:
+                        grad_bias_V += slope_RV.T @ scale_L1[rows].squeeze(1)
+                    if slope_RV.data_ptr() != slope_LV[rows].data_ptr():
+                        slope_LV[rows] = slope_RV
                 # The gradient is scale * slope: rows are scaled where they are D wide, not V wide.
-                scale_L1.mul_(coefficient_N1[part]).mul_(options.logit_scale)
-                if grad_bias_V is not None:
-                    grad_bias_V += slope_LV.T @ scale_L1.squeeze(1)
-                slope_LV = slope_LV.to(product)
                 if grad_hidden_ND is not None:
                     grad_hidden_ND[part] = (slope_LV @ head_VD).to(total).mul_(scale_L1).to(hidden_ND.dtype)
                 if grad_weight_VD is not None:
-                    _add_product(grad_weight_VD, slope_LV.T, (hidden_ND[part] * scale_L1).to(product), new=first == 0)
+                    scaled_LD = (hidden_ND[part] * scale_L1).to(product)
+                    _add_product(grad_weight_VD, slope_LV.T, scaled_LD, room.product_VD, new=first == 0)
         ctx.save_for_backward(
             grad_hidden_ND,
             None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
@@ -173,6 +175,52 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
             return (*ctx.saved_tensors, None, None, None)
         scaled = [None if grad is None else grad * grad_loss.to(grad.dtype) for grad in ctx.saved_tensors]
         return (*scaled, None, None, None)
+
+
+def _even(rows: int, limit: int) -> int:
+    """Rows of a chunk: as many chunks as the limit asks for, of one size.
+
+    A short last one would run its products at a fraction of their speed.
+    """
+    return -(-rows // max(1, -(-rows // limit)))
+
+
+class _Room:
+    """Memory for all chunks in turn: fresh memory of this size costs more than the softmax in it."""
+
+    def __init__(self, chunk: int, head_VD: Tensor, total: torch.dtype, *, weight_gradient: bool) -> None:
+        widens, on_cpu = head_VD.dtype != total, not head_VD.is_cuda
+        self._block = max(1, min(chunk, WIDE_ROWS) if widens and on_cpu else chunk)
+        self.logit_LV = head_VD.new_empty(chunk, len(head_VD))
+        self._wide_RV = head_VD.new_empty(self._block, len(head_VD), dtype=total) if widens else None
+        # CUDA's kernels sum in the total's precision by themselves.
+        self.product_VD = torch.empty_like(head_VD) if weight_gradient and widens and on_cpu else None
+
+    def widened(self, logit_RV: Tensor) -> Tensor:
+        """Some rows' logits in the total's precision; those of the rows before are gone."""
+        return logit_RV if self._wide_RV is None else self._wide_RV[: len(logit_RV)].copy_(logit_RV)
+
+    def blocks(self, rows: int) -> list[slice]:
+        """The rows of a chunk, as many at a time as are made wide."""
+        return [slice(first, min(first + self._block, rows)) for first in range(0, rows, self._block)]
+
+
+def _loss_and_slope(
+    product_RV: Tensor,
+    scale_R1: Tensor,
+    target_R1: Tensor,
+    bias_V: Tensor | None,
+    options: _Options,
+    needs_slope: bool,
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Loss and plain cross-entropy of some rows, and their slope: the gradient by the product is scale * slope.
+
+    ``product_RV`` is used up. ``scale_R1`` comes with the rows' coefficients and is made the scale in place.
+    """
+    _finish_logits(product_RV, bias_V, options)
+    loss_R1, cross_entropy_R1, slope_RV, factor_R1 = _cross_entropy(product_RV, target_R1, options, needs_slope)
+    scale_R1.mul_(factor_R1).mul_(options.logit_scale)
+    return loss_R1.squeeze(1), cross_entropy_R1.squeeze(1), slope_RV
 
 
 def _finish_logits(logit_LV: Tensor, bias_V: Tensor | None, options: _Options) -> None:
@@ -230,13 +278,19 @@ def _cross_entropy(
     return loss_L1, cross_entropy_L1, slope_LV, scale_L1
 
 
-def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, *, new: bool) -> None:
-    """Add left @ right, in the total's precision as far as the device's kernels go; ``new`` overwrites the total."""
+def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, product_VD: Tensor | None, *, new: bool) -> None:
+    """Add left @ right, in the total's precision as far as the device's kernels go; ``new`` overwrites the total.
+
+    ``product_VD``: where the product goes first if its precision is not the total's; CUDA's kernels need none.
+    """
     if left_VL.dtype == total_VD.dtype:
         # With beta 0 the old content is not read, so nobody has to fill it with zeros.
         total_VD.addmm_(left_VL, right_LD, beta=0 if new else 1)
         return
-    product_VD = torch.mm(left_VL, right_LD, out_dtype=total_VD.dtype) if left_VL.is_cuda else left_VL @ right_LD
+    if product_VD is None:
+        product_VD = torch.mm(left_VL, right_LD, out_dtype=total_VD.dtype)
+    else:
+        torch.mm(left_VL, right_LD, out=product_VD)
     if new:
         total_VD.copy_(product_VD)
     else:

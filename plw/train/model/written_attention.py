@@ -27,7 +27,8 @@ def causal_attention(query_BHTD: Tensor, key_BGSD: Tensor, value_BGSD: Tensor, s
     """Attention of each row's last T tokens to all S of its tokens; [rows, heads, T, head width].
 
     Scores and softmax are fp32, the rest is bf16: taken together, output and gradients come as near to exact ones as
-    those of torch's kernel. Scores are computed again in the backward pass, so that nothing of size T x S is kept.
+    those of torch's kernel. The weights are kept for the backward pass, in bf16: for examples of a few hundred tokens
+    that is a thirtieth of what training holds, and the fp32 product is half of the work (docs/benchmarks.md).
 
     Args:
         query_BHTD: [rows, heads, T, head width], bf16; any type will do.
@@ -46,16 +47,15 @@ class _CausalAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query_BHTD: Tensor, key_BGSD: Tensor, value_BGSD: Tensor, scale: float) -> Tensor:
         query_GQD, key_GSD, value_GSD = _joined(query_BHTD, key_BGSD), key_BGSD.flatten(0, 1), value_BGSD.flatten(0, 1)
-        ctx.save_for_backward(query_GQD, key_GSD, value_GSD)
-        ctx.scale, ctx.query_shape, ctx.key_shape = scale, query_BHTD.shape, key_BGSD.shape
         weight_GQS = _attention_weights(query_GQD, key_GSD, scale, query_BHTD.shape[2])
+        ctx.save_for_backward(query_GQD, key_GSD, value_GSD, weight_GQS)
+        ctx.scale, ctx.query_shape, ctx.key_shape = scale, query_BHTD.shape, key_BGSD.shape
         return torch.bmm(weight_GQS, value_GSD).view(query_BHTD.shape)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_BHTD: Tensor) -> tuple[Tensor | None, ...]:
-        query_GQD, key_GSD, value_GSD = ctx.saved_tensors
-        weight_GQS = _attention_weights(query_GQD, key_GSD, ctx.scale, ctx.query_shape[2])
+        query_GQD, key_GSD, value_GSD, weight_GQS = ctx.saved_tensors
         grad_GQD = grad_BHTD.reshape(query_GQD.shape)
         grad_value_GSD = torch.bmm(weight_GQS.transpose(1, 2), grad_GQD)
         grad_weight_GQS = torch.bmm(grad_GQD, value_GSD.transpose(1, 2))

@@ -275,25 +275,30 @@ def test_peak_memory_is_that_of_a_chunk() -> None:
 
 
 def test_chunks_hold_enough_rows_and_not_too_many() -> None:
-    assert chunk_rows(32_000, "cpu") == 524
-    assert chunk_rows(128_256, "cpu") == 256
-    assert chunk_rows(128_256, "cuda") == 2048
+    assert chunk_rows(32_000, "cpu", torch.float32) == 524
+    assert chunk_rows(32_000, "cpu", torch.bfloat16) == 1048
+    assert chunk_rows(128_256, "cpu", torch.float32) == 256
+    assert chunk_rows(128_256, "cpu", torch.bfloat16) == 512
+    assert chunk_rows(128_256, "cuda", torch.bfloat16) == 2048
 
 
+@pytest.mark.parametrize("chunk", [3, 200])
 @pytest.mark.parametrize("autocast", [True, False])
-def test_half_products_keep_fp32_sums(autocast: bool) -> None:
-    """bf16 by autocast or by the inputs' own type: logits off by bf16's rounding, the sum over many chunks not more."""
-    hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(3000, 3, torch.float32)
-    expected = plain(hidden_TD, weight_VD, None, target_T, coefficient_T)
-    expected_gradients = torch.autograd.grad(expected, (hidden_TD, weight_VD))
+def test_half_products_keep_fp32_sums(autocast: bool, chunk: int) -> None:
+    """bf16 by autocast or by the inputs' own type: logits off by bf16's rounding, the sums not more.
+
+    Three rows a chunk are 1,000 sums, which in bf16 would be off by far more; 200 are made fp32 some at a time.
+    """
+    hidden_TD, weight_VD, bias_V, target_T, coefficient_T = inputs(3000, 3, torch.float32)
+    expected = plain(hidden_TD, weight_VD, bias_V, target_T, coefficient_T)
+    expected_gradients = torch.autograd.grad(expected, (hidden_TD, weight_VD, bias_V))
     dtype = torch.float32 if autocast else torch.bfloat16
-    leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in (hidden_TD, weight_VD)]
+    leaves = [tensor.detach().to(dtype).requires_grad_() for tensor in (hidden_TD, weight_VD, bias_V)]
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        # Three rows a chunk: 1,000 sums in bf16 would be off by far more.
-        output = weighted_linear_cross_entropy(*leaves, target_T, coefficient_T, chunk=3)
+        output = weighted_linear_cross_entropy(*leaves[:2], target_T, coefficient_T, bias_V=leaves[2], chunk=chunk)
     gradients = torch.autograd.grad(output.loss, leaves)
     assert output.loss.dtype == output.cross_entropy_N.dtype == torch.float32
-    assert [gradient.dtype for gradient in gradients] == [dtype, dtype]
+    assert [gradient.dtype for gradient in gradients] == [dtype] * 3
     assert abs(output.loss / expected - 1) < 1e-3
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         assert (ours.float() - theirs).norm() / theirs.norm() < 0.02
