@@ -19,7 +19,8 @@ def main() -> None:
     import torch
 
     from plw.config.evaluation import SensitivityConfig
-    from plw.evaluate.models.hf import EvalModel, longest_first
+    from plw.evaluate.models.batches import longest_first
+    from plw.evaluate.models.hf import EvalModel
     from plw.evaluate.models.likelihood import greedy_responses
     from plw.evaluate.sensitivity.measure import measure_sensitivity
     from plw.evaluate.sensitivity.variants import make_variants

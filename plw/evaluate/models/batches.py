@@ -4,32 +4,50 @@ from collections.abc import Callable, Iterator, Sequence
 
 from plw.progress import Progress
 
+SHORT = 128
+"""Tokens to which any row may be padded: that costs less than a batch of its own."""
 
-def longest_first(rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:
-    """Places of rows of like length, batch by batch: what does not fit into memory is met at once."""
+
+def longest_first(rows: Sequence[Sequence[int]], batch_size: int, *, pads_freely: bool = True) -> Iterator[list[int]]:
+    """Places of rows of like length, batch by batch: what does not fit into memory is met at once.
+
+    Args:
+        rows: Tokens.
+        batch_size: Rows of a batch at most.
+        pads_freely: Off, no row is padded to more than twice its length and ``SHORT``: a processor computes padding as
+            slowly as anything else.
+    """
     order = sorted(range(len(rows)), key=lambda index: (-len(rows[index]), index))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
+    batch: list[int] = []
+    for index in order:
+        if batch:
+            width = len(rows[batch[0]])
+            if len(batch) == batch_size or not (pads_freely or width <= max(SHORT, 2 * len(rows[index]))):
+                yield batch
+                batch = []
+        batch.append(index)
+    if batch:
+        yield batch
 
 
 def own_batches(
-    rows: Sequence[Sequence[int]], batch_size: int, has_turn: Callable[[int], bool], progress: Progress, what: str
+    batches: Sequence[list[int]], has_turn: Callable[[int], bool], progress: Progress, what: str
 ) -> Iterator[tuple[list[int], Callable[[str], None]]]:
     """The batches that fall to this process, each with what may be told of it while it is under way.
 
     ``has_turn`` says by its number whether a batch does. ``progress`` is called with those words and the rows that are
     done, other processes' among them; ``what`` is made of them.
     """
-    done = 0
+    done, total = 0, sum(map(len, batches))
 
     def say(words: str) -> None:
-        progress(done, len(rows), f"{what}, {words}")
+        progress(done, total, f"{what}, {words}")
 
-    progress(done, len(rows), what)
-    for number, batch in enumerate(longest_first(rows, batch_size)):
+    progress(done, total, what)
+    for number, batch in enumerate(batches):
         if not has_turn(number):
             done += len(batch)
             continue
         yield batch, say
         done += len(batch)
-        progress(done, len(rows), what)
+        progress(done, total, what)

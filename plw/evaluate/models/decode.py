@@ -5,6 +5,7 @@ away.
 """
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,11 +53,10 @@ def decode(
     token_BT: Tensor,
     mask_BT: Tensor,
     *,
-    decoding: dict[str, Any],
-    pad: int,
-    ends: Sequence[int],
-    processors: Sequence[RowProcessor],
-    say: Callable[[str], None],
+    config: GenerationConfig,
+    has_ended: Callable[[Tensor], Tensor],
+    processors: Sequence[RowProcessor] = (),
+    say: Callable[[str], None] = lambda _: None,
 ) -> list[list[int]]:
     """The tokens that the model adds to each row, an end token and padding included.
 
@@ -64,29 +64,22 @@ def decode(
         model: in evaluation mode.
         token_BT: the prompts' tokens, padded on the left.
         mask_BT: 0 where padded.
-        decoding: fields of transformers' ``GenerationConfig``, ``num_beams`` and ``max_new_tokens`` among them. A beam
-            search is one stretch.
-        pad: token to fill up with.
-        ends: tokens that end an answer.
+        config: what ``generate`` is to do, ``max_new_tokens`` among it; what is not set there is the model's own. A
+            beam search is one stretch, and so is what counts its tokens from the prompt, such as a least length.
+        has_ended: of the new tokens of some rows, whether each row has all that is read of it.
         processors: of the scores.
         say: told, a word a second, how many tokens have been written.
     """
-    most, width = decoding["max_new_tokens"], token_BT.shape[1]
+    most, width = config.max_new_tokens, token_BT.shape[1]
     progress = TokenProgress(say, most)
-    end_E = torch.tensor(ends, dtype=torch.int64, device=token_BT.device)
-    stretch = STRETCH if decoding["num_beams"] == 1 else most
+    one_by_one = (config.num_beams or 1) == 1 and not _counts_from_prompt(model.generation_config)
+    stretch = STRETCH if one_by_one else most
     written: list[list[int]] = [[]] * len(token_BT)
     rows, left = _Rows(place_B=list(range(len(token_BT))), token_BT=token_BT, mask_BT=mask_BT), most
     while rows.place_B:
-        config = GenerationConfig(  # type: ignore[no-untyped-call]
-            **decoding | {"max_new_tokens": min(stretch, left)},
-            do_sample=False,
-            early_stopping=decoding["num_beams"] > 1,
-            pad_token_id=pad,
-            eos_token_id=list(ends) or None,
-            return_dict_in_generate=True,
-        )
-        rows = _continued(model, rows, config, processors, progress)
+        part = deepcopy(config)
+        part.update(max_new_tokens=min(stretch, left), return_dict_in_generate=True)  # type: ignore[no-untyped-call]
+        rows = _continued(model, rows, part, processors, progress)
         for place, tokens in zip(rows.place_B, rows.token_BT[:, width:].tolist(), strict=True):
             written[place] = tokens
         left = width + most - rows.token_BT.shape[1]
@@ -94,8 +87,22 @@ def decode(
             break
         if rows.cache is None:
             stretch = most
-        rows = _without_ended(rows, width, end_E, processors)
+        rows = _going_on(rows, has_ended(rows.token_BT[:, width:]).logical_not(), processors)
     return written
+
+
+def _counts_from_prompt(config: GenerationConfig) -> bool:
+    return any(
+        getattr(config, name, None)
+        for name in (
+            "min_length",
+            "min_new_tokens",
+            "begin_suppress_tokens",
+            "forced_bos_token_id",
+            "forced_eos_token_id",
+            "exponential_decay_length_penalty",
+        )
+    )
 
 
 def _continued(
@@ -117,17 +124,16 @@ def _continued(
     token_BT, cache = output.sequences, output.past_key_values
     new = token_BT.shape[1] - rows.token_BT.shape[1]
     mask_BT = torch.nn.functional.pad(rows.mask_BT, (0, new), value=1)
-    return replace(rows, token_BT=token_BT, mask_BT=mask_BT, cache=cache if _rows_can_leave(cache) else None)
+    return replace(rows, token_BT=token_BT, mask_BT=mask_BT, cache=cache if rows_can_be_chosen(cache) else None)
 
 
-def _rows_can_leave(cache: Any) -> bool:
+def rows_can_be_chosen(cache: Any) -> bool:
     """Whether the cache is one that transformers takes up again and that rows can be taken from."""
     plain = (DynamicLayer, DynamicSlidingWindowLayer)
     return type(cache) is DynamicCache and all(type(layer) in plain for layer in cache.layers)
 
 
-def _without_ended(rows: _Rows, width: int, end_E: Tensor, processors: Sequence[RowProcessor]) -> _Rows:
-    going_B = torch.isin(rows.token_BT[:, width:], end_E).any(dim=1).logical_not()
+def _going_on(rows: _Rows, going_B: Tensor, processors: Sequence[RowProcessor]) -> _Rows:
     if going_B.all():
         return rows
     going_K = going_B.nonzero().squeeze(1)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
-from plw.evaluate.models.batches import own_batches
+from plw.evaluate.models.batches import longest_first, own_batches
 from plw.evaluate.models.protocol import Generation
 from plw.evaluate.quiet import quiet
 from plw.memory import release_memory
@@ -110,6 +110,10 @@ class EvalModel:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
         return generate(self, prompts, **how)
 
+    def batches(self, rows: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+        """Places of rows of tokens, batch by batch, as they are computed."""
+        return list(longest_first(rows, batch_size, pads_freely=self.device.type != "cpu"))
+
     def has_turn(self, batch: int) -> bool:
         """Whether the batch of this number is computed by this process."""
         return self.group is None or batch % self.group.size == self.group.rank
@@ -206,7 +210,7 @@ def generate(
     encoded = tokenise(prompts, loaded.tokenizer)
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
     answers: dict[int, Generation] = {}
-    for batch, say in own_batches(encoded, batch_size, loaded.has_turn, progress, "answers"):
+    for batch, say in own_batches(loaded.batches(encoded, batch_size), loaded.has_turn, progress, "answers"):
         samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
@@ -252,6 +256,7 @@ def generate_tokens(
         say: Told, a word a second, how many tokens have been written.
     """
     import torch
+    from transformers import GenerationConfig
 
     from plw.evaluate.models.decode import decode
 
@@ -260,16 +265,20 @@ def generate_tokens(
     # Filled up with a token of the row's own, so that the repetition penalty falls on no other; the mask hides it.
     token_BT = torch.tensor([(row[:1] or [pad]) * (width - len(row)) + row for row in rows], device=loaded.device)
     mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
-    return decode(
-        loaded.model,
-        token_BT,
-        mask_BT,
-        decoding=decoding,
-        pad=pad,
-        ends=end_tokens(loaded),
-        processors=processors,
-        say=say,
+    ends = end_tokens(loaded)
+    end_E = torch.tensor(ends, dtype=torch.int64, device=loaded.device)
+    config = GenerationConfig(  # type: ignore[no-untyped-call]
+        **decoding,
+        do_sample=False,
+        early_stopping=decoding["num_beams"] > 1,
+        pad_token_id=pad,
+        eos_token_id=ends or None,
     )
+
+    def has_ended(new_BT: torch.Tensor) -> torch.Tensor:
+        return torch.isin(new_BT, end_E).any(dim=1)
+
+    return decode(loaded.model, token_BT, mask_BT, config=config, has_ended=has_ended, processors=processors, say=say)
 
 
 def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:

@@ -41,7 +41,7 @@ def greedy_responses(
     ends = set(end_tokens(loaded))
     found: dict[int, PromptAndResponse] = {}
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
-    for batch, say in own_batches(rows, batch_size, loaded.has_turn, progress, "responses"):
+    for batch, say in own_batches(loaded.batches(rows, batch_size), loaded.has_turn, progress, "responses"):
         written = generate_tokens(loaded, [rows[i] for i in batch], decoding, [], say)
         for index, tokens in zip(batch, written, strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))

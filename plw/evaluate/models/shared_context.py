@@ -1,0 +1,111 @@
+"""Log-likelihoods of continuations of which several have a context in common, as the choices of a question have.
+
+The context is computed once, and its keys and values are taken up by each continuation.
+"""
+
+import inspect
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from plw.evaluate.models.decode import rows_can_be_chosen
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Pair = tuple[Sequence[int], Sequence[int]]
+"""Tokens of a context and of a continuation, one at least of each."""
+
+
+class NotShareableError(Exception):
+    """The model keeps something other than keys and values by row, such as a state."""
+
+
+def shared_share(pairs: Sequence[Pair]) -> float:
+    """Share of all tokens that are computed only because each pair computes its context anew."""
+    total = sum(len(context) + len(continuation) for context, continuation in pairs)
+    once = sum(len(context) for context in {tuple(context) for context, _ in pairs})
+    return (sum(len(context) for context, _ in pairs) - once) / max(1, total)
+
+
+def batches_by_context(pairs: Sequence[Pair], batch_size: int) -> list[list[int]]:
+    """Places of the pairs, those of a context beside each other, contexts of like length together, longest first.
+
+    A context's pairs are in one batch, unless they are more than ``batch_size``. Equal pairs are neighbours.
+    """
+    of_context: dict[tuple[int, ...], list[int]] = {}
+    for place, (context, _) in enumerate(pairs):
+        of_context.setdefault(tuple(context), []).append(place)
+    pieces = []
+    for places in of_context.values():
+        places.sort(key=lambda place: (-len(pairs[place][1]), tuple(pairs[place][1])))
+        pieces += [places[first : first + batch_size] for first in range(0, len(places), batch_size)]
+    pieces.sort(key=lambda places: -len(pairs[places[0]][0]) - len(pairs[places[0]][1]))
+    batches: list[list[int]] = []
+    for places in pieces:
+        if batches and len(batches[-1]) + len(places) <= batch_size:
+            batches[-1] += places
+        else:
+            batches.append(places)
+    return batches
+
+
+def score_pairs(
+    model: "PreTrainedModel", pairs: Sequence[Pair], *, softmax_dtype: torch.dtype | None = None
+) -> list[tuple[float, bool]]:
+    """For each pair: log P(continuation | context), natural, and whether it is the greedy continuation.
+
+    Args:
+        model: In evaluation mode.
+        pairs: Whose contexts, each computed once, are padded to one length on the left, continuations on the right.
+            Together they fit into what the model can attend to.
+        softmax_dtype: In which the logits are normalised; None: their own.
+
+    Raises:
+        NotShareableError: what the model keeps of a context cannot be handed to several continuations.
+    """
+    device = model.device
+    number = {context: place for place, context in enumerate(dict.fromkeys(tuple(context) for context, _ in pairs))}
+    width = max(len(context) for context in number)
+    context_QT = torch.tensor([[0] * (width - len(context)) + [*context] for context in number], device=device)
+    seen_QT = torch.tensor([[0] * (width - len(context)) + [1] * len(context) for context in number], device=device)
+    question_R = torch.tensor([number[tuple(context)] for context, _ in pairs], device=device)
+    longest = max(len(continuation) for _, continuation in pairs)
+    target_RK = torch.tensor([[*tokens] + [0] * (longest - len(tokens)) for _, tokens in pairs], device=device)
+
+    last_QV, cache = _after_contexts(model, context_QT, seen_QT)
+    logit_RKV = last_QV[question_R, None]
+    if longest > 1:
+        if not rows_can_be_chosen(cache):
+            raise NotShareableError
+        cache.batch_select_indices(question_R)
+        read_RK = target_RK[:, :-1]
+        seen_RT = torch.cat([seen_QT[question_R], torch.ones_like(read_RK)], dim=1)
+        fields = _positions(model, seen_RT, longest - 1)
+        further = model(input_ids=read_RK, attention_mask=seen_RT, past_key_values=cache, use_cache=True, **fields)
+        logit_RKV = torch.cat([logit_RKV, further.logits], dim=1)
+    log_probability_RKV = torch.log_softmax(logit_RKV, dim=-1, dtype=softmax_dtype)
+    found_RK = log_probability_RKV.gather(-1, target_RK[..., None])[..., 0]
+    greedy_RK = log_probability_RKV.argmax(dim=-1) == target_RK
+    return [
+        (float(found_RK[row, : len(tokens)].sum()), bool(greedy_RK[row, : len(tokens)].all()))
+        for row, (_, tokens) in enumerate(pairs)
+    ]
+
+
+def _after_contexts(model: "PreTrainedModel", context_QT: Tensor, seen_QT: Tensor) -> tuple[Tensor, Any]:
+    """Logits after each context, and what the model keeps of it."""
+    fields = _positions(model, seen_QT, context_QT.shape[1])
+    if "logits_to_keep" in inspect.signature(model.forward).parameters:
+        fields["logits_to_keep"] = 1
+    output = model(input_ids=context_QT, attention_mask=seen_QT, use_cache=True, **fields)
+    return output.logits[:, -1], getattr(output, "past_key_values", None)
+
+
+def _positions(model: "PreTrainedModel", seen_BT: Tensor, last: int) -> dict[str, Any]:
+    """Positions of the last tokens, counted without padding, for models that do not count by the mask themselves."""
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        return {}
+    return {"position_ids": (seen_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -last:]}
