@@ -8,7 +8,7 @@ import torch
 from plw.evaluate.models.hf import EvalModel, generate_tokens
 from plw.testing.models import SIZES
 
-FAMILIES: dict[str, dict[str, Any]] = {
+CACHE_FAMILIES: dict[str, dict[str, Any]] = {
     "Llama": {},
     # Keeps the last tokens alone.
     "Mistral": {"sliding_window": 4},
@@ -25,7 +25,7 @@ def family(loaded: EvalModel, name: str, prompts: Sequence[str]) -> EvalModel:
 
     Args:
         loaded: A model whose tokenizer the new one takes.
-        name: One of ``FAMILIES``.
+        name: One of ``CACHE_FAMILIES``.
         prompts: Three at least.
     """
     import transformers
@@ -33,7 +33,7 @@ def family(loaded: EvalModel, name: str, prompts: Sequence[str]) -> EvalModel:
     torch.manual_seed(1)
     sizes = SIZES if name != "Mamba" else {"hidden_size": 32, "num_hidden_layers": 2, "state_size": 4}
     config = getattr(transformers, f"{name}Config")(
-        **sizes | {"vocab_size": loaded.model.config.vocab_size} | FAMILIES[name]
+        **sizes | {"vocab_size": loaded.model.config.vocab_size} | CACHE_FAMILIES[name]
     )
     model = getattr(transformers, f"{name}ForCausalLM")(config).eval()
     found = EvalModel(model=model, tokenizer=loaded.tokenizer, device=loaded.device)

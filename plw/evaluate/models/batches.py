@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from plw.progress import Progress
 
-SHORT = 128
+PADDED_FREELY = 128
 """Tokens to which any row may be padded: that costs less than a batch of its own."""
 
 
@@ -14,15 +14,15 @@ def longest_first(rows: Sequence[Sequence[int]], batch_size: int, *, pads_freely
     Args:
         rows: Tokens.
         batch_size: Rows of a batch at most.
-        pads_freely: Off, no row is padded to more than twice its length and ``SHORT``: a processor computes padding as
-            slowly as anything else.
+        pads_freely: Off, no row is padded to more than twice its length and ``PADDED_FREELY``: a processor computes
+            padding as slowly as anything else.
     """
     order = sorted(range(len(rows)), key=lambda index: (-len(rows[index]), index))
     batch: list[int] = []
     for index in order:
         if batch:
             width = len(rows[batch[0]])
-            if len(batch) == batch_size or not (pads_freely or width <= max(SHORT, 2 * len(rows[index]))):
+            if len(batch) == batch_size or not (pads_freely or width <= max(PADDED_FREELY, 2 * len(rows[index]))):
                 yield batch
                 batch = []
         batch.append(index)

@@ -28,6 +28,7 @@ def _lm_class() -> Any:
     from transformers import GenerationConfig
 
     from plw.evaluate.models.decode import decode
+    from plw.evaluate.models.score_rows import scores_bytes
     from plw.evaluate.models.shared_context import NotShareableError, batches_by_context, score_pairs, shared_share
 
     class SharingLM(huggingface.HFLM):  # type: ignore[misc]
@@ -37,6 +38,8 @@ def _lm_class() -> Any:
             """Identities of the request objects."""
             self._asked: list[Any] | None = None
             self._shares = True
+            self.bounds_scores = False
+            """Whether scores are taken in parts that fit here, so that nobody else has to see to that."""
 
         def loglikelihood(self, requests: list[Any], *arguments: Any, **named: Any) -> Any:
             self._asked = requests
@@ -53,10 +56,13 @@ def _lm_class() -> Any:
             whole = [len(context) + len(rest) <= self.max_length + 1 for _, context, rest in requests]
             self.cut |= {id(asked) for asked, is_whole in zip(self._asked, whole, strict=True) if not is_whole}
             if all(whole) and self._shares and shared_share([pair for _, *pair in requests]) >= WORTH_SHARING:
+                self.bounds_scores = True
                 try:
                     return self._shared(requests)
                 except NotShareableError:
                     self._shares = False
+                finally:
+                    self.bounds_scores = False
             return super()._loglikelihood_tokens(requests, *arguments, **named)
 
         def _shared(self, requests: list[Any]) -> list[tuple[float, bool]]:
@@ -70,7 +76,12 @@ def _lm_class() -> Any:
             answers: list[tuple[float, bool]] = []
             for batch in maker.get_batched(batch_fn=lambda number, _: size_after.get(number + 1, 0)):
                 with torch.no_grad(), self._autocast():
-                    scored = score_pairs(self.model, [pair for _, *pair in batch], softmax_dtype=self.softmax_dtype)
+                    scored = score_pairs(
+                        self.model,
+                        [pair for _, *pair in batch],
+                        limit=scores_bytes(self.device),
+                        softmax_dtype=self.softmax_dtype,
+                    )
                 for (asked, *_), answer in zip(batch, scored, strict=True):
                     self.cache_hook.add_partial("loglikelihood", asked, answer)
                     bar.update(1)

@@ -5,17 +5,20 @@ The context is computed once, and its keys and values are taken up by each conti
 
 import inspect
 from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from plw.evaluate.models.decode import rows_can_be_chosen
+from plw.evaluate.models.score_rows import rows_that_fit
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Pair = tuple[Sequence[int], Sequence[int]]
+TokenPair = tuple[Sequence[int], Sequence[int]]
 """Tokens of a context and of a continuation, one at least of each."""
 
 
@@ -23,14 +26,14 @@ class NotShareableError(Exception):
     """The model keeps something other than keys and values by row, such as a state."""
 
 
-def shared_share(pairs: Sequence[Pair]) -> float:
+def shared_share(pairs: Sequence[TokenPair]) -> float:
     """Share of all tokens that are computed only because each pair computes its context anew."""
     total = sum(len(context) + len(continuation) for context, continuation in pairs)
     once = sum(len(context) for context in {tuple(context) for context, _ in pairs})
     return (sum(len(context) for context, _ in pairs) - once) / max(1, total)
 
 
-def batches_by_context(pairs: Sequence[Pair], batch_size: int) -> list[list[int]]:
+def batches_by_context(pairs: Sequence[TokenPair], batch_size: int) -> list[list[int]]:
     """Places of the pairs, those of a context beside each other, contexts of like length together, longest first.
 
     A context's pairs are in one batch, unless they are more than ``batch_size``. Equal pairs are neighbours.
@@ -53,7 +56,11 @@ def batches_by_context(pairs: Sequence[Pair], batch_size: int) -> list[list[int]
 
 
 def score_pairs(
-    model: "PreTrainedModel", pairs: Sequence[Pair], *, softmax_dtype: torch.dtype | None = None
+    model: "PreTrainedModel",
+    pairs: Sequence[TokenPair],
+    *,
+    limit: int | None = None,
+    softmax_dtype: torch.dtype | None = None,
 ) -> list[tuple[float, bool]]:
     """For each pair: log P(continuation | context), natural, and whether it is the greedy continuation.
 
@@ -61,6 +68,7 @@ def score_pairs(
         model: In evaluation mode.
         pairs: Whose contexts, each computed once, are padded to one length on the left, continuations on the right.
             Together they fit into what the model can attend to.
+        limit: Bytes of logits and log-probabilities at a time; continuations are computed in parts for which these fit.
         softmax_dtype: In which the logits are normalised; None: their own.
 
     Raises:
@@ -71,31 +79,57 @@ def score_pairs(
     width = max(len(context) for context in number)
     context_QT = torch.tensor([[0] * (width - len(context)) + [*context] for context in number], device=device)
     seen_QT = torch.tensor([[0] * (width - len(context)) + [1] * len(context) for context in number], device=device)
-    question_R = torch.tensor([number[tuple(context)] for context, _ in pairs], device=device)
+    after = _Contexts(model=model, seen_QT=seen_QT, read=_read_contexts(model, context_QT, seen_QT))
     longest = max(len(continuation) for _, continuation in pairs)
-    target_RK = torch.tensor([[*tokens] + [0] * (longest - len(tokens)) for _, tokens in pairs], device=device)
-
-    last_QV, cache = _after_contexts(model, context_QT, seen_QT)
-    logit_RKV = last_QV[question_R, None]
-    if longest > 1:
-        if not rows_can_be_chosen(cache):
-            raise NotShareableError
-        cache.batch_select_indices(question_R)
-        read_RK = target_RK[:, :-1]
-        seen_RT = torch.cat([seen_QT[question_R], torch.ones_like(read_RK)], dim=1)
-        fields = _positions(model, seen_RT, longest - 1)
-        further = model(input_ids=read_RK, attention_mask=seen_RT, past_key_values=cache, use_cache=True, **fields)
-        logit_RKV = torch.cat([logit_RKV, further.logits], dim=1)
-    log_probability_RKV = torch.log_softmax(logit_RKV, dim=-1, dtype=softmax_dtype)
-    found_RK = log_probability_RKV.gather(-1, target_RK[..., None])[..., 0]
-    greedy_RK = log_probability_RKV.argmax(dim=-1) == target_RK
-    return [
-        (float(found_RK[row, : len(tokens)].sum()), bool(greedy_RK[row, : len(tokens)].all()))
-        for row, (_, tokens) in enumerate(pairs)
-    ]
+    rows = len(pairs) if limit is None else rows_that_fit(model.config.get_text_config().vocab_size, limit, longest)
+    scores: list[tuple[float, bool]] = []
+    for first in range(0, len(pairs), rows):
+        part = pairs[first : first + rows]
+        question_R = torch.tensor([number[tuple(context)] for context, _ in part], device=device)
+        scores += after.scores(question_R, [tokens for _, tokens in part], softmax_dtype)
+    return scores
 
 
-def _after_contexts(model: "PreTrainedModel", context_QT: Tensor, seen_QT: Tensor) -> tuple[Tensor, Any]:
+@dataclass(frozen=True, kw_only=True)
+class _Contexts:
+    """What is known once the contexts have been read."""
+
+    model: "PreTrainedModel"
+    seen_QT: Tensor
+    """0 where padded."""
+    read: tuple[Tensor, Any]
+    """The logits after each context, and the model's cache."""
+
+    def scores(
+        self, question_R: Tensor, continuations: Sequence[Sequence[int]], softmax_dtype: torch.dtype | None
+    ) -> list[tuple[float, bool]]:
+        """As ``score_pairs``, of some continuations; ``question_R`` has the number of the context of each."""
+        longest = max(len(tokens) for tokens in continuations)
+        target_RK = torch.tensor(
+            [[*tokens] + [0] * (longest - len(tokens)) for tokens in continuations], device=question_R.device
+        )
+        last_QV, cache = self.read
+        logit_RKV = last_QV[question_R, None]
+        if longest > 1:
+            if not rows_can_be_chosen(cache):
+                raise NotShareableError
+            cache = deepcopy(cache)
+            cache.batch_select_indices(question_R)
+            read_RK = target_RK[:, :-1]
+            seen_RT = torch.cat([self.seen_QT[question_R], torch.ones_like(read_RK)], dim=1)
+            how = {"attention_mask": seen_RT, "past_key_values": cache, "use_cache": True}
+            how |= _positions(self.model, seen_RT, longest - 1)
+            logit_RKV = torch.cat([logit_RKV, self.model(input_ids=read_RK, **how).logits], dim=1)
+        log_probability_RKV = torch.log_softmax(logit_RKV, dim=-1, dtype=softmax_dtype)
+        found_RK = log_probability_RKV.gather(-1, target_RK[..., None])[..., 0]
+        greedy_RK = log_probability_RKV.argmax(dim=-1) == target_RK
+        return [
+            (float(found_RK[row, : len(tokens)].sum()), bool(greedy_RK[row, : len(tokens)].all()))
+            for row, tokens in enumerate(continuations)
+        ]
+
+
+def _read_contexts(model: "PreTrainedModel", context_QT: Tensor, seen_QT: Tensor) -> tuple[Tensor, Any]:
     """Logits after each context, and what the model keeps of it."""
     fields = _positions(model, seen_QT, context_QT.shape[1])
     if "logits_to_keep" in inspect.signature(model.forward).parameters:

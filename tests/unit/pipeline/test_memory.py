@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from plw.evaluate.lm_eval.score_memory import rows_that_fit
+from plw.evaluate.models.score_rows import rows_that_fit
 from plw.testing.models import make_random_llama
 from tests.unit.pipeline.conftest import OwnStudy
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.evaluate.models.batches import SHORT, longest_first
+from plw.evaluate.models.batches import PADDED_FREELY, longest_first
 
 LENGTHS = st.lists(st.integers(1, 4000), max_size=60)
 
@@ -23,6 +23,6 @@ def test_rows_come_once_and_longest_first(lengths: list[int], batch_size: int) -
         for number, batch in enumerate(batches):
             after = batches[number + 1] if number + 1 < len(batches) else []
             widest, shortest = lengths[batch[0]], lengths[batch[-1]]
-            assert widest <= max(SHORT, 2 * shortest)
+            assert widest <= max(PADDED_FREELY, 2 * shortest)
             # No batch ends before it has to.
-            assert not after or len(batch) == batch_size or widest > max(SHORT, 2 * lengths[after[0]])
+            assert not after or len(batch) == batch_size or widest > max(PADDED_FREELY, 2 * lengths[after[0]])

@@ -6,7 +6,7 @@ import pytest
 
 from plw.evaluate.models import decode
 from plw.evaluate.models.hf import EvalModel, generate
-from plw.testing.families import FAMILIES, family
+from plw.testing.families import CACHE_FAMILIES, family
 
 PROMPTS = ["The weather", "Question:", "The market sells salt and the river", "Who lives there?", "a", "b c d"]
 HOW: dict[str, dict[str, Any]] = {
@@ -16,7 +16,7 @@ HOW: dict[str, dict[str, Any]] = {
     "beams": {"beams": 2},
 }
 
-CASES = [*((name, "greedy") for name in FAMILIES), *(("Llama", how) for how in HOW if how != "greedy")]
+CASES = [*((name, "greedy") for name in CACHE_FAMILIES), *(("Llama", how) for how in HOW if how != "greedy")]
 
 
 @pytest.mark.parametrize(("name", "how"), CASES)

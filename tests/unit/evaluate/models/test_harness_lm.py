@@ -9,7 +9,7 @@ from lm_eval.models.huggingface import HFLM
 from plw.evaluate.models import decode
 from plw.evaluate.models.hf import EvalModel
 from plw.evaluate.models.shared_context import batches_by_context, shared_share
-from plw.testing.families import FAMILIES, family
+from plw.testing.families import CACHE_FAMILIES, family
 
 QUESTIONS = {
     "How do you cut rope?": [" with a knife", " with a river and a market", " by weather"],
@@ -39,7 +39,7 @@ def computed(model: Any, ask: Any) -> tuple[Any, int]:
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CACHE_FAMILIES)
 def test_likelihoods_are_lm_evals(loaded: EvalModel, name: str, batch_size: int) -> None:
     model = family(loaded, name, list(QUESTIONS))
     theirs = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=batch_size)
@@ -85,7 +85,7 @@ def test_a_context_that_is_cut_is_lm_evals_own_business(loaded: EvalModel) -> No
 
 
 @pytest.mark.parametrize("stop", [[], ["a"], ["e", "o", "\n"]])
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", CACHE_FAMILIES)
 def test_answers_are_lm_evals(loaded: EvalModel, monkeypatch: pytest.MonkeyPatch, name: str, stop: list[str]) -> None:
     monkeypatch.setattr(decode, "STRETCH", 3)
     model = family(loaded, name, list(QUESTIONS))
