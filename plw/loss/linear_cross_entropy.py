@@ -144,14 +144,15 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
                 slope_LV = torch.mm(hidden_LD, head_VD.T, out=room.logit_LV[: len(hidden_LD)])
                 for rows in room.blocks(len(hidden_LD)):
                     at = slice(first + rows.start, first + rows.stop)
+                    exact_RV = room.widened(slope_LV[rows])
                     loss_N[at], cross_entropy_N[at], slope_RV = _loss_and_slope(
-                        room.widened(slope_LV[rows]), scale_L1[rows], target_N[at, None], bias_V, options, needs_slope
+                        exact_RV, scale_L1[rows], target_N[at, None], bias_V, options, needs_slope
                     )
                     if slope_RV is None:
                         continue
                     if grad_bias_V is not None:
                         grad_bias_V += slope_RV.T @ scale_L1[rows].squeeze(1)
-                    if slope_RV.data_ptr() != slope_LV[rows].data_ptr():
+                    if room.widens or slope_RV is not exact_RV:
                         slope_LV[rows] = slope_RV
                 # The gradient is scale * slope: rows are scaled where they are D wide, not V wide.
                 if grad_hidden_ND is not None:
@@ -189,12 +190,13 @@ class _Room:
     """Memory for all chunks in turn: fresh memory of this size costs more than the softmax in it."""
 
     def __init__(self, chunk: int, head_VD: Tensor, total: torch.dtype, *, weight_gradient: bool) -> None:
-        widens, on_cpu = head_VD.dtype != total, not head_VD.is_cuda
-        self._block = max(1, min(chunk, WIDE_ROWS) if widens and on_cpu else chunk)
+        self.widens = head_VD.dtype != total
+        in_parts = self.widens and not head_VD.is_cuda
+        self._block = max(1, min(chunk, WIDE_ROWS) if in_parts else chunk)
         self.logit_LV = head_VD.new_empty(chunk, len(head_VD))
-        self._wide_RV = head_VD.new_empty(self._block, len(head_VD), dtype=total) if widens else None
+        self._wide_RV = head_VD.new_empty(self._block, len(head_VD), dtype=total) if self.widens else None
         # CUDA's kernels sum in the total's precision by themselves.
-        self.product_VD = torch.empty_like(head_VD) if weight_gradient and widens and on_cpu else None
+        self.product_VD = torch.empty_like(head_VD) if weight_gradient and in_parts else None
 
     def widened(self, logit_RV: Tensor) -> Tensor:
         """Some rows' logits in the total's precision; those of the rows before are gone."""
