@@ -4,7 +4,7 @@ The context is computed once, and its keys and values are taken up by each conti
 """
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -80,14 +80,21 @@ def score_pairs(
     context_QT = torch.tensor([[0] * (width - len(context)) + [*context] for context in number], device=device)
     seen_QT = torch.tensor([[0] * (width - len(context)) + [1] * len(context) for context in number], device=device)
     after = _Contexts(model=model, seen_QT=seen_QT, read=_read_contexts(model, context_QT, seen_QT))
-    longest = max(len(continuation) for _, continuation in pairs)
-    rows = len(pairs) if limit is None else rows_that_fit(model.config.get_text_config().vocab_size, limit, longest)
-    scores: list[tuple[float, bool]] = []
-    for first in range(0, len(pairs), rows):
-        part = pairs[first : first + rows]
-        question_R = torch.tensor([number[tuple(context)] for context, _ in part], device=device)
-        scores += after.scores(question_R, [tokens for _, tokens in part], softmax_dtype)
-    return scores
+    scores: dict[int, tuple[float, bool]] = {}
+    for part in _parts([len(tokens) for _, tokens in pairs], model.config.get_text_config().vocab_size, limit):
+        question_R = torch.tensor([number[tuple(pairs[place][0])] for place in part], device=device)
+        found = after.scores(question_R, [pairs[place][1] for place in part], softmax_dtype)
+        scores |= zip(part, found, strict=True)
+    return [scores[place] for place in range(len(pairs))]
+
+
+def _parts(lengths: Sequence[int], vocabulary: int, limit: int | None) -> Iterator[list[int]]:
+    """Places of continuations whose scores fit into ``limit`` together, of like length, so that little is padded."""
+    left = sorted(range(len(lengths)), key=lambda place: -lengths[place])
+    while left:
+        rows = len(left) if limit is None else rows_that_fit(vocabulary, limit, lengths[left[0]])
+        yield left[:rows]
+        left = left[rows:]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import pytest
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 
-from plw.evaluate.models import decode
+from plw.evaluate.models import decode, score_rows
 from plw.evaluate.models.hf import EvalModel
 from plw.evaluate.models.shared_context import batches_by_context, shared_share
 from plw.testing.families import CACHE_FAMILIES, family
@@ -38,9 +38,14 @@ def computed(model: Any, ask: Any) -> tuple[Any, int]:
         watch.remove()
 
 
+@pytest.mark.parametrize("limit", [1, 100_000, 1 << 30])
 @pytest.mark.parametrize("batch_size", [1, 4, 64])
 @pytest.mark.parametrize("name", CACHE_FAMILIES)
-def test_likelihoods_are_lm_evals(loaded: EvalModel, name: str, batch_size: int) -> None:
+def test_likelihoods_are_lm_evals(
+    loaded: EvalModel, monkeypatch: pytest.MonkeyPatch, name: str, batch_size: int, limit: int
+) -> None:
+    """However many continuations fit into memory at a time."""
+    monkeypatch.setitem(score_rows.SCORES_BYTES, "cpu", limit)
     model = family(loaded, name, list(QUESTIONS))
     theirs = HFLM(pretrained=model.model, tokenizer=model.tokenizer, batch_size=batch_size)
     ours = model.for_harness(batch_size)
