@@ -27,7 +27,7 @@ def _lm_class() -> Any:
     from lm_eval.models.utils import normalize_gen_kwargs
     from transformers import GenerationConfig
 
-    from plw.evaluate.models.decode import decode
+    from plw.evaluate.models.decode import decode, holds_any, own_ends
     from plw.evaluate.models.score_rows import scores_bytes
     from plw.evaluate.models.shared_context import NotShareableError, batches_by_context, score_pairs, shared_share
 
@@ -109,13 +109,12 @@ def _lm_class() -> Any:
             if others or not is_greedy or mask_BT is None or self.think_end_token is not None:
                 return super()._model_generate(context, max_length, stop, **how)
             width, pad = context.shape[1], self.tokenizer.pad_token_id
-            ends = self.model.generation_config.eos_token_id
-            end_E = torch.tensor([] if ends is None else ends, dtype=torch.int64, device=context.device).reshape(-1)
+            ends = own_ends(self.model.generation_config)
 
             def has_ended(new_BT: torch.Tensor) -> torch.Tensor:
                 texts = [self.tok_decode(tokens) for tokens in new_BT.tolist()]
                 stopped = [any(word in text for word in stop if word) for text in texts]
-                return torch.isin(new_BT, end_E).any(dim=1) | torch.tensor(stopped, device=new_BT.device)
+                return holds_any(new_BT, ends) | torch.tensor(stopped, device=new_BT.device)
 
             config = GenerationConfig(  # type: ignore[no-untyped-call]
                 max_new_tokens=max_length - width, do_sample=False, pad_token_id=pad

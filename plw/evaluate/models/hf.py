@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -258,7 +259,7 @@ def generate_tokens(
     import torch
     from transformers import GenerationConfig
 
-    from plw.evaluate.models.decode import decode
+    from plw.evaluate.models.decode import decode, holds_any
 
     pad = loaded.tokenizer.pad_token_id
     width = max(len(row) for row in rows)
@@ -266,7 +267,6 @@ def generate_tokens(
     token_BT = torch.tensor([(row[:1] or [pad]) * (width - len(row)) + row for row in rows], device=loaded.device)
     mask_BT = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows], device=loaded.device)
     ends = end_tokens(loaded)
-    end_E = torch.tensor(ends, dtype=torch.int64, device=loaded.device)
     config = GenerationConfig(  # type: ignore[no-untyped-call]
         **decoding,
         do_sample=False,
@@ -275,9 +275,7 @@ def generate_tokens(
         eos_token_id=ends or None,
     )
 
-    def has_ended(new_BT: torch.Tensor) -> torch.Tensor:
-        return torch.isin(new_BT, end_E).any(dim=1)
-
+    has_ended = partial(holds_any, ends=ends)
     return decode(loaded.model, token_BT, mask_BT, config=config, has_ended=has_ended, processors=processors, say=say)
 
 
@@ -293,8 +291,9 @@ def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
 
 def end_tokens(loaded: EvalModel) -> list[int]:
     """Tokens that end an answer: the model's own list, and the tokenizer's."""
-    own = getattr(loaded.model.generation_config, "eos_token_id", None)
-    listed = [] if own is None else [own] if isinstance(own, int) else list(own)
+    from plw.evaluate.models.decode import own_ends
+
+    listed = own_ends(loaded.model.generation_config)
     if loaded.tokenizer.eos_token_id is not None:
         listed.append(loaded.tokenizer.eos_token_id)
     return sorted(set(listed))

@@ -1,6 +1,5 @@
 """Greedy responses as tokens, and the log-likelihood of responses to prompts, each pair computed once, in batches."""
 
-import inspect
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -102,10 +101,8 @@ def _batch(loaded: EvalModel, batch: Sequence[PromptAndResponse]) -> list[float]
 
 def _last_logits(model: Any, token_BT: "torch.Tensor", mask_BT: "torch.Tensor", count: int) -> "torch.Tensor":
     """Logits at the last positions; models that cannot compute these alone compute all."""
-    position_BT = (mask_BT.cumsum(dim=-1) - 1).clamp(min=0)
-    known = inspect.signature(model.forward).parameters
-    fields: dict[str, Any] = {"position_ids": position_BT} if "position_ids" in known else {}
-    if "logits_to_keep" in known:
-        fields["logits_to_keep"] = count
+    from plw.evaluate.models.shared_context import call_fields
+
+    fields = call_fields(model, mask_BT, read=mask_BT.shape[1], logits=count)
     logit_BTV: torch.Tensor = model(input_ids=token_BT, attention_mask=mask_BT, use_cache=False, **fields).logits
     return logit_BTV[:, -count:]

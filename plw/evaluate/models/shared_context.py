@@ -125,7 +125,7 @@ class _Contexts:
             read_RK = target_RK[:, :-1]
             seen_RT = torch.cat([self.seen_QT[question_R], torch.ones_like(read_RK)], dim=1)
             how = {"attention_mask": seen_RT, "past_key_values": cache, "use_cache": True}
-            how |= _positions(self.model, seen_RT, longest - 1)
+            how |= call_fields(self.model, seen_RT, read=longest - 1)
             logit_RKV = torch.cat([logit_RKV, self.model(input_ids=read_RK, **how).logits], dim=1)
         log_probability_RKV = torch.log_softmax(logit_RKV, dim=-1, dtype=softmax_dtype)
         found_RK = log_probability_RKV.gather(-1, target_RK[..., None])[..., 0]
@@ -138,15 +138,24 @@ class _Contexts:
 
 def _read_contexts(model: "PreTrainedModel", context_QT: Tensor, seen_QT: Tensor) -> tuple[Tensor, Any]:
     """Logits after each context, and what the model keeps of it."""
-    fields = _positions(model, seen_QT, context_QT.shape[1])
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        fields["logits_to_keep"] = 1
+    fields = call_fields(model, seen_QT, read=context_QT.shape[1], logits=1)
     output = model(input_ids=context_QT, attention_mask=seen_QT, use_cache=True, **fields)
     return output.logits[:, -1], getattr(output, "past_key_values", None)
 
 
-def _positions(model: "PreTrainedModel", seen_BT: Tensor, last: int) -> dict[str, Any]:
-    """Positions of the last tokens, counted without padding, for models that do not count by the mask themselves."""
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        return {}
-    return {"position_ids": (seen_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -last:]}
+def call_fields(model: "PreTrainedModel", seen_BT: Tensor, *, read: int, logits: int | None = None) -> dict[str, Any]:
+    """What else a call of the model takes for rows that are padded on the left, as far as the model knows it.
+
+    Args:
+        model: Some count positions by the mask themselves, some compute all logits.
+        seen_BT: 0 where padded.
+        read: How many of the last tokens the call reads; those before are in its cache.
+        logits: At how many of the last positions logits are wanted; None: at all that it reads.
+    """
+    known = inspect.signature(model.forward).parameters
+    fields: dict[str, Any] = {}
+    if "position_ids" in known:
+        fields["position_ids"] = (seen_BT.cumsum(dim=-1) - 1).clamp(min=0)[:, -read:]
+    if logits is not None and "logits_to_keep" in known:
+        fields["logits_to_keep"] = logits
+    return fields

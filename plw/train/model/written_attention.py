@@ -28,7 +28,8 @@ def causal_attention(query_BHTD: Tensor, key_BGSD: Tensor, value_BGSD: Tensor, s
 
     Scores and softmax are fp32, the rest is bf16: taken together, output and gradients come as near to exact ones as
     those of torch's kernel. The weights are kept for the backward pass, in bf16: for examples of a few hundred tokens
-    that is a thirtieth of what training holds, and the fp32 product is half of the work (docs/benchmarks.md).
+    that is a fiftieth of what training holds, and making them again would be two fifths of the backward pass
+    (docs/benchmarks.md).
 
     Args:
         query_BHTD: [rows, heads, T, head width], bf16; any type will do.
