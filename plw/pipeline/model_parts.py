@@ -7,9 +7,11 @@ its own folder.
 
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import islice
 
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.data.render import Renderer
+from plw.evaluate.models.protocol import Generation
 from plw.files import write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
 from plw.pipeline.context import CellContext, CheckLease
@@ -48,7 +50,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     suite, output = context.config.suite, context.output("generate")
     scores: list[Score] = []
     items: list[ItemRow] = []
-    renderer, form = Renderer(context.config.template, context.tokenizer), context.config.dataset.format
+    answers_of = _answers(context, check_lease)
     for name, item in suite.prompts.items():
         if item.protocol == MT_BENCH:
             answered, items_of = answer_dialogues(context, name, check_lease)
@@ -56,16 +58,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
             write_json_atomic(output / f"{name}.json", answered)
             items += items_of
             continue
-        prompts = context.prompts(name)
-        answers = context.eval_model.answer(
-            [renderer.request(prompt.instruction, prompt.input, form) for prompt in prompts],
-            max_new_tokens=suite.decoding.max_new_tokens,
-            temperature=suite.decoding.temperature,
-            top_p=suite.decoding.top_p,
-            seed=suite.decoding.seed,
-            batch_size=suite.batch_size,
-            progress=context.progress_for("generate", check_lease),
-        )
+        prompts, answers = context.prompts(name), answers_of[name]
         if item.protocol == "alpaca_eval":
             scores += generation_length(answers, suite.name)
         if item.protocol == REFERENCE:
@@ -83,6 +76,29 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     check_lease()
     write_items(output / ITEMS, items)
     return scores
+
+
+def _answers(context: CellContext, check_lease: CheckLease) -> dict[str, list[Generation]]:
+    """By set of prompts. All sets are answered at once, for each batch takes as long as its longest answer."""
+    suite = context.config.suite
+    renderer, form = Renderer(context.config.template, context.tokenizer), context.config.dataset.format
+    sets = {name: context.prompts(name) for name, item in suite.prompts.items() if item.protocol != MT_BENCH}
+    if not sets:
+        return {}
+    asked = [prompt for prompts in sets.values() for prompt in prompts]
+    answers = iter(
+        context.eval_model.answer(
+            [renderer.request(prompt.instruction, prompt.input, form) for prompt in asked],
+            max_new_tokens=suite.decoding.max_new_tokens,
+            temperature=suite.decoding.temperature,
+            top_p=suite.decoding.top_p,
+            seed=suite.decoding.seed,
+            streams=[number for prompts in sets.values() for number in range(len(prompts))],
+            batch_size=suite.batch_size,
+            progress=context.progress_for("generate", check_lease),
+        )
+    )
+    return {name: list(islice(answers, len(prompts))) for name, prompts in sets.items()}
 
 
 MODEL_PARTS: dict[str, Callable[[CellContext, CheckLease], list[Score]]] = {

@@ -180,6 +180,7 @@ def generate(
     temperature: float = 0.0,
     top_p: float = 1.0,
     seed: int = 0,
+    streams: Sequence[int] | None = None,
     beams: int = 1,
     repetition_penalty: float = 1.0,
     batch_size: int = 32,
@@ -190,7 +191,7 @@ def generate(
     Prompts are tokenised with the tokenizer's special tokens (BOS where it has one), batched by length, longest first,
     and padded on the left. Of a model that several processes hold, each gets the same batches, computes a share of them
     and has all answers. With ``temperature`` above 0 each prompt is sampled by a random stream of its own, made from
-    ``seed`` and its position, so that neither batch size nor the other prompts change an answer.
+    ``seed`` and its number in ``streams``, so that neither batch size nor the other prompts change an answer.
 
     Args:
         loaded: The model.
@@ -199,6 +200,7 @@ def generate(
         temperature: 0 is greedy.
         top_p: Share of the probability kept when sampling; 1 keeps all.
         seed: Seed of the sampling.
+        streams: A number for each prompt; None: their places.
         beams: Above 1, the likeliest answer of a beam search that stops once it has so many whole ones.
         repetition_penalty: Makes tokens of the prompt and of the answer so far less likely; 1 is off.
         batch_size: Prompts answered at a time.
@@ -210,9 +212,10 @@ def generate(
     room = room_for_prompt(loaded, max_new_tokens)
     encoded = tokenise(prompts, loaded.tokenizer)
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
+    numbers = range(len(prompts)) if streams is None else streams
     answers: dict[int, Generation] = {}
     for batch, say in own_batches(loaded.batches(encoded, batch_size), loaded.has_turn, progress, "answers"):
-        samplers = [_Noise(temperature, top_p, [(seed, index) for index in batch])] if temperature > 0 else []
+        samplers = [_Noise(temperature, top_p, [(seed, numbers[index]) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))

@@ -42,6 +42,7 @@ class VllmModel:
         temperature: float = 0.0,
         top_p: float = 1.0,
         seed: int = 0,
+        streams: Sequence[int] | None = None,  # noqa: ARG002
         batch_size: int = 32,  # noqa: ARG002
         progress: Progress = no_progress,
     ) -> list[Generation]:

@@ -58,6 +58,13 @@ def test_samples_depend_on_seed_and_position_only(loaded: EvalModel) -> None:
     assert sample(PROMPTS, 4, seed=6) != alone
 
 
+def test_sets_of_prompts_asked_together_are_sampled_as_each_alone(loaded: EvalModel) -> None:
+    how: dict[str, Any] = {"max_new_tokens": 10, "temperature": 2.0, "seed": 5}
+    first, second = PROMPTS[:4], PROMPTS[4:]
+    together = generate(loaded, first + second, streams=[*range(4), *range(3)], batch_size=3, **how)
+    assert together == generate(loaded, first, **how) + generate(loaded, second, **how)
+
+
 def test_sampling_follows_the_models_distribution(loaded: EvalModel) -> None:
     """First tokens of many samples against p^(1/T), by a bound that a right sampler passes with near certainty."""
     prompt, draws, temperature = "The weather", 2000, 3.0
