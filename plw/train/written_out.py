@@ -69,7 +69,7 @@ def log_written_out(whole_last_layer: str | None, unfused: str | None) -> None:
     else:
         logger.info("last layer: whole, since %s", whole_last_layer)
     if unfused is None:
-        logger.info("norms and feed-forwards: fused, on a CPU in fp32")
+        logger.info("norms and feed-forwards: fused, on a CPU")
     else:
         logger.info("norms and feed-forwards: the model's own, since %s", unfused)
 

@@ -1,7 +1,8 @@
 """Norm and feed-forward gate of known families with their gradients written out: fewer passes, and less kept for them.
 
 torch's own products run at the processor's peak here; what is left are passes over memory. transformers' norm makes ten
-in the backward pass and keeps the normalised states; the gate keeps the activation beside its two factors.
+in the backward pass and keeps the normalised states; its feed-forward keeps, of width F, gate, up, the activation and
+the gated states.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ FAMILIES = ("Llama", "Mistral", "Qwen2", "Qwen3")
 def fuse(model: nn.Module) -> list[Any]:
     """Give norms and feed-forwards of known families their fused forward; the changed modules, for :func:`unfuse`.
 
-    On a CPU alone, the norm in fp32, the gate in fp32 and bf16; elsewhere they compute what they did.
+    On a CPU alone, the norm in fp32, the feed-forward in fp32 and bf16; elsewhere they compute what they did.
     """
     changed = []
     for module, forward in _fusible(model):
@@ -55,7 +56,10 @@ def _feed_forward(self: Any, hidden_states: Tensor) -> Any:
     gate, up = self.gate_proj(hidden_states), self.up_proj(hidden_states)
     if not (gate.is_cpu and gate.dtype == up.dtype and gate.dtype in (torch.float32, torch.bfloat16)):
         return self.down_proj(self.act_fn(gate) * up)
-    return self.down_proj(_SwiGLU.apply(gate, up))  # type: ignore[no-untyped-call]
+    down = self.down_proj
+    if type(down) is not nn.Linear or down.bias is not None:
+        return down(_SwiGLU.apply(gate, up))  # type: ignore[no-untyped-call]
+    return _SwiGLUDown.apply(gate, up, down.weight.to(gate.dtype))  # type: ignore[no-untyped-call]
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -98,3 +102,26 @@ class _SwiGLU(torch.autograd.Function):
         gate, up = ctx.saved_tensors
         grad_gate = torch.ops.aten.silu_backward(grad * up, gate)
         return grad_gate, F.silu(gate).mul_(grad)
+
+
+class _SwiGLUDown(torch.autograd.Function):
+    """The same and its projection down; the gated states, too, are computed again, for they are a sixth of what is kept.
+
+    Products are those of torch's own backward pass of a linear layer, to the last bit.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gate: Tensor, up: Tensor, weight_DF: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up, weight_DF)
+        return F.linear(F.silu(gate).mul_(up), weight_DF)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        gate, up, weight_DF = ctx.saved_tensors
+        active = F.silu(gate)
+        grad_ND = grad.flatten(0, -2)
+        grad_weight_DF = grad_ND.t() @ (active * up).flatten(0, -2) if ctx.needs_input_grad[2] else None
+        grad_gated = (grad_ND @ weight_DF).view_as(gate)
+        grad_up = active.mul_(grad_gated)
+        return torch.ops.aten.silu_backward(grad_gated.mul_(up), gate), grad_up, grad_weight_DF

@@ -213,7 +213,7 @@ def test_the_log_says_which_layout_was_taken_and_why(
         prepare_model(layout_job(tiny_llama, tiny_tokenizer, "auto", examples=[example], recipe=recipe_config), CPU)
     chosen, kernel, last, fused = (record.getMessage() for record in caplog.records)
     dropout = "whole, since the llama model drops out (attention_dropout)"
-    assert fused == "norms and feed-forwards: fused, on a CPU in fp32"
+    assert fused == "norms and feed-forwards: fused, on a CPU"
     assert last == f"last layer: {dropout if recipe else 'without the tokens that predict nothing'}"
     assert re.match(rf"layout {layout}: .*{why}", chosen)
     assert ("example by example" in kernel) == (layout == "prefix")

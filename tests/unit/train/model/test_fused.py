@@ -39,3 +39,28 @@ def test_a_fused_model_has_the_gradients_of_the_plain_one(family: str, mixed: bo
     for name, expected in plain.items():
         assert (found[name] - expected).norm() <= bound * expected.norm() + 1e-9, name
         assert torch.equal(again[name], expected), name
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_feed_forward_keeps_its_two_factors_and_what_it_was_given(mixed: bool) -> None:
+    import transformers
+
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**SIZES))
+    fuse(model)
+    feed_forward, width = model.model.layers[0].mlp, SIZES["intermediate_size"]
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, tuple[int, ...]] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        kept[tensor.untyped_storage().data_ptr()] = tuple(tensor.shape)
+        return tensor
+
+    given = torch.randn(1, 50, SIZES["hidden_size"], requires_grad=True)
+    with (
+        torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+        torch.autocast("cpu", dtype=torch.bfloat16) if mixed else nullcontext(),
+    ):
+        feed_forward(given)
+    of_tokens = [shape for place, shape in kept.items() if place not in weights and 50 in shape]
+    assert sum(shape[-1] == width for shape in of_tokens) == 2
+    assert len(of_tokens) == 3
