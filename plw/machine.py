@@ -1,7 +1,9 @@
-"""What this machine has for work: its GPUs and processor cores, found without importing torch."""
+"""What this machine is and has for work: its GPUs and processor cores, found without importing torch."""
 
+import hashlib
 import os
 import re
+import socket
 from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -33,3 +35,23 @@ def available_cores() -> int:
     """Cores that this process may use, where the system tells; all of the machine's otherwise."""
     process = psutil.Process()
     return len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+def process_space() -> str:
+    """Where a process number means one process: ``host/1a2b3c4d``, the host's name and a digest of what tells apart.
+
+    Names do not: containers on the network of their host bear its name and number their processes anew, and machines
+    made from one image may be namesakes. Linux knows each boot of a kernel and each PID namespace; elsewhere the name
+    is all there is.
+    """
+    name = socket.gethostname()
+    try:
+        boot, namespace = Path("/proc/sys/kernel/random/boot_id").read_text(), Path("/proc/self/ns/pid").readlink()
+    except OSError:
+        return name
+    return f"{name}/{hashlib.sha256(f'{boot} {namespace}'.encode()).hexdigest()[:8]}"
+
+
+def host_name(space: str) -> str:
+    """The host of a process space, as people call it."""
+    return space.partition("/")[0]

@@ -1,11 +1,11 @@
 """The folder of a launch: what its worker processes are told, and which process started them."""
 
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from plw.files import read_json, write_json_atomic
+from plw.machine import process_space
 
 LAUNCH = "launch"
 """Folder of a launch, in its stage's."""
@@ -26,7 +26,7 @@ def put_job(plain: dict[str, Any], folder: Path, *, owner: int) -> None:
         folder: of the launch.
         owner: process that holds the claim; workers end when it does.
     """
-    write_json_atomic(folder / JOB, {"job": plain, "owner": {"pid": owner, "host": socket.gethostname()}})
+    write_json_atomic(folder / JOB, {"job": plain, "owner": {"pid": owner, "host": process_space()}})
 
 
 def job_fields(folder: Path) -> dict[str, Any]:
@@ -47,4 +47,4 @@ class LaunchOwner:
 def read_owner(folder: Path) -> LaunchOwner:
     """Who started the launch."""
     owner = read_json(folder / JOB)["owner"]
-    return LaunchOwner(pid=owner["pid"], here=owner["host"] == socket.gethostname())
+    return LaunchOwner(pid=owner["pid"], here=owner["host"] == process_space())

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from plw.errors import StageError, UserError
 from plw.files import read_json
 from plw.interrupt import deferred, raise_if_requested, requested
 from plw.launch.job_folder import ENDED, RESULT, STOP
+from plw.machine import process_space
 
 OUTPUT = "output.txt"
 TORCH_LOGS = "torchrun"
@@ -147,7 +147,7 @@ def _end(torchrun: "subprocess.Popen[bytes]", folder: Path, module: str) -> None
     if torchrun.poll() is None:
         torchrun.kill()
         torchrun.wait()
-    here, waiting = socket.gethostname(), []
+    here, waiting = process_space(), []
     for path in folder.glob("worker-*.json"):
         worker = read_json(path)
         # Another owner may have launched in this folder since: its workers are not ours to kill.

@@ -1,7 +1,6 @@
 """What a worker process under torchrun does around its work: be known, end with its owner, say what failed."""
 
 import os
-import socket
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from plw.files import write_json_atomic
 from plw.interrupt import Interrupted, handle_as_worker
 from plw.launch.job_folder import ENDED, RESULT, LaunchOwner, read_owner
 from plw.logs import configure_logging
+from plw.machine import process_space
 
 WATCH_S = 0.2
 
@@ -33,7 +33,7 @@ def worker_main(folder: Path, work: Callable[[], Any]) -> int:
     configure_logging()
     handle_as_worker()
     rank, owner = int(os.environ["RANK"]), read_owner(folder)
-    about = {"pid": os.getpid(), "host": socket.gethostname(), "owner": owner.pid}
+    about = {"pid": os.getpid(), "host": process_space(), "owner": owner.pid}
     write_json_atomic(folder / f"worker-{rank}.json", about)
     # Whoever ends this launch marks it first and then kills those that it finds written down.
     if (folder / ENDED).exists():

@@ -2,12 +2,12 @@
 
 import os
 import secrets
-import socket
 from dataclasses import dataclass, field
 from typing import Self
 
 import psutil
 
+from plw.machine import host_name, process_space
 from plw.registry.rows import StageRow
 
 SAME_START_S = 0.5
@@ -19,6 +19,7 @@ class Owner:
     """A process that works on stages. The token is the proof of one claim: take a new one for each."""
 
     host: str
+    """Where the number is that process: ``plw.machine.process_space``."""
     pid: int
     process_started: float | None = None
     """Start of the process in seconds since boot; None where the system does not tell."""
@@ -27,10 +28,10 @@ class Owner:
     @classmethod
     def here(cls) -> Self:
         """The running process, with a fresh token."""
-        return cls(host=socket.gethostname(), pid=os.getpid(), process_started=process_start(os.getpid()))
+        return cls(host=process_space(), pid=os.getpid(), process_started=process_start(os.getpid()))
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {host_name(self.host)}"
 
 
 def process_start(pid: int) -> float | None:
@@ -63,7 +64,7 @@ def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> b
 
     Args:
         row: as the registry has it.
-        host: this machine.
+        host: where this process runs, as the row has it.
         lease_timeout_s: seconds of silence that are too long.
         now: by the clock that wrote the row's heartbeat, the database's.
     """

@@ -11,6 +11,7 @@ from functools import cache
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from plw.errors import UserError, shortened
+from plw.machine import host_name
 from plw.score import Score
 
 Row = TypeVar("Row")
@@ -95,7 +96,7 @@ class StageRow(StageKey):
     @property
     def holder(self) -> str:
         """Who works on it, in words."""
-        return f"process {self.pid} on {self.host}"
+        return f"process {self.pid} on {host_name(self.host or '')}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

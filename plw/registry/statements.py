@@ -1,6 +1,5 @@
 """SQL that the store and the rebuild share: the writing of a cell and a record, and the conditions that find them."""
 
-import socket
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, fields
 from functools import cache
@@ -22,6 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plw.errors import UserError
+from plw.machine import process_space
 from plw.progress import count
 from plw.registry.owner import abandoned
 from plw.registry.rows import CellKey, CellRow, StageKey, StageRecord, StageRow
@@ -173,7 +173,7 @@ def stages_now(
 
 def living_stages(connection: Connection, lease_timeout_s: float) -> list[StageRow]:
     """Stages that a worker works on and has not been silent for too long, in a registry of any schema version."""
-    host = socket.gethostname()
+    host = process_space()
     running = stages_now(connection, stages.c.status == RUNNING, leave_out=ADDED_LATER)
     return [row for row, at in running if not abandoned(row, host, lease_timeout_s, at)]
 

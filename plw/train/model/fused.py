@@ -59,7 +59,7 @@ def _feed_forward(self: Any, hidden_states: Tensor) -> Any:
     down = self.down_proj
     if type(down) is not nn.Linear or down.bias is not None:
         return down(_SwiGLU.apply(gate, up))  # type: ignore[no-untyped-call]
-    return _SwiGLUDown.apply(gate, up, down.weight.to(gate.dtype))  # type: ignore[no-untyped-call]
+    return _SwiGLUDown.apply(gate, up, down.weight.to(gate.dtype))
 
 
 class _RMSNorm(torch.autograd.Function):
@@ -105,7 +105,7 @@ class _SwiGLU(torch.autograd.Function):
 
 
 class _SwiGLUDown(torch.autograd.Function):
-    """The same and its projection down; the gated states, too, are computed again, for they are a sixth of what is kept.
+    """The same and its projection down; the gated states, a sixth of what would be kept, are computed again too.
 
     Products are those of torch's own backward pass of a linear layer, to the last bit.
     """

@@ -1,6 +1,8 @@
 """Claims by real processes: exactly one wins, the dead are replaced, and who lost a claim writes nothing."""
 
 import json
+import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -208,6 +210,25 @@ def test_a_killed_process_is_replaced_at_once(registry, key, url):
         while process_alive(holder.pid, None) and time.monotonic() < deadline:
             time.sleep(0.01)
         assert _claim(registry, key, Owner.here(), now=None) == Claimed(attempt=2)
+
+
+ALONE = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+"""A process that numbers from 1 on, as in a container that bears its host's name."""
+
+
+def test_a_living_process_in_another_container_of_the_same_host_name_is_waited_for(registry, key, url):
+    if shutil.which(ALONE[0]) is None or subprocess.run([*ALONE, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("unshare is not there, or may make no PID namespace here")
+    command = [*ALONE, sys.executable, "-c", HOLDER, url, key.cell, "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        held = holder.stdout.readline()
+        (row,) = registry.stage_rows()
+        answer = _claim(registry, key, Owner.here(), now=None)
+        holder.kill()
+    assert held.startswith("Claimed(attempt=1")
+    assert row.host != Owner.here().host
+    assert isinstance(answer, Busy)
+    assert answer.owner == f"process {row.pid} on {socket.gethostname()}"
 
 
 def test_a_dead_process_of_another_host_is_waited_for(registry, key):
