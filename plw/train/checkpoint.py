@@ -1,6 +1,6 @@
 """Checkpoints: weights, optimizer moments and random states, written whole or not at all, the last few kept.
 
-A checkpoint is a folder ``step-N`` with safetensors files, which each process writes its part of, and ``state.json``.
+A checkpoint is a folder ``step-N`` with safetensors files, of which each process writes its own, and ``state.json``.
 It is written under a temporary name and renamed into place. torch.distributed.checkpoint reads it into any number of
 processes and either sharding; it is told to write safetensors, because its own format is pickle.
 """
@@ -22,6 +22,10 @@ from plw.products import check_products, note_products
 from plw.sealed import read_sealed_json, sealed_json
 
 STATE = "state.json"
+RANDOM = "random."
+"""What names of random states begin with; their rank follows."""
+FILE_BYTES = 128 << 20
+"""Tensors of one file. torch makes all of a file's bytes, twice over, before it writes them."""
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +65,7 @@ def save(
         temporary.mkdir(parents=True)
     group.broadcast_object(None)
     with _quiet(), _plain_errors():
-        writer = HuggingFaceStorageWriter(str(temporary), save_distributed=True)
+        writer = HuggingFaceStorageWriter(str(temporary), _files(tensors, group), save_distributed=True)
         save_tensors(tensors, storage_writer=writer, no_dist=group.size == 1)
     group.broadcast_object(None)
     if group.is_rank0:
@@ -77,6 +81,24 @@ def save(
         for old in _by_age(folder)[keep:]:
             shutil.rmtree(old)
     group.broadcast_object(None)
+
+
+def _files(tensors: dict[str, Tensor], group: Group) -> dict[str, int]:
+    """In which file each tensor goes, numbered from 1; the first process's answer holds for all of them.
+
+    They have tensors of the same names and whole sizes, but for the random states, which all go in the first file.
+    """
+    files: dict[str, int] = {}
+    number, filled = 1, 0
+    for name, tensor in tensors.items():
+        if name.startswith(RANDOM):
+            files |= {f"{name.rpartition('.')[0]}.{rank}": 1 for rank in range(group.size)}
+            continue
+        size = tensor.numel() * tensor.element_size()
+        if filled and filled + size > FILE_BYTES:
+            number, filled = number + 1, 0
+        files[name], filled = number, filled + size
+    return files
 
 
 def _check_before_renaming(check_lease: Callable[[], None], temporary: Path) -> None:
@@ -120,7 +142,7 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = A
             # Step counters have no dimension, which safetensors slices cannot address.
             tensors[f"optimizer.{key}.{name}"] = value.view(1) if value.dim() == 0 else value
     for name, state in _random_states(model).items():
-        tensors[f"random.{name}.{group.rank}"] = state
+        tensors[f"{RANDOM}{name}.{group.rank}"] = state
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
@@ -138,10 +160,10 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, st
             }
     tensors = capture(model, optimizer, group)
     found = load(folder, step, tensors, group=group)
-    if f"random.cpu.{group.rank}" in found:
-        torch.set_rng_state(tensors[f"random.cpu.{group.rank}"])
-    if f"random.cuda.{group.rank}" in found:
-        torch.cuda.set_rng_state(tensors[f"random.cuda.{group.rank}"])
+    if f"{RANDOM}cpu.{group.rank}" in found:
+        torch.set_rng_state(tensors[f"{RANDOM}cpu.{group.rank}"])
+    if f"{RANDOM}cuda.{group.rank}" in found:
+        torch.cuda.set_rng_state(tensors[f"{RANDOM}cuda.{group.rank}"])
 
 
 def _random_states(model: nn.Module) -> dict[str, Tensor]:
