@@ -1,10 +1,11 @@
-"""What this machine is and has for work: its GPUs and processor cores, found without importing torch."""
+"""What this machine is and has for work: GPUs, processor cores and memory, found without importing torch."""
 
 import hashlib
 import os
 import re
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def available_cores() -> int:
     """Cores that this process may use, where the system tells; all of the machine's otherwise."""
     process = psutil.Process()
     return len(process.cpu_affinity() or ()) if hasattr(process, "cpu_affinity") else psutil.cpu_count() or 1
+
+
+def free_memory() -> int:
+    """Bytes that this process and its children may take: what the machine has left, and no more than a container's."""
+    free: int = psutil.virtual_memory().available
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with suppress(OSError, ValueError):
+            # Version 2 of control groups writes "max" where there is none.
+            free = min(free, int(Path(limit).read_text(encoding="ascii")))
+    return free
 
 
 def process_space() -> str:

@@ -127,7 +127,11 @@ class ExecutionConfig:
     device: str = "auto"
     """`auto` (CUDA where there is one), `cpu` or `cuda`."""
     workers: int | None = None
-    """Cells under way at once on this machine; null: one a GPU, or one a core (at most 8) without GPUs."""
+    """Cells under way at once on this machine; null: one a GPU, or without GPUs one a core (at most 8, and no more than
+    `cell_memory_gib` lets)."""
+    cell_memory_gib: float | None = None
+    """Memory that a cell takes on a CPU, in GiB: with `workers` null no more run at once than fit into what is free at
+    the start. Null: nobody knows."""
     threads: int | str = AUTO
     """CPU threads of a process that works on a cell; `auto`: the cores shared out among the cells at once. Another
     number sums in another order, so last digits differ; a study that pins them names a number."""
@@ -202,7 +206,7 @@ class ExecutionConfig:
             at_least(f"execution.{name}", getattr(self, name), 1)
         if isinstance(self.threads, int):
             at_least("execution.threads", self.threads, 1)
-        for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s", "budget_hours"):
+        for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s", "budget_hours", "cell_memory_gib"):
             above_zero(f"execution.{name}", getattr(self, name))
         if self.lease_timeout_s < 3 * self.heartbeat_s:
             raise UserError(

@@ -22,7 +22,7 @@ from plw.config.study import ExecutionConfig
 from plw.errors import UserError
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.logs import configure_logging
-from plw.machine import DEVICES, MIG, available_cores, device_shares, visible_gpus
+from plw.machine import DEVICES, MIG, available_cores, device_shares, free_memory, visible_gpus
 from plw.pipeline import CellOutcome, JudgeCache, Report, open_registry, run_cell
 from plw.pipeline.tracking import outage, share_outage
 from plw.registry import Registry
@@ -205,7 +205,7 @@ def _forward(events: "Queue[Any]", report: Report) -> None:
 
 
 def worker_count(config: CellConfig) -> int:
-    """Workers for this machine: as configured, else as many as its GPUs serve, else its cores, at most 8.
+    """Workers for this machine: as configured, else as many as its GPUs serve, else its cores and memory, at most 8.
 
     Without GPUs, a judge from weights is held once.
     """
@@ -218,7 +218,9 @@ def worker_count(config: CellConfig) -> int:
         # Each worker would hold the judge's weights in the one memory.
         return 1
     threads = config.execution.threads if isinstance(config.execution.threads, int) else 1
-    return max(1, min(MAX_WORKERS, available_cores() // (threads * each)))
+    of_cell = config.execution.cell_memory_gib
+    fit = MAX_WORKERS if of_cell is None else int(free_memory() / (of_cell * 2**30))
+    return max(1, min(MAX_WORKERS, fit, available_cores() // (threads * each)))
 
 
 def cell_gpus(execution: ExecutionConfig) -> list[str]:

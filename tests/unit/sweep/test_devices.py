@@ -4,6 +4,7 @@ import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
-from plw.machine import available_cores, device_shares, visible_gpus
+from plw.machine import available_cores, device_shares, free_memory, visible_gpus
 from plw.sweep.workers import cell_threads, check_devices, gpu_shares, worker_count, worker_pool
 from tests.unit.sweep.worker_probe import bar_semaphores, look
 
@@ -72,6 +73,22 @@ def test_cells_at_once(
     on_cpu = replace(config, execution=replace(config.execution, device="cpu", workers=None))
     assert worker_count(on_cpu) == max(1, min(8, available_cores() // processes))
     assert gpu_shares(on_cpu.execution) == []
+
+
+@pytest.mark.parametrize(("gib", "workers"), [(None, 6), (7.0, 2), (3.0, 6), (40.0, 1)])
+def test_no_more_cells_at_once_than_fit_into_memory(
+    gib: float | None, workers: int, composed: CellConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plw.sweep.workers.available_cores", lambda: 6)
+    monkeypatch.setattr("plw.sweep.workers.free_memory", lambda: 20 * 2**30)
+    execution = replace(composed.execution, device="cpu", workers=None, cell_memory_gib=gib)
+    assert worker_count(replace(composed, execution=execution)) == workers
+    told = replace(execution, workers=5)
+    assert worker_count(replace(composed, execution=told)) == 5
+
+
+def test_free_memory_is_no_more_than_the_machine_has() -> None:
+    assert 0 < free_memory() <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize(
