@@ -151,6 +151,13 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, st
 
     A process that did not exist then keeps the random state that it has.
     """
+    for parameters in optimizer.param_groups:
+        for parameter in parameters["params"]:
+            optimizer.state[parameter] = {
+                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
+                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            }
     tensors = capture(model, optimizer, group)
     found = load(folder, step, tensors, group=group)
     if f"{RANDOM}cpu.{group.rank}" in found:

@@ -19,30 +19,13 @@ def make_optimizer(model: nn.Module, recipe: RecipeConfig) -> torch.optim.AdamW:
         {"params": [p for name, p in named if name in decayed], "weight_decay": recipe.weight_decay},
         {"params": [p for name, p in named if name not in decayed], "weight_decay": 0.0},
     ]
-    optimizer = torch.optim.AdamW(
+    return torch.optim.AdamW(
         [group for group in groups if group["params"]],
         lr=recipe.learning_rate,
         betas=(recipe.adam_beta1, recipe.adam_beta2),
         eps=recipe.adam_epsilon,
         fused=True,
     )
-    make_state(optimizer)
-    return optimizer
-
-
-def make_state(optimizer: torch.optim.AdamW) -> None:
-    """Give every parameter its state from before the first step.
-
-    torch makes it in the first step, scattered over what that step's backward pass has left free; what later steps keep
-    then finds no room of its size.
-    """
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            optimizer.state[parameter] = {
-                "step": torch.zeros((), dtype=torch.float32, device=parameter.device),
-                "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
-            }
 
 
 def decayed_names(model: nn.Module, decay: str = "matrices") -> list[str]:
