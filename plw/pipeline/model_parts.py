@@ -10,6 +10,7 @@ from dataclasses import asdict
 from itertools import islice
 
 from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.data.prompts import PromptRecord
 from plw.data.render import Renderer
 from plw.evaluate.models.protocol import Generation
 from plw.files import write_json_atomic
@@ -50,7 +51,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     suite, output = context.config.suite, context.output("generate")
     scores: list[Score] = []
     items: list[ItemRow] = []
-    answers_of = _answers(context, check_lease)
+    answered_of = _answered(context, check_lease)
     for name, item in suite.prompts.items():
         if item.protocol == MT_BENCH:
             answered, items_of = answer_dialogues(context, name, check_lease)
@@ -58,7 +59,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
             write_json_atomic(output / f"{name}.json", answered)
             items += items_of
             continue
-        prompts, answers = context.prompts(name), answers_of[name]
+        prompts, answers = answered_of[name]
         if item.protocol == "alpaca_eval":
             scores += generation_length(answers, suite.name)
         if item.protocol == REFERENCE:
@@ -78,8 +79,11 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     return scores
 
 
-def _answers(context: CellContext, check_lease: CheckLease) -> dict[str, list[Generation]]:
-    """By set of prompts. All sets are answered at once, for each batch takes as long as its longest answer."""
+def _answered(context: CellContext, check_lease: CheckLease) -> dict[str, tuple[list[PromptRecord], list[Generation]]]:
+    """By set, its prompts and their answers.
+
+    All sets are answered at once, for each batch takes as long as its longest answer.
+    """
     suite = context.config.suite
     renderer, form = Renderer(context.config.template, context.tokenizer), context.config.dataset.format
     sets = {name: context.prompts(name) for name, item in suite.prompts.items() if item.protocol != MT_BENCH}
@@ -98,7 +102,7 @@ def _answers(context: CellContext, check_lease: CheckLease) -> dict[str, list[Ge
             progress=context.progress_for("generate", check_lease),
         )
     )
-    return {name: list(islice(answers, len(prompts))) for name, prompts in sets.items()}
+    return {name: (prompts, list(islice(answers, len(prompts)))) for name, prompts in sets.items()}
 
 
 MODEL_PARTS: dict[str, Callable[[CellContext, CheckLease], list[Score]]] = {

@@ -22,8 +22,6 @@ from plw.products import check_products, note_products
 from plw.sealed import read_sealed_json, sealed_json
 
 STATE = "state.json"
-RANDOM = "random."
-"""What names of random states begin with; their rank follows."""
 FILE_BYTES = 128 << 20
 """Tensors of one file. torch makes all of a file's bytes, twice over, before it writes them."""
 
@@ -88,11 +86,10 @@ def _files(tensors: dict[str, Tensor], group: Group) -> dict[str, int]:
 
     They have tensors of the same names and whole sizes, but for the random states, which all go in the first file.
     """
-    files: dict[str, int] = {}
+    files = {_random_name(kind, rank): 1 for kind in ("cpu", "cuda") for rank in range(group.size)}
     number, filled = 1, 0
     for name, tensor in tensors.items():
-        if name.startswith(RANDOM):
-            files |= {f"{name.rpartition('.')[0]}.{rank}": 1 for rank in range(group.size)}
+        if name in files:
             continue
         size = tensor.numel() * tensor.element_size()
         if filled and filled + size > FILE_BYTES:
@@ -142,7 +139,7 @@ def capture(model: nn.Module, optimizer: torch.optim.Optimizer, group: Group = A
             # Step counters have no dimension, which safetensors slices cannot address.
             tensors[f"optimizer.{key}.{name}"] = value.view(1) if value.dim() == 0 else value
     for name, state in _random_states(model).items():
-        tensors[f"{RANDOM}{name}.{group.rank}"] = state
+        tensors[_random_name(name, group.rank)] = state
     return {name: tensor.detach() for name, tensor in tensors.items()}
 
 
@@ -160,10 +157,14 @@ def restore(model: nn.Module, optimizer: torch.optim.Optimizer, folder: Path, st
             }
     tensors = capture(model, optimizer, group)
     found = load(folder, step, tensors, group=group)
-    if f"{RANDOM}cpu.{group.rank}" in found:
-        torch.set_rng_state(tensors[f"{RANDOM}cpu.{group.rank}"])
-    if f"{RANDOM}cuda.{group.rank}" in found:
-        torch.cuda.set_rng_state(tensors[f"{RANDOM}cuda.{group.rank}"])
+    if (name := _random_name("cpu", group.rank)) in found:
+        torch.set_rng_state(tensors[name])
+    if (name := _random_name("cuda", group.rank)) in found:
+        torch.cuda.set_rng_state(tensors[name])
+
+
+def _random_name(kind: str, rank: int) -> str:
+    return f"random.{kind}.{rank}"
 
 
 def _random_states(model: nn.Module) -> dict[str, Tensor]:
