@@ -7,10 +7,12 @@ conversation is rendered up to each answer, with the prompt for it, and that has
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plw.data.chat_words import Words, find_words, plain_message, weighted_words
 from plw.data.records import ChatMessage, ChatRecord
-from plw.data.template import Segment, Span, weighted_spans
+from plw.data.template import Segment, Span, thinking
 from plw.errors import UserError, shortened
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 DATE = "26 Jul 2024"
 """For templates that write today's date: the one that Llama's fall back on, so that a text is the same every day."""
 MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
-THINKING = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 FIRST, SECOND = "plw-first-answer", "plw-second-answer"
 """Answers of the conversation that a template is tried on."""
 
@@ -41,6 +42,7 @@ class ChatRenderer:
         template = tokenizer.get_chat_template()
         self.has_marks = MARKED.search(template) is not None
         self.end = self._end()
+        self._spaces: dict[str, bool] = {}
 
     def segments(self, record: ChatRecord) -> list[Segment]:
         """Alternating prompts and completions up to the last answer; what comes after it is left out.
@@ -51,26 +53,27 @@ class ChatRenderer:
         answers = [place for place, message in enumerate(record.messages) if message.role == "assistant"]
         messages = record.messages[: answers[-1] + 1]
         whole, stretches = self._answers(messages, answers, record)
+        spans_M = self._spans(messages, whole, record)
         segments: list[Segment] = []
         done, told = 0, 0
         for place, (start, end) in zip(answers, stretches, strict=True):
-            asked, answer = messages[told:place], messages[place]
             prompt, completion = whole[done:start], whole[start:end]
-            segments.append(Segment("prompt", prompt, _prompt_spans(prompt, asked, record.where), record.weight))
-            weight = record.weight * answer.weight
-            segments.append(Segment("completion", completion, _answer_spans(completion, answer, record.where), weight))
+            asked = [span for spans in spans_M[told:place] for span in spans]
+            segments.append(Segment("prompt", prompt, _moved(asked, done, start), record.weight))
+            thought, weight = thinking(completion, prompt), record.weight * messages[place].weight
+            segments.append(Segment("completion", completion, (*_moved(spans_M[place], start, end), *thought), weight))
             done, told = end, place + 1
         return segments
 
     def request(self, messages: Sequence[ChatMessage]) -> str:
         """The text after which the model is to answer."""
-        return self._render([_plain(message) for message in messages], True, "a benchmark's request", None)
+        return self._render([plain_message(message) for message in messages], True, "a benchmark's request", None)
 
     def _answers(
         self, messages: Sequence[ChatMessage], answers: Sequence[int], record: ChatRecord
     ) -> tuple[str, list[tuple[int, int]]]:
         """The whole text, and the first and last character of each answer with its end."""
-        plain, where = [_plain(message) for message in messages], record.where or "a conversation"
+        plain, where = [plain_message(message) for message in messages], record.where or "a conversation"
         tools = list(record.tools) or None
         if self.has_marks:
             whole, marks = self._marked(plain, where, tools)
@@ -81,6 +84,12 @@ class ChatRenderer:
                 f"{len(answers)} answers; put {{% generation %}} round each answer and its end"
             )
         whole = self._render(plain, False, where, tools)
+        if answers[0] == 0:
+            raise UserError(
+                f"{where} begins with an answer, and what stands before it cannot be told from the chat template of "
+                f"{_name(self.tokenizer)}; put a message before it, or {{% generation %}} marks round the answers in "
+                "the template"
+            )
         starts = []
         for place in answers:
             before = self._render(plain[:place], True, where, tools)
@@ -97,6 +106,74 @@ class ChatRenderer:
             (start, self._answer_end(whole, start, bound, messages[place], where))
             for start, bound, place in zip(starts, bounds, answers, strict=True)
         ]
+
+    def _spans(self, messages: Sequence[ChatMessage], whole: str, record: ChatRecord) -> list[list[Span]]:
+        """Where each message's words stand in the whole text, and its stretches with weights of their own.
+
+        Raises:
+            UserError: words, tools or their calls that the template leaves out, or words with a weight that it changes.
+        """
+        where, tools = record.where or "a conversation", list(record.tools) or None
+        self._check_calls(messages, whole, where, tools)
+        found_M = find_words(messages, whole, lambda plain: self._render(plain, False, where, tools))
+        return [
+            self._message_spans(
+                messages[number], None if found_M is None else found_M[number], whole, number + 1, where
+            )
+            for number in range(len(messages))
+        ]
+
+    def _message_spans(
+        self, message: ChatMessage, found: Sequence[Words] | None, whole: str, number: int, where: str
+    ) -> list[Span]:
+        if not message.content.strip():
+            return []
+        who = f"{where}: the chat template of {_name(self.tokenizer)}"
+        if found == []:
+            raise UserError(
+                f"{who} leaves out message {number}, of the {message.role}; leave it out of the data, or give a "
+                "template that writes it"
+            )
+        spaced = found is not None and bool(message.spans) and self._keeps_space(message.role)
+        weighed = [] if found is None else weighted_words(message, found, whole, keeps_space=spaced)
+        is_answer = message.role == "assistant"
+        if weighed is None or (found is None and (message.spans or (message.weight != 1 and not is_answer))):
+            raise UserError(
+                f"{who} changes the words of message {number}, of the {message.role}, that has a weight, so its tokens "
+                "cannot be found; leave out the weight"
+            )
+        own = [Span(words.place, words.stop, message.role, message.weight) for words in found or []]
+        return [*([] if is_answer else own), *weighed]
+
+    def _check_calls(self, messages: Sequence[ChatMessage], whole: str, where: str, tools: list[Any] | None) -> None:
+        """That tools, calls of them and the last answer's thinking are written; a template may know none of them."""
+        plain = [plain_message(message) for message in messages]
+        asked = [("tools", -1)] if tools else []
+        asked += [("tool_calls", number) for number, message in enumerate(plain) if "tool_calls" in message]
+        # Of earlier answers templates leave thinking out on purpose.
+        asked += [(name, len(plain) - 1) for name in ("reasoning_content", "thinking") if name in plain[-1]]
+        for name, number in asked:
+            rest = [dict(message) for message in plain]
+            rest[number].pop(name, None)
+            try:
+                text = self._render(rest, False, where, None if name == "tools" else tools)
+            except UserError:
+                continue  # So it is needed.
+            if text == whole:
+                of = "" if name == "tools" else f" of message {number + 1}"
+                raise UserError(
+                    f"{where}: the chat template of {_name(self.tokenizer)} does not write {name}{of}; leave it out of "
+                    "the data, or give a template that writes it"
+                )
+
+    def _keeps_space(self, role: str) -> bool:
+        """Whether white space around the words of a message is written."""
+        if role not in self._spaces:
+            words = {role: f"\t {SECOND}\t "}
+            roles = dict.fromkeys(["system", "user", "assistant"] if role == "system" else ["user", "assistant", role])
+            plain = [{"role": name, "content": words.get(name, FIRST)} for name in roles]
+            self._spaces[role] = words[role] in self._render(plain, False, "white space", None)
+        return self._spaces[role]
 
     def _answer_end(self, whole: str, start: int, bound: int, answer: ChatMessage, where: str) -> int:
         words = whole.find(answer.content.strip(), start, bound)
@@ -182,44 +259,10 @@ def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
     return tokenizer.name_or_path or "the tokenizer"
 
 
-def _plain(message: ChatMessage) -> dict[str, Any]:
-    return {"role": message.role, "content": message.content, **message.more}
-
-
-def _prompt_spans(prompt: str, asked: Sequence[ChatMessage], where: str) -> tuple[Span, ...]:
-    """Where each message's words stand in a prompt; those that the template changes are the template's."""
-    spans: list[Span] = []
-    position = 0
-    for message in asked:
-        words = message.content.strip()
-        start = prompt.find(words, position) if words else -1
-        if start < 0:
-            _check_unweighted(message, where)
-            continue
-        position = start + len(words)
-        spans.append(Span(start, position, message.role, message.weight))
-        lead = len(message.content) - len(message.content.lstrip())
-        spans += weighted_spans(message.role, start - lead, message.spans)
-    return tuple(spans)
-
-
-def _answer_spans(completion: str, answer: ChatMessage, where: str) -> tuple[Span, ...]:
-    """What is thinking in an answer, and its stretches with weights of their own."""
-    thought = THINKING.match(completion)
-    spans = [] if thought is None else [Span(0, thought.end(), "thinking")]
-    if answer.spans:
-        words = answer.content.strip()
-        start = completion.find(words)
-        if start < 0:
-            _check_unweighted(answer, where)
-        lead = len(answer.content) - len(answer.content.lstrip())
-        spans += weighted_spans("assistant", start - lead, answer.spans)
-    return tuple(spans)
-
-
-def _check_unweighted(message: ChatMessage, where: str) -> None:
-    if message.weight != 1 or message.spans:
-        raise UserError(
-            f"{where}: the chat template changes the words of a message of the {message.role} that has a weight, so "
-            "its tokens cannot be found; leave out the weight"
-        )
+def _moved(spans: Sequence[Span], start: int, end: int) -> tuple[Span, ...]:
+    """Stretches of the whole text as those of a segment of it."""
+    return tuple(
+        replace(span, start=max(span.start, start) - start, end=min(span.end, end) - start)
+        for span in spans
+        if span.start < end and span.end > start
+    )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from plw.config.loss import RESPONSE_ROLES, ROLES
 from plw.data.spans import last_characters, read_roles, read_weights
 from plw.data.template import Segment
-from plw.data.tokenizer import tokenise
+from plw.data.tokenizer import starting_tokens, tokenise
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -108,8 +108,9 @@ def encode(
         truncated += len(row) > max_length
     if fine_roles or any(segment.has_weights for segments in examples for segment in segments):
         lasts = last_characters(texts, rows, tokenizer)
+        starts = starting_tokens(tokenizer) if fine_roles else None
         encoded = [
-            _refined(example, segments, ends, last_T[:max_length], fine_roles)
+            _refined(example, segments, ends, last_T[:max_length], starts)
             for example, segments, ends, last_T in zip(encoded, examples, ends_E, lasts, strict=True)
         ]
     return EncodedDataset(
@@ -131,13 +132,19 @@ def _example(
 
 
 def _refined(
-    example: EncodedExample, segments: Sequence[Segment], ends: Sequence[int], last_T: NDArray[np.int64], roles: bool
+    example: EncodedExample,
+    segments: Sequence[Segment],
+    ends: Sequence[int],
+    last_T: NDArray[np.int64],
+    starts: list[int] | None,
 ) -> EncodedExample:
-    """The example with the roles inside its segments, if asked for, and the data's weights, if there are any."""
-    has_weights = any(segment.has_weights for segment in segments)
+    """The example with the roles inside its segments, where ``starts`` gives BOS, and the data's weights, if any."""
+    has_weights, role_T = any(segment.has_weights for segment in segments), example.role_T
+    if starts is not None:
+        role_T = read_roles(segments, ends, last_T, role_T, np.isin(example.token_T, starts))
     return replace(
         example,
-        role_T=read_roles(segments, ends, last_T, example.role_T) if roles else example.role_T,
+        role_T=role_T,
         weight_T=read_weights(segments, ends, last_T) if has_weights else None,
     )
 

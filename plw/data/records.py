@@ -15,7 +15,8 @@ from plw.files import check_text, kind_of
 
 MORE_OF_A_MESSAGE = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
 """Fields of a message that only a tokenizer's chat template reads."""
-CHAT_ROLES = ("system", "user", "assistant", "tool")
+CHAT_ROLES = {role: role for role in ("system", "user", "assistant", "tool")} | {"developer": "system"}
+"""What OpenAI's data call a speaker -> the role."""
 SHAREGPT_ROLES = {
     "system": "system", "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant",
     "function_call": "assistant", "tool": "tool", "observation": "tool", "function_response": "tool",
@@ -39,7 +40,7 @@ class AlpacaRecord:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ChatMessage:
-    """One turn: ``role`` is one of ``CHAT_ROLES``."""
+    """One turn: ``role`` is system, user, assistant or tool."""
 
     role: str
     content: str
@@ -208,25 +209,34 @@ def _alpaca(row: _Row) -> AlpacaRecord:
 
 
 def _chat(row: _Row) -> ChatRecord:
-    return _conversation(row, list(_turns_of(row, "messages", "role", "content", {role: role for role in CHAT_ROLES})))
+    return _conversation(row, list(_turns_of(row, "messages", "role", "content", CHAT_ROLES)))
 
 
 def _sharegpt(row: _Row) -> ChatRecord:
-    return _conversation(row, list(_turns_of(row, "conversations", "from", "value", SHAREGPT_ROLES)))
+    """LLaMA-Factory's rows may have the system message beside the conversation."""
+    turns = list(_turns_of(row, "conversations", "from", "value", SHAREGPT_ROLES))
+    system = row.values.get("system")
+    if system is None or not _text(system, "system", row.where).strip():
+        return _conversation(row, turns)
+    if turns[0].role == "system":
+        raise UserError(f"{row.where} has a field 'system' and a first message of the system; leave one of them out")
+    return _conversation(row, [ChatMessage(role="system", content=system), *turns])
 
 
 def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[str, str]) -> Iterator[ChatMessage]:
     for place, message in _messages(row, field, f"{speaker} and {words}"):
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
-        for name in (speaker, words):
-            if name not in message:
+        more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
+        # Who calls tools need not say anything.
+        said = message.get(words, "" if "tool_calls" in more else MISSING)
+        for name, value in ((speaker, message.get(speaker, MISSING)), (words, said)):
+            if value is MISSING:
                 raise UserError(f"{place} has no field '{name}' (fields found: {named(message)})")
         role = _text(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
-        more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
-        content = _text("" if "tool_calls" in more and message[words] is None else message[words], words, place)
+        content = _text("" if "tool_calls" in more and said is None else said, words, place)
         yield ChatMessage(
             role=roles[role],
             content=content,

@@ -14,17 +14,22 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+UNWRITTEN = ("tool_calls", "reasoning_content", "thinking")
+"""Fields of a message that a template of texts has no place for."""
+
 
 class Renderer:
-    """One template, and the tokenizer whose chat template it may be.
+    """One template, and the tokenizer whose chat template it may be; texts are written without one.
 
     Raises:
         UserError: the tokenizer's chat template is asked for, and there is none or one that cannot be learned from.
     """
 
-    def __init__(self, template: TemplateConfig, tokenizer: "PreTrainedTokenizerBase") -> None:
-        self.template, self._tokenizer = template, tokenizer
-        self._chat = ChatRenderer(tokenizer) if template.kind == "chat" else None
+    def __init__(self, template: TemplateConfig, tokenizer: "PreTrainedTokenizerBase | None") -> None:
+        self.template, self._tokenizer, self._chat = template, tokenizer, None
+        if template.kind == "chat":
+            assert tokenizer is not None
+            self._chat = ChatRenderer(tokenizer)
 
     def segments(self, record: Record) -> list[Segment]:
         """The record as prompts and completions.
@@ -34,12 +39,18 @@ class Renderer:
         """
         if self._chat is not None:
             return self._chat.segments(self._as_chat(record))
-        if isinstance(record, ChatRecord) and any("tool_calls" in message.more for message in record.messages):
-            raise UserError(
-                f"{record.where}: a message has tool_calls, which template={self.template.name} does not write; choose "
-                "template=chat"
-            )
+        if isinstance(record, ChatRecord):
+            self._check_written(record)
         return record_segments(record, self.template)
+
+    def _check_written(self, record: ChatRecord) -> None:
+        """That a conversation has nothing which a template of texts would leave out."""
+        fields = [f"a message has {name}" for message in record.messages for name in UNWRITTEN if name in message.more]
+        for found in [*fields, *(["it has tools"] if record.tools else [])]:
+            raise UserError(
+                f"{record.where}: {found}, which template={self.template.name} does not write; choose template=chat, "
+                "with a model whose chat template does, or leave it out"
+            )
 
     def request(self, instruction: str, given: str, record_format: str) -> str:
         """A benchmark's request as a model is asked it: in the form that it was trained on.
@@ -62,7 +73,7 @@ class Renderer:
             record_format: Form of the records that the model was trained on.
         """
         if self._chat is None:
-            end = str(self._tokenizer.eos_token or "") if self.template.end_of_sequence else ""
+            end = str(getattr(self._tokenizer, "eos_token", "") or "") if self.template.end_of_sequence else ""
             return dialogue_text(questions, answers, self.template, record_format, end)
         messages = [ChatMessage(role="user", content=questions[0])]
         for answer, question in zip(answers, questions[1:], strict=True):

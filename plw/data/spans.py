@@ -45,7 +45,11 @@ def last_characters(
 
 
 def read_roles(
-    segments: Sequence[Segment], ends: Sequence[int], last_T: NDArray[np.int64], role_T: NDArray[np.uint8]
+    segments: Sequence[Segment],
+    ends: Sequence[int],
+    last_T: NDArray[np.int64],
+    role_T: NDArray[np.uint8],
+    is_bos_T: NDArray[np.bool_],
 ) -> NDArray[np.uint8]:
     """Roles of the tokens, told apart within prompt and completion.
 
@@ -57,13 +61,14 @@ def read_roles(
         ends: the character of the whole text after each segment.
         last_T: from ``last_characters``.
         role_T: the roles by segment.
+        is_bos_T: which tokens are BOS; a template may write it before later turns too.
     """
     role_C = np.zeros(ends[-1], dtype=np.uint8)
     for segment, start, end in zip(segments, [0, *ends[:-1]], ends, strict=True):
         role_C[start:end] = ROLES.index("assistant" if segment.role == "completion" else "template")
         for span in segment.spans:
             role_C[start + span.start : min(end, start + span.end)] = ROLES.index(span.role)
-    fine_T = np.where(last_T < 0, ROLES.index("bos"), role_C[last_T]).astype(np.uint8)
+    fine_T = np.where((last_T < 0) | is_bos_T, ROLES.index("bos"), role_C[last_T]).astype(np.uint8)
     response_T = np.isin(role_T, RESPONSE_NUMBERS)
     moved_T = np.isin(fine_T, RESPONSE_NUMBERS) != response_T
     fine_T[moved_T] = np.where(response_T[moved_T], ROLES.index("assistant"), ROLES.index("template"))

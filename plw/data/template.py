@@ -10,6 +10,9 @@ from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, Record
 from plw.data.weights import WeightSpan
 
 Role = Literal["prompt", "completion"]
+THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
+"""Thinking that the prompt has begun, as some templates do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,7 @@ class AlpacaTemplate:
     def _answer(self, message: ChatMessage, weight: float) -> Segment:
         text = _filled("completion", self.config.completion, AlpacaRecord(instruction="", output=message.content)).text
         spans = weighted_spans("assistant", self.config.completion.index("{output}"), message.spans)
-        return Segment("completion", text, spans, weight * message.weight)
+        return Segment("completion", text, (*spans, *thinking(text)), weight * message.weight)
 
     def _stripped(self, prompt: Segment) -> Segment:
         """The prompt without one space at its end, if the template says so."""
@@ -130,9 +133,8 @@ class ChatTemplate:
             weight = record.weight * message.weight
             if message.role == "assistant":
                 segments.append(Segment("prompt", f"{pending}<|assistant|>\n", tuple(spans), record.weight))
-                segments.append(
-                    Segment("completion", message.content, weighted_spans("assistant", 0, message.spans), weight)
-                )
+                answer = (*weighted_spans("assistant", 0, message.spans), *thinking(message.content))
+                segments.append(Segment("completion", message.content, answer, weight))
                 pending, spans = "\n", []
             else:
                 start = len(pending) + len(f"<|{message.role}|>\n")
@@ -196,7 +198,15 @@ def _filled(role: Role, form: str, record: AlpacaRecord) -> Segment:
         spans.append(Span(length, length + len(value), words))
         spans += weighted_spans(words, length, [span for span in record.spans if span.field == match[1]])
         length, end = length + len(value), match.end()
-    return Segment(role, "".join([*pieces, form[end:]]), tuple(spans), record.weight)
+    text = "".join([*pieces, form[end:]])
+    return Segment(role, text, (*spans, *(thinking(text) if role == "completion" else ())), record.weight)
+
+
+def thinking(completion: str, prompt: str = "") -> tuple[Span, ...]:
+    """What the assistant thinks before it answers, where the prompt or the completion begins it with ``<think>``."""
+    begun = prompt.rstrip().endswith("<think>")
+    thought = (THOUGHT if begun else THINKING).match(completion)
+    return () if thought is None else (Span(0, thought.end(), "thinking"),)
 
 
 def weighted_spans(role: str, start: int, spans: Sequence[WeightSpan]) -> tuple[Span, ...]:

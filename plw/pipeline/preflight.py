@@ -12,6 +12,7 @@ from plw.data.pairs import load_pairs, prepare_pairs
 from plw.data.prepare import check_weights, sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
+from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
@@ -47,12 +48,15 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
     limits = _probe_models(cells)
+    renderers = _renderers(cells)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
         files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
         records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
         trained_on, _ = split_held_out(records[: dataset.limit], dataset.held_out)
         check_weights(trained_on, allow_negative=cell.config.loss.allow_negative)
+        for record in records[: dataset.limit]:
+            renderers[_writing(cell)].segments(record)
     for cell in _one_of_each_pairs(cells):
         _check_pairs(cell, progress)
     _check_positions(cells, limits)
@@ -69,6 +73,31 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
         _check_tasks(cell)
     _ask_judges(cells)
+
+
+def _renderers(cells: list[Cell]) -> dict[str, Renderer]:
+    """What writes the records of each template, and of each model where it is the tokenizer's own."""
+    made: dict[str, Renderer] = {}
+    for cell in cells:
+        if {"train", "diagnose"} & set(cell.config.stages) and _writing(cell) not in made:
+            model, is_chat = cell.config.model, cell.config.template.kind == "chat"
+            if is_chat and not _is_ours(model.path):
+                raise UserError(
+                    f"template=chat: {model.path} has no chat template, as no base model of the world has; choose "
+                    "another template"
+                )
+            revision, trusted = model.revision, model.trust_remote_code
+            made[_writing(cell)] = Renderer(
+                cell.config.template,
+                load_tokenizer(cell.model.location, revision=revision, trust_remote_code=trusted) if is_chat else None,
+            )
+    return made
+
+
+def _writing(cell: Cell) -> str:
+    """A template, and where it is the tokenizer's own the model."""
+    template = cell.config.template
+    return repr((template, cell.model.location if template.kind == "chat" else None))
 
 
 def _probe_models(cells: list[Cell]) -> dict[str, int]:
@@ -273,6 +302,7 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
                 dataset.limit,
                 dataset.held_out,
                 cell.config.loss.allow_negative,
+                _writing(cell),
             )
             found.setdefault(repr(key), cell)
     return list(found.values())

@@ -4,6 +4,7 @@ The templates here are written for the test, with the constructs of ten families
 what is stripped, what moves, what is refused.
 """
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from plw.data.chat import ChatRenderer
 from plw.data.encoding import IS_COMPLETION_R, encode
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
 from plw.data.render import Renderer
+from plw.data.weights import WeightSpan
 from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.testing.tokenizers import byte_level_tokenizer
@@ -195,8 +197,6 @@ def test_roles_of_a_rendered_conversation(bare: Any) -> None:
 
 
 def test_weights_of_messages_and_spans_follow_the_words(bare: Any) -> None:
-    from plw.data.weights import WeightSpan
-
     made = renderer(bare, HEADERS)
     messages = (
         ChatMessage(role="user", content=" aaa", weight=0.5),
@@ -207,6 +207,127 @@ def test_weights_of_messages_and_spans_follow_the_words(bare: Any) -> None:
     ).examples
     found = dict(zip(bare.convert_ids_to_tokens(example.token_T.tolist()), example.weight_T.tolist(), strict=True))
     assert (found["a"], found["b"], found["c"], found["<|eot|>"]) == (0.5, 2.0, 6.0, 2.0)
+
+
+KEPT_THINKING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{% if m.reasoning_content %}<think>\n{{ m.reasoning_content }}"
+    "\n</think>\n\n{% endif %}{{ m['content'] | trim }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+BEGUN_THINKING = CHATML.removesuffix("{% endif %}") + "<think>\n{% endif %}"
+NO_SYSTEM = CHATML.replace("{% for m in messages %}", "{% for m in messages if m['role'] != 'system' %}")
+LOUD = CHATML.replace("{{ m['content'] }}", "{{ m['content'] | upper if m['role'] == 'user' else m['content'] }}")
+
+
+def weighed(tokenizer: Any, template: str, *messages: ChatMessage) -> tuple[str, list[tuple[str, str, float]]]:
+    """The whole text, and of each of its stretches with one role and weight the text, the role and the weight."""
+    segments = renderer(tokenizer, template).segments(ChatRecord(messages=messages))
+    (example,) = encode([segments], tokenizer, max_length=512, end_of_sequence=False, fine_roles=True).examples
+    weights = np.ones(len(example.token_T)) if example.weight_T is None else example.weight_T
+    kinds = [(ROLES[role], weight) for role, weight in zip(example.role_T.tolist(), weights.tolist(), strict=True)]
+    runs = [list(run) for _, run in itertools.groupby(range(len(kinds)), key=lambda place: kinds[place])]
+    decoded = [(tokenizer.decode(example.token_T[run]), *kinds[run[0]]) for run in runs if kinds[run[0]][0] != "bos"]
+    return "".join(text for text, _, _ in decoded), decoded
+
+
+@pytest.mark.parametrize("words", ["user", "s", "kind", "<|im", "assistant", "e k", "Be kind.", "1", "\U00100000"])
+@pytest.mark.parametrize("template", [DEFAULT_SYSTEM, KEPT_THINKING], ids=["default system", "trimmed"])
+def test_words_that_also_stand_in_the_template_are_the_users_own(bare: Any, template: str, words: str) -> None:
+    answered = ChatMessage(role="assistant", content=words)
+    asked = ChatMessage(role="user", content=words, weight=0.5)
+    _, found = weighed(bare, template, asked, answered, asked, answered)
+    assert [text for text, role, _ in found if role == "user"] == [words, words]
+    assert {weight for _, role, weight in found if role == "user"} == {0.5}
+    assert [text for text, role, _ in found if role == "assistant"] == [f"{words}<|im_end|>"] * 2
+
+
+@pytest.mark.parametrize(
+    ("content", "span", "seven"),
+    [
+        ("\n\none", (0, 5), "one"),
+        ("\n\none", (0, 2), ""),
+        ("one two ", (4, 8), "two"),
+        ("two one two", (8, 11), "two"),
+    ],
+)
+@pytest.mark.parametrize("role", ["user", "assistant"])
+def test_stretches_follow_the_words_and_not_the_space_that_a_template_strips(
+    bare: Any, role: str, content: str, span: tuple[int, int], seven: str
+) -> None:
+    weighted = ChatMessage(role=role, content=content, spans=(WeightSpan(start=span[0], end=span[1], weight=7),))
+    other = ChatMessage(role="assistant" if role == "user" else "user", content="one two")
+    for template, kept in ((KEPT_THINKING, seven), (CHATML, content[slice(*span)])):
+        messages = (weighted, other) if role == "user" else (other, weighted)
+        _, found = weighed(bare, template, *messages)
+        assert "".join(text for text, _, weight in found if weight == 7).strip(" ") == kept.strip(" ")
+        assert {own for _, own, weight in found if weight == 7} <= {role}
+
+
+def test_a_stretch_of_an_answer_is_not_looked_for_in_its_thinking(bare: Any) -> None:
+    asked, five = ChatMessage(role="user", content="q"), (WeightSpan(start=0, end=5, weight=5),)
+    thought = ChatMessage(role="assistant", content="Paris", spans=five, more={"reasoning_content": "It is Paris."})
+    _, found = weighed(bare, KEPT_THINKING, asked, thought)
+    assert ("Paris", "assistant", 5.0) in found
+    assert ("<think>\nIt is Paris.\n</think>\n\n", "thinking", 1.0) in found
+    inside = ChatMessage(
+        role="assistant", content="<think>Paris</think>Paris", spans=(WeightSpan(start=7, end=25, weight=5),)
+    )
+    _, found = weighed(bare, CHATML, asked, inside)
+    assert [run for run in found if run[1] in ("thinking", "assistant")] == [
+        ("<think>", "thinking", 1.0), ("Paris</think>", "thinking", 5.0),
+        ("Paris", "assistant", 5.0), ("<|im_end|>", "assistant", 1.0),
+    ]  # fmt: skip
+
+
+def test_thinking_that_the_prompt_begins_is_thinking(bare: Any) -> None:
+    answer = ChatMessage(role="assistant", content="<think>\nhm\n</think>\n\nx")
+    _, found = weighed(bare, BEGUN_THINKING, ChatMessage(role="user", content="q"), answer)
+    assert found[-2:] == [("hm\n</think>\n\n", "thinking", 1.0), ("x<|im_end|>", "assistant", 1.0)]
+
+
+def test_bos_before_a_later_turn_is_bos_where_the_tokenizer_has_it_in_front(bare: Any) -> None:
+    bare.chat_template = (
+        "{% for m in messages %}{% if m.role == 'user' %}{{ bos_token + '[INST] ' + m.content + ' [/INST]' }}"
+        "{% else %}{{ ' ' + m.content + eos_token }}{% endif %}{% endfor %}"
+    )
+    segments = ChatRenderer(bare).segments(chat("u:q", "a:a", "u:r", "a:b"))
+    (example,) = encode([segments], bare, max_length=99, end_of_sequence=False, fine_roles=True).examples
+    is_bos_T = example.token_T == bare.bos_token_id
+    assert is_bos_T.sum() == 2
+    assert (is_bos_T == (example.role_T == ROLES.index("bos"))).all()
+
+
+def test_what_a_template_does_not_write_is_refused(bare: Any) -> None:
+    def refused(template: str, *messages: ChatMessage, **fields: Any) -> str:
+        with pytest.raises(UserError) as caught:
+            renderer(bare, template).segments(ChatRecord(messages=messages, where="d.json: row 4", **fields))
+        return str(caught.value)
+
+    asked, answer = ChatMessage(role="user", content="q"), ChatMessage(role="assistant", content="a")
+    called = ChatMessage(role="assistant", content="", more={"tool_calls": [{"function": {"name": "f"}}]})
+    thought = ChatMessage(role="assistant", content="a", more={"reasoning_content": "hm"})
+    assert "does not write tool_calls of message 2;" in refused(CHATML, asked, called)
+    assert "does not write tools;" in refused(CHATML, asked, answer, tools=({"name": "f"},))
+    assert "does not write reasoning_content of message 2;" in refused(CHATML, asked, thought)
+    assert "leaves out message 1, of the system" in refused(
+        NO_SYSTEM, ChatMessage(role="system", content="s"), asked, answer
+    )
+    assert "begins with an answer" in refused(CHATML, answer, asked, answer)
+    loud = ChatMessage(role="user", content="q", spans=(WeightSpan(start=0, end=1, weight=2),))
+    assert "changes the words of message 1, of the user" in refused(LOUD, loud, answer)
+    made = renderer(bare, KEPT_THINKING)
+    assert "<think>" not in made.segments(ChatRecord(messages=(asked, answer, asked, answer)))[1].text
+    assert "<think>" in made.segments(ChatRecord(messages=(asked, thought, asked, answer)))[1].text
+    empty = ChatMessage(role="system", content="", weight=0.5)
+    assert made.segments(ChatRecord(messages=(empty, asked, answer)))[1].text == "a<|im_end|>"
+    written = Renderer(TemplateConfig(**yaml.safe_load((conf_folder() / "template/alpaca.yaml").read_text())), bare)
+    for messages, fields in (
+        ((asked, called), {}),
+        ((asked, thought), {}),
+        ((asked, answer), {"tools": ({"name": "f"},)}),
+    ):
+        with pytest.raises(UserError, match="template=alpaca does not write"):
+            written.segments(ChatRecord(messages=messages, **fields))
 
 
 MOVING = (

@@ -38,6 +38,35 @@ def test_chat_keeps_order_and_roles(tmp_path: Path) -> None:
     assert [(message.role, message.content) for message in record.messages] == turns
 
 
+def test_openais_rows_are_read_as_they_are(tmp_path: Path) -> None:
+    """The developer's message is the system's, and who calls a tool need not say anything."""
+    calls = [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    messages = [
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "tool_calls": calls},
+        {"role": "tool", "content": "3", "tool_call_id": "1"},
+        {"role": "assistant", "content": "3", "weight": 1},
+    ]
+    (record,) = load_records(write(tmp_path / "c.jsonl", json.dumps({"messages": messages})), "chat")
+    assert [message.role for message in record.messages] == ["system", "user", "assistant", "tool", "assistant"]
+    assert record.messages[2].content == ""
+    assert record.messages[2].more == {"tool_calls": calls}
+
+
+def test_a_system_text_beside_a_conversation_is_its_first_message(tmp_path: Path) -> None:
+    said = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
+    rows = [{"system": "Be brief.", "conversations": said}, {"system": "", "conversations": said}]
+    with_system, without = load_records(write(tmp_path / "c.json", rows), "sharegpt")
+    assert isinstance(with_system, ChatRecord)
+    assert isinstance(without, ChatRecord)
+    assert [(m.role, m.content) for m in with_system.messages[:2]] == [("system", "Be brief."), ("user", "q")]
+    assert with_system.messages[1:] == without.messages
+    twice = {"system": "Be brief.", "conversations": [{"from": "system", "value": "s"}, *said]}
+    with pytest.raises(UserError, match="row 1 has a field 'system' and a first message of the system"):
+        load_records(write(tmp_path / "d.json", [twice]), "sharegpt")
+
+
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [

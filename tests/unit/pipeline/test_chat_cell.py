@@ -1,5 +1,6 @@
 """A cell on chats from the hub: planned without the files, trained on every turn; other content is noticed."""
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
+from plw.config.training import TemplateConfig
 from plw.data.encoding import COMPLETION
 from plw.errors import UserError
 from plw.paths import conf_folder
@@ -106,3 +109,29 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
         again = run_cell(config, quiet, judges).stages["diagnose"]
     assert again.status == "failed"
     assert "was trained on" in str(again.error)
+
+
+@pytest.mark.parametrize(
+    ("template", "row", "expected"),
+    [
+        ("chat", {}, r"template=chat: .* has no chat template"),
+        (
+            "alpaca",
+            {"tools": [{"name": "f"}]},
+            r"talks.json: row 2: it has tools, which template=alpaca does not write",
+        ),
+    ],
+)
+def test_what_a_template_does_not_write_is_told_before_the_first_cell(
+    config: CellConfig, tmp_path: Path, template: str, row: dict[str, object], expected: str
+) -> None:
+    talk = {"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    path = tmp_path / "talks.json"
+    path.write_text(json.dumps([talk, {**talk, **row}]), encoding="utf-8")
+    dataset = dataclasses.replace(
+        config.dataset, path=str(path), revision=None, file=None, columns={"messages": "messages"}
+    )
+    text = yaml.safe_load((conf_folder() / f"template/{template}.yaml").read_text(encoding="utf-8"))
+    config = dataclasses.replace(config, dataset=dataset, template=TemplateConfig(**text))
+    with pytest.raises(UserError, match=expected):
+        check_inputs([resolve_cell(config)])

@@ -1,0 +1,136 @@
+"""Where the words of a conversation stand in the text that a chat template has made of it.
+
+A user's word may also stand in a header, a tool's name or the template's own system message. So the conversation is
+rendered once more with a private character before and after each message's words: where they come out, and taking them
+out gives the text itself, they say where the words are.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plw.data.records import ChatMessage
+from plw.data.template import THINKING, Span
+
+PRIVATE = re.compile("[\U00100000-\U0010fffd]")
+"""Unicode's last area for private use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Characters ``start`` to before ``end`` of a message; the template has written them from ``place`` to ``stop``."""
+
+    start: int
+    end: int
+    place: int
+    stop: int
+
+
+def plain_message(message: ChatMessage, content: str | None = None) -> dict[str, Any]:
+    """A message as templates read it."""
+    return {"role": message.role, "content": message.content if content is None else content, **message.more}
+
+
+def find_words(
+    messages: Sequence[ChatMessage], whole: str, render: Callable[[list[dict[str, Any]]], str]
+) -> list[list[Words]] | None:
+    """The words of each message: one stretch without white space around it, two where an answer thinks before it.
+
+    Args:
+        messages: of the conversation.
+        whole: what the template made of them.
+        render: makes a text of messages.
+
+    Returns:
+        A list for each message, empty where the template has left its words out; None where the template does not make
+        the same text of the messages once private characters stand in them.
+    """
+    taken = set(PRIVATE.findall("".join([whole, *(message.content for message in messages)])))
+    free = (mark for mark in map(chr, range(0x100000, 0x10FFFE)) if mark not in taken)
+    pieces_M = [[(start, end, next(free), next(free)) for start, end in _pieces(message)] for message in messages]
+    marked = [
+        plain_message(message, _marked(message.content, pieces))
+        for message, pieces in zip(messages, pieces_M, strict=True)
+    ]
+    text = render(marked)
+    places: dict[str, list[int]] = {}
+    own = (match for match in PRIVATE.finditer(text) if match[0] not in taken)
+    for number, match in enumerate(own):
+        places.setdefault(match[0], []).append(match.start() - number)
+    if PRIVATE.sub(lambda match: match[0] if match[0] in taken else "", text) != whole:
+        return None
+    return [
+        [
+            Words(start, end, place, stop)
+            for start, end, before, after in pieces
+            # A template may write a message twice; where it writes one side alone, it has cut the words.
+            for place, stop in zip(places.get(before, []), places.get(after, []), strict=False)
+        ]
+        for pieces in pieces_M
+    ]
+
+
+def _pieces(message: ChatMessage) -> Iterator[tuple[int, int]]:
+    """The stretches of a message that a template may write apart: what is thought, and the rest."""
+    thought = THINKING.match(message.content) if message.role == "assistant" else None
+    bounds = (
+        [(0, len(message.content))] if thought is None else [thought.span(1), (thought.end(), len(message.content))]
+    )
+    for start, end in bounds:
+        words = message.content[start:end].strip()
+        if words:
+            first = message.content.index(words, start)
+            yield first, first + len(words)
+
+
+def _marked(content: str, pieces: Sequence[tuple[int, int, str, str]]) -> str:
+    written, done = [], 0
+    for start, end, before, after in pieces:
+        written += [content[done:start], before, content[start:end], after]
+        done = end
+    return "".join([*written, content[done:]])
+
+
+def weighted_words(message: ChatMessage, found: Sequence[Words], whole: str, *, keeps_space: bool) -> list[Span] | None:
+    """The message's stretches with a weight of their own, where they stand in the text.
+
+    Args:
+        message: its stretches are characters of its content.
+        found: its words.
+        whole: the text.
+        keeps_space: the template writes the white space around a message's words too.
+
+    Returns:
+        None where the template has changed the words of a stretch, or left them out.
+    """
+    written = [words for words in found if whole[words.place : words.stop] == message.content[words.start : words.end]]
+    written = [_widened(words, written, message.content, whole, keeps_space) for words in written]
+    spans: list[Span] = []
+    for span in message.spans:
+        reached = [False] * (span.end - span.start)
+        for words in written:
+            start, end = max(span.start, words.start), min(span.end, words.end)
+            if start < end:
+                shift = words.place - words.start
+                spans.append(Span(start + shift, end + shift, message.role, span.weight))
+                reached[start - span.start : end - span.start] = [True] * (end - start)
+        stretch = message.content[span.start : span.end]
+        if any(not there and not letter.isspace() for there, letter in zip(reached, stretch, strict=True)):
+            return None
+    return spans
+
+
+def _widened(words: Words, written: Sequence[Words], content: str, whole: str, keeps_space: bool) -> Words:
+    """The words with what stands between them and the next ones or the message's ends, where that is written too."""
+    before = content[max([other.end for other in written if other.end <= words.start], default=0) : words.start]
+    is_last = all(other.end <= words.end for other in written)
+    after = content[words.end :] if is_last else ""
+
+    def kept(gap: str) -> bool:
+        # White space at a header's end may look like a message's own.
+        return keeps_space or bool(gap.strip())
+
+    start = words.start - len(before) * (kept(before) and whole.endswith(before, 0, words.place))
+    end = words.end + len(after) * (kept(after) and whole.startswith(after, words.stop))
+    return Words(start, end, words.place - (words.start - start), words.stop + (end - words.end))
