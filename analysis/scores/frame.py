@@ -1,5 +1,6 @@
 """The tidy frame: one row per cell and benchmark, on the paper's scales; what is missing is listed and never filled."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
@@ -8,7 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from plw.errors import UserError
+from plw.errors import UserError, shortened
+from plw.identity import field_diff
 from plw.registry.rows import CellRow
 from plw.score import PERCENT_METRICS
 
@@ -98,7 +100,7 @@ def tidy_frame(
     if len(found) > 1:
         notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
     rows, grid = _only(rows, variant), _only(grid, variant)
-    _refuse_duplicates(rows)
+    _refuse_duplicates(rows, cells)
     if rows["value"].isna().any():
         notes.append(f"{int(rows['value'].isna().sum())} headline scores have no value; they count as missing.")
         rows = rows[rows["value"].notna()]
@@ -205,14 +207,26 @@ def _one_judge(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     return rows[keep]
 
 
-def _refuse_duplicates(rows: pd.DataFrame) -> None:
-    twice = rows[rows.duplicated([*AXES, "benchmark"])]
-    if len(twice):
-        row = twice.iloc[0]
+def _refuse_duplicates(rows: pd.DataFrame, cells: Sequence[CellRow]) -> None:
+    twice = rows[rows.duplicated([*AXES, "benchmark"], keep=False)]
+    if twice.empty:
+        return
+    row = twice.iloc[0]
+    what = f"{row['dataset']}, {row['model']}, PLW {row['prompt_weight']:g}, seed {row['seed']}"
+    point = [*AXES, "benchmark"]
+    same: set[str] = set() if "cell" not in twice else set(twice.loc[(twice[point] == row[point]).all(axis=1), "cell"])
+    found = sorted((cell for cell in cells if cell.cell in same), key=lambda cell: cell.created)
+    if len(found) < len(same) or len(found) < 2:
         raise UserError(
-            f"two headline scores of {row['benchmark']} for {row['dataset']}, {row['model']}, "
-            f"PLW {row['prompt_weight']:g}, seed {row['seed']}; keep the rows of one suite, one recipe and one judge"
+            f"two headline scores of {row['benchmark']} for {what}; keep the rows of one suite, one recipe, one judge"
         )
+    first, second = found[:2]
+    differ = field_diff(json.loads(first.payload), json.loads(second.payload))
+    raise UserError(
+        f"{first.folder} and {second.folder} are both of {what}, and differ in {shortened('; '.join(differ), 160)}: "
+        "show one alone. Remove the folder of the other and call `plw registry gc`, or train it under a name of its "
+        "own (such as recipe.name)"
+    )
 
 
 def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":

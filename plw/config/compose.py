@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
-from plw.config.evaluation import SensitivityConfig
+from plw.config.evaluation import SensitivityConfig, check_local_files_are_read
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError
 from plw.paths import conf_folder
@@ -89,6 +89,7 @@ def typed(config: DictConfig) -> CellConfig:
         raise UserError(_unknown_field(plain, "")) from None
     if not isinstance(made, CellConfig):
         raise TypeError(f"expected a config of type CellConfig, found {type(made).__name__}")
+    check_local_files_are_read(made.suite)
     return made
 
 

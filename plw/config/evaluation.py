@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, names, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
-from plw.config.local_files import found_below
+from plw.config.local_files import existing_folder, found_below
 from plw.errors import UserError
 
 MT_BENCH = "mt_bench"
@@ -240,7 +240,7 @@ def take_local_files(suite: SuiteConfig) -> None:
     Raises:
         UserError: no such folder, or the file of a benchmark is not in it, or is there twice.
     """
-    folder = str(suite.data)
+    folder = existing_folder(str(suite.data))
     for name, task in suite.tasks.items():
         if not task.files:
             task.files = {
@@ -250,6 +250,22 @@ def take_local_files(suite: SuiteConfig) -> None:
     for name, item in suite.prompts.items():
         if item.local is not None:
             item.prompts = found_below(folder, item.local, f"suite.prompts.{name}.local")
+
+
+def check_local_files_are_read(suite: SuiteConfig) -> None:
+    """That ``suite.data``, if it is given, is read by a benchmark: the others take what they say themselves.
+
+    Raises:
+        UserError: none names a file in it.
+    """
+    read = [bool(task.local) for task in suite.tasks.values()]
+    read += [item.local is not None for item in suite.prompts.values()]
+    if suite.data is None or any(read):
+        return
+    raise UserError(
+        f"suite.data={suite.data}: no benchmark of suite {suite.name} names a file there; choose a suite whose "
+        "benchmarks do, such as suite=pocket or suite=piqa, or name it: +suite.tasks.NAME.local.SPLIT=FILE"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,17 @@ from pathlib import Path
 from plw.errors import UserError
 
 
+def existing_folder(folder: str) -> str:
+    """The folder that the config has as `suite.data`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if not Path(folder).expanduser().is_dir():
+        raise UserError(f"suite.data={folder}: no such folder")
+    return folder
+
+
 def found_below(folder: str, name: str, field: str) -> str:
     """The path of the one file of this name in a folder, at any depth.
 
@@ -14,12 +25,9 @@ def found_below(folder: str, name: str, field: str) -> str:
         field: the config field that names the file, for messages.
 
     Raises:
-        UserError: no such folder, no such file in it, or several.
+        UserError: no such file is in it, or several are.
     """
-    place = Path(folder).expanduser()
-    if not place.is_dir():
-        raise UserError(f"suite.data={folder}: no such folder")
-    found = sorted(path for path in place.rglob(name) if path.is_file())
+    found = sorted(path for path in Path(folder).expanduser().rglob(name) if path.is_file())
     if not found:
         raise UserError(
             f"suite.data={folder}: {name} is not in it ({field}); put it there, or leave the benchmark out with "

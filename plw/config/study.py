@@ -3,11 +3,13 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from plw.config.checks import above_zero, at_least, given, one_of
+from plw.config.checks import above_zero, at_least, given, in_range, one_of
 from plw.errors import UserError
 from plw.machine import available_cores
 
 AUTO = "auto"
+MOST_THREADS = 512
+"""Of one process: torch's threads end in a segmentation fault where the machine cannot start so many."""
 PREFERENCE = "preference"
 STAGES = ("train", PREFERENCE, "diagnose", "harness", "generate", "judge")
 
@@ -205,7 +207,7 @@ class ExecutionConfig:
         ):
             at_least(f"execution.{name}", getattr(self, name), 1)
         if isinstance(self.threads, int):
-            at_least("execution.threads", self.threads, 1)
+            in_range("execution.threads", self.threads, 1, MOST_THREADS)
         for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s", "budget_hours", "cell_memory_gib"):
             above_zero(f"execution.{name}", getattr(self, name))
         if self.lease_timeout_s < 3 * self.heartbeat_s:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from plw.data.chat_words import Words, find_words, plain_message, weighted_words
+from plw.data.chat_words import WrittenWords, find_words, plain_message, weighted_words
 from plw.data.records import ChatMessage, ChatRecord
 from plw.data.template import Segment, Span, thinking
 from plw.errors import UserError, shortened
@@ -124,7 +124,7 @@ class ChatRenderer:
         ]
 
     def _message_spans(
-        self, message: ChatMessage, found: Sequence[Words] | None, whole: str, number: int, where: str
+        self, message: ChatMessage, found: Sequence[WrittenWords] | None, whole: str, number: int, where: str
     ) -> list[Span]:
         if not message.content.strip():
             return []

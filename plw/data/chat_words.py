@@ -18,7 +18,7 @@ PRIVATE = re.compile("[\U00100000-\U0010fffd]")
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class WrittenWords:
     """Characters ``start`` to before ``end`` of a message; the template has written them from ``place`` to ``stop``."""
 
     start: int
@@ -34,7 +34,7 @@ def plain_message(message: ChatMessage, content: str | None = None) -> dict[str,
 
 def find_words(
     messages: Sequence[ChatMessage], whole: str, render: Callable[[list[dict[str, Any]]], str]
-) -> list[list[Words]] | None:
+) -> list[list[WrittenWords]] | None:
     """The words of each message: one stretch without white space around it, two where an answer thinks before it.
 
     Args:
@@ -62,7 +62,7 @@ def find_words(
         return None
     return [
         [
-            Words(start, end, place, stop)
+            WrittenWords(start, end, place, stop)
             for start, end, before, after in pieces
             # A template may write a message twice; where it writes one side alone, it has cut the words.
             for place, stop in zip(places.get(before, []), places.get(after, []), strict=False)
@@ -92,7 +92,9 @@ def _marked(content: str, pieces: Sequence[tuple[int, int, str, str]]) -> str:
     return "".join([*written, content[done:]])
 
 
-def weighted_words(message: ChatMessage, found: Sequence[Words], whole: str, *, keeps_space: bool) -> list[Span] | None:
+def weighted_words(
+    message: ChatMessage, found: Sequence[WrittenWords], whole: str, *, keeps_space: bool
+) -> list[Span] | None:
     """The message's stretches with a weight of their own, where they stand in the text.
 
     Args:
@@ -121,7 +123,9 @@ def weighted_words(message: ChatMessage, found: Sequence[Words], whole: str, *, 
     return spans
 
 
-def _widened(words: Words, written: Sequence[Words], content: str, whole: str, keeps_space: bool) -> Words:
+def _widened(
+    words: WrittenWords, written: Sequence[WrittenWords], content: str, whole: str, keeps_space: bool
+) -> WrittenWords:
     """The words with what stands between them and the next ones or the message's ends, where that is written too."""
     before = content[max([other.end for other in written if other.end <= words.start], default=0) : words.start]
     is_last = all(other.end <= words.end for other in written)
@@ -133,4 +137,4 @@ def _widened(words: Words, written: Sequence[Words], content: str, whole: str, k
 
     start = words.start - len(before) * (kept(before) and whole.endswith(before, 0, words.place))
     end = words.end + len(after) * (kept(after) and whole.startswith(after, words.stop))
-    return Words(start, end, words.place - (words.start - start), words.stop + (end - words.end))
+    return WrittenWords(start, end, words.place - (words.start - start), words.stop + (end - words.end))

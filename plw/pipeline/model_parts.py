@@ -52,6 +52,9 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     scores: list[Score] = []
     items: list[ItemRow] = []
     answered_of = _answered(context, check_lease)
+    at_length = [name for name, item in suite.prompts.items() if item.protocol == "alpaca_eval"]
+    if at_length:
+        scores += generation_length([answer for name in at_length for answer in answered_of[name][1]], suite.name)
     for name, item in suite.prompts.items():
         if item.protocol == MT_BENCH:
             answered, items_of = answer_dialogues(context, name, check_lease)
@@ -60,8 +63,6 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
             items += items_of
             continue
         prompts, answers = answered_of[name]
-        if item.protocol == "alpaca_eval":
-            scores += generation_length(answers, suite.name)
         if item.protocol == REFERENCE:
             found, items_of = reference_overlap(name, suite.name, prompts, context.references(name), answers)
             scores.append(found)

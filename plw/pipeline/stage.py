@@ -23,6 +23,7 @@ from plw.errors import (
     StageError,
     UserError,
     printable,
+    shortened,
 )
 from plw.files import TEMPORARY, write_json_atomic
 from plw.identity import canonical_json, field_diff
@@ -132,10 +133,10 @@ class Stage:
 
     def _check_payload(self, stored: Any) -> None:
         if canonical_json(stored) != canonical_json(self.payload):
-            lines = "\n  ".join(field_diff(stored, self.payload))
+            differ = shortened("; ".join(field_diff(stored, self.payload)), 400)
             raise UserError(
                 f"{self.folder} was made for another {self.kind}; give the changed part a name of its own "
-                f"(such as suite.name) or remove the folder. Fields, stored -> asked for:\n  {lines}"
+                f"(such as suite.name) or remove the folder. Fields, stored -> asked for: {differ}"
             )
 
 

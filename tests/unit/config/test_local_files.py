@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from plw.commands.choice import chosen_cell
 from plw.config import PromptSetConfig, SuiteConfig, TaskConfig, identity_fields
+from plw.config.evaluation import check_local_files_are_read
 from plw.errors import UserError
 
 NAMES = ("piqa.jsonl", "answers.json")
@@ -66,3 +68,22 @@ def test_a_file_that_is_missing_or_there_twice_is_one_line(folder: Path, name: s
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         suite(tmp_path / "none")
+    with pytest.raises(UserError, match="no such folder"):
+        SuiteConfig(name="s", data=str(tmp_path / "none"))
+
+
+def test_a_folder_that_no_benchmark_reads_is_refused(folder: Path) -> None:
+    check_local_files_are_read(suite(folder))
+    check_local_files_are_read(suite(None))
+    with pytest.raises(UserError, match=rf"suite\.data={folder}: no benchmark of suite s names a file"):
+        check_local_files_are_read(dataclasses.replace(suite(folder), tasks={}, prompts={}))
+    words = [
+        "study=own",
+        "scale=own",
+        "model=world-wide-1",
+        "dataset=world-short",
+        "suite=world",
+        f"suite.data={folder}",
+    ]
+    with pytest.raises(UserError, match="no benchmark of suite world names a file"):
+        chosen_cell(words, None)

@@ -1,5 +1,6 @@
 """Prompts of the protocol ``reference``: chrF of the answers and the file's own, no judge, an identity of their own."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -39,3 +40,15 @@ def test_prompts_without_answers_are_refused_before_the_first_cell(own_study: Ow
     (tmp_path / "prompts.json").write_text(json.dumps([PROMPTS[0], {"instruction": "Say no."}]))
     with pytest.raises(UserError, match="row 2 has no reference answer"):
         check_inputs([resolve_cell(own_study(REFERENCE))])
+
+
+def test_the_length_of_answers_is_over_all_sets_at_length(own_study: OwnStudy) -> None:
+    sets, config = ("alpaca_eval", "mine", "yours"), own_study()
+    prompts = dict.fromkeys(sets, config.suite.prompts["alpaca_eval"])
+    config = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts=prompts))
+    assert {stage.status for stage in run(config).stages.values()} == {"done"}
+    folder = resolve_cell(config).stages["generate"].folder
+    lengths = [len(row["output"].split()) for name in sets for row in json.loads((folder / f"{name}.json").read_text())]
+    scores = json.loads((folder / "record.json").read_text())["scores"]
+    (found,) = [one for one in scores if (one["benchmark"], one["metric"]) == ("generation_length", "words")]
+    assert (found["n"], found["value"]) == (3 * len(PROMPTS), pytest.approx(sum(lengths) / len(lengths)))

@@ -1,5 +1,7 @@
 """The tidy frame: scales by hand, missing listed, what does not belong refused or left out with a note."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -177,6 +179,20 @@ def test_two_headline_scores_of_one_cell_are_refused(make_study):
         scores = registry.scores_frame()
     with pytest.raises(UserError, match="two headline scores"):
         tidy_frame(pd.concat([scores, scores.assign(suite="other")]), GROUPS)
+
+
+def test_two_cells_of_one_point_are_named_with_what_tells_them_apart(make_study):
+    """Such as a study whose epochs were changed and that was run again."""
+    url, _ = make_study(weights=(0.0,), datasets=("data",), models=("wide",))
+    with Registry.open(url) as registry:
+        scores, (cell,) = registry.scores_frame(), registry.cells()
+    cells = [
+        replace(cell, payload='{"recipe": {"epochs": 1}}'),
+        replace(cell, cell="b" * 64, folder="other", created=cell.created + 1, payload='{"recipe": {"epochs": 2}}'),
+    ]
+    expected = rf"{cell.folder} and other are both of data, wide, PLW 0, seed \d+, and differ in recipe.epochs: 1 -> 2"
+    with pytest.raises(UserError, match=expected):
+        tidy_frame(pd.concat([scores, scores.assign(cell="b" * 64)]), GROUPS, cells)
 
 
 def test_lower_is_better_is_turned_round(make_study):
