@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from plw.errors import UserError
-
-LFS_POINTER = b"version https://git-lfs.github.com/spec/v1"
-"""How the small file begins that git-lfs leaves in place of a large one."""
-
+from plw.file_starts import check_start
 
 TEMPORARY = ".tmp"
 """How the name of a file ends that is being written; it begins with a dot and the name that it will have."""
@@ -77,32 +74,17 @@ def read_text(path: Path) -> str:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
+        what = f"a link to {path.readlink()}, where no file is" if path.is_symlink() else "no such file"
+        raise UserError(f"{path}: {what}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    if data.startswith(LFS_POINTER):
-        raise UserError(_pointer_line(path))
+    check_start(path, data)
     encoding = json.detect_encoding(data)
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         kind = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
         raise UserError(f"{path}: not {kind} text (byte {error.start}); save the file as UTF-8") from None
-
-
-def check_no_pointer(path: Path) -> None:
-    """Refuse what git-lfs leaves in place of a large file that it has not fetched.
-
-    Raises:
-        UserError: the file is such a pointer.
-    """
-    with path.open("rb") as file:
-        if file.read(len(LFS_POINTER)) == LFS_POINTER:
-            raise UserError(_pointer_line(path))
-
-
-def _pointer_line(path: Path) -> str:
-    return f"{path}: a git-lfs pointer stands in place of the file; fetch the file itself (git lfs pull)"
 
 
 def read_json(path: Path) -> Any:

@@ -7,7 +7,8 @@ import struct
 from pathlib import Path
 
 from plw.errors import UserError
-from plw.files import check_no_pointer, file_hash
+from plw.file_starts import check_no_pointer
+from plw.files import file_hash
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"

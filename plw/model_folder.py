@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import check_no_pointer, folder_hash, read_json
+from plw.file_starts import check_no_pointer
+from plw.files import folder_hash, read_json
 from plw.gguf_file import SUFFIX
 from plw.identity import fingerprint
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import check_no_pointer, check_texts, read_objects, read_rows
+from plw.file_starts import check_no_pointer
+from plw.files import check_texts, read_objects, read_rows
 
 KINDS = (".json", ".jsonl", ".parquet")
 
@@ -18,6 +19,10 @@ def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder; dataset.path must be a .json, .jsonl or .parquet file")
+    if path.is_symlink() and not path.exists():
+        raise UserError(
+            f"{path}: a link to {path.readlink()}, where no file is; mend it, or set dataset.path to a file"
+        )
     if not path.exists():
         raise UserError(f"{path}: no such file; set dataset.path to an existing .json, .jsonl or .parquet file")
     if path.suffix == ".parquet":

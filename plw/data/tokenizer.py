@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.files import check_no_pointer, kind_of, read_json
+from plw.file_starts import check_no_pointer
+from plw.files import kind_of, read_json
 from plw.model_folder import TOKENIZER_FILES
 
 if TYPE_CHECKING:

@@ -1,7 +1,12 @@
 """One reader for all JSON of a user: the same rows whatever the encoding and the form, one line for what is no JSON."""
 
+import bz2
+import gzip
+import io
 import json
+import lzma
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +34,22 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "prompts": load_prompts,
     "task": task_rows,
 }
+
+
+def zipped(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("data.json", data)
+    return buffer.getvalue()
+
+
+def table(data: bytes) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    buffer = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": [data.decode()]}), buffer)
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -136,3 +157,31 @@ def test_a_row_may_be_nested_so_far_and_no_further(form: str, tmp_path: Path) ->
         else:
             with pytest.raises(UserError, match=r"row 1 is not valid JSON .*nested too deeply"):
                 read_rows(path)
+
+
+@pytest.mark.parametrize(
+    ("packed", "expected"),
+    [
+        (gzip.compress, "compressed by gzip and no text; unpack it"),
+        (bz2.compress, "compressed by bzip2 and no text; unpack it"),
+        (lzma.compress, "compressed by xz and no text; unpack it"),
+        (zipped, "a zip archive and no text; unpack it"),
+        (table, "a parquet table and no text; give its name the end .parquet"),
+    ],
+)
+@pytest.mark.parametrize("reader", READERS)
+def test_what_is_no_text_is_called_what_it_is(
+    tmp_path: Path, reader: str, packed: Callable[[bytes], bytes], expected: str
+) -> None:
+    path = tmp_path / "data.json"
+    path.write_bytes(packed(json.dumps(ROWS).encode()))
+    with pytest.raises(UserError, match=f"data.json: {expected}"):
+        READERS[reader](path)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_link_to_nothing_is_called_one(tmp_path: Path, reader: str) -> None:
+    path = tmp_path / "data.json"
+    path.symlink_to(tmp_path / "gone.json")
+    with pytest.raises(UserError, match=r"data.json: a link to .*gone.json, where no file is"):
+        READERS[reader](path)
