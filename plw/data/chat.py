@@ -115,7 +115,7 @@ class ChatRenderer:
         """
         where, tools = record.where or "a conversation", list(record.tools) or None
         self._check_calls(messages, whole, where, tools)
-        found_M = find_words(messages, whole, lambda plain: self._render(plain, False, where, tools))
+        found_M = find_words(messages, whole, lambda plain: self._render(plain, False, where, tools), self._keeps_space)
         return [
             self._message_spans(
                 messages[number], None if found_M is None else found_M[number], whole, number + 1, where
@@ -126,7 +126,7 @@ class ChatRenderer:
     def _message_spans(
         self, message: ChatMessage, found: Sequence[WrittenWords] | None, whole: str, number: int, where: str
     ) -> list[Span]:
-        if not message.content.strip():
+        if not message.content.strip() and not found:
             return []
         who = f"{where}: the chat template of {_name(self.tokenizer)}"
         if found == []:
@@ -134,8 +134,7 @@ class ChatRenderer:
                 f"{who} leaves out message {number}, of the {message.role}; leave it out of the data, or give a "
                 "template that writes it"
             )
-        spaced = found is not None and bool(message.spans) and self._keeps_space(message.role)
-        weighed = [] if found is None else weighted_words(message, found, whole, keeps_space=spaced)
+        weighed = [] if found is None else weighted_words(message, found, whole)
         is_answer = message.role == "assistant"
         if weighed is None or (found is None and (message.spans or (message.weight != 1 and not is_answer))):
             raise UserError(

@@ -6,8 +6,8 @@ out gives the text itself, they say where the words are.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plw.data.records import ChatMessage
@@ -33,22 +33,41 @@ def plain_message(message: ChatMessage, content: str | None = None) -> dict[str,
 
 
 def find_words(
-    messages: Sequence[ChatMessage], whole: str, render: Callable[[list[dict[str, Any]]], str]
+    messages: Sequence[ChatMessage],
+    whole: str,
+    render: Callable[[list[dict[str, Any]]], str],
+    keeps_space: Callable[[str], bool],
 ) -> list[list[WrittenWords]] | None:
-    """The words of each message: one stretch without white space around it, two where an answer thinks before it.
+    """The words of each message: one stretch, two where an answer thinks before it.
 
     Args:
         messages: of the conversation.
         whole: what the template made of them.
         render: makes a text of messages.
+        keeps_space: of a role, whether white space at the ends of its messages is written, and so is part of the words.
 
     Returns:
         A list for each message, empty where the template has left its words out; None where the template does not make
         the same text of the messages once private characters stand in them.
     """
+    kept = {message.role: keeps_space(message.role) for message in messages}
+    found = _found(messages, whole, render, kept)
+    # Some kinds of white space may be written and others not.
+    return _found(messages, whole, render, {}) if found is None and any(kept.values()) else found
+
+
+def _found(
+    messages: Sequence[ChatMessage],
+    whole: str,
+    render: Callable[[list[dict[str, Any]]], str],
+    kept: Mapping[str, bool],
+) -> list[list[WrittenWords]] | None:
     taken = set(PRIVATE.findall("".join([whole, *(message.content for message in messages)])))
     free = (mark for mark in map(chr, range(0x100000, 0x10FFFE)) if mark not in taken)
-    pieces_M = [[(start, end, next(free), next(free)) for start, end in _pieces(message)] for message in messages]
+    pieces_M = [
+        [(start, end, next(free), next(free)) for start, end in _pieces(message, kept.get(message.role, False))]
+        for message in messages
+    ]
     marked = [
         plain_message(message, _marked(message.content, pieces))
         for message, pieces in zip(messages, pieces_M, strict=True)
@@ -71,17 +90,23 @@ def find_words(
     ]
 
 
-def _pieces(message: ChatMessage) -> Iterator[tuple[int, int]]:
+def _pieces(message: ChatMessage, keeps_space: bool) -> Iterator[tuple[int, int]]:
     """The stretches of a message that a template may write apart: what is thought, and the rest."""
-    thought = THINKING.match(message.content) if message.role == "assistant" else None
-    bounds = (
-        [(0, len(message.content))] if thought is None else [thought.span(1), (thought.end(), len(message.content))]
-    )
-    for start, end in bounds:
-        words = message.content[start:end].strip()
-        if words:
-            first = message.content.index(words, start)
-            yield first, first + len(words)
+    content, rest = message.content, 0
+    if message.role == "assistant" and (thought := THINKING.match(content)):
+        rest = thought.end()
+        yield from _stripped(content, *thought.span(1))
+    if not keeps_space:
+        yield from _stripped(content, rest, len(content))
+    elif rest < len(content):
+        yield rest, len(content)
+
+
+def _stripped(content: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    words = content[start:end].strip()
+    if words:
+        first = content.index(words, start)
+        yield first, first + len(words)
 
 
 def _marked(content: str, pieces: Sequence[tuple[int, int, str, str]]) -> str:
@@ -92,22 +117,19 @@ def _marked(content: str, pieces: Sequence[tuple[int, int, str, str]]) -> str:
     return "".join([*written, content[done:]])
 
 
-def weighted_words(
-    message: ChatMessage, found: Sequence[WrittenWords], whole: str, *, keeps_space: bool
-) -> list[Span] | None:
+def weighted_words(message: ChatMessage, found: Sequence[WrittenWords], whole: str) -> list[Span] | None:
     """The message's stretches with a weight of their own, where they stand in the text.
 
     Args:
         message: its stretches are characters of its content.
         found: its words.
         whole: the text.
-        keeps_space: the template writes the white space around a message's words too.
 
     Returns:
         None where the template has changed the words of a stretch, or left them out.
     """
     written = [words for words in found if whole[words.place : words.stop] == message.content[words.start : words.end]]
-    written = [_widened(words, written, message.content, whole, keeps_space) for words in written]
+    written = [_widened(words, written, message.content, whole) for words in written]
     spans: list[Span] = []
     for span in message.spans:
         reached = [False] * (span.end - span.start)
@@ -123,18 +145,10 @@ def weighted_words(
     return spans
 
 
-def _widened(
-    words: WrittenWords, written: Sequence[WrittenWords], content: str, whole: str, keeps_space: bool
-) -> WrittenWords:
-    """The words with what stands between them and the next ones or the message's ends, where that is written too."""
+def _widened(words: WrittenWords, written: Sequence[WrittenWords], content: str, whole: str) -> WrittenWords:
+    """The words with what stands before them in the message, where that is written too: the tags round a thought."""
     before = content[max([other.end for other in written if other.end <= words.start], default=0) : words.start]
-    is_last = all(other.end <= words.end for other in written)
-    after = content[words.end :] if is_last else ""
-
-    def kept(gap: str) -> bool:
-        # White space at a header's end may look like a message's own.
-        return keeps_space or bool(gap.strip())
-
-    start = words.start - len(before) * (kept(before) and whole.endswith(before, 0, words.place))
-    end = words.end + len(after) * (kept(after) and whole.startswith(after, words.stop))
-    return WrittenWords(start, end, words.place - (words.start - start), words.stop + (end - words.end))
+    # White space at a header's end may look like a message's own.
+    if not before.strip() or not whole.endswith(before, 0, words.place):
+        return words
+    return replace(words, start=words.start - len(before), place=words.place - len(before))

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from plw.config.loss import ROLES
 from plw.config.training import TemplateConfig
@@ -239,6 +241,56 @@ def test_words_that_also_stand_in_the_template_are_the_users_own(bare: Any, temp
     assert [text for text, role, _ in found if role == "user"] == [words, words]
     assert {weight for _, role, weight in found if role == "user"} == {0.5}
     assert [text for text, role, _ in found if role == "assistant"] == [f"{words}<|im_end|>"] * 2
+
+
+PIECES = ["user", "assistant", "<|im_end|>", "<|im_start|>", " ", "\n", "a", "Be kind.", "é", "\U00100001", "[I]", "1"]
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> ChatRecord:
+    def message(role: str) -> ChatMessage:
+        content = "".join(draw(st.lists(st.sampled_from(PIECES), min_size=1, max_size=5)))
+        start = draw(st.integers(0, len(content) - 1))
+        span = WeightSpan(
+            start=start, end=draw(st.integers(start + 1, len(content))), weight=draw(st.sampled_from([0, 3]))
+        )
+        weight = draw(st.sampled_from([0.5, 1.0, 2.0]))
+        return ChatMessage(role=role, content=content, weight=weight, spans=draw(st.sampled_from([(), (span,)])))
+
+    roles = [*draw(st.sampled_from([[], ["system"]])), *draw(st.lists(st.sampled_from(["user", "tool"]), min_size=1))]
+    roles += draw(st.lists(st.sampled_from(["user", "assistant", "tool"]), max_size=4))
+    return ChatRecord(
+        messages=tuple(message(role) for role in [*roles, "assistant"]), weight=draw(st.sampled_from([1, 4]))
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(record=conversations())
+def test_roles_and_weights_by_hand(bare: Any, record: ChatRecord) -> None:
+    """Each letter of ChatML's text has the role and weight that it is written with here; a token has its last one's."""
+    text, roles, weights = "", [], []
+    for message in record.messages:
+        head, is_answer = f"<|im_start|>{message.role}\n", message.role == "assistant"
+        own = np.full(len(message.content), record.weight * message.weight)
+        for span in message.spans:
+            own[span.start : span.end] *= span.weight
+        answered = record.weight * (message.weight if is_answer else 1.0)
+        text += head + message.content + "<|im_end|>\n"
+        roles += ["template"] * len(head) + [message.role] * len(message.content)
+        roles += [message.role if is_answer else "template"] * len("<|im_end|>") + ["template"]
+        weights += [record.weight] * len(head) + own.tolist() + [answered] * len("<|im_end|>") + [record.weight]
+    segments = renderer(bare, CHATML).segments(record)
+    (example,) = encode([segments], bare, max_length=999, end_of_sequence=False, fine_roles=True).examples
+    assert "".join(segment.text for segment in segments) == text.removesuffix("\n")
+    offsets = bare(text.removesuffix("\n"), add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    last = [max(start, end - 1) for start, end in offsets]
+    found = np.ones(len(example.token_T)) if example.weight_T is None else example.weight_T
+    assert found[1:].tolist() == [weights[place] for place in last]
+    for number, place in enumerate(last, start=1):
+        role = roles[place]
+        # A token that begins in an answer's header belongs to the prompt, whatever its last letter.
+        crosses = IS_COMPLETION_R[ROLES.index(role)] != IS_COMPLETION_R[example.role_T[number]]
+        assert crosses or ROLES[example.role_T[number]] == role, (text, number)
 
 
 @pytest.mark.parametrize(
