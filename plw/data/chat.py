@@ -171,7 +171,10 @@ class ChatRenderer:
             words = {role: f"\t {SECOND}\t "}
             roles = dict.fromkeys(["system", "user", "assistant"] if role == "system" else ["user", "assistant", role])
             plain = [{"role": name, "content": words.get(name, FIRST)} for name in roles]
-            self._spaces[role] = words[role] in self._render(plain, False, "white space", None)
+            try:
+                self._spaces[role] = words[role] in self._render(plain, False, "white space", None)
+            except UserError:
+                self._spaces[role] = False  # Some templates take no such conversation.
         return self._spaces[role]
 
     def _answer_end(self, whole: str, start: int, bound: int, answer: ChatMessage, where: str) -> int:

@@ -12,6 +12,7 @@ from typing import Any
 
 from plw.data.records import ChatMessage
 from plw.data.template import THINKING, Span
+from plw.errors import UserError
 
 PRIVATE = re.compile("[\U00100000-\U0010fffd]")
 """Unicode's last area for private use."""
@@ -72,7 +73,10 @@ def _found(
         plain_message(message, _marked(message.content, pieces))
         for message, pieces in zip(messages, pieces_M, strict=True)
     ]
-    text = render(marked)
+    try:
+        text = render(marked)
+    except UserError:
+        return None
     places: dict[str, list[int]] = {}
     own = (match for match in PRIVATE.finditer(text) if match[0] not in taken)
     for number, match in enumerate(own):

@@ -406,6 +406,17 @@ def test_templates_that_cannot_be_learned_from_are_refused_in_a_line(bare: Any) 
     assert "refuses the conversation" in refused("{{ messages[5]['content'] }}", two)
 
 
+def test_a_template_that_takes_no_other_conversation_still_tells_its_words(bare: Any) -> None:
+    """It refuses what white space is tried on, a message of a tool behind an answer."""
+    strict = "{% if messages | selectattr('role', 'eq', 'tool') | list and messages | length == 3 %}" + (
+        "{{ raise_exception('no call') }}{% endif %}"
+    )
+    messages = [ChatMessage(role=role, content=f" {role} ") for role in ("user", "tool", "user", "user", "assistant")]
+    _, found = weighed(bare, strict + CHATML, *messages)
+    assert [text.strip(" ") for text, role, _ in found if role == "tool"] == ["tool"]
+    assert [text.strip(" ") for text, role, _ in found if role == "user"] == ["user"] * 3
+
+
 def test_dates_of_today_are_not_written(bare: Any) -> None:
     dated = (
         "{% if not date_string is defined %}{% set date_string = strftime_now('%d') %}{% endif %}{{ date_string }}\n"
