@@ -2,14 +2,18 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from plw.errors import UserError, named
+from plw.errors import UserError, named, shortened
 from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
+
+ROW_WEIGHTS = "token_weights"
+"""Key of a row that has a number for each of its tokens."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +21,8 @@ class PromptWeightCollator:
     """Makes batches of rows that say which of their tokens are completion.
 
     A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's) or ``labels``
-    (-100 for a prompt's). It may have ``token_weights``, a number per token that multiplies its role's weight.
+    (-100 for a prompt's). It may have ``token_weights``, a number of 0 or more per token that multiplies its
+    role's weight.
 
     A batch has ``input_ids``, ``labels`` (-100 for all but completions), ``loss_weights`` (fp32, w of predicting each
     token) and ``attention_mask``; packed, one row with ``position_ids`` and the bounds that variable-length kernels ask
@@ -30,15 +35,25 @@ class PromptWeightCollator:
     padding_free: bool = False
     """Put all rows into one without padding; positions restart at each."""
 
+    def __post_init__(self) -> None:
+        pad = self.pad_token_id
+        if isinstance(pad, bool) or not isinstance(pad, Integral) or pad < 0:
+            raise UserError(
+                f"pad_token_id={shortened(repr(pad), 40)} is no token; give the id of any, since padding is never read"
+            )
+        self._weighting()
+
+    def _weighting(self) -> BatchWeighting:
+        return BatchWeighting(prompt_weight=self.prompt_weight, response_weight=self.response_weight)
+
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The batch.
 
         Raises:
-            UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths, or a weight that is no
-                finite number.
+            UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths or of something else
+                than numbers, or a weight of a token that is no finite number of 0 or more.
         """
-        weighting = BatchWeighting(prompt_weight=self.prompt_weight, response_weight=self.response_weight)
-        tokens = [torch.as_tensor(row["input_ids"], dtype=torch.int64) for row in rows]
+        tokens = [_numbers(row, "input_ids").long() for row in rows]
         labels = [_labels(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
         scales = [_scale(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
         if self.padding_free:
@@ -47,7 +62,7 @@ class PromptWeightCollator:
         else:
             batch = _padded(tokens, labels, self.pad_token_id)
             scale_BT = pad_sequence(scales, batch_first=True)
-        return {**batch, LOSS_WEIGHTS: weighting.token_weights(batch) * scale_BT}
+        return {**batch, LOSS_WEIGHTS: self._weighting().token_weights(batch) * scale_BT}
 
 
 def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
@@ -62,21 +77,48 @@ def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
 
 
 def _scale(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
-    if row.get("token_weights") is None:
+    if row.get(ROW_WEIGHTS) is None:
         return torch.ones(len(token_T))
-    scale_T = _same_length(row, "token_weights", token_T).float()
-    wrong = (~scale_T.isfinite()).nonzero()
+    given_T = _same_length(row, ROW_WEIGHTS, token_T)
+    if given_T.dtype == torch.bool:
+        raise UserError(f"a row's {ROW_WEIGHTS} are true and false; give numbers, such as 1 and 0")
+    scale_T = given_T.float()
+    wrong = (~(scale_T.isfinite() & (scale_T >= 0))).nonzero()
     if len(wrong):
         place = int(wrong[0])
-        raise UserError(f"a row's token_weights has {scale_T[place]:g} at token {place}; it must be a finite number")
+        raise UserError(
+            f"a row's {ROW_WEIGHTS} has {scale_T[place]:g} at token {place}; allowed: finite numbers of 0 or more"
+        )
     return scale_T
 
 
 def _same_length(row: Mapping[str, Any], name: str, token_T: Tensor) -> Tensor:
-    values_T = torch.as_tensor(row[name])
+    values_T = _numbers(row, name)
     if len(values_T) != len(token_T):
         raise UserError(f"a row has {len(token_T)} input_ids but {len(values_T)} {name}; give one for each token")
     return values_T
+
+
+def _numbers(row: Mapping[str, Any], name: str) -> Tensor:
+    """A row's list of numbers as a tensor."""
+    if name not in row:
+        raise UserError(f"a row has no {name} (fields found: {named(row)}); give a number for each token")
+    try:
+        values_T = torch.as_tensor(row[name])
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(_no_numbers(row[name], name)) from None
+    if values_T.ndim != 1:
+        raise UserError(f"a row's {name} has {values_T.ndim} axes; give one number for each token")
+    return values_T
+
+
+def _no_numbers(values: Any, name: str) -> str:
+    """What is said of a list in which something is no number: the first such thing."""
+    if isinstance(values, Sequence) and not isinstance(values, str):
+        for place, value in enumerate(values):
+            if not isinstance(value, Real):
+                return f"a row's {name} has {shortened(repr(value), 40)} at token {place}; allowed: numbers"
+    return f"a row's {name} is {shortened(repr(values), 40)}; give a list of numbers, one for each token"
 
 
 def _padded(tokens: list[Tensor], labels: list[Tensor], pad_token_id: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from plw.config.checks import at_least, one_of
 from plw.config.loss import NORMALIZERS
-from plw.errors import UserError
+from plw.errors import UserError, named
 
 IGNORED = -100
 """The label of a token that is no completion, as transformers has it."""
@@ -59,6 +59,11 @@ class BatchWeighting:
         if LOSS_WEIGHTS in batch:
             weight_BT: Tensor = batch[LOSS_WEIGHTS]
             return weight_BT
+        if batch.get("labels") is None:
+            raise UserError(
+                f"a batch has no labels and no {LOSS_WEIGHTS} (fields found: {named(batch)}); give a collator that "
+                "keeps the labels of the data, or a PromptWeightCollator"
+            )
         is_completion_BT = batch["labels"] != IGNORED
         weight_BT = torch.where(is_completion_BT, self.response_weight, self.prompt_weight)
         return torch.where(is_predicted(batch), weight_BT, 0.0).float()
