@@ -5,6 +5,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plw.config.loss import FactorConfig
+from plw.errors import UserError
+from plw.integrations.checks import check_factor
 from plw.loss.factor import entropy, token_factor
 
 
@@ -32,7 +34,12 @@ def prompt_weighted_loss(
 
     Returns:
         Scalar, fp32 or wider.
+
+    Raises:
+        UserError: logits or weights of other rows and tokens than ``input_ids``, or a factor that is none.
     """
+    check_factor(factor)
+    _check_shapes(logits, input_ids, weights)
     weight_T = weights[:, 1:].flatten()
     place_N = weight_T.nonzero().squeeze(1)
     logit_NV = logits[:, :-1].flatten(0, 1)[place_N]
@@ -44,6 +51,23 @@ def prompt_weighted_loss(
             entropy_N1 = entropy(logit_NV, factor.top) if factor.kind == "entropy" else None
             weight_N = weight_N * token_factor(factor, ce_N[:, None], entropy_N1).squeeze(1)
     return divided((weight_N * ce_N).sum(), total)
+
+
+def _check_shapes(logits: Tensor, input_ids: Tensor, weights: Tensor) -> None:
+    """A weight for each token, the first of a row too: one that is left out would move all others by a place."""
+    for name, given in (("logits", logits), ("input_ids", input_ids), ("weights", weights)):
+        if not isinstance(given, Tensor):
+            raise UserError(f"{name} is {type(given).__name__}; give a tensor")
+    if input_ids.ndim != 2 or weights.shape != input_ids.shape:
+        raise UserError(
+            f"weights are {list(weights.shape)} and input_ids {list(input_ids.shape)}; both must be [rows, tokens], "
+            "with a weight for the first token too"
+        )
+    if logits.ndim != 3 or logits.shape[:2] != input_ids.shape:
+        raise UserError(
+            f"logits are {list(logits.shape)} and input_ids {list(input_ids.shape)}; logits must be [rows, tokens, "
+            "vocabulary] of the same rows and tokens, unshifted"
+        )
 
 
 def divided(sum_: Tensor, total: Tensor | float) -> Tensor:

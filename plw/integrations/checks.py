@@ -1,0 +1,103 @@
+"""What both trainers refuse before they begin, because it would go without effect or change the loss unseen."""
+
+import inspect
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from plw.config.loss import FactorConfig
+from plw.errors import UserError, named, shortened
+from plw.integrations.collator import ROW_WEIGHTS, PromptWeightCollator
+from plw.integrations.weighting import BatchWeighting
+
+ALL_TOKENS = (
+    "transformers.DataCollatorForLanguageModeling",
+    "transformers.DataCollatorForWholeWordMask",
+    "transformers.DataCollatorForPermutationLanguageModeling",
+)
+"""Collators whose labels are all tokens, whatever the data say."""
+ALL_TOKENS_WITHOUT_LABELS = ("transformers.DataCollatorWithFlattening", "trl.DataCollatorForLanguageModeling")
+"""Collators whose labels are those of the data, or all tokens where these have none."""
+
+
+def named_arguments(trainer: type, first: int, values: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a trainer by name, from ``values`` by place, after the ``first`` ones, and ``given`` by name."""
+    names = list(inspect.signature(trainer).parameters)[first:]
+    if len(values) > len(names):
+        raise TypeError(
+            f"{trainer.__name__} takes {first + len(names)} arguments by place; {first + len(values)} given"
+        )
+    return dict(zip(names, values, strict=False)) | dict(given)
+
+
+def check_factor(factor: Any) -> None:
+    """That a factor is one, or None."""
+    if not isinstance(factor, FactorConfig | None):
+        raise UserError(
+            f"factor={shortened(repr(factor), 60)} is no FactorConfig; give one of plw.config, such as "
+            'FactorConfig(kind="power") for DFT'
+        )
+
+
+def check_loss_options(args: Any, options: Mapping[str, Any]) -> None:
+    """That nothing else changes the loss or replaces it.
+
+    Args:
+        args: the trainer's; None for its defaults.
+        options: further arguments of the trainer.
+    """
+    if getattr(args, "label_smoothing_factor", 0):
+        raise UserError(
+            f"label_smoothing_factor={args.label_smoothing_factor:g} does not go with a prompt weight; leave it out"
+        )
+    if options.get("compute_loss_func") is not None:
+        raise UserError("compute_loss_func does not go with a prompt weight, which is a loss of its own; leave it out")
+
+
+def check_collator(collator: Any, weighting: BatchWeighting) -> None:
+    """That a collator has the trainer's weights, or none and the labels of the data.
+
+    Args:
+        collator: the one that was given, or None.
+        weighting: the trainer's.
+    """
+    if isinstance(collator, PromptWeightCollator):
+        for name in ("prompt_weight", "response_weight"):
+            of_collator, of_trainer = getattr(collator, name), getattr(weighting, name)
+            if of_collator != of_trainer:
+                raise UserError(
+                    f"{name}={of_collator:g} of the PromptWeightCollator is not the trainer's {name}="
+                    f"{of_trainer:g}; give both the same"
+                )
+    elif _name(collator) in ALL_TOKENS:
+        raise UserError(
+            f"{_name(collator)} makes all tokens labels, so that none is a prompt; leave data_collator out, or give a "
+            "PromptWeightCollator"
+        )
+
+
+def check_columns(collator: Any, columns: Collection[str] | None) -> None:
+    """That a collator reads what the data's columns say of their tokens.
+
+    Args:
+        collator: the one that makes the batches; None for the trainer's own.
+        columns: names of the data's fields; None where these are not known.
+    """
+    if columns is None:
+        return
+    name = _name(collator)
+    if name in ALL_TOKENS_WITHOUT_LABELS and "labels" not in columns:
+        raise UserError(
+            f"{name} makes all tokens labels where the data have none (columns found: {named(columns)}); give labels, "
+            "or a PromptWeightCollator"
+        )
+    if ROW_WEIGHTS in columns and name.startswith(("transformers.", "trl.")):
+        raise UserError(
+            f"the data have {ROW_WEIGHTS}, which {name} does not read; give "
+            "data_collator=PromptWeightCollator(pad_token_id=...) with the trainer's weights, or remove the column"
+        )
+
+
+def _name(collator: Any) -> str:
+    """The library and the name of a collator that comes from one; a user's own has another library's name."""
+    kind = collator if inspect.isfunction(collator) else type(collator)
+    return f"{kind.__module__.partition('.')[0]}.{kind.__qualname__}"
