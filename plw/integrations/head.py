@@ -2,6 +2,7 @@
 
 import functools
 import types
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
@@ -9,6 +10,8 @@ from torch.distributed.tensor import DTensor
 from transformers.modeling_outputs import CausalLMOutput
 
 from plw.config.loss import FactorConfig
+from plw.errors import UserError
+from plw.integrations.model import base_model, check_language_model
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.model.head import HEAD_TOLERANCE, check_head, head_options
 
@@ -19,13 +22,17 @@ def add_weighted_head(model: Any) -> None:
     Only tokens with a coefficient reach the vocabulary's projection, in chunks.
 
     Args:
-        model: a causal language model of transformers; of a PEFT model the base model.
+        model: a causal language model of transformers, or one of PEFT around it.
 
     Raises:
-        UserError: its head does more than a matrix product, a scale and a soft cap.
+        UserError: its head does more than a matrix product, a scale and a soft cap, or the model adds a loss
+            of its router.
     """
+    check_language_model(model)
+    model = base_model(model)
     _check(model)
-    options, original = head_options(model.config.get_text_config()), model.forward
+    _check_router(model)
+    options, original = head_options(model.config.get_text_config()), _unbound(model.forward, model)
 
     # `generate` and Trainer read the signature.
     @functools.wraps(type(model).forward)
@@ -33,7 +40,7 @@ def add_weighted_head(model: Any) -> None:
         self: Any, *args: Any, coefficients: Tensor | None = None, factor: FactorConfig | None = None, **kwargs: Any
     ) -> Any:
         if coefficients is None:
-            return original(*args, **kwargs)
+            return original(self, *args, **kwargs)
         token_F = kwargs["input_ids"].flatten()
         hidden_BTD = self.get_decoder()(*args, **kwargs, use_cache=False).last_hidden_state
         coefficient_BT = coefficients.clone()
@@ -56,6 +63,14 @@ def add_weighted_head(model: Any) -> None:
     model.forward = types.MethodType(forward, model)
 
 
+def _unbound(forward: Callable[..., Any], model: Any) -> Callable[..., Any]:
+    """A model's forward as a function of the model, so that a copy of the model computes with its own weights."""
+    if isinstance(forward, types.MethodType) and forward.__self__ is model:
+        return forward.__func__
+    # What a library has put there instead knows its model by itself.
+    return lambda _, *args, **kwargs: forward(*args, **kwargs)
+
+
 def _check(model: Any) -> None:
     """On the model as it is loaded, before anything wraps or spreads it, and without its dropout."""
     weight = model.get_output_embeddings().weight
@@ -65,6 +80,15 @@ def _check(model: Any) -> None:
     model.eval()
     check_head(getattr(model, "name_or_path", "") or type(model).__name__, model)
     model.train(training)
+
+
+def _check_router(model: Any) -> None:
+    """That the model's own loss has no second part, which the weighted loss lacks."""
+    if any(getattr(config, "output_router_logits", False) for config in (model.config, model.config.get_text_config())):
+        raise UserError(
+            "output_router_logits=True adds the loss of the experts' router, which is not computed here; set it to "
+            "False in the model's config, or take PromptWeightedSFTTrainer, where TRL adds that loss"
+        )
 
 
 def _whole(tensor: Any) -> Any:
