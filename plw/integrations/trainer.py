@@ -10,9 +10,12 @@ from transformers import Trainer, TrainingArguments
 
 from plw.config.loss import FactorConfig
 from plw.errors import UserError
+from plw.integrations.checks import check_collator, check_columns, check_factor, check_loss_options, named_arguments
 from plw.integrations.collator import PromptWeightCollator
+from plw.integrations.dataset import columns_of, each_dataset
 from plw.integrations.head import add_weighted_head
 from plw.integrations.logits_loss import divided, prompt_weighted_loss
+from plw.integrations.model import check_language_model
 from plw.integrations.weighting import LOSS_WEIGHTS, BatchWeighting
 
 logger = logging.getLogger(__name__)
@@ -86,7 +89,16 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
             prompt_weight=prompt_weight, response_weight=response_weight, normalizer=normalizer, scope=scope
         )
         self.factor = factor
-        super().__init__(model, args, data_collator, *more, **kwargs)
+        options = named_arguments(Trainer, 3, more, kwargs)
+        check_factor(factor)
+        check_loss_options(args, options)
+        check_collator(data_collator, self.weighting)
+        _check_kernels(args)
+        for name in ("train_dataset", "eval_dataset"):
+            _check_data(data_collator, options.get(name))
+        if hasattr(model, "config"):
+            check_language_model(model)
+        super().__init__(model, args, data_collator, **options)
         if self.args.n_gpu > 1:
             raise UserError(
                 "several GPUs in one process (nn.DataParallel) are not supported; start the script with torchrun or "
@@ -96,9 +108,20 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
             self.data_collator = PromptWeightCollator(
                 pad_token_id=_padding(self), prompt_weight=prompt_weight, response_weight=response_weight
             )
-        bare = self.accelerator.unwrap_model(self.model)
-        add_weighted_head(bare.get_base_model() if hasattr(bare, "get_base_model") else bare)
+        if self.model_init is None:
+            add_weighted_head(self.accelerator.unwrap_model(self.model))
         self.loss_is_scaled_for_ga = True
+
+    def call_model_init(self, trial: Any = None) -> Any:
+        """A new model of ``model_init``, with the weighted loss."""
+        model = super().call_model_init(trial)
+        add_weighted_head(model)
+        return model
+
+    def evaluate(self, eval_dataset: Any = None, *more: Any, **kwargs: Any) -> Any:
+        """The Trainer's own, of data that the collator reads."""
+        _check_data(self.data_collator, eval_dataset)
+        return super().evaluate(eval_dataset, *more, **kwargs)
 
     def compute_loss(
         self,
@@ -126,6 +149,20 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
         super()._set_signature_columns_if_needed()
         columns: Any = self._signature_columns
         columns += [name for name in ROW_COLUMNS if name not in columns]
+
+
+def _check_data(collator: Any, data: Any) -> None:
+    each_dataset(data, lambda dataset: check_columns(collator, columns_of(dataset)))
+
+
+def _check_kernels(args: TrainingArguments | None) -> None:
+    """That Liger's own loss does not take the place of the weighted one when the training starts."""
+    given = (getattr(args, "liger_kernel_config", None) or {}).get("fused_linear_cross_entropy", True)
+    if getattr(args, "use_liger_kernel", False) and given:
+        raise UserError(
+            "use_liger_kernel=True replaces the loss; give liger_kernel_config={'fused_linear_cross_entropy': False} "
+            "with it"
+        )
 
 
 def _padding(trainer: Trainer) -> int:
