@@ -1,20 +1,25 @@
 """TRL's ``SFTTrainer`` with a prompt weight: one factor on the log-probabilities of its own fused head (TRL 1.16)."""
 
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import TrainingArguments
 from trl.trainer.sft_config import SFTConfig
 from trl.trainer.sft_trainer import SFTTrainer
 
 from plw.config.loss import FactorConfig
-from plw.errors import UserError, named
-from plw.integrations.trainer import StepNormaliser
+from plw.errors import UserError
+from plw.integrations.checks import check_collator, check_columns, check_factor, check_loss_options, named_arguments
+from plw.integrations.collator import ROW_WEIGHTS
+from plw.integrations.dataset import checked_for_trl, columns_of, cut_weights, each_dataset
+from plw.integrations.logits_loss import divided
+from plw.integrations.model import check_language_model, check_prompt_learning
+from plw.integrations.trainer import ROW_COLUMNS, StepNormaliser
 from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
 from plw.loss.factor import token_factor
-
-TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",), ("labels",))
-"""Columns that say which tokens are the prompt; one of these sets is needed."""
 
 
 class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
@@ -56,16 +61,46 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         self.weighting = BatchWeighting(
             prompt_weight=prompt_weight, response_weight=response_weight, normalizer=normalizer, scope=scope
         )
+        check_factor(factor)
         self.factor = None if factor is None or factor.kind == "none" else factor
         if self.factor is not None and self.factor.top is not None:
             raise UserError(
                 f"factor.top={self.factor.top} is not possible here: TRL's head has the entropy of all tokens alone"
             )
-        arguments = SFTConfig(output_dir="trainer_output") if args is None else args
-        _check(arguments, train_dataset)
+        arguments = _sft_arguments(args)
+        options = named_arguments(SFTTrainer, 4, more, kwargs)
+        _check(arguments, options)
+        check_collator(data_collator, self.weighting)
+        if hasattr(model, "config"):
+            check_language_model(model)
+        self._checked = partial(_checked, arguments, data_collator)
+        train_dataset = self._checked(train_dataset)
+        options["eval_dataset"] = self._checked(options.get("eval_dataset"), evaluated=True)
         # TRL takes no mask as a wish for none, unless the data are text.
         arguments.completion_only_loss = True
-        super().__init__(model, arguments, data_collator, train_dataset, *more, **kwargs)
+        super().__init__(model, arguments, data_collator, train_dataset, **options)
+        check_language_model(self.accelerator.unwrap_model(self.model))
+
+    def evaluate(self, eval_dataset: Any = None, *more: Any, **kwargs: Any) -> Any:
+        """TRL's own, of data that tell the prompt."""
+        return super().evaluate(self._checked(eval_dataset, evaluated=True), *more, **kwargs)
+
+    def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *more: Any) -> Any:
+        """TRL's own, which cuts rows; their ``token_weights`` are cut with them."""
+        columns = columns_of(dataset)
+        if args.max_length is not None and (columns is None or ROW_WEIGHTS in columns):
+            kept = (
+                slice(None, args.max_length) if args.truncation_mode == "keep_start" else slice(-args.max_length, None)
+            )
+            dataset = dataset.map(partial(cut_weights, kept=kept))
+        return super()._prepare_dataset(dataset, processing_class, args, packing, *more)
+
+    def _set_signature_columns_if_needed(self) -> None:
+        super()._set_signature_columns_if_needed()  # type: ignore[no-untyped-call]
+        columns: Any = self._signature_columns
+        # Labels are made of masks when TRL prepares the data, so only unprepared data keep them.
+        more = ROW_COLUMNS if self._skip_prepare_dataset else (ROW_WEIGHTS,)
+        columns += [name for name in more if name not in columns]
 
     def compute_loss(
         self,
@@ -75,21 +110,21 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
         """TRL's own, with the log-probability of each token multiplied by its weight."""
-        weight_BT = self.weighting.step_weights(inputs)
-        total = self.weighting.step_total([inputs])
-        if num_items_in_batch is not None and 0 < num_items_in_batch < 1:
+        total = self.weighting.step_total([inputs]) if num_items_in_batch is None else num_items_in_batch
+        coefficient_BT = divided(self.weighting.step_weights(inputs), total)
+        if num_items_in_batch is not None:
             # TRL divides by 1 at least, but a sum of weights may be less.
-            weight_BT, num_items_in_batch = weight_BT / num_items_in_batch, torch.ones_like(total)
-        scored_BT = torch.where(weight_BT != 0, inputs["input_ids"], IGNORED)
+            num_items_in_batch = torch.ones_like(torch.as_tensor(num_items_in_batch))
+        scored_BT = torch.where(coefficient_BT != 0, inputs["input_ids"], IGNORED)
         inputs = {name: value for name, value in inputs.items() if name != LOSS_WEIGHTS} | {"labels": scored_BT}
 
         def weighted(**given: Any) -> Any:
             outputs = model(**given)
             if given.get("fused_lm_head"):
-                scale_BT = weight_BT[:, 1:]
+                scale_BT = coefficient_BT[:, 1:]
                 if num_items_in_batch is None:
                     # TRL then divides by the tokens that were scored.
-                    scale_BT = scale_BT * (outputs.label_mask.sum() / total.clamp(min=torch.finfo(torch.float32).tiny))
+                    scale_BT = scale_BT * outputs.label_mask.sum()
                 outputs.log_probs = outputs.log_probs * scale_BT * self._factor(outputs)
             return outputs
 
@@ -101,26 +136,40 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         return token_factor(self.factor, -outputs.log_probs.detach(), outputs.entropy.detach())
 
 
-def _check(arguments: SFTConfig, dataset: Any) -> None:
-    """That TRL will know which tokens are the prompt, and compute the loss that is weighted."""
+def _sft_arguments(args: Any) -> SFTConfig:
+    """TRL's arguments; those of ``Trainer`` become such, as TRL does it itself."""
+    if args is None:
+        return SFTConfig(output_dir="trainer_output")
+    if isinstance(args, SFTConfig) or not isinstance(args, TrainingArguments):
+        return args
+    # The dict hides the key.
+    return SFTConfig(**(args.to_dict() | {"hub_token": args.hub_token}))  # type: ignore[no-untyped-call]
+
+
+def _check(arguments: Any, options: Mapping[str, Any]) -> None:
+    """That TRL computes the loss that is weighted."""
+    check_loss_options(arguments, options)
     refused = {
         "completion_only_loss": (False, "leave it out: prompt_weight=1 is that loss"),
         "loss_type": ("dft", 'give factor=FactorConfig(kind="power")'),
     }
     for name, (value, instead) in refused.items():
-        if getattr(arguments, name) == value:
+        if getattr(arguments, name, None) == value:
             raise UserError(f"{name}={value} does not go with a prompt weight; {instead}")
-    if arguments.label_smoothing_factor:
-        raise UserError(
-            f"label_smoothing_factor={arguments.label_smoothing_factor:g} does not go with a prompt weight; TRL "
-            "computes it without its fused head"
+    check_prompt_learning(options.get("peft_config"))
+
+
+def _checked(arguments: Any, collator: Any, data: Any, *, evaluated: bool = False) -> Any:
+    """A dataset, or a dict of them, of which TRL will know which tokens are the prompt."""
+    packed = arguments.packing if not evaluated or arguments.eval_packing is None else arguments.eval_packing
+
+    def checked(dataset: Any) -> Any:
+        if collator is not None:
+            check_columns(collator, ["labels", *(columns_of(dataset) or ())])
+        return checked_for_trl(
+            dataset,
+            assistant_only=arguments.assistant_only_loss,
+            weights_are_read=collator is not None and not packed,
         )
-    columns = getattr(dataset, "column_names", None)
-    if columns is None or any(set(group) <= set(columns) for group in TELLING):
-        return
-    if "messages" in columns and arguments.assistant_only_loss:
-        return
-    raise UserError(
-        f"nothing in the data tells prompt from completion (columns found: {named(columns)}); give prompt and "
-        "completion, input_ids with completion_mask or labels, or messages with assistant_only_loss=True"
-    )
+
+    return each_dataset(data, checked)

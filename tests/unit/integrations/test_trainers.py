@@ -305,7 +305,7 @@ def test_steps_that_teach_nothing_are_told_once(
     examples = [{"input_ids": [1, 2, 3], "completion_mask": [0, 0, 1], "token_weights": [0.0, 0.0, 0.0]}] * 8
     if kind == "sft":
         # A completion of one token, which nothing of its own example predicts.
-        examples = [{"input_ids": [3], "completion_mask": [1], "token_weights": [1.0]}] * 8
+        examples = [{"input_ids": [3], "completion_mask": [1]}] * 8
     trainer = (PromptWeightedTrainer if kind == "trainer" else PromptWeightedSFTTrainer)(
         AutoModelForCausalLM.from_pretrained(tiny_llama), arguments(kind, tmp_path, gradient_accumulation_steps=1),
         train_dataset=Dataset.from_list(examples),
