@@ -8,6 +8,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn
 
 from hydra_plugins.plw_launchers import GridSweeper, PlanLauncher
+from plw.commands.measurable import check_measurable
 from plw.commands.weight_search import SearchLine, TrialRequest, check_rule, conclusion, search
 from plw.config import CellConfig
 from plw.config.composer import Composer
@@ -47,7 +48,8 @@ class AdaptiveSweeper(GridSweeper):
         """Search the best weight of every combination, all of them side by side, and say what was found.
 
         Raises:
-            UserError: no axis of weights, several grids, or a rule that makes no search.
+            UserError: no axis of weights, several grids, scores that no weight can be chosen by, or a rule that makes
+                no search.
             StageError: a cell is not finished after its launch.
         """
         from analysis.inference.adaptive import WeightChooser
@@ -58,6 +60,7 @@ class AdaptiveSweeper(GridSweeper):
         weights, self._words = self.split_lines(parser.parse_overrides([*self._parse_config(), *arguments]))
         lines = [SearchLine(name=name) for name in self._words]
         chooser, screen = WeightChooser(weights=weights, budget=self.budget, margin=self.margin), console()
+        self._check_measurable(weights[0])
         try:
             search(lines, chooser, self._train, screen)
         except _PlannedError:
@@ -88,6 +91,19 @@ class AdaptiveSweeper(GridSweeper):
         (jobs,) = self.split_arguments([axis for axis in overrides if axis not in of_weight], None)
         shared = set.intersection(*map(set, jobs))
         return weights, {" ".join(word for word in words if word not in shared): list(words) for words in jobs}
+
+    def _check_measurable(self, weight: float) -> None:
+        """Each combination's scores can choose a weight.
+
+        Raises:
+            UserError: those of one cannot.
+        """
+        assert self.config is not None
+        assert self.hydra_context is not None
+        composer = Composer(self.hydra_context.config_loader, self.config)
+        configs = composer.compose([[*words, f"{WEIGHT_AXIS}={weight!r}"] for words in self._words.values()])
+        for config in {repr((config.suite, config.judge, config.stages)): config for config in configs}.values():
+            check_measurable(config)
 
     def _train(self, requests: list[TrialRequest]) -> list[Cell]:
         """Launch a round's cells; those that are done are skipped by the launcher's grid."""

@@ -1,4 +1,4 @@
-"""Corpus metrics (BLEU, chrF, TER) from counts that are made segment by segment: sacreBLEU's, in lm-eval's settings."""
+"""Metrics that are functions of counts, summed over items: sacreBLEU's BLEU, chrF and TER, and shares of parts."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -9,7 +9,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CORPUS_METRICS = ("bleu", "chrf", "chrf++", "ter")
-"""Metrics that are functions of summed counts."""
+"""Metrics of sacreBLEU, in lm-eval's settings: from 0 to 100, functions of summed counts."""
+SHARE = "share"
+"""Of items with several parts, each right or wrong (IFEval's instructions), the right ones among all: from 0 to 1."""
+COUNTED = (*CORPUS_METRICS, SHARE)
+"""How items make a score that is a function of summed counts."""
 
 
 @lru_cache(maxsize=8)
@@ -43,11 +47,24 @@ def segment_counts(name: str, references: Sequence[Any], answers: Sequence[Any])
 
 
 def corpus_scores(name: str, sums_ZC: "NDArray[np.float64]") -> "NDArray[np.float64]":
-    """The metric of each row of summed counts."""
+    """The metric of each row of summed counts; ``name`` is one of ``COUNTED``."""
     import numpy as np
 
+    if name == SHARE:
+        share_Z: NDArray[np.float64] = sums_ZC[:, 0] / sums_ZC[:, 1]
+        return share_Z
     compute = metric_of(name)._compute_score_from_stats
     return np.array([compute(list(sums_C)).score for sums_C in sums_ZC], dtype=np.float64)
+
+
+def part_counts(outcomes: Sequence[Sequence[bool]]) -> list[list[float]]:
+    """The counts of a ``SHARE``, one row an item: its parts that are right, and all of them."""
+    return [[float(sum(parts)), float(len(parts))] for parts in outcomes]
+
+
+def has_parts(outcome: Any) -> bool:
+    """Whether an item's outcome is a list of parts, each right or wrong."""
+    return isinstance(outcome, list | tuple) and bool(outcome) and all(isinstance(part, bool) for part in outcome)
 
 
 def is_segment(outcome: Any) -> bool:

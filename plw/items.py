@@ -49,11 +49,12 @@ class ItemRow:
     headline: bool = False
     """Whether this is the benchmark's one metric that the analysis takes."""
     aggregation: str = MEAN
-    """How items make the score: ``mean``, one of ``CORPUS_METRICS`` (from summed counts), or another's name."""
+    """How items make the score: ``mean``, one of ``COUNTED`` (from summed counts), or another's name."""
     value: float | None = None
     """The item's part in a mean, on the score's own scale; null where there is none (an unreadable verdict)."""
     counts: Sequence[float] | None = None
-    """Of a corpus metric: sacreBLEU's sufficient statistics of the segment, which are summed over a sample."""
+    """What is summed over a sample: of a corpus metric sacreBLEU's sufficient statistics of the segment, of a share the
+    parts that are right and all parts."""
     higher_is_better: bool | None = None
 
 

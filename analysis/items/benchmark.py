@@ -22,7 +22,7 @@ class BenchmarkItems:
     benchmark: str
     metric: str
     aggregation: str
-    """``mean``, one of ``plw.corpus_metrics.CORPUS_METRICS``, or another, which cannot be compared."""
+    """``mean``, one of ``plw.corpus_metrics.COUNTED``, or another, which cannot be compared."""
     higher_is_better: bool | None
     key_N: Texts
     """Names an item in every cell: task and hash of the document; a repeated document is numbered."""
@@ -31,7 +31,7 @@ class BenchmarkItems:
     value_N: Floats
     """NaN where there is none."""
     counts_NC: Floats | None = None
-    """Counts of a corpus metric, one row an item."""
+    """Counts that make the score, one row an item."""
 
 
 @dataclass(frozen=True, kw_only=True)

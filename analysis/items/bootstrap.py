@@ -60,7 +60,7 @@ def paired_bootstrap(
     """Draw clusters with replacement; where each item is a cluster, the draws are sacreBLEU's.
 
     Args:
-        aggregation: ``mean``, or one of ``plw.corpus_metrics.CORPUS_METRICS``.
+        aggregation: ``mean``, or one of ``plw.corpus_metrics.COUNTED``.
         a_NC: Counts of the first model's items; for a mean one column of values.
         b_NC: Likewise of the second, row by row the same items.
         cluster_N: Code of each item's cluster, from 0.
@@ -92,7 +92,7 @@ def _draws(count: int, resamples: int) -> Floats:
 
 
 def pseudo_values(aggregation: str, counts_NC: Floats) -> Floats:
-    """Each item's part in a corpus metric, by the jackknife: N x the score less N - 1 x the score without the item.
+    """Each item's part in a score made of counts, by the jackknife: N x the score less N - 1 x that without the item.
 
     Their mean is the score to first order, so what holds for means (clusters, training runs) holds for them.
     """

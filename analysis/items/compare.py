@@ -12,7 +12,7 @@ from analysis.items.clustered import clustered_mean, least_difference
 from analysis.items.pairs import Pairs
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
 from analysis.levels import CONFIDENCE, SIGNIFICANCE, TAILS
-from plw.corpus_metrics import corpus_scores
+from plw.corpus_metrics import CORPUS_METRICS, SHARE, corpus_scores
 from plw.items import MEAN
 from plw.score import PERCENT_METRICS
 
@@ -263,7 +263,9 @@ def _right_or_wrong(pairs: Pairs) -> bool:
 
 def _scale(pairs: Pairs) -> float | None:
     """Full range of the score: of a mean whose name says nothing, 1 where all values are within 0 and 1."""
-    if pairs.aggregation != MEAN or pairs.metric.split(",")[0] in PERCENT_METRICS:
+    if pairs.aggregation in CORPUS_METRICS or pairs.metric.split(",")[0] in PERCENT_METRICS:
         return 100.0
+    if pairs.aggregation == SHARE:
+        return 1.0
     values = np.concatenate([pairs.a_NC, pairs.b_NC])
     return 1.0 if values.min() >= 0 and values.max() <= 1 else None

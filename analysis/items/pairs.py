@@ -7,7 +7,7 @@ import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, Texts
 from analysis.items.clustered import Codes
-from plw.corpus_metrics import CORPUS_METRICS
+from plw.corpus_metrics import COUNTED
 from plw.errors import UserError
 from plw.items import MEAN
 
@@ -138,7 +138,7 @@ def _pair_benchmark(
     metrics = {items.metric for items in (*a, *b)}
     if len(metrics) > 1:
         return Unpaired(benchmark=name, reason=f"the metrics differ: {', '.join(sorted(metrics))}")
-    if first.aggregation not in (MEAN, *CORPUS_METRICS):
+    if first.aggregation not in (MEAN, *COUNTED):
         return Unpaired(benchmark=name, reason=f"{first.metric} is neither a mean over items nor made of counts")
     joined = [_join(one, other) for one, other in zip(a, b, strict=True)]
     rows = [np.stack([ours, theirs]) for ours, theirs in joined]

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems
 from analysis.items.bootstrap import pseudo_values
 from analysis.items.clustered import Codes
-from plw.corpus_metrics import CORPUS_METRICS, corpus_scores
+from plw.corpus_metrics import CORPUS_METRICS, COUNTED, corpus_scores
 from plw.errors import UserError
 from plw.items import MEAN
 from plw.score import PERCENT_METRICS
@@ -31,10 +31,12 @@ def shared_scores(models: Sequence[ModelItems]) -> list[SharedScore]:
 
     An item's outcome is taken for a sum of what the item is worth under all trainings, of the training, and of the
     rest; the error of a score is that of the rest. So two trainings are compared item by item, however hard the items
-    are. Of a single training nothing can be taken out. A corpus metric's items count by their jackknife pseudo-values.
+    are. Of a single training nothing can be taken out. Where counts make the score, items count by their jackknife
+    pseudo-values.
 
     Raises:
-        UserError: a benchmark that one of the trainings does not have, or fewer than two items that all have.
+        UserError: a benchmark that one of the trainings does not have, one whose items do not make its score, or fewer
+            than two items that all have.
     """
     first = models[0]
     made = []
@@ -42,8 +44,19 @@ def shared_scores(models: Sequence[ModelItems]) -> list[SharedScore]:
         lacking = [model.label for model in models if name not in model.benchmarks]
         if lacking:
             raise UserError(f"{lacking[0]}: no items of {name}, which {first.label} has")
+        for model in models:
+            _check_made_of_items(model.benchmarks[name], model)
         made.append(_shared_score(name, [model.benchmarks[name] for model in models]))
     return made
+
+
+def _check_made_of_items(items: BenchmarkItems, model: ModelItems) -> None:
+    if items.aggregation not in (MEAN, *COUNTED):
+        raise UserError(
+            f"{items.benchmark}: {items.metric} is neither a mean over items nor made of counts, so trainings cannot "
+            "be compared by it; choose another metric. If an earlier version scored it, remove "
+            f"{model.folder} and start again"
+        )
 
 
 def _shared_score(name: str, items: Sequence[BenchmarkItems]) -> SharedScore:

@@ -9,6 +9,7 @@ import typer
 
 from plw.commands.choice import ConfigDir, chosen_cell
 from plw.commands.dataset import Data, dataset_choice
+from plw.commands.measurable import AS_FIELD, check_measurable
 from plw.commands.measure import hold_out, with_judge, with_suite, with_tasks
 from plw.commands.score_table import Out, write_numbers
 from plw.commands.weight_search import (
@@ -131,6 +132,7 @@ def _trial_config(
         config = with_tasks(config, tasks, suite_given=suite_given)
     else:
         config = with_suite(config) if judge is None else with_judge(config)
+    check_measurable(config, "--task {benchmark}:{metric}" if tasks else AS_FIELD)
     return hold_out(config)
 
 

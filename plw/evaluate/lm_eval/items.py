@@ -4,9 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import TaskConfig
-from plw.corpus_metrics import CORPUS_METRICS, is_segment
+from plw.corpus_metrics import CORPUS_METRICS, SHARE, has_parts, is_segment, part_counts
+from plw.evaluate.lm_eval.aggregations import aggregation_name
 from plw.evaluate.lm_eval.bootstrap import SegmentCounter
-from plw.items import MEAN, ItemRow, document_clusters
+from plw.items import ItemRow, document_clusters
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task
@@ -66,19 +67,12 @@ def _outcomes(
     task: "Task", metric: str, outcomes: Sequence[Any], counter: SegmentCounter
 ) -> tuple[str, list[float | None], list[list[float]] | None]:
     """(How items make the score, each item's value, each item's counts)."""
-    aggregation = _aggregation_name(task, metric)
+    aggregation = aggregation_name(task.aggregation().get(metric))
     if aggregation in CORPUS_METRICS and all(is_segment(outcome) for outcome in outcomes):
         return aggregation, [None] * len(outcomes), counter.counts(aggregation, outcomes)
+    if aggregation == SHARE and all(has_parts(outcome) for outcome in outcomes):
+        return aggregation, [None] * len(outcomes), part_counts(outcomes)
     return aggregation, [_number(outcome) for outcome in outcomes], None
-
-
-def _aggregation_name(task: "Task", metric: str) -> str:
-    """The name that lm-eval has for what makes the score of the items."""
-    from lm_eval.api import metrics
-
-    function = task.aggregation().get(metric)
-    known = {metrics.mean: MEAN, metrics.nanmean: MEAN, metrics.chrfpp: "chrf++"}
-    return known.get(function) or str(getattr(function, "__name__", function))
 
 
 def _number(outcome: Any) -> float | None:

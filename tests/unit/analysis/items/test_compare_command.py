@@ -57,6 +57,18 @@ def cells(tmp_path: Path) -> tuple[Path, Path]:
     return made[0], made[1]
 
 
+def test_instructions_followed_are_a_share_of_all_that_were_asked(tmp_path: Path) -> None:
+    sides = [[[place % 2 == 0, place % 3 == 0][: 1 + place % 2] for place in range(60)], [[True], [False, True]] * 30]
+    for name, outcomes in zip("ab", sides, strict=True):
+        write_samples(tmp_path / name, "ifeval", {"inst_level_loose_acc": outcomes})
+    _, rows = compare(tmp_path / "a", tmp_path / "b", out=tmp_path / "out.json")
+    row = rows["ifeval"]
+    assert (row["n"], row["test"], row["scale"]) == (60, "paired bootstrap", 1.0)
+    assert row["a"] == pytest.approx(sum(map(sum, sides[0])) / 90)
+    assert row["b"] == pytest.approx(60 / 90)
+    assert row["low"] < row["difference"] < row["high"]
+
+
 def test_rows_keep_the_contract(cells: tuple[Path, Path], tmp_path: Path) -> None:
     said, rows = compare(*cells, "--margin", "0.1", out=tmp_path / "out.json")
 

@@ -19,7 +19,7 @@ from analysis.items.bootstrap import paired_bootstrap, pseudo_values
 from analysis.items.clustered import clustered_mean, least_difference
 from analysis.items.compare import holm
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
-from plw.corpus_metrics import corpus_scores, segment_counts
+from plw.corpus_metrics import corpus_scores, part_counts, segment_counts
 
 
 def clustered_values(seed: int, clusters: int = 23, runs: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -248,3 +248,17 @@ def test_pseudo_values_stand_for_the_score(aggregation: str) -> None:
     drawn = paired_bootstrap(aggregation, counts_NC, counts_NC, np.arange(300))
     assert pseudo_N.mean() == pytest.approx(score, abs=0.1)
     assert clustered_mean(pseudo_N, np.arange(300)).se == pytest.approx(drawn.a_Z.std(), rel=0.1)
+
+
+def test_a_share_of_parts_is_compared_by_its_sums() -> None:
+    generator = np.random.default_rng(6)
+    asked_N = generator.integers(1, 4, 200)
+    sides = [[list(map(bool, generator.random(asked) < chance)) for asked in asked_N] for chance in (0.4, 0.6)]
+    a_NC, b_NC = (np.array(part_counts(side)) for side in sides)
+
+    drawn = paired_bootstrap("share", a_NC, b_NC, np.arange(200))
+
+    assert drawn.a == pytest.approx(sum(map(sum, sides[0])) / asked_N.sum())
+    assert drawn.b == pytest.approx(sum(map(sum, sides[1])) / asked_N.sum())
+    chance_error = (0.24 / asked_N.sum() * 2) ** 0.5
+    assert drawn.se == pytest.approx(chance_error, rel=0.2)

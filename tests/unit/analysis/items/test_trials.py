@@ -73,9 +73,26 @@ def test_a_corpus_metric_is_that_of_the_common_segments():
     assert 0 < found.se < 0.01
 
 
+def test_a_share_of_parts_is_that_of_all_items_parts_and_its_error_that_of_the_ratio():
+    generator = np.random.default_rng(3)
+    asked_N = generator.integers(1, 4, N)
+    right_KN = generator.binomial(asked_N, [[0.4], [0.6]])
+    counts = [np.stack([right_N, asked_N], axis=1).astype(float) for right_N in right_KN]
+    share = {"metric": "inst_level_loose_acc", "aggregation": "share"}
+    (found,) = shared_scores([model(str(n), [np.nan] * N, counts_NC=of, **share) for n, of in enumerate(counts)])
+    assert found.score_K == pytest.approx(right_KN.sum(axis=1) / asked_N.sum())
+    picks_ZN = generator.integers(0, N, (4000, N))
+    ratio_KZ = np.stack([of[picks_ZN].sum(axis=1) for of in right_KN]) / asked_N[picks_ZN].sum(axis=1)
+    # Of two trainings the rest of each is half of their difference.
+    assert found.se == pytest.approx((ratio_KZ[1] - ratio_KZ[0]).std() / 2**0.5, rel=0.1)
+
+
 def test_trainings_that_cannot_be_compared_are_refused():
     one, other = model("a", [1.0, 0.0]), model("b", [1.0, 0.0], keys=["x", "y"])
     with pytest.raises(UserError, match="fewer than two items"):
         shared_scores([one, other])
     with pytest.raises(UserError, match="b: no items of b"):
         shared_scores([one, ModelItems(label="b", folder=Path("b"), benchmarks={})])
+    other = [model(name, [0.5, 0.5], metric="mcc", aggregation="matthews_corrcoef") for name in "ab"]
+    with pytest.raises(UserError, match="mcc is neither a mean over items"):
+        shared_scores(other)

@@ -43,7 +43,30 @@ metric_list:
   - {metric: chrf, aggregation: chrf, higher_is_better: true}
   - {metric: ter, aggregation: ter, higher_is_better: false}
 """,
+    "toy_parts": """
+task: toy_parts
+dataset_path: json
+dataset_kwargs: {data_files: {test: given-at-run-time.jsonl}}
+test_split: test
+output_type: generate_until
+doc_to_text: "{{question}}"
+doc_to_target: ""
+generation_kwargs: {until: ["\\n"], max_gen_toks: 4, do_sample: false}
+process_results: !function toy_parts.process_results
+metric_list:
+  - {metric: inst_level_strict_acc, aggregation: !function toy_parts.agg_inst_level_acc, higher_is_better: true}
+""",
 }
+PARTS = """
+def process_results(doc, results):
+    # Items of one, two and three parts, of which one is wrong in every second.
+    parts = [True] * (doc["label"] + 1) + [False] * (int(doc["question"].split()[-1]) % 2)
+    return {"inst_level_strict_acc": parts}
+
+def agg_inst_level_acc(items):
+    flat = [part for item in items for part in item]
+    return sum(flat) / len(flat)
+"""
 GROUP = """
 group: toy_group
 task: [toy_choice, toy_other]
@@ -66,6 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     other = TASKS["toy_choice"].replace("toy_choice", "toy_other").replace("{{passage}} ", "")
     (made / "toy_other.yaml").write_text(other.replace("given-at-run-time.jsonl", str(data)))
     (made / "toy_group.yaml").write_text(GROUP)
+    (made / "toy_parts.py").write_text(PARTS)
     return made
 
 
@@ -98,14 +122,18 @@ def of_metric(result: HarnessResult, benchmark: str, metric: str) -> list[ItemRo
 def test_means_and_sums_of_items_are_the_scores(evaluate: Any) -> None:
     translation = TaskConfig(task="toy_translation", group="translation", metric="bleu")
 
-    result = evaluate(bench=choice(), words=translation)
+    parts = TaskConfig(task="toy_parts", group="long_generation", metric="inst_level_strict_acc")
+
+    result = evaluate(bench=choice(), words=translation, parts=parts)
 
     assert {(score.benchmark, score.metric) for score in result.scores} >= {
-        ("bench", "acc"), ("bench", "acc_norm"), ("words", "bleu"), ("words", "chrf"), ("words", "ter")
+        ("bench", "acc"), ("bench", "acc_norm"), ("words", "bleu"), ("words", "chrf"), ("words", "ter"),
+        ("parts", "inst_level_strict_acc")
     }  # fmt: skip
     for score in result.scores:
         items = of_metric(result, score.benchmark, score.metric)
         if not items:
+            assert score.metric == "cut"
             continue
         assert [item.item for item in items] == list(range(18))
         assert {item.headline for item in items} == {score.headline}

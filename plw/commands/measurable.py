@@ -1,0 +1,91 @@
+"""Whether trainings can be compared by what is to be measured of them: asked before the first of them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.data.prompts import load_prompts
+from plw.data.rows import task_rows
+from plw.errors import UserError
+from plw.inputs import WORLD_PREFIX
+from plw.paths import task_folder
+
+if TYPE_CHECKING:
+    from plw.config import CellConfig, SuiteConfig
+
+AS_FIELD = "suite.tasks.{benchmark}.metric={metric}"
+"""How another metric is asked for in a config."""
+FEWEST_ITEMS = 2
+
+
+def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None:
+    """Refuse a measure that no weight can be chosen by.
+
+    Args:
+        config: Of a trial.
+        other_metric: How the user asks for a benchmark's other metric, with ``{benchmark}`` and ``{metric}`` in it.
+
+    Raises:
+        UserError: nothing that is scored, a single item, or a metric that is not made of its items.
+    """
+    suite, stages = config.suite, set(config.stages)
+    written = {name: item for name, item in suite.prompts.items() if item.protocol == REFERENCE}
+    scored = written if "generate" in stages else {}
+    scored = scored | (config.judged if "judge" in stages else {})
+    has_tasks = bool("harness" in stages and suite.tasks)
+    if not scored and not has_tasks:
+        raise UserError(
+            f"suite {suite.name} has no headline score to choose a weight by in stages={','.join(config.stages)}; "
+            "benchmarks are scored by harness, answers by generate (protocol reference) or judge"
+        )
+    for name, item in scored.items():
+        if item.limit is not None and item.limit < FEWEST_ITEMS:
+            raise UserError(f"suite.prompts.{name}.limit={item.limit}: {_needed(name)}")
+        if item.protocol != MT_BENCH:
+            _check_rows(name, [item.prompts], load_prompts)
+    if has_tasks:
+        _check_tasks(suite, other_metric)
+
+
+def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
+    if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
+        # All metrics of our own tasks can be compared by; lm-eval takes seconds to load.
+        manager = None
+    else:
+        from plw.evaluate.lm_eval.tasks import task_manager
+
+        manager = task_manager(task_folder(), suite.builtin_tasks)
+    for name, task in suite.tasks.items():
+        limit = suite.document_limit(name)
+        is_group = manager is not None and task.task in manager.all_groups
+        if limit is not None and limit < FEWEST_ITEMS and not is_group:
+            raise UserError(f"suite.limit, or suite.tasks.{name}.limit, is {limit}: {_needed(name)}")
+        _check_rows(name, list(task.files.values()), task_rows)
+        if manager is None:
+            continue
+        from plw.evaluate.lm_eval.aggregations import BY_ITEMS, listed_aggregations
+
+        listed = listed_aggregations(manager, task.task)
+        if listed.get(task.metric.split(",")[0], set()) <= set(BY_ITEMS):
+            continue
+        fit = [metric for metric, made_by in listed.items() if made_by <= set(BY_ITEMS)]
+        then = (
+            f"give {other_metric.format(benchmark=name, metric=fit[0])}; allowed: {', '.join(fit)}"
+            if fit
+            else "it has no other; choose another benchmark"
+        )
+        raise UserError(
+            f"{name}: no weight can be chosen by {task.metric}, which is not made of single documents' outcomes; {then}"
+        )
+
+
+def _check_rows(benchmark: str, files: list[str], read: Callable[[Path], Sequence[Any]]) -> None:
+    """One of the files that are there already has items enough."""
+    own = [Path(file) for file in files if file and not file.startswith(WORLD_PREFIX) and Path(file).is_file()]
+    if own and all(len(read(path)) < FEWEST_ITEMS for path in own):
+        raise UserError(f"{own[0]} has a single row: {_needed(benchmark)}")
+
+
+def _needed(benchmark: str) -> str:
+    return f"trainings are compared on {FEWEST_ITEMS} items of {benchmark} or more"
