@@ -11,7 +11,8 @@ for its error, so it cannot say when to stop.
 - *Next* is the weight whose training is expected to raise the score of the weight that would then be chosen by most
   (knowledge gradient; Frazier, Powell and Dayanik 2009).
 - *Stop* when the interval of the best weight is narrow, when the best weight is better than the chosen one by no more
-  than a margin (with 95 % probability), or when the budget is spent.
+  than a margin (with 95 % probability), or when the budget is spent. Where no item has another outcome under another
+  weight there is nothing to decide by, and that is said.
 """
 
 from collections import Counter
@@ -44,6 +45,9 @@ DEVIATION, LENGTH = 1.0, 0.25
 NEARLY = 0.1
 """Weights whose expected scores differ by less than this share of the margin are nearly equal."""
 
+ROUNDING = 1e-12
+"""Scores and errors that differ by less are equal."""
+
 CURVE_PLACES = 41
 CURVE_DRAWS = 2000
 CURVE_SEED = 0
@@ -57,6 +61,8 @@ class Stopped(StrEnum):
     INTERVAL = "interval"
     EQUIVALENCE = "equivalence"
     BUDGET = "budget"
+    ALIKE = "alike"
+    """No training differs from another in any item: the scores tell no weight from another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,6 +158,8 @@ class WeightChooser:
 
     def _stopped(self, trials: Sequence[Trial], width: float, regret: float) -> Stopped | None:
         if len(trials) >= len(self.first):
+            if _alike(trials):
+                return Stopped.ALIKE
             if width <= self.narrow:
                 return Stopped.INTERVAL
             if regret <= self.margin:
@@ -166,6 +174,12 @@ class WeightChooser:
             range(len(self.weights)), key=lambda place: (-round(float(gain_W[place]), 9), tried[self.weights[place]])
         )
         return self.weights[order[0]]
+
+
+def _alike(trials: Sequence[Trial]) -> bool:
+    """Whether all scores are equal and exactly known: then every item came out alike under every weight."""
+    score_N, se_N = (np.array(values) for values in zip(*((trial.score, trial.se) for trial in trials), strict=True))
+    return bool(np.ptp(score_N) < ROUNDING and se_N.max() < ROUNDING)
 
 
 @dataclass(frozen=True, kw_only=True)

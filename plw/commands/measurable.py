@@ -13,6 +13,7 @@ from plw.paths import task_folder
 
 if TYPE_CHECKING:
     from plw.config import CellConfig, SuiteConfig
+    from plw.config.evaluation import PromptSetConfig
 
 AS_FIELD = "suite.tasks.{benchmark}.metric={metric}"
 """How another metric is asked for in a config."""
@@ -27,7 +28,8 @@ def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None
         other_metric: How the user asks for a benchmark's other metric, with ``{benchmark}`` and ``{metric}`` in it.
 
     Raises:
-        UserError: nothing that is scored, a single item, or a metric that is not made of its items.
+        UserError: nothing that is scored, a single item, an empty reference answer, or a metric that is not made of its
+            items.
     """
     suite, stages = config.suite, set(config.stages)
     written = {name: item for name, item in suite.prompts.items() if item.protocol == REFERENCE}
@@ -44,6 +46,8 @@ def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None
             raise UserError(f"suite.prompts.{name}.limit={item.limit}: {_needed(name)}")
         if item.protocol != MT_BENCH:
             _check_rows(name, [item.prompts], load_prompts)
+        if item.protocol == REFERENCE:
+            _check_answers(item)
     if has_tasks:
         _check_tasks(suite, other_metric)
 
@@ -85,6 +89,16 @@ def _check_rows(benchmark: str, files: list[str], read: Callable[[Path], Sequenc
     own = [Path(file) for file in files if file and not file.startswith(WORLD_PREFIX) and Path(file).is_file()]
     if own and all(len(read(path)) < FEWEST_ITEMS for path in own):
         raise UserError(f"{own[0]} has a single row: {_needed(benchmark)}")
+
+
+def _check_answers(item: "PromptSetConfig") -> None:
+    """The prompts of a file that is there already have answers to compare with: chrF with an empty one is always 0."""
+    path = Path(item.prompts)
+    if not item.prompts or item.prompts.startswith(WORLD_PREFIX) or not path.is_file():
+        return
+    for number, prompt in enumerate(load_prompts(path)[: item.limit], start=1):
+        if prompt.reference is not None and not prompt.reference.strip():
+            raise UserError(f"{path}: row {number} has an empty reference answer (output); take such rows out")
 
 
 def _needed(benchmark: str) -> str:

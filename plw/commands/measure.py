@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plw.commands.dataset import read_dataset
+from plw.commands.measurable import FEWEST_ITEMS
 from plw.config.evaluation import REFERENCE, PromptSetConfig, TaskConfig
 from plw.errors import UserError
 from plw.files import write_json_atomic
@@ -95,7 +96,7 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     The records are those that training leaves out by ``dataset.held_out``, so none of them is trained on.
 
     Raises:
-        UserError: too few records, or one whose form makes no prompt.
+        UserError: too few records, or one whose form makes no prompt, or that has no answer.
     """
     from plw.console import console
     from plw.data.prepare import split_held_out
@@ -125,8 +126,16 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     if not waiting:
         return config
     number = config.dataset.held_out or min(MOST_HELD_OUT, len(records) // SHARE_HELD_OUT)
+    if number < FEWEST_ITEMS:
+        raise UserError(f"dataset.held_out={number}: trainings are compared on {FEWEST_ITEMS} held-out records or more")
     _, kept = split_held_out(records, number)
     rows = [_prompt_row(record) for record in kept]
+    blank = [record.where for record, row in zip(kept, rows, strict=True) if not row["output"].strip()]
+    if blank:
+        raise UserError(
+            f"{blank[0]}: no completion to compare answers with ({len(blank)} of {count(len(kept), 'held-out record')} "
+            "have none); take such records out of the data, or measure by --task"
+        )
     path = Path(config.execution.cache).absolute() / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -109,7 +109,8 @@ def tune(
     for sentence in conclusion(line, chooser):
         screen.print(sentence, markup=False)
     assert line.decision is not None
-    screen.print("In a config:\n" + "\n".join(config_lines(line.decision.best)), markup=False)
+    if line.told_apart:
+        screen.print("In a config:\n" + "\n".join(config_lines(line.decision.best)), markup=False)
     if out is not None:
         about: dict[str, Any] = {"model": model, "data": data, "measure": _measured(config)}
         write_numbers(out, about | line.found())

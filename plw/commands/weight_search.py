@@ -54,17 +54,23 @@ class SearchLine:
         self.trials = read_trials(self.cells)
         self.decision = chooser.decide(self.trials)
 
+    @property
+    def told_apart(self) -> bool:
+        """Whether what was measured tells one weight from another."""
+        return self.decision is None or self.decision.stopped != "alike"
+
     def found(self) -> dict[str, Any]:
-        """The result of a search that has stopped, as plain types."""
+        """The result of a search that has stopped, as plain types; no weight where all came out alike."""
         decision = self.decision
         assert decision is not None
         assert decision.stopped is not None
+        best = {"prompt_weight": decision.best, "low": decision.low, "high": decision.high}
         return {
-            "best": {"prompt_weight": decision.best, "low": decision.low, "high": decision.high},
+            "best": best if self.told_apart else None,
             "cells": len(self.cells),
             "stopped": str(decision.stopped),
-            "regret_bound": decision.regret_bound,
-            "config": config_lines(decision.best),
+            "regret_bound": decision.regret_bound if self.told_apart else None,
+            "config": config_lines(decision.best) if self.told_apart else [],
             "trials": [
                 {
                     "prompt_weight": trial.weight,
@@ -173,6 +179,13 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
     """What a stopped search says, in sentences."""
     decision = line.decision
     assert decision is not None
+    if not line.told_apart:
+        trained_at = ", ".join(f"{weight:g}" for weight in sorted({trial.weight for trial in line.trials}))
+        return [
+            f"No weight is better than another by this measure: the trainings at {trained_at} came out alike on every "
+            "item, so it does not tell weights apart.",
+            "Measure by something else, by more or other items, or train longer; then search again.",
+        ]
     trained = {trial.weight for trial in line.trials}
     unseen = "" if decision.best in trained else " (it was not trained itself: the fitted curve is highest there)"
     why = {
@@ -198,8 +211,12 @@ def _round_line(line: SearchLine, chooser: "WeightChooser") -> str:
         if decision.next_weights
         else f"stop ({decision.stopped})"
     )
+    so_far = (
+        f"best so far {decision.best:g}, at most {points(decision.regret_bound)} points lost"
+        if line.told_apart
+        else "all alike"
+    )
     return (
         f"{f'{line.name}: ' * bool(line.name)}{len(line.cells)} of {count(chooser.budget, 'cell')} at most, points by "
-        f"weight {known} (± {points(line.trials[0].se)}); best so far {decision.best:g}, at most "
-        f"{points(decision.regret_bound)} points lost; {then}"
+        f"weight {known} (± {points(line.trials[0].se)}); {so_far}; {then}"
     )

@@ -57,6 +57,10 @@ def test_nothing_scored_and_single_items_are_refused(tmp_path):
     ):
         with pytest.raises(UserError, match="2 items of"):
             check_measurable(config(*words[1:], suite="world", stages=stages))
+    empty = tmp_path / "empty.json"
+    empty.write_text(json.dumps([{"instruction": "Say a.", "output": output} for output in ("a", " ", "b")]))
+    with pytest.raises(UserError, match="row 2 has an empty reference"):
+        check_measurable(config(f"suite.prompts.held_out.prompts={empty}", stages="train,generate"))
     alone = tmp_path / "one.json"
     alone.write_text(json.dumps([{"instruction": "Say a.", "output": "a"}]))
     with pytest.raises(UserError, match=r"one\.json has a single row"):

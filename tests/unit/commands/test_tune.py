@@ -84,6 +84,15 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert records(place) == before
 
 
+def test_answers_that_are_alike_under_every_weight_recommend_none(tune):
+    """So small a learning rate leaves the model as it was, whatever the weight."""
+    code, screen, errors, made = tune("suite.decoding.max_new_tokens=1", "recipe.learning_rate=1e-9")
+    assert (code, errors) == (0, "")
+    assert (made["stopped"], made["best"], made["regret_bound"], made["config"]) == ("alike", None, None, [])
+    assert "does not tell weights apart" in " ".join(screen.split())
+    assert "Take prompt weight" not in screen
+
+
 def test_by_a_benchmark_of_a_suite(tune, place):
     code, _, errors, made = tune("suite=quiz", "--task", "piqa", "--budget", "3", "--config-dir", str(place / "conf"))
     assert (code, errors) == (0, "")
@@ -129,6 +138,17 @@ def test_the_worlds_models_are_made_for_own_data_too(tune, place):
     assert "3 records" in errors
 
 
+def test_held_out_records_have_completions_to_compare_with(tune, place):
+    for blank, said in ((range(40), "8 of 8 held-out records"), (range(32, 40, 7), "held-out record")):
+        rows = [{**row, "output": " " if number in blank else row["output"]} for number, row in enumerate(RECORDS)]
+        (place / "blank.json").write_text(json.dumps(rows))
+        code, _, errors, _ = tune(data=place / "blank.json")
+        assert (code, len(errors.strip().splitlines())) == (2, 1)
+        assert "no completion" in errors
+        assert said in errors
+    assert "2 held-out records or more" in tune("dataset.held_out=1")[2]
+
+
 def test_data_and_models_that_are_none(tune, place, tmp_path):
     (place / "three.json").write_text(json.dumps(RECORDS[:3]))
     assert "3 records" in tune(data=place / "three.json")[2]
@@ -166,7 +186,8 @@ def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llam
     words = [
         "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=3", "study=own", "scale=own", "model=folder",
         "model.name=tiny", f"model.path={tiny_llama}", "dataset=file", "dataset.name=mine",
-        f"dataset.path={place}/mine.json", "suite=quiz", "--config-dir", f"{place}/conf", "stages=[train,harness]",
+        f"dataset.path={place}/mine.json", "dataset.limit=32", "suite=held-out", "stages=[train,generate]",
+        f"suite.prompts.held_out.prompts={place}/mine.json",
         "loss.prompt_weight=0,0.01,0.1,1", "seed=1,2", *WORDS, f"execution.runs={place}/runs", *registry(place),
     ]  # fmt: skip
     monkeypatch.setattr(sys, "argv", ["plw", *words])
@@ -174,7 +195,7 @@ def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llam
         cli.main()
     told = capsys.readouterr()
     assert (stopped.value.code or 0, told.err) == (0, "")
-    assert {path.parents[1].name.rsplit("-", 1)[0] for path in (place / "runs").rglob("harness-*/record.json")} == {
+    assert {path.parents[1].name.rsplit("-", 1)[0] for path in (place / "runs").rglob("generate-*/record.json")} == {
         f"p{weight}-r1-s{seed}" for weight in ("0", "0.1", "1") for seed in (1, 2)
     }
     for seed in (1, 2):

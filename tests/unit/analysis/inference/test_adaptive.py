@@ -89,6 +89,16 @@ def test_a_better_known_score_narrows_the_interval_and_a_level_changes_nothing()
     assert higher.regret_bound == pytest.approx(fine.regret_bound, rel=0.02)
 
 
+def test_scores_without_a_difference_in_any_item_decide_nothing() -> None:
+    chooser = WeightChooser()
+    same = [Trial(weight=weight, score=0.2, se=1e-18) for weight in chooser.first]
+    assert chooser.decide(same).stopped == Stopped.ALIKE
+    assert chooser.decide(same[:2]).stopped is None
+    for other in (Trial(weight=1.0, score=0.21, se=0.0), Trial(weight=1.0, score=0.2, se=0.001)):
+        assert chooser.decide([*same[:2], other]).stopped != Stopped.ALIKE
+    assert WeightChooser(budget=2).decide(same[:2]).stopped == Stopped.ALIKE
+
+
 def test_what_is_missing_of_the_first_weights_comes_first() -> None:
     chooser = WeightChooser(weights=(0.0, 0.01, 0.1, 1.0))
     assert chooser.first == (0.0, 0.1, 1.0)
