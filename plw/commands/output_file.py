@@ -1,6 +1,7 @@
 """A file that a command leaves at its end, looked at before the work begins."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import typer
@@ -26,6 +27,11 @@ def output_file(parameter: typer.CallbackParam, value: Path | None) -> Path | No
         above = next(folder for folder in value.resolve().parents if folder.exists())
         if not above.is_dir():
             raise UserError(f"{option} {value} cannot be written: {above} is no folder")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise UserError(f"{option} {value} cannot be written: no right to write in {above}")
+        try:
+            # Tried and not asked for: the superuser has every right, and some folders (/proc) take no file of anyone's.
+            tempfile.TemporaryFile(dir=above, prefix=".writable.").close()
+        except OSError as error:
+            raise UserError(
+                f"{option} {value} cannot be written: no file can be made in {above} ({error.strerror})"
+            ) from None
     return value

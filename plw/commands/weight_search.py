@@ -111,16 +111,18 @@ def search(
                 screen.print(_round_line(line, chooser), markup=False)
 
 
-def check_rule(budget: int, margin: float, budget_name: str, margin_name: str) -> None:
-    """Refuse a budget and a margin that make no search.
+def check_rule(budget: object, margin: object, budget_name: str, margin_name: str) -> None:
+    """Refuse a budget and a margin that make no search, or are no numbers.
 
     Raises:
         UserError: one of them; the line begins with its name as the user gives it.
     """
-    if budget < FEWEST_CELLS:
-        raise UserError(f"{budget_name}{budget}: allowed is {FEWEST_CELLS} or more; a curve needs two weights")
-    if not 0 < margin < 1:
-        raise UserError(f"{margin_name}{margin:g}: allowed is a share of the full score between 0 and 1")
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < FEWEST_CELLS:
+        raise UserError(
+            f"{budget_name}{budget}: allowed is a whole number, {FEWEST_CELLS} or more; a curve needs two weights"
+        )
+    if not isinstance(margin, int | float) or not 0 < margin < 1:
+        raise UserError(f"{margin_name}{margin}: allowed is a share of the full score between 0 and 1")
 
 
 def read_trials(cells: "Sequence[Cell]") -> "list[Trial]":
