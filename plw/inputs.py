@@ -9,6 +9,7 @@ otherwise. So a study can be planned before anything is built or fetched.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from plw.config.fields import HUB_PREFIX
@@ -17,6 +18,9 @@ from plw.errors import UserError
 from plw.files import file_hash
 from plw.gguf_file import SUFFIX, check_gguf, unpacked_folder
 from plw.model_folder import check_model_folder, model_hash
+
+if TYPE_CHECKING:
+    from plw.config import CellConfig
 
 WORLD_PREFIX = "world:"
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://", re.IGNORECASE)
@@ -133,6 +137,11 @@ class Resolver:
     def _world(self, path: str) -> Input:
         inside = path.removeprefix(WORLD_PREFIX)
         return Input(location=str(self.world_folder / inside), content=f"world:{self.world_fingerprint}:{inside}")
+
+
+def foreign_prompts(config: "CellConfig") -> list[str]:
+    """The sets of prompts that a judge is to compare answers to and that are not the embedded world's."""
+    return [name for name, item in config.judged.items() if not item.prompts.startswith(WORLD_PREFIX)]
 
 
 def is_elsewhere(path: str) -> bool:

@@ -11,6 +11,7 @@ from plw.config.evaluation import REFERENCE, PromptSetConfig, TaskConfig
 from plw.errors import UserError
 from plw.files import write_json_atomic
 from plw.identity import fingerprint
+from plw.inputs import foreign_prompts
 from plw.progress import count
 
 if TYPE_CHECKING:
@@ -77,16 +78,27 @@ def with_judge(config: "CellConfig") -> "CellConfig":
     return dataclasses.replace(config, suite=suite, stages=stages)
 
 
-def with_suite(config: "CellConfig") -> "CellConfig":
-    """All headline scores of the suite: by default chrF of answers to held-out records."""
-    suite = config.suite
+def with_suite(config: "CellConfig", *, judge_given: bool) -> "CellConfig":
+    """All headline scores of the suite: by default chrF of answers to held-out records.
+
+    Where no judge was chosen, only the embedded world's prompts are judged, which its judge knows.
+
+    Raises:
+        UserError: nothing of the suite can be measured.
+    """
+    suite, judged = config.suite, config.judged
+    if not judge_given and (config.judge.kind != "world" or foreign_prompts(config)):
+        judged = {}
     written = any(item.protocol == REFERENCE for item in suite.prompts.values())
     stages = ["train"]
     stages += ["harness"] if suite.tasks else []
-    stages += ["generate"] if written or config.judged else []
-    stages += ["judge"] if config.judged else []
+    stages += ["generate"] if written or judged else []
+    stages += ["judge"] if judged else []
     if len(stages) == 1:
-        raise UserError(f"suite {suite.name} has nothing to measure: neither benchmarks nor prompts")
+        lacking = "neither benchmarks nor prompts"
+        if config.judged:
+            lacking = f"{', '.join(config.judged)} need a judge; give --judge NAME"
+        raise UserError(f"suite {suite.name} has nothing to measure: {lacking}")
     return dataclasses.replace(config, stages=stages)
 
 
@@ -96,7 +108,9 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     The records are those that training leaves out by ``dataset.held_out``, so none of them is trained on.
 
     Raises:
-        UserError: too few records, or one whose form makes no prompt, or that has no answer.
+        UserError: too few records, one whose form makes no prompt, or that has no answer; a folder that cannot be
+            written.
+        StorageError: the disk takes no more.
     """
     from plw.console import console
     from plw.data.prepare import split_held_out
@@ -104,11 +118,14 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     from plw.pipeline import resolve_cell
     from plw.pipeline.hub import go_offline_if_unreachable
     from plw.pipeline.unpacking import unpack_model
-    from plw.sweep.grid import build_world
+    from plw.sweep.grid import build_world, folder_problem, registry_exists
 
     waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
     if config.dataset.path.startswith("world:") and not waiting:
         return config
+    unwritable = folder_problem(config)
+    if unwritable is not None and not registry_exists(config):
+        raise unwritable
     model = config.model
     shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
     cell = resolve_cell(shown)
@@ -138,6 +155,8 @@ def hold_out(config: "CellConfig") -> "CellConfig":
         )
     path = Path(config.execution.cache).absolute() / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
     if not path.exists():
+        if unwritable is not None:
+            raise unwritable
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(path, rows)
     prompts = {

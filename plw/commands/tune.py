@@ -132,7 +132,12 @@ def _trial_config(
     if tasks:
         config = with_tasks(config, tasks, suite_given=suite_given)
     else:
-        config = with_suite(config) if judge is None else with_judge(config)
+        judge_given = any(_field(word).split(".")[0] == "judge" for word in words)
+        config = with_suite(config, judge_given=judge_given) if judge is None else with_judge(config)
+    if "judge" in config.stages and config.judge.kind == "world":
+        from plw.pipeline.judge_cache import check_world_judge
+
+        check_world_judge(config, "measure without --judge and judge=...")
     check_measurable(config, "--task {benchmark}:{metric}" if tasks else AS_FIELD)
     return hold_out(config)
 
@@ -216,9 +221,11 @@ def _measured(config: "CellConfig") -> str:
         scores = [f"all {len(scores)} headline scores of suite {suite.name}"]
     kept = f"; {count(config.dataset.held_out, 'record')} kept out of training" if config.dataset.held_out else ""
     mean = "the mean of " if len(scores) > 1 or len(suite.tasks) > 1 else ""
+    unjudged = [] if "judge" in config.stages else list(config.judged)
+    left = f"; {', '.join(unjudged)} not judged, since no judge is chosen" if unjudged else ""
     return (
         f"{config.model.name} on {config.dataset.name}, recipe {config.recipe.name}, measured by {mean}"
-        f"{', '.join(scores)}{kept}"
+        f"{', '.join(scores)}{kept}{left}"
     )
 
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from plw.config import identity_fields
+from plw.config import CellConfig, identity_fields
 from plw.errors import UserError
 from plw.identity import canonical_json
+from plw.inputs import foreign_prompts
 from plw.pipeline.cell import Cell
 
 if TYPE_CHECKING:
@@ -82,6 +83,24 @@ class JudgeCache:
 def missing_endpoint(name: str) -> str:
     """What a judge without an address is told."""
     return f"judge.endpoint is missing; give the address of the server of judge {name} (docs/judges.md)"
+
+
+def check_world_judge(config: CellConfig, or_else: str = "leave judge out of stages") -> None:
+    """The embedded world's judge is asked about the world's prompts alone: to it all others are ties.
+
+    Args:
+        config: Of a cell that is judged by it.
+        or_else: What to do without another judge, for the message.
+
+    Raises:
+        UserError: others are in the suite.
+    """
+    foreign = foreign_prompts(config)
+    if foreign:
+        raise UserError(
+            f"judge={config.judge.name} knows the embedded world's prompts alone, not those of {', '.join(foreign)}; "
+            f"choose another (judge=openai ..., docs/judges.md), or {or_else}"
+        )
 
 
 def _key(cell: Cell, facts: Path) -> str:

@@ -21,7 +21,7 @@ from plw.inputs import WORLD_PREFIX
 from plw.paths import RECORD, task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.hub import go_offline_if_unreachable
-from plw.pipeline.judge_cache import JudgeCache, missing_endpoint
+from plw.pipeline.judge_cache import JudgeCache, check_world_judge, missing_endpoint
 from plw.progress import Progress, no_progress
 
 
@@ -229,6 +229,8 @@ def _check_judge(cell: Cell) -> None:
         return
     if judge.kind == "openai" and judge.endpoint is None:
         raise UserError(missing_endpoint(judge.name))
+    if judge.kind == "world":
+        check_world_judge(cell.config)
     for name, item in cell.config.judged.items():
         if item.protocol == MT_BENCH:
             _check_grading(cell, name)

@@ -22,6 +22,8 @@ tasks:
 bootstrap_iterations: 10
 """
 WORDS = ("recipe=mini", "recipe.epochs=1", "tracker=none", "suite.decoding.max_new_tokens=8", "execution.workers=1")
+MINE = ("+suite.prompts.mine.protocol=pandalm", "+suite.prompts.mine.prompts=bare.json")
+"""Prompts of one's own, to be judged against answers that they have not."""
 KEYS = {"best", "cells", "stopped", "regret_bound", "config", "trials", "expected", "model", "data", "measure"}
 
 
@@ -42,7 +44,7 @@ def tune(place, monkeypatch, capsys, tiny_llama):
     def call(*words: str, model=tiny_llama, data=place / "mine.json", quick=WORDS):
         out = place / "found.json"
         out.unlink(missing_ok=True)
-        given = [model, data, *quick, *words, f"execution.runs={place}/runs", *registry(place), "--json", out]
+        given = [model, data, *quick, f"execution.runs={place}/runs", *words, *registry(place), "--json", out]
         monkeypatch.setattr(sys, "argv", ["plw", "tune", *map(str, given)])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
@@ -101,6 +103,15 @@ def test_by_a_benchmark_of_a_suite(tune, place):
     assert {trial["tokens_per_answer"] for trial in made["trials"]} == {None}
 
 
+def test_without_a_judge_nothing_outside_the_world_is_judged(tune, place, monkeypatch):
+    monkeypatch.chdir(place)
+    (place / "bare.json").write_text(json.dumps([{"instruction": "Say 1."}, {"instruction": "Say 2."}]))
+    code, _, errors, made = tune("suite=quiz", *MINE, "--budget", "2", "--config-dir", str(place / "conf"))
+    assert (code, errors) == (0, "")
+    assert "measured by piqa (acc_norm); mine not judged" in made["measure"]
+    assert not list((place / "runs").rglob("judge-*"))
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -109,14 +120,19 @@ def test_by_a_benchmark_of_a_suite(tune, place):
         (["--task", "piqa", "--judge", "world"], "--task and --judge"),
         (["suite=quiz", "--task", "nosuch"], "no such benchmark; allowed: piqa"),
         (["--judge", "nosuch"], "judge/nosuch"),
+        (["--judge", "world"], "knows the embedded world's prompts alone, not those of held_out"),
+        (["judge=world", *MINE], "knows the embedded world's prompts alone, not those of mine"),
+        (["suite=quiz", "~suite.tasks.piqa", *MINE], "mine need a judge; give --judge"),
         (["--judge", "gpt4", "judge.endpoint=null"], "judge.endpoint is missing"),
         (["stages=[train]"], "stages is set by plw tune"),
         (["loss.prompt_weight=0"], "loss.prompt_weight is set by plw tune"),
+        (["execution.runs={place}/mine.json"], "execution.runs="),
         (["dataset.held_out=40"], "leaves nothing"),
         (["recipe.epochs=0"], "recipe.epochs=0"),
     ],
 )
 def test_a_mistake_is_one_line_before_the_first_cell(tune, place, words, said):
+    words = [word.format(place=place) for word in words]
     code, _, errors, made = tune(*words, "--config-dir", str(place / "conf"))
     assert (code, made) == (2, None), errors
     (line,) = errors.strip().splitlines()
@@ -202,9 +218,17 @@ def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llam
         assert f"seed={seed}\nTake prompt weight" in told.out
     for words_of, said in (
         (["hydra.sweeper.budget=1"], "hydra.sweeper.budget=1"),
+        (["hydra.sweeper.budget=x"], "hydra.sweeper.budget=x: allowed is a whole number"),
+        (["hydra.sweeper.budget=2.5"], "hydra.sweeper.budget=2.5: allowed is a whole number"),
+        (["hydra.sweeper.margin=abc"], "hydra.sweeper.margin=abc: allowed is a share"),
+        (["hydra.sweeper.margin=null"], "hydra.sweeper.margin=None: allowed is a share"),
+        (["stages=[train]"], "no headline score to choose a weight by in stages=train"),
         (["loss.prompt_weight=1"], "give loss"),
     ):
         monkeypatch.setattr(sys, "argv", ["plw", *words, *words_of])
-        with pytest.raises(SystemExit):
+        with pytest.raises(SystemExit) as stopped:
             cli.main()
-        assert said in capsys.readouterr().err
+        told = capsys.readouterr()
+        (line,) = told.err.strip().splitlines()
+        assert (stopped.value.code, told.out) == (2, "")
+        assert said in line

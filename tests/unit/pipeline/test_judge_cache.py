@@ -23,6 +23,10 @@ PROMPTS = [{"instruction": "Say a.", "output": "a"}, {"instruction": "Add.", "in
 ANSWERS = [{"instruction": "Say a.", "output": "b"}, {"instruction": "Add.\n\n1 2", "output": "4"}]
 
 
+SERVED = ("judge=openai", "judge.name=j", "judge.model=m", "judge.endpoint=http://127.0.0.1:9/v1")
+"""A judge on a server, which is not asked yet where files are looked at."""
+
+
 @pytest.fixture
 def configure(tmp_path: Path, tiny_llama: Path) -> Iterator[Configure]:
     """Configs of a cell on a small local model, and one benchmark for each protocol on local prompts."""
@@ -92,10 +96,17 @@ def test_two_judges_of_one_model_are_two_pieces_of_work(configure: Configure, pa
         (["judge=pandalm", "judge.path=/no/such"], r"judge\.path=/no/such: no such folder"),
         (["~suite.prompts.pandalm", "judge=pandalm", "judge.path=a/b"], r"judge pandalm has no work.*alpaca_eval"),
         (["judge=gpt4", "+judge.opponents.pandalm=x.json"], r"judge\.opponents\.pandalm.*allowed: alpaca_eval"),
-        (["+judge.opponents.pandalm={}/none.json"], r"judge\.opponents\.pandalm=.*no such file"),
-        (["+judge.opponents.pandalm={}/bare.json"], r"bare\.json: 1 answers for 2 prompts"),
-        (["suite.prompts.pandalm.prompts={}/bare.json"], r"bare\.json: row 1 has no reference answer"),
-        (["judge.evaluator=package:none"], r"judge\.evaluator=package:none is not there; allowed: .*guanaco_33b"),
+        (
+            [],
+            r"judge=world knows the embedded world's prompts alone, not those of alpaca_eval, pandalm; .*judge=openai",
+        ),
+        ([*SERVED, "+judge.opponents.pandalm={}/none.json"], r"judge\.opponents\.pandalm=.*no such file"),
+        ([*SERVED, "+judge.opponents.pandalm={}/bare.json"], r"bare\.json: 1 answers for 2 prompts"),
+        ([*SERVED, "suite.prompts.pandalm.prompts={}/bare.json"], r"bare\.json: row 1 has no reference answer"),
+        (
+            [*SERVED, "judge.evaluator=package:none"],
+            r"judge\.evaluator=package:none is not there; allowed: .*guanaco_33b",
+        ),
     ],
 )
 def test_mistakes_are_found_before_anything_is_asked(
@@ -109,7 +120,7 @@ def test_mistakes_are_found_before_anything_is_asked(
 def test_an_answer_to_another_prompt_is_named(configure: Configure, tmp_path: Path) -> None:
     (tmp_path / "answers.json").write_text(json.dumps([ANSWERS[0], {"instruction": "Sub.", "output": "1"}]))
     with pytest.raises(UserError, match=r"answers\.json: row 2 answers another prompt: 'Sub\.'"):
-        check_inputs([resolve_cell(configure(f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
+        check_inputs([resolve_cell(configure(*SERVED, f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
 
 
 def test_weights_are_loaded_once_for_all_cells(
