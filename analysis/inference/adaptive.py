@@ -103,7 +103,8 @@ class WeightChooser:
         weights: PLW, ascending, two or more.
         budget: Trials at most, 2 or more.
         margin: Difference that does not matter, as a share of the full score.
-        narrow: Width of the interval, on w_p, at which the best weight counts as found.
+        narrow: Width of the interval, on w_p, at which the best weight counts as found, as a share of what the weights
+            span.
     """
 
     weights: tuple[float, ...] = WEIGHTS
@@ -139,8 +140,8 @@ class WeightChooser:
         left = set(self.first) - {trial.weight for trial in trials}
         return Decision(
             best=self.weights[chosen],
-            low=min(weight_from_scale(float(low)), self.weights[chosen]),
-            high=max(weight_from_scale(float(high)), self.weights[chosen]),
+            low=max(self.weights[0], min(weight_from_scale(float(low)), self.weights[chosen])),
+            high=min(self.weights[-1], max(weight_from_scale(float(high)), self.weights[chosen])),
             regret_bound=regret,
             expected={
                 weight: (float(posterior.mean_M[place]), float(posterior.sd_M[place]))
@@ -160,7 +161,7 @@ class WeightChooser:
         if len(trials) >= len(self.first):
             if _alike(trials):
                 return Stopped.ALIKE
-            if width <= self.narrow:
+            if width <= self.narrow * (self.weights[-1] ** EXPONENT - self.weights[0] ** EXPONENT):
                 return Stopped.INTERVAL
             if regret <= self.margin:
                 return Stopped.EQUIVALENCE
@@ -234,7 +235,9 @@ class _Posterior:
 
 def _posterior(trials: tuple[Trial, ...], weights: tuple[float, ...]) -> _Posterior:
     """Gaussian regression of the trials under each setting, the settings weighted by the trials' likelihood."""
-    w_M = np.concatenate([np.array(weights) ** EXPONENT, np.linspace(0, 1, CURVE_PLACES)])
+    w_W = np.array(weights) ** EXPONENT
+    # Between the weights that may be tried alone: nothing is asked, or known, of others.
+    w_M = np.concatenate([w_W, np.linspace(w_W.min(), w_W.max(), CURVE_PLACES)])
     w_N = np.array([trial.weight for trial in trials]) ** EXPONENT
     score_N = np.array([trial.score for trial in trials])
     centred_N = score_N - score_N.mean()

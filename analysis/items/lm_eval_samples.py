@@ -18,7 +18,7 @@ from plw.items import MEAN, document_clusters, document_hash
 SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<time>\d{4}-\d{2}-\d{2}T[\d.:-]+))?\.jsonl")
 NOT_MEANS = frozenset({"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "mcc", "f1", "gmean"})
 """Metrics that lm-eval makes of all items together, though an item may have a number."""
-SHARES = frozenset({"inst_level_strict_acc", "inst_level_loose_acc"})
+INSTRUCTION_METRICS = frozenset({"inst_level_strict_acc", "inst_level_loose_acc"})
 """Metrics that are shares of the parts of all items: IFEval's instructions followed."""
 OWN_FIELDS = frozenset(
     {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics", "doc_hash", "prompt_hash",
@@ -169,7 +169,7 @@ def _benchmark(
         if name in CORPUS_METRICS and all(is_segment(outcome) for outcome in outcomes):
             references, answers = zip(*outcomes, strict=True)
             counts_NC = np.array(segment_counts(name, references, answers), dtype=np.float64)
-        elif name in SHARES and all(has_parts(outcome) for outcome in outcomes):
+        elif name in INSTRUCTION_METRICS and all(has_parts(outcome) for outcome in outcomes):
             aggregation, counts_NC = SHARE, np.array(part_counts(outcomes), dtype=np.float64)
     several = len(tasks) > 1
     clusters = [

@@ -8,7 +8,7 @@ from plw.items import MEAN
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager
 
-SHARES = ("agg_inst_level_acc", "mean_over_instructions")
+INSTRUCTION_SHARES = ("agg_inst_level_acc", "mean_over_instructions")
 """Functions that make a score of the parts of all items: IFEval's and the embedded world's."""
 BY_ITEMS = (MEAN, *COUNTED)
 """What trainings can be compared by item by item."""
@@ -20,7 +20,7 @@ def aggregation_name(function: Any) -> str:
 
     known = {metrics.mean: MEAN, metrics.nanmean: MEAN, metrics.chrfpp: "chrf++"}
     name = function.rpartition(".")[2] if isinstance(function, str) else str(getattr(function, "__name__", function))
-    return SHARE if name in SHARES else known.get(function, name)
+    return SHARE if name in INSTRUCTION_SHARES else known.get(function, name)
 
 
 def listed_aggregations(manager: "TaskManager", name: str) -> dict[str, set[str]]:

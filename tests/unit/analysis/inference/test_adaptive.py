@@ -89,6 +89,21 @@ def test_a_better_known_score_narrows_the_interval_and_a_level_changes_nothing()
     assert higher.regret_bound == pytest.approx(fine.regret_bound, rel=0.02)
 
 
+def test_interval_and_bound_are_of_the_weights_that_may_be_tried() -> None:
+    """However steep the curve is where it runs out of them."""
+    for truth, end in ((UP, 0.2), (DOWN, 0.1)):
+        weights = (0.1, 0.15, 0.2)
+        decision, _ = search(WeightChooser(weights=weights, budget=3), truth, 0.002)
+        assert decision.best == end
+        assert min(weights) <= decision.low <= decision.high <= max(weights)
+        best = max(truth(weight**EXPONENT) for weight in weights)
+        assert decision.regret_bound < 0.01
+        assert best - truth(end**EXPONENT) <= decision.regret_bound + 1e-12
+    noisy, _ = search(WeightChooser(weights=(0.1, 0.15, 0.2), budget=3), FLAT, 0.05)
+    assert noisy.stopped == Stopped.BUDGET
+    assert (noisy.low, noisy.high) == (pytest.approx(0.1, abs=0.02), pytest.approx(0.2, abs=0.02))
+
+
 def test_scores_without_a_difference_in_any_item_decide_nothing() -> None:
     chooser = WeightChooser()
     same = [Trial(weight=weight, score=0.2, se=1e-18) for weight in chooser.first]
