@@ -38,6 +38,8 @@ def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
                 name, f"a field is given as {name.strip('-').replace('-', '_')}=VALUE, without dashes"
             )
             raise UserError(f"{name} is no option here; {instead}; allowed: {', '.join((*WITH_VALUE, *HYDRA_FLAGS))}")
+    if option_value(options, "--package", "-p") is not None and option_value(options, "--cfg", "-c") is None:
+        raise UserError("--package goes with --cfg: it says which part of the config is shown")
     return options, overrides
 
 

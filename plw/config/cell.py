@@ -59,6 +59,11 @@ class CellConfig:
         if twice:
             raise UserError(f"stages={','.join(self.stages)} names {twice[0]} twice; name each once")
         self._check_pairs_fit()
+        if self.execution.evaluate_every is not None and not self.dataset.held_out:
+            raise UserError(
+                f"execution.evaluate_every={self.execution.evaluate_every} needs records that are held out; give "
+                "dataset.held_out=NUMBER"
+            )
         if not self.preference.asked and PREFERENCE in self.stages:
             if self.stages == [PREFERENCE]:
                 raise UserError(f"stages={PREFERENCE} needs pairs to train on; choose some: preference=NAME")

@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import re
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
@@ -25,6 +26,10 @@ _NO_CHOICE = re.compile(
     r"( Config search path|$)"
 )
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
+
+
+GIVEN_BY_CHOICES = ("registry.url", "judge.model", "preference.name")
+"""Fields that every choice of their group gives, or leaves to the user as ``???``: that would not undo a default."""
 
 
 def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[str]:
@@ -43,6 +48,8 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
     check_overrides(words, sweep=sweep)
     rewritten, entries = added_entries([with_group(word) for word in words])
     schema = _writable(OmegaConf.structured(CellConfig))
+    for place in GIVEN_BY_CHOICES:
+        OmegaConf.update(schema, place, MISSING)
     for place, kind in entries.items():
         OmegaConf.update(schema, place, OmegaConf.structured(kind), force_add=True)
     if any(word.lstrip("+").startswith("suite.sensitivity.") for word in words):
@@ -131,10 +138,27 @@ def one_line_errors() -> Iterator[None]:
         yield
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(_first_words(error)) from None
+    except RecursionError as error:
+        if not _is_hydras(error):
+            raise
+        raise UserError("a config file names itself among its defaults; leave it out there") from None
+    except ValueError as error:
+        # Hydra's complaints of defaults lists and options are of Python's own kinds.
+        if not _is_hydras(error):
+            raise
+        raise UserError(" ".join(str(error).split())) from None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = "a config file" if mark is None else f"{mark.name}: line {mark.line + 1} column {mark.column + 1}"
         raise UserError(f"{place}: not valid YAML ({error.problem})") from None
+
+
+def _is_hydras(error: BaseException) -> bool:
+    """Whether Hydra or OmegaConf raised it, and no work that Hydra only called."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)]
+    # A recursion may end in anything that is called on the way.
+    last = frames[-20:] if isinstance(error, RecursionError) else frames[-1:]
+    return any(name.partition(".")[0] in ("hydra", "omegaconf") for name in last)
 
 
 def _first_words(error: BaseException) -> str:

@@ -20,6 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from plw.config import CellConfig
 from plw.config.compose import typed
+from plw.config.evaluation import check_local_files_are_read
 from plw.errors import UserError
 from plw.progress import Progress, counted, no_progress
 
@@ -141,13 +142,18 @@ class _Mixed:
         if any(_is_named(part, self._references) for part in lines):
             # Another part of the config may be made from this one.
             return None
+        if any(set(base.plain) - {*PARTS, "hydra"} for base in self._sources.values()):
+            # A field that no part is.
+            return None
         try:
-            return CellConfig(
+            made = CellConfig(
                 **{name: base.part(name, tuple(lines[name]), values) for name, base in self._sources.items()}
             )
+            check_local_files_are_read(made.suite)
         except (_NotPlainError, UserError):
             # The whole config's check names the field, and the first mistake of several.
             return None
+        return made
 
 
 class _Base:

@@ -66,12 +66,23 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the value holds letters that mean something to Hydra, such as = , ( [ {{ or a "
                 f"quote; write it in quotes: {_in_quotes(key, value)}"
             ) from None
-        if _is_group(key) and isinstance(override.value(), int | float):
+        if key in ("hydra.launcher", "hydra.sweeper"):
+            raise UserError(
+                f"{printable(word)}: a group is chosen with a slash: {key.replace('.', '/')}={printable(value)}"
+            )
+        chosen = override.value()
+        if (_is_group(key) or key.startswith("hydra")) and chosen is None and not word.startswith("~"):
+            raise UserError(f"{printable(word)}: a group cannot be null; leave it out, or choose a file of it")
+        if _is_group(key) and isinstance(chosen, int | float):
             raise UserError(
                 f"{printable(word)}: {key} is a group; choose a file of it, or set a field: {key}.FIELD=VALUE"
             )
         if not override.is_sweep_override():
             continue
+        if override.is_interval_sweep() and not any(other.startswith("hydra/sweeper=") for other in words):
+            raise UserError(
+                f"{printable(word)}: an interval has no values to try; give them ({key}=0,0.1,1), or range(...)"
+            )
         if not sweep:
             raise UserError(
                 f"{printable(word)}: several values are a sweep, which is plw run -m; one value that holds a comma is "

@@ -184,6 +184,10 @@ class ExecutionConfig:
         return self.threads if isinstance(self.threads, int) else max(1, available_cores() // self.processes)
 
     def __post_init__(self) -> None:
+        for name, folder in (("runs", self.runs), ("cache", self.cache)):
+            given(f"execution.{name}", folder)
+            if folder.startswith("~"):
+                raise UserError(f"execution.{name}={folder}: ~ means nothing here; write the whole path")
         if isinstance(self.threads, str) and self.threads != AUTO:
             raise UserError(f"execution.threads={self.threads} is not known; allowed: {AUTO} or a number of threads")
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))

@@ -196,8 +196,21 @@ class RecipeConfig:
         at_least("recipe.minkowski_weight", self.minkowski_weight, 0)
         at_least("recipe.lora_rank", self.lora_rank, 1)
         above_zero("recipe.lora_alpha", self.lora_alpha)
+        self._check_lora_is_read()
         if self.lora_rank is not None and self.minkowski_weight:
             raise UserError(
                 f"recipe.minkowski_weight={self.minkowski_weight:g} does not go with recipe.lora_rank="
                 f"{self.lora_rank}: the penalty is on the distance of whole weights; set one of the two"
             )
+
+    def _check_lora_is_read(self) -> None:
+        if self.lora_targets == []:
+            raise UserError("recipe.lora_targets=[] names no layer; leave it out for all linear ones but the head")
+        for name, usual in (("lora_alpha", 16.0), ("lora_targets", None)):
+            value = getattr(self, name)
+            if self.lora_rank is None and value != usual:
+                found = f"{value:g}" if isinstance(value, float) else value
+                raise UserError(
+                    f"recipe.{name}={found} is read with recipe.lora_rank alone, which is not set; "
+                    "give a rank, or leave it out"
+                )

@@ -1,6 +1,7 @@
 """Pairs of a chosen and a rejected answer to one prompt: read, written by the template, encoded, and checked."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 TURN_FIELDS = {"chat": ("messages", "role", "content"), "sharegpt": ("conversations", "from", "value")}
 """Form of a chat -> its field, and a message's fields of speaker and words."""
 SPEAKER = {"chat": "assistant", "sharegpt": "gpt"}
+ANSWERERS = ("assistant", "gpt")
+
+TRIED_PAIRS = 512
+"""Pairs among which one that can be learned from is looked for first."""
 
 RecordPair = tuple[Record, Record]
 """The prompt with its chosen and with its rejected answer."""
@@ -56,7 +61,35 @@ def prepare_pairs(
     Raises:
         UserError: a mistake in a file with its row, a pair that is refused, or no pair left.
     """
+    return _prepared(load_pairs(preference, files), preference, files, template, tokenizer)
+
+
+def check_pairs(
+    preference: PreferenceConfig,
+    files: Sequence[Path],
+    template: TemplateConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> None:
+    """Every row has its fields; where no pair may be left out none has to be, and where some may one is left.
+
+    Raises:
+        UserError: as :func:`prepare_pairs`.
+    """
     pairs = load_pairs(preference, files)
+    if preference.unusable != REFUSE and len(pairs) > TRIED_PAIRS:
+        with suppress(UserError):
+            _prepared(pairs[:TRIED_PAIRS], preference, files, template, tokenizer)
+            return
+    _prepared(pairs, preference, files, template, tokenizer)
+
+
+def _prepared(
+    pairs: Sequence[RecordPair],
+    preference: PreferenceConfig,
+    files: Sequence[Path],
+    template: TemplateConfig,
+    tokenizer: "PreTrainedTokenizerBase",
+) -> PreparedPairs:
     encoded = [_encoded([pair[side] for pair in pairs], template, tokenizer) for side in range(len(PAIR_FIELDS))]
     examples: list[EncodedExample] = []
     too_long = equal = 0
@@ -92,12 +125,19 @@ def load_pairs(preference: PreferenceConfig, files: Sequence[Path]) -> list[Reco
     """Every pair of the files, as far as ``preference.limit``.
 
     Raises:
-        UserError: an unreadable or empty file, or a row without a prompt or one of the two answers.
+        UserError: an unreadable or empty file, or a row without a prompt or one of the two answers, or an
+            empty one.
     """
     rows = [row for file in files for row in objects(file)][: preference.limit]
     if not rows:
         raise UserError(f"{files[0]}: holds no pairs; give a file with at least one")
     chosen, rejected = (_records(rows, answer, preference) for answer in PAIR_FIELDS)
+    for answer, records in zip(PAIR_FIELDS, (chosen, rejected), strict=True):
+        for record in records:
+            said = record.messages[-1].content if isinstance(record, ChatRecord) else record.output
+            calls = isinstance(record, ChatRecord) and "tool_calls" in record.messages[-1].more
+            if not said.strip() and not calls:
+                raise UserError(f"{record.where}: the answer '{answer}' is empty; give both at least a word")
     return list(zip(chosen, rejected, strict=True))
 
 
@@ -130,6 +170,11 @@ def _conversations(
             # Told in the words of records without pairs.
             yield where, row
             continue
+        last = turns[-1].get(names[0]) if turns and isinstance(turns[-1], dict) else None
+        if last in ANSWERERS:
+            raise UserError(
+                f"{where}: field '{turns_place}' ends with an answer, where '{place}' is to follow; leave it out"
+            )
         yield where, {**row, turns_place: [*turns, _message(found, place, where, names, SPEAKER[preference.format])]}
 
 

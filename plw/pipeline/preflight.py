@@ -6,9 +6,8 @@ from pathlib import Path
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
-from plw.config.preference import REFUSE
 from plw.config.study import PREFERENCE
-from plw.data.pairs import load_pairs, prepare_pairs
+from plw.data.pairs import check_pairs
 from plw.data.prepare import check_weights, sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.records import load_records
@@ -321,18 +320,11 @@ def _one_of_each_pairs(cells: list[Cell]) -> list[Cell]:
 
 
 def _check_pairs(cell: Cell, progress: Progress) -> None:
-    """Every row has its fields; where no pair may be left out, none has to be."""
     assert cell.pairs is not None
-    config, cache = cell.config, Path(cell.config.execution.cache).absolute()
-    files = local_files(config.preference, cell.pairs, cache, progress)
-    if config.preference.unusable == REFUSE:
-        model = config.model
-        tokenizer = load_tokenizer(
-            cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code
-        )
-        prepare_pairs(config.preference, files, config.template, tokenizer)
-    else:
-        load_pairs(config.preference, files)
+    config, model = cell.config, cell.config.model
+    files = local_files(config.preference, cell.pairs, Path(config.execution.cache).absolute(), progress)
+    tokenizer = load_tokenizer(cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code)
+    check_pairs(config.preference, files, config.template, tokenizer)
 
 
 def _prompts(cell: Cell) -> list[str]:

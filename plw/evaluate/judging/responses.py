@@ -47,14 +47,14 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
     """Why a response is no answer; ``None`` where it is one. An error object counts whatever the status."""
     try:
         body = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         if response.is_success:
             return Failure(f"the reply is not JSON: {_quoted(response, judge)!r}", ADDRESS_REMEDY)
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if not response.is_success or error:
         status = response.status_code
-        if response.is_success and isinstance(error, dict) and str(error.get("code")).isdigit():
+        if response.is_success and isinstance(error, dict) and re.fullmatch("[0-9]{3}", str(error.get("code"))):
             status = int(error["code"])
         words = f"HTTP {response.status_code}: {server_words(response.text, error, judge)}"
         return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
@@ -76,9 +76,10 @@ def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
     """
     usage = body.get("usage")
     tokens = usage.get("total_tokens") if isinstance(usage, dict) else None
+    known = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
     said = json.dumps(body["choices"][0], ensure_ascii=False)
     choice: dict[str, Any] = json.loads(whole_characters(redact(said, judge.key_variable)))
-    return {**choice, "text": _text(choice), "total_tokens": tokens or 0}
+    return {**choice, "text": _text(choice), "total_tokens": tokens if known else 0}
 
 
 def server_words(text: str, error: Any, judge: JudgeConfig) -> str:

@@ -23,6 +23,7 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
             f"recipe.lora_rank={recipe.lora_rank} needs peft, which is not installed; pip install 'plw[lora]'"
         ) from None
     assert recipe.lora_rank is not None
+    _check_targets(loaded, recipe.lora_targets or [])
     config = LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
@@ -43,3 +44,14 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
     if loaded.model.get_output_embeddings() is not loaded.head:
         raise UserError(f"recipe.lora_targets={recipe.lora_targets} names the head, which stays frozen; leave it out")
     return dataclasses.replace(loaded, adapter=adapter)
+
+
+def _check_targets(loaded: LoadedModel, targets: list[str]) -> None:
+    """That every target names linear layers: peft drops a name that fits nothing where another one fits."""
+    modules = list(loaded.model.named_modules())
+    linear = sorted({name.split(".")[-1] for name, module in modules if hasattr(module, "in_features")})
+    for target in targets:
+        found = [module for name, module in modules if name == target or name.endswith(f".{target}")]
+        if not found or not all(hasattr(module, "in_features") for module in found):
+            what = "names no layer" if not found else "is no linear layer"
+            raise UserError(f"recipe.lora_targets: {target} {what}; linear layers here: {', '.join(linear)}")

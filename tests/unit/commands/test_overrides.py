@@ -97,10 +97,52 @@ def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
         (f"suite.limit={2**63}", "suite.limit"),
         ("recipe.learning_rate=inf", "recipe.learning_rate=inf"),
         ("recipe.learning_rate=nan", "recipe.learning_rate=nan"),
+        ("recipe=null", "recipe=null: a group cannot be null"),
+        ("hydra/launcher=null", "a group cannot be null"),
+        ("hydra.launcher=slurm", "a group is chosen with a slash: hydra/launcher=slurm"),
+        ("registry=url", "registry.url is missing"),
+        ("recipe.lora_targets=[q_proj]", "is read with recipe.lora_rank alone"),
+        ("recipe.lora_alpha=3", "recipe.lora_alpha=3 is read with recipe.lora_rank alone"),
+        ("recipe.lora_targets=[]", "names no layer"),
+        ("execution.evaluate_every=1", "needs records that are held out; give dataset.held_out=NUMBER"),
+        ("execution.runs=", "execution.runs is empty"),
+        ("execution.runs='~/x'", "execution.runs=~/x: ~ means nothing here"),
+        ("execution.threads=3000", "execution.threads=3000"),
     ],
 )
 def test_mistakes_are_one_line_with_their_word(word: str, told: str) -> None:
     assert told in refused(word)
+
+
+def test_what_a_choice_leaves_to_the_user_has_no_default() -> None:
+    """Every ``???`` of the groups: the schema's own default would be a name or a database that nobody chose."""
+    for group, choice, others, missing in (
+        ("judge", "openai", ["judge.name=n", "judge.endpoint=http://h/v1"], "judge.model"),
+        ("judge", "openai", ["judge.model=n", "judge.endpoint=http://h/v1"], "judge.name"),
+        ("preference", "file", ["preference.path=x"], "preference.name"),
+        ("registry", "url", [], "registry.url"),
+    ):
+        assert refused(f"{group}={choice}", *others).startswith(f"{missing} is missing")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("defaults: [mine, _self_]", "a config file names itself among its defaults"),
+        ("defaults: 5", "defaults must be a list"),
+    ],
+)
+def test_a_file_with_wrong_defaults_is_one_line(tmp_path: Path, text: str, told: str) -> None:
+    (tmp_path / "recipe").mkdir()
+    (tmp_path / "recipe/mine.yaml").write_text(f"{text}\nname: mine\n")
+    with pytest.raises(UserError, match=told):
+        chosen_cell([*OWN, "recipe=mine"], tmp_path)
+
+
+def test_an_interval_is_no_sweep_of_values() -> None:
+    with pytest.raises(UserError, match="an interval has no values to try"):
+        check_overrides(["loss.prompt_weight=interval(0,1)"], sweep=True)
+    check_overrides(["loss.prompt_weight=interval(0,1)", "hydra/sweeper=other"], sweep=True)
 
 
 @pytest.mark.parametrize("command", [["registry", "export"], ["report"]])

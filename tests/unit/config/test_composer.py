@@ -75,6 +75,8 @@ def test_the_same_configs_as_hydra_makes(loaded: Loaded, name: str) -> None:
         [["recipe.epochs=1"], ["recipe.epoch=1"]],
         [["recipe.epochs=1"], ["model=none-such"]],
         [["stages=[train]"], ["stages=[trains]"]],
+        [["seed=1", "+foo=1"], ["seed=2", "+foo=1"]],
+        [["seed=1", "suite.data=/no/such"], ["seed=2", "suite.data=/no/such"]],
     ],
 )
 def test_the_same_mistakes_as_hydra_tells(loaded: Loaded, jobs: list[list[str]]) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from plw.config.loss import LossConfig
 from plw.config.preference import PreferenceConfig
 from plw.config.training import TemplateConfig
-from plw.data.pairs import load_pairs, prepare_pairs
+from plw.data.pairs import check_pairs, load_pairs, prepare_pairs
 from plw.data.records import ChatRecord
 from plw.errors import ClaimLostError, UserError
 from plw.interrupt import Interrupted, interruptible
@@ -220,3 +220,41 @@ def test_a_pair_that_does_not_fit_is_named(job: TrainingJob, tmp_path: Path) -> 
         train(with_fields(dataclasses.replace(job, folder=tmp_path), token_budget=100))
     with pytest.raises(UserError, match=r"execution\.processes=5 is more than the 4 pairs"):
         train(with_fields(dataclasses.replace(job, folder=tmp_path), processes=5))
+
+
+ASKED = [{"from": "human", "value": "q"}]
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"rejected": {"from": "gpt", "value": "  "}}, r"row 2: the answer 'rejected' is empty"),
+        ({"chosen": ""}, r"row 2: the answer 'chosen' is empty"),
+        (
+            {"conversations": [*ASKED, {"from": "gpt", "value": "a"}]},
+            r"row 2: field 'conversations' ends with an answer",
+        ),
+    ],
+)
+def test_a_row_without_two_answers_to_one_prompt_is_refused(
+    preference: PreferenceConfig, tmp_path: Path, changed: dict[str, Any], told: str
+) -> None:
+    row = {"conversations": ASKED, "chosen": {"from": "gpt", "value": "yes"}, "rejected": "no"}
+    path = tmp_path / "pairs.json"
+    path.write_text(json.dumps([row, {**row, **changed}]))
+    with pytest.raises(UserError, match=told):
+        load_pairs(preference, [path])
+
+
+def test_pairs_of_which_none_is_left_are_told_beforehand(
+    preference: PreferenceConfig, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path
+) -> None:
+    row = {"conversations": ASKED, "chosen": "yes", "rejected": "no"}
+    path, dropping = tmp_path / "pairs.json", dataclasses.replace(preference, unusable="drop")
+    path.write_text(json.dumps([{**row, "rejected": "yes"}] * 600))
+    with pytest.raises(UserError, match="no pair is left of 600"):
+        check_pairs(dropping, [path], TEMPLATE, tiny_tokenizer)
+    path.write_text(json.dumps([*[{**row, "rejected": "yes"}] * 600, row]))
+    check_pairs(dropping, [path], TEMPLATE, tiny_tokenizer)
+    with pytest.raises(UserError, match="row 1: chosen and rejected are equal"):
+        check_pairs(preference, [path], TEMPLATE, tiny_tokenizer)

@@ -140,6 +140,8 @@ def test_a_prompt_that_the_judge_cannot_hold_is_named(protocol: str, status: int
         ((200, ["a list"], {}), ["no choices"]),
         ((200, {"choices": [{"message": None}]}, {}), ["no content"]),
         ((200, "<html>Welcome</html>", {}), ["not JSON", "Welcome", "judge.endpoint"]),
+        ((200, "[" * 100_000, {}), ["not JSON", "judge.endpoint"]),
+        ((200, {"error": {"code": "\u00b2", "message": "hm"}}, {}), ["hm"]),
         ((502, "<html>Bad gateway</html>", {}), ["HTTP 502", "Bad gateway"]),
         ((200, said(None, "length", reasoning_content="Let me think"), {}), ["judge.max_tokens=100", "raise"]),
         ((200, said("", "length"), {}), ["judge.max_tokens=100"]),
@@ -310,3 +312,18 @@ def test_a_server_is_asked_for_its_models(models: Reply, model: str, words: str 
                 check_server(judge, address)
     with pytest.raises(UserError, match=rf"judge\.endpoint={address}: judge mine cannot be reached"):
         check_server(judge, address)
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize(
+    "usage", [{"total_tokens": "many"}, {"total_tokens": None}, "none", {"total_tokens": True}, []]
+)
+def test_a_reply_is_read_whatever_it_says_of_its_tokens(protocol: str, usage: object, tmp_path: Path) -> None:
+    def odd(number: int, body: dict[str, Any]) -> Reply:
+        status, content, headers = right(number, body)
+        return status, {**content, "usage": usage}, headers
+
+    result, words = ask(Server(odd), protocol, tmp_path)
+    assert words == ""
+    assert result is not None
+    assert result.win_rate == 75.0
