@@ -2,7 +2,8 @@
 
 A scope moved where its corrected p is below the level. Of several benchmarks p is the omnibus test's, in which effects
 of opposite sign do not cancel; of one benchmark it is the F test of its curve. How far and in which direction is said
-of the mean curve, and where nothing is shown, which difference from weight 0 the data exclude.
+of the mean curve, and where nothing is shown, which difference from weight 0 the data exclude. Higher is better
+throughout: scores of which lower ones are better are turned round, as in all tables.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.arrays import Array
@@ -19,7 +19,7 @@ from analysis.inference.weight_curve import WeightCurve, fit_curve
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import TidyFrame
+from analysis.scores.frame import TidyFrame, turned_round
 from plw.score import PERCENT_METRICS
 
 
@@ -33,7 +33,7 @@ class VerdictScope(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ScopeVerdict:
-    """One dataset and scope; numbers are on the score's own scale, None where the data determine none."""
+    """One dataset and scope; numbers are on the score's own range, higher is better, None where the data have none."""
 
     dataset: str
     scope: VerdictScope
@@ -69,6 +69,8 @@ class ScopeVerdict:
     """Whether the base models count as a sample; else the verdict is of these base models."""
     scale: float
     """The score's full range."""
+    turned: bool
+    """Whether a benchmark's scores were turned round (``scale`` less the score), since lower ones are better."""
 
     @property
     def opposed(self) -> bool:
@@ -122,7 +124,8 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
     curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
     p_mean = curve.p if curve is not None else None
-    scale, falling = _own_scale(rows)
+    # Several metrics are put on 0 to 1.
+    scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
     blank: dict[str, Any] = {
         "dataset": dataset, "scope": scope, "name": name,
         "group": str(rows["group"].iloc[0]) if scope == VerdictScope.BENCHMARK else None,
@@ -130,8 +133,9 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
         "p": _omnibus(curve, score_NG, w_N, base_N, run_N) if score_NG.shape[1] > 1 else p_mean,
         "p_holm": None, "p_mean": p_mean, "moved": False,
         "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
+        "turned": bool(turned_round(rows)),
     }  # fmt: skip
-    return ScopeVerdict(**blank, **_curve_numbers(curve, scale, falling=falling))
+    return ScopeVerdict(**blank, **_curve_numbers(curve, scale))
 
 
 def _omnibus(
@@ -144,13 +148,7 @@ def _omnibus(
     return combined_p(curve.p, [each.p for each in curves if each is not None])
 
 
-def _own_scale(rows: pd.DataFrame) -> tuple[float, bool]:
-    """Full range of the scores as reported, and whether lower ones are better; several metrics are put on 0 to 1."""
-    scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
-    return scale, not np.allclose(rows["value"] / scale, rows["score01"]) and rows["metric"].nunique() == 1
-
-
-def _curve_numbers(curve: WeightCurve | None, scale: float, *, falling: bool) -> dict[str, Any]:
+def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     names = (
         "direction", "at_0", "at_best", "at_1", "at_lowest", "best_weight", "lowest_weight", "best_low", "best_high",
         "excluded",
@@ -163,12 +161,10 @@ def _curve_numbers(curve: WeightCurve | None, scale: float, *, falling: bool) ->
 
     def own(difference: float) -> float:
         # A parabola knows no bounds; a score has them.
-        score = min(1.0, max(0.0, curve.at_0 + difference))
-        return scale * (1 - score if falling else score)
+        return scale * min(1.0, max(0.0, curve.at_0 + difference))
 
-    mirrored = {"up": "down", "down": "up", "peak": "dip", "dip": "peak"}
     values = (
-        mirrored[curve.shape] if falling else curve.shape,
+        curve.shape,
         own(0.0),
         own(float(difference_M.max())),
         own(float(difference_M[-1])),

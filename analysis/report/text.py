@@ -137,7 +137,9 @@ def methods(fits: Sequence[Regression]) -> list[str]:
     percent = ", ".join(sorted(PERCENT_METRICS))
     return [
         "A headline score is the one metric of a benchmark that the suite names. The simple aggregate is the mean of a "
-        f"cell's headline scores on 0 to 1: {percent} are divided by 100, all others are taken as they are.",
+        f"cell's headline scores on 0 to 1: {percent} are divided by 100, and where lower is better the score is then "
+        "turned round to 1 - score, so that up is better everywhere; the chart Each benchmark by weight and the "
+        "comparisons item by item have scores as reported. All others are taken as they are.",
         "The relative aggregate is the mean of the headline scores after scaling each benchmark within each dataset, "
         "over all weights, base models and seeds, to 0 at its smallest and 1 at its largest score.",
         "Cells that lack a benchmark count in no aggregate, but their scores count in the scaling and in Table 3. "

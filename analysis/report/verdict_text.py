@@ -53,15 +53,17 @@ def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScop
 
 def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = "weight") -> str:
     """How a scope moved, without its scores."""
+    turned = _turned(verdict, verdicts)
     if verdict.opposed:
-        return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
+        return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}{turned}"
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
-    return {
+    how = {
         "up": f"up {rise} points at {axis} {_weight(verdict.best_weight)}",
         "peak": f"up {rise} points at {axis} {_weight(verdict.best_weight)} and down again",
         "down": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)}",
         "dip": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
+    return how + turned
 
 
 def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) -> str:
@@ -101,6 +103,16 @@ def _members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
     """The benchmarks of a group that are shown to move alone, with their directions."""
     named = [f"{verdict.name} {verdict.direction}" for verdict in _moved_members(group, verdicts)[:NAMED]]
     return f" ({listed(named)})" if named else ""
+
+
+def _turned(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
+    """That up is better here though a lower score is, and of which of a group's benchmarks."""
+    if not verdict.turned:
+        return ""
+    of_dataset = _of_scope(verdicts, verdict.dataset, VerdictScope.BENCHMARK)
+    names = [each.name for each in of_dataset if each.group == verdict.name and each.turned]
+    whose = f"{listed(names)} " if verdict.scope == VerdictScope.GROUP and len(names) < verdict.benchmarks else ""
+    return f" ({whose}turned round, as lower is better)"
 
 
 def _bounds(groups: Sequence[ScopeVerdict]) -> str:

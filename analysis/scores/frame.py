@@ -109,6 +109,8 @@ def tidy_frame(
     rows = rows.assign(group=rows["benchmark"].map(dict(groups)), w_p=weight_scale(rows["prompt_weight"]))
     rows = rows.assign(score01=_unit_scores(rows), stderr01=_on_unit_scale(rows, "stderr"))
     rows = rows.assign(scaled=min_max(rows))
+    notes += [f"{benchmark} is turned round: lower scores are better, so what counts is {full:g} less the score."
+              for benchmark, full in turned_round(rows).items()]  # fmt: skip
     notes += [f"{benchmark} on {dataset} has the same score everywhere; it has no place on the relative scale."
               for dataset, benchmark in _constant(rows)]  # fmt: skip
     columns = [
@@ -129,6 +131,15 @@ def tidy_frame(
     rows = rows[columns].sort_values([*AXES, "benchmark"], ignore_index=True)
     missing = find_missing(rows, grid, sorted(groups))
     return TidyFrame(rows=rows, missing=missing, notes=tuple(notes), groups=dict(groups))
+
+
+def turned_round(rows: pd.DataFrame) -> dict[str, float]:
+    """Benchmarks whose ``score01`` is 1 less the score, since lower ones are better, with the score's full range."""
+    known = rows[~np.isclose(_on_unit_scale(rows, "value"), rows["score01"])].sort_values("benchmark")
+    return {
+        str(name): 100.0 if metric in PERCENT_METRICS else 1.0
+        for name, metric in zip(known["benchmark"], known["metric"], strict=True)
+    }
 
 
 def weight_scale(prompt_weight: "pd.Series[float]") -> "pd.Series[float]":

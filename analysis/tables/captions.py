@@ -3,7 +3,7 @@
 import pandas as pd
 
 from analysis.scores.aggregates import cell_aggregates
-from analysis.scores.frame import AXES, TidyFrame
+from analysis.scores.frame import AXES, TidyFrame, turned_round
 from plw.progress import count
 
 
@@ -34,6 +34,9 @@ def coverage(frame: TidyFrame, *, whole_cells: bool = False) -> str:
     ]
     if whole_cells and complete < cells:
         sentences.append(f"Left out: {count(cells - complete, 'cell')} without every benchmark.")
+    turned = turned_round(rows)
+    if turned:
+        sentences.append(f"Turned round, as lower is better: {', '.join(turned)}.")
     sentences.append(_missing(frame))
     return " ".join(sentences)
 
