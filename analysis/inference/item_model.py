@@ -225,6 +225,7 @@ def _from_r(design: ItemDesign, told: Mapping[str, Any], version: str) -> ItemFi
     over_units = WeightCurve(
         at_0=float(fixed_C[0]), slope_C=fixed_C[curve], covariance_CC=covariance_CC[curve, curve], df=design.df,
         over_bases=design.over in ("base model", "benchmark"), largest_w=float(design.rows.weights[-1]),
+        smallest_w=float(design.rows.weights[0]),
     )  # fmt: skip
     said = [f"lme4: {' '.join(str(line).split())}" for line in told["messages"]]
     zero = sorted({f"{one['group']} ({one['term']})" for one in variances if _is_zero(one)})

@@ -31,7 +31,7 @@ def share_verdicts(rows: pd.DataFrame) -> list[ScopeVerdict]:
 
 def _as_share(verdict: ScopeVerdict) -> ScopeVerdict:
     """Verdicts name weights, λ of which w_p = λ ** 0.30103; here the share stood in the place of w_p."""
-    names = ("best_weight", "lowest_weight", "best_low", "best_high")
+    names = ("from_weight", "best_weight", "lowest_weight", "best_low", "best_high")
     found: dict[str, Any] = {name: getattr(verdict, name) for name in names}
     shares: dict[str, Any] = {name: None if value is None else value**EXPONENT for name, value in found.items()}
     return replace(verdict, **shares)

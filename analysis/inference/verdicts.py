@@ -2,8 +2,8 @@
 
 A scope moved where its corrected p is below the level. Of several benchmarks p is the omnibus test's, in which effects
 of opposite sign do not cancel; of one benchmark it is the F test of its curve. How far and in which direction is said
-of the mean curve, and where nothing is shown, which difference from weight 0 the data exclude. Higher is better
-throughout: scores of which lower ones are better are turned round, as in all tables.
+of the mean curve, and where nothing is shown, which difference from the smallest weight the data exclude. Higher is
+better throughout: scores of which lower ones are better are turned round, as in all tables.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from analysis.inference.weight_curve import WeightCurve, fit_curve
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import TidyFrame, turned_round
+from analysis.scores.frame import TidyFrame, turned_round, weight_from_scale
 from plw.score import PERCENT_METRICS
 
 
@@ -52,7 +52,10 @@ class ScopeVerdict:
     direction: str | None
     """``up``, ``down``, ``peak`` or ``dip`` of the mean curve over the weight; None where nothing moved, or where
     benchmarks moved against each other."""
+    from_weight: float | None
+    """The smallest weight of the data, 0 where the study has it: differences are from it, and nothing is said below."""
     at_0: float | None
+    """At ``from_weight``."""
     at_best: float | None
     at_1: float | None
     """At the largest weight of the data."""
@@ -63,7 +66,7 @@ class ScopeVerdict:
     best_low: float | None
     best_high: float | None
     excluded: float | None
-    """The largest difference from weight 0, either way, that the 95 % band still allows; larger ones are excluded."""
+    """The largest difference from ``from_weight``, either way, that the 95 % band allows; larger ones are excluded."""
     base_models: int
     over_bases: bool | None
     """Whether the base models count as a sample; else the verdict is of these base models."""
@@ -150,8 +153,8 @@ def _omnibus(
 
 def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     names = (
-        "direction", "at_0", "at_best", "at_1", "at_lowest", "best_weight", "lowest_weight", "best_low", "best_high",
-        "excluded",
+        "direction", "from_weight", "at_0", "at_best", "at_1", "at_lowest", "best_weight", "lowest_weight",
+        "best_low", "best_high", "excluded",
     )  # fmt: skip
     if curve is None:
         return dict.fromkeys(names)
@@ -161,10 +164,11 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
 
     def own(difference: float) -> float:
         # A parabola knows no bounds; a score has them.
-        return scale * min(1.0, max(0.0, curve.at_0 + difference))
+        return scale * min(1.0, max(0.0, curve.at_start + difference))
 
     values = (
         curve.shape,
+        weight_from_scale(curve.smallest_w),
         own(0.0),
         own(float(difference_M.max())),
         own(float(difference_M[-1])),

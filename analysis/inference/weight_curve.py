@@ -1,7 +1,7 @@
 """A score's curve over the prompt weight, with base model and seed in the model: is it flat, and how far may it bend?
 
 A training run (base model and seed) has a level of its own. The curve is a parabola in w_p. Whether its mean over base
-models is told from 0 depends on what the base models are:
+models is told from a flat one depends on what the base models are:
 
 - Three or more are a sample: the curve may differ from base to base, and its error is estimated over bases
   (cluster-robust, CR2, with the degrees of freedom of Tipton and Pustejovsky 2015). The curve is tested at the middle
@@ -31,10 +31,13 @@ INTERVAL_SEED = 0
 
 @dataclass(frozen=True, kw_only=True)
 class WeightCurve:
-    """The fitted curve: ``at_0`` plus the differences from weight 0 that ``slope_C`` makes of w_p (and of w_p^2)."""
+    """The fitted curve: ``at_0`` plus what ``slope_C`` makes of w_p (and of w_p^2), between the weights of the data.
+
+    Differences are from the smallest of these weights, which is 0 where the study has it.
+    """
 
     at_0: float
-    """Mean of the runs' levels at weight 0."""
+    """Mean of the runs' levels at weight 0; without that weight in the data it is no score, see ``at_start``."""
     slope_C: Array
     covariance_CC: Array
     df: float
@@ -43,6 +46,8 @@ class WeightCurve:
     """Whether the error is over base models as a sample; else the curve is that of these base models."""
     largest_w: float
     """Largest w_p of the data; beyond it the curve is not looked at."""
+    smallest_w: float = 0.0
+    """Smallest w_p of the data, likewise."""
 
     @property
     def p(self) -> float:
@@ -59,41 +64,49 @@ class WeightCurve:
 
     @property
     def _at_places(self) -> tuple[Array, Array]:
-        """Differences from weight 0, and their errors, at the places that determine the curve: its middle, its end."""
+        """Differences from the start, and their errors, at the places that determine it: its middle, its end."""
         terms = len(self.slope_C)
-        place_2 = self.largest_w * np.arange(1, terms + 1) / terms
-        power_2C = np.stack([place_2 ** (term + 1) for term in range(terms)], axis=1)
+        place_2 = self.smallest_w + (self.largest_w - self.smallest_w) * np.arange(1, terms + 1) / terms
+        power_2C = self._powers(place_2)
         variance_2 = np.einsum("pc,cd,pd->p", power_2C, self.covariance_CC, power_2C)
         return power_2C @ self.slope_C, np.sqrt(np.maximum(variance_2, 0))  # rounding may leave less than 0
 
     @property
     def w_M(self) -> Array:
         """Where the curve is looked at, on the scale of w_p."""
-        return np.linspace(0, self.largest_w, GRID)
+        return np.linspace(self.smallest_w, self.largest_w, GRID)
 
     @property
     def difference_M(self) -> Array:
-        """From weight 0."""
-        return self._powers @ self.slope_C
+        """From the smallest weight."""
+        return self._powers(self.w_M) @ self.slope_C
 
     @property
-    def _powers(self) -> Array:
-        return np.stack([self.w_M ** (term + 1) for term in range(len(self.slope_C))], axis=1)
+    def at_start(self) -> float:
+        """Mean of the runs' levels at the smallest weight."""
+        return self.at_0 + float(sum(c * self.smallest_w ** (term + 1) for term, c in enumerate(self.slope_C)))
+
+    def _powers(self, w_M: Array) -> Array:
+        """What multiplies ``slope_C`` in the differences from the smallest weight."""
+        return np.stack(
+            [w_M ** (term + 1) - self.smallest_w ** (term + 1) for term in range(len(self.slope_C))], axis=1
+        )
 
     def bounds(self) -> tuple[Array, Array]:
-        """Simultaneous 95 % band of the differences from weight 0, at ``w_M``.
+        """Simultaneous 95 % band of the differences from the smallest weight, at ``w_M``.
 
         For these bases Scheffé's. For a sample the curves whose middle and end both lie within their intervals
         (Bonferroni), as the test has it.
         """
         terms = len(self.slope_C)
         if self.over_bases:
-            at_M = self.w_M / self.largest_w
+            at_M = (self.w_M - self.smallest_w) / (self.largest_w - self.smallest_w)
             share_MC = np.stack([4 * at_M * (1 - at_M), at_M * (2 * at_M - 1)] if terms == 2 else [at_M], axis=1)
             critical = float(stats.t.isf((1 - CONFIDENCE) / 2 / terms, self.df))
             half_M = np.abs(share_MC) @ (critical * self._at_places[1])
         else:
-            variance_M = np.einsum("mc,cd,md->m", self._powers, self.covariance_CC, self._powers)
+            power_MC = self._powers(self.w_M)
+            variance_M = np.einsum("mc,cd,md->m", power_MC, self.covariance_CC, power_MC)
             critical = float(stats.f.ppf(CONFIDENCE, terms, self.df)) * terms
             half_M = np.sqrt(critical * np.maximum(variance_M, 0))
         return self.difference_M - half_M, self.difference_M + half_M
@@ -107,7 +120,7 @@ class WeightCurve:
         terms = len(self.slope_C)
         noise_ZC = generator.normal(size=(DRAWS, terms)) @ covariance_root(self.covariance_CC).T
         noise_ZC /= np.sqrt(generator.chisquare(self.df, size=(DRAWS, 1)) / self.df)
-        top_Z = self.w_M[((self.slope_C + noise_ZC) @ self._powers.T).argmax(axis=1)]
+        top_Z = self.w_M[((self.slope_C + noise_ZC) @ self._powers(self.w_M).T).argmax(axis=1)]
         low, high = np.quantile(top_Z, TAILS)
         best = self.w_M[int(self.difference_M.argmax())]
         return weight_from_scale(float(best)), weight_from_scale(float(low)), weight_from_scale(float(high))
@@ -170,7 +183,7 @@ def _of_these_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: In
         covariance = variance * (contrast @ inverse) @ (contrast @ inverse).T
         return WeightCurve(
             at_0=float(mean[0]), slope_C=mean[1:], covariance_CC=covariance[1:, 1:], df=df, over_bases=False,
-            largest_w=float(power_NC[:, 0].max()),
+            largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
         )  # fmt: skip
     return None
 
@@ -196,7 +209,7 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     coefficients = np.linalg.pinv(design_NC) @ score_N
     return WeightCurve(
         at_0=float(coefficients[:-terms].mean()), slope_C=coefficients[-terms:], covariance_CC=covariance_CC, df=df,
-        over_bases=True, largest_w=float(power_NC[:, 0].max()),
+        over_bases=True, largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
     )  # fmt: skip
 
 

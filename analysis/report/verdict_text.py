@@ -57,11 +57,12 @@ def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = 
     if verdict.opposed:
         return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}{turned}"
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
+    start = _start(verdict, axis)
     how = {
-        "up": f"up {rise} points at {axis} {_weight(verdict.best_weight)}",
-        "peak": f"up {rise} points at {axis} {_weight(verdict.best_weight)} and down again",
-        "down": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)}",
-        "dip": f"down {fall} points at {axis} {_weight(verdict.lowest_weight)} and up again",
+        "up": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)}",
+        "peak": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)} and down again",
+        "down": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)}",
+        "dip": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
     return how + turned
 
@@ -73,12 +74,14 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
         return f"{name}: too few cells to decide."
     if not verdict.moved:
         excluded = (
-            f"; a change of its mean by more than {_size(verdict)} points is excluded" if verdict.excluded else ""
+            f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
+            if verdict.excluded
+            else ""
         )
         return f"{name}: not shown to move ({_p(verdict)}){excluded}."
     if verdict.opposed:
         return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
-    scores = f"{_score(verdict, verdict.at_0)} at {axis} 0"
+    scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"
     if verdict.direction in ("up", "peak"):
         best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
         scores += f", {_score(verdict, verdict.at_best)} at its best; 95 % interval of the best {axis} {best}"
@@ -115,8 +118,17 @@ def _turned(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
     return f" ({whose}turned round, as lower is better)"
 
 
+def _start(verdict: ScopeVerdict, axis: str, before: str = " ") -> str:
+    """From which weight a difference is, where the study has no weight 0."""
+    return f"{before}from {axis} {_weight(verdict.from_weight)}" if verdict.from_weight else ""
+
+
 def _bounds(groups: Sequence[ScopeVerdict]) -> str:
-    known = [f"{_size(group)} ({kind(group)})" for group in groups if group.excluded is not None]
+    known = [
+        f"{_size(group)} ({kind(group)}{_start(group, 'weight', ', ')})"
+        for group in groups
+        if group.excluded is not None
+    ]
     return f"changes by more than {listed(known)} points are excluded" if known else "the cells are too few to tell"
 
 

@@ -30,6 +30,7 @@ from analysis.tables.weight_grid import (
     magnitude_table,
     ratio_table,
     regions_table,
+    share_start,
     share_verdicts_table,
     surface_table,
 )
@@ -62,7 +63,8 @@ def verdict_parts(study: GridStudy) -> Iterator[Part]:
     ]
     yield Paragraphs(
         paragraphs=[
-            "By kind of benchmark, over the prompt's share λ_p / (λ_p + λ_r). Points are of 100, against λ_p = 0."
+            "By kind of benchmark, over the prompt's share λ_p / (λ_p + λ_r). Points are of 100, against "
+            f"{share_start(verdicts)}."
         ],
         bullets=lines,
     )

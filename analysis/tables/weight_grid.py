@@ -237,7 +237,7 @@ def share_verdicts_table(verdicts: Sequence[ScopeVerdict]) -> Table:
             "dataset": [verdict.dataset for verdict in kinds],
             "benchmarks": [f"{verdict.name.replace('_', ' ')} ({verdict.benchmarks})" for verdict in kinds],
             "moved": [_moved(verdict) for verdict in kinds],
-            "at λ_p = 0": [number(_points(verdict.at_0, verdict), 1) for verdict in kinds],
+            f"at {share_start(verdicts)}": [number(_points(verdict.at_0, verdict), 1) for verdict in kinds],
             "at its best": [number(_points(verdict.at_best, verdict), 1) for verdict in kinds],
             "best share": [number(verdict.best_weight, 2) for verdict in kinds],
             "interval": [interval_text(verdict.best_low, verdict.best_high) for verdict in kinds],
@@ -251,9 +251,14 @@ def share_verdicts_table(verdicts: Sequence[ScopeVerdict]) -> Table:
         raw=raw,
         shown=shown,
         caption="Scores (of 100) over the prompt's share λ_p / (λ_p + λ_r), cells of one ratio averaged, λ_r = 0 left "
-        "out. excluded beyond: points of change from λ_p = 0, at any share, that the data exclude. The CSV has single "
-        "benchmarks too.",
+        "out. excluded beyond: points of change from "
+        f"{share_start(verdicts)}, at any share, that the data exclude. The CSV has single benchmarks too.",
     )
+
+
+def share_start(verdicts: Sequence[ScopeVerdict]) -> str:
+    """What the differences of verdicts over the prompt's share are from."""
+    return "the smallest share" if any(verdict.from_weight for verdict in verdicts) else "λ_p = 0"
 
 
 def _moved(verdict: ScopeVerdict) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
+from analysis.inference.weight_curve import fit_curve
 from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.scores.frame import EXPONENT, TidyFrame, tidy_frame
 from analysis.tables.captions import coverage
@@ -94,3 +95,58 @@ def test_of_a_kind_turned_round_in_part_the_benchmarks_are_named() -> None:
     found = scope_verdicts(replace(rising, rows=pd.concat([falling.rows, rising.rows], ignore_index=True)))
 
     assert "points at weight 1 (lower turned round, as lower is better)" in study_sentences(found)
+
+
+NO_ZERO = (0.1, 0.3, 0.5, 1.0)
+
+
+@pytest.mark.parametrize("models", ["ab", "abcd"])
+def test_without_weight_0_nothing_is_said_below_the_smallest_weight(models: str) -> None:
+    """Beside numpy's parabola: the start, the ends and the interval of the best lie within the weights tried."""
+
+    def rising(weight: float, place: int) -> float:
+        return 0.5 + 0.1 * weight + noise(place) + 0.001 * (place // 7) * weight
+
+    frame = frame_of({"b": rising}, weights=NO_ZERO, models=models)
+    w_N = frame.rows["w_p"].to_numpy()
+    level_N = frame.rows.groupby("model")["score01"].transform("mean")
+    centred_N = (frame.rows["score01"] - level_N + frame.rows["score01"].mean()).to_numpy()
+    place_M = np.linspace(w_N.min(), 1, 201)
+    curve_M = np.polyval(np.polyfit(w_N, centred_N, 2), place_M)
+
+    found = group_of(frame)
+
+    assert (found.over_bases, found.moved, found.direction) == (len(models) > 2, True, "up")
+    assert found.from_weight == pytest.approx(0.1)
+    assert (found.at_0, found.at_best, found.at_1) == pytest.approx((curve_M[0], curve_M.max(), curve_M[-1]))
+    assert found.at_lowest == pytest.approx(curve_M.min())
+    for weight in (found.best_weight, found.lowest_weight, found.best_low, found.best_high):
+        assert 0.1 - 1e-9 <= weight <= 1
+    assert found.excluded >= abs(curve_M - curve_M[0]).max()
+    said = f"up {100 * (curve_M.max() - curve_M[0]):.1f} points from weight 0.1 at weight 1"
+    assert said in study_sentences([found])
+    assert f"({curve_M[0]:.3f} at weight 0.1, " in dataset_sentences([found], "D")[0]
+
+
+def test_without_weight_0_a_bound_names_what_it_is_from() -> None:
+    found = group_of(frame_of({"b": lambda _, place: 0.5 + noise(place)}, weights=NO_ZERO, models="ab"))
+    size = f"{100 * found.excluded:.1f}"
+
+    assert f"by more than {size} (translation, from weight 0.1) points are excluded" in study_sentences([found])
+    assert f"by more than {size} points from weight 0.1 is excluded" in dataset_sentences([found], "D")[0]
+
+
+@pytest.mark.parametrize("bases", [2, 6])
+def test_the_band_without_weight_0_is_that_of_the_shifted_weights(bases: int) -> None:
+    """A parabola over w from 0.5 to 1 is one over w - 0.5: tests and bounds cannot depend on where w begins."""
+    generator = np.random.default_rng(3)
+    w_N, base_N = np.tile(np.linspace(0.5, 1, 5), bases), np.repeat(np.arange(bases), 5).astype(str)
+    score_N = 0.5 + 0.1 * w_N + generator.normal(0, 0.01, len(w_N))
+    here, shifted = (fit_curve(score_N, w, list(base_N), list(base_N)) for w in (w_N, w_N - 0.5))
+
+    assert here is not None
+    assert shifted is not None
+    assert here.p == pytest.approx(shifted.p)
+    assert here.at_start == pytest.approx(shifted.at_0)
+    assert here.difference_M == pytest.approx(shifted.difference_M)
+    assert np.array(here.bounds()) == pytest.approx(np.array(shifted.bounds()))
