@@ -11,6 +11,7 @@ from analysis.glmm.glmmtmb import fit_designs_r
 from analysis.glmm.likelihood import FULL
 from plw import __version__
 from plw.errors import UserError
+from plw.progress import count
 
 GLMM = "beta mixed model"
 
@@ -63,10 +64,12 @@ def regressions(rows: pd.DataFrame, engine: str = "python") -> list[Regression]:
     fits = []
     for name, of_dataset in rows.groupby("dataset"):
         dataset, known = str(name), of_dataset.dropna(subset=["scaled"])
-        weights = known["w_p"].nunique()
-        if weights < TERMS or len(known) <= TERMS:
-            different = f"{weights} weight{'s' * (weights != 1)} and {len(known)} score{'s' * (len(known) != 1)}"
-            reason = f"{different} that differ do not determine a parabola"
+        if _too_few(known):
+            reason = f"{_counted(known)} of benchmarks whose scores differ do not determine a parabola"
+            if known.empty:
+                reason = "every benchmark has the same score in all cells, and so no place on the relative scale"
+            if _too_few(of_dataset):
+                reason = f"{_counted(of_dataset)} do not determine a parabola"
             fits.append(failed(dataset, len(known), reason))
             continue
         try:
@@ -80,6 +83,14 @@ def regressions(rows: pd.DataFrame, engine: str = "python") -> list[Regression]:
         done = failed(name, designs[name].n, answer) if isinstance(answer, str) else from_fit(name, answer)
         fits.append(done)
     return sorted(fits, key=lambda fit: fit.dataset)
+
+
+def _too_few(rows: pd.DataFrame) -> bool:
+    return bool(rows["w_p"].nunique() < TERMS or len(rows) <= TERMS)
+
+
+def _counted(rows: pd.DataFrame) -> str:
+    return f"{count(rows['w_p'].nunique(), 'weight')} and {count(len(rows), 'score')}"
 
 
 def dataset_design(known: pd.DataFrame, polynomial: str = "raw") -> Design:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.arrays import Array
 from analysis.inference.omnibus import combined_p, omnibus_p
-from analysis.inference.weight_curve import WeightCurve, fit_curve
+from analysis.inference.weight_curve import SAME, WeightCurve, fit_curve, same_at_every_weight
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
@@ -49,6 +49,8 @@ class ScopeVerdict:
     p_mean: float | None
     """Of the F test that the mean curve is flat."""
     moved: bool
+    same: bool
+    """Whether the scores are the same at every weight in each run: no p and no bound follows from them."""
     direction: str | None
     """``up``, ``down``, ``peak`` or ``dip`` of the mean curve over the weight; None where nothing moved, or where
     benchmarks moved against each other."""
@@ -126,15 +128,16 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     run_N = [f"{model} {seed}" for model, seed in zip(cells["model"], cells["seed"], strict=True)]
     w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
     curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
-    p_mean = curve.p if curve is not None else None
+    same = curve is not None and same_at_every_weight(score_NG, run_N)
+    p_mean = curve.p if curve is not None and not same else None
     # Several metrics are put on 0 to 1.
     scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
     blank: dict[str, Any] = {
         "dataset": dataset, "scope": scope, "name": name,
         "group": str(rows["group"].iloc[0]) if scope == VerdictScope.BENCHMARK else None,
         "benchmarks": int(rows["benchmark"].nunique()),
-        "p": _omnibus(curve, score_NG, w_N, base_N, run_N) if score_NG.shape[1] > 1 else p_mean,
-        "p_holm": None, "p_mean": p_mean, "moved": False,
+        "p": _omnibus(curve, score_NG, w_N, base_N, run_N) if score_NG.shape[1] > 1 and not same else p_mean,
+        "p_holm": None, "p_mean": p_mean, "moved": False, "same": same,
         "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
         "turned": bool(turned_round(rows)),
     }  # fmt: skip
@@ -159,24 +162,26 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     if curve is None:
         return dict.fromkeys(names)
     low_M, high_M = curve.bounds()
-    best, best_low, best_high = curve.best()
     difference_M = curve.difference_M
 
     def own(difference: float) -> float:
         # A parabola knows no bounds; a score has them.
         return scale * min(1.0, max(0.0, curve.at_start + difference))
 
+    # A standard error of 0 is no certainty, neither of a bound nor of a best weight.
+    best, best_low, best_high = (None, None, None) if curve.still else curve.best()
+    known = bool((high_M - low_M).max() > SAME)
     values = (
-        curve.shape,
+        None if curve.still else curve.shape,
         weight_from_scale(curve.smallest_w),
         own(0.0),
         own(float(difference_M.max())),
         own(float(difference_M[-1])),
         own(float(difference_M.min())),
         best,
-        curve.lowest(),
+        None if curve.still else curve.lowest(),
         best_low,
         best_high,
-        scale * min(1.0, float(max(-low_M.min(), high_M.max()))),
+        scale * min(1.0, float(max(-low_M.min(), high_M.max()))) if known else None,
     )
     return dict(zip(names, values, strict=True))

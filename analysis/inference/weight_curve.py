@@ -11,7 +11,7 @@ models is told from a flat one depends on what the base models are:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -26,6 +26,8 @@ SAMPLE_OF_BASES = 3
 GRID = 201
 """Places on w_p at which the curve is looked at."""
 DRAWS = 2000
+SAME = 1e-9
+"""Scores on 0 to 1 that differ by less are the same: what is left is rounding."""
 INTERVAL_SEED = 0
 
 
@@ -48,6 +50,11 @@ class WeightCurve:
     """Largest w_p of the data; beyond it the curve is not looked at."""
     smallest_w: float = 0.0
     """Smallest w_p of the data, likewise."""
+
+    @property
+    def still(self) -> bool:
+        """Whether the scores that it was fitted to never vary with the weight: nothing is known of its error then."""
+        return not self.slope_C.any() and not self.covariance_CC.any()
 
     @property
     def p(self) -> float:
@@ -156,9 +163,18 @@ def fit_curve(score_N: Array, w_N: Array, base_N: Sequence[str], run_N: Sequence
         return None
     level_NC = (run[:, None] == np.arange(run.max() + 1)).astype(float)
     power_NC = np.stack([w_N ** (term + 1) for term in range(terms)], axis=1)
-    if base.max() + 1 >= SAMPLE_OF_BASES:
-        return _over_bases(score_N, level_NC, power_NC, base)
-    return _of_these_bases(score_N, level_NC, power_NC, base)
+    fit = _over_bases if base.max() + 1 >= SAMPLE_OF_BASES else _of_these_bases
+    found = fit(score_N, level_NC, power_NC, base)
+    if found is not None and same_at_every_weight(score_N, run_N):
+        nothing = np.zeros(terms)
+        return replace(found, slope_C=nothing, covariance_CC=np.outer(nothing, nothing))
+    return found
+
+
+def same_at_every_weight(score_NG: Array, run_N: Sequence[str]) -> bool:
+    """Whether no run's scores vary, of none of the columns where there are several."""
+    run = _codes(run_N)
+    return all(bool((np.ptp(score_NG[run == number], axis=0) < SAME).all()) for number in range(run.max() + 1))
 
 
 def _of_these_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index) -> WeightCurve | None:

@@ -70,6 +70,8 @@ def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = 
 def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) -> str:
     """A line of a dataset's card."""
     name = kind(verdict).capitalize()
+    if verdict.same:
+        return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
     if verdict.p_holm is None:
         return f"{name}: too few cells to decide."
     if not verdict.moved:
@@ -129,7 +131,11 @@ def _bounds(groups: Sequence[ScopeVerdict]) -> str:
         for group in groups
         if group.excluded is not None
     ]
-    return f"changes by more than {listed(known)} points are excluded" if known else "the cells are too few to tell"
+    same = [kind(group) for group in groups if group.same]
+    said = [f"changes by more than {listed(known)} points are excluded"] if known else []
+    if same:
+        said.append(f"the scores are the same at every weight ({listed(same)}), which excludes nothing")
+    return "; ".join(said) or "the cells are too few to tell"
 
 
 def _points(verdict: ScopeVerdict, at: float | None) -> str:

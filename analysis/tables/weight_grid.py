@@ -263,7 +263,7 @@ def share_start(verdicts: Sequence[ScopeVerdict]) -> str:
 
 def _moved(verdict: ScopeVerdict) -> str:
     if verdict.p_holm is None:
-        return "too few cells"
+        return "the same scores" if verdict.same else "too few cells"
     return "not shown" if not verdict.moved else verdict.direction or "both ways"
 
 

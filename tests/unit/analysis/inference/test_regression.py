@@ -50,12 +50,18 @@ def test_what_cannot_be_fitted_is_a_labelled_row(engine):
     two_weights = _rows(weights=(0.0, 1.0), benchmarks=1)
     constant = _rows(dataset="constant").assign(scaled=np.nan)
     one = _rows(dataset="one", benchmarks=1)
-    fits = regressions(pd.concat([two_weights, constant, one]), engine)
-    assert [fit.dataset for fit in fits] == ["constant", "one", "short"]
+    few = _rows(dataset="few")
+    few = few.assign(scaled=few["scaled"].where((few["benchmark"] == "b0") & (few["w_p"].isin([0, 1]))))
+    cell = _rows(dataset="cell", weights=(0.1,), benchmarks=1).head(1).assign(scaled=np.nan)
+    fits = regressions(pd.concat([two_weights, constant, one, few, cell]), engine)
+    assert [fit.dataset for fit in fits] == ["cell", "constant", "few", "one", "short"]
     assert [fit.messages[0].partition(";")[0] for fit in fits] == [
-        "0 weights and 0 scores that differ do not determine a parabola",
+        "1 weight and 1 score do not determine a parabola",
+        "every benchmark has the same score in all cells, and so no place on the relative scale",
+        f"2 weights and {few['scaled'].notna().sum()} scores of benchmarks whose scores differ do not determine a "
+        "parabola",
         "one benchmark only (b0)",
-        "2 weights and 4 scores that differ do not determine a parabola",
+        "2 weights and 4 scores do not determine a parabola",
     ]
     assert all(fit.p is None and not fit.converged for fit in fits)
 

@@ -150,3 +150,49 @@ def test_the_band_without_weight_0_is_that_of_the_shifted_weights(bases: int) ->
     assert here.at_start == pytest.approx(shifted.at_0)
     assert here.difference_M == pytest.approx(shifted.difference_M)
     assert np.array(here.bounds()) == pytest.approx(np.array(shifted.bounds()))
+
+
+@pytest.mark.parametrize("models", ["m", "ab", "abcd"])
+@pytest.mark.parametrize("benchmarks", ["x", "xy"])
+def test_scores_that_never_vary_are_said_to_be_the_same_and_exclude_nothing(models: str, benchmarks: str) -> None:
+    """0.1 is no binary fraction: what rounding leaves of its curve must not be tested."""
+    frame = frame_of({name: lambda _, place: 0.1 + 0.1 * (place // 7) for name in benchmarks}, models=models)
+
+    found = scope_verdicts(frame)
+
+    for verdict in found:
+        assert verdict.same
+        assert (verdict.p, verdict.p_holm, verdict.excluded, verdict.best_weight) == (None,) * 4
+        assert not verdict.moved
+        assert verdict.at_0 == pytest.approx(0.1 + 0.1 * (len(models) - 1) / 2)
+    same = "the scores are the same at every weight (translation), which excludes nothing"
+    assert study_sentences(found) == f"On D nothing is shown to move: {same}."
+    assert dataset_sentences(found, "D") == [
+        "Translation: the same scores at every weight; that is no certainty and excludes nothing."
+    ]
+
+
+def test_one_benchmark_that_never_varies_takes_no_part_in_the_others_test() -> None:
+    """Over base models its p is 1, whatever rounding makes of its curve."""
+    rising = {"moves": lambda w, place: 0.3 + 0.2 * w + noise(place) + 0.01 * (place // 7) * w}
+    frame = frame_of({**rising, "still": lambda *_: 0.1}, models="abcd")
+
+    by_name = {verdict.name: verdict for verdict in scope_verdicts(frame)}
+
+    assert by_name["still"].same
+    assert not by_name["translation"].same
+    alone, mean = by_name["moves"], by_name["translation"]
+    tangents = [np.tan((0.5 - p) * np.pi) for p in (mean.p_mean, alone.p, 0.99)]
+    assert mean.p == pytest.approx(0.5 - np.arctan(np.average(tangents, weights=[0.5, 0.25, 0.25])) / np.pi)
+    assert alone.p_holm == pytest.approx(alone.p)
+
+
+def test_benchmarks_that_cancel_to_the_digit_leave_no_bound() -> None:
+    step = {0.0: 0.0, 0.01: 0.05, 0.1: 0.1, 0.5: 0.2, 1.0: 0.3}
+    frame = frame_of({"x": lambda w, _: 0.4 + step[w], "y": lambda w, _: 0.4 - step[w]}, models="ab")
+
+    found = group_of(frame)
+
+    assert not found.same
+    assert (found.direction, found.excluded, found.best_weight) == (None, None, None)
+    assert found.p_mean == 1
