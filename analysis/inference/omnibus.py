@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from analysis.arrays import Array, Index
+from analysis.levels import SIGNIFICANCE
 
 PERMUTATIONS = 4999
 PERMUTATION_SEED = 0
@@ -25,7 +26,9 @@ def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: i
         permutations: Random ones; the smallest p is 1 in so many and one.
 
     Returns:
-        None where no run has two cells of different weight, or no score varies.
+        None where no run has two cells of different weight, where no score varies, and where the cells are so few that
+        no scores could bring p below the level: every permutation that leaves the parabolas the same set ties with the
+        weights as they are. Of three weights and one run all do so, of two runs one in six.
     """
     run = np.unique(np.asarray(run_N, dtype=str), return_inverse=True)[1]
     places = [np.flatnonzero(run == number) for number in range(int(run.max()) + 1)]
@@ -41,7 +44,12 @@ def omnibus_p(score_NG: Array, w_N: Array, run_N: Sequence[str], permutations: i
     mixed_ZN = np.tile(np.arange(len(w_N)), (permutations + 1, 1))
     for rows in places:
         mixed_ZN[1:, rows] = generator.permuted(mixed_ZN[1:, rows], axis=1)
-    found_Z = (np.einsum("znc,ng->zcg", basis_NC[mixed_ZN], standard_NG) ** 2).sum(axis=(1, 2))
+    mixed_ZNC = basis_NC[mixed_ZN]
+    shared_Z = (np.einsum("znc,nd->zcd", mixed_ZNC, basis_NC) ** 2).sum(axis=(1, 2))
+    tied_Z = shared_Z >= basis_NC.shape[1] * (1 - 1e-9)
+    if tied_Z.mean() >= SIGNIFICANCE:
+        return None
+    found_Z = (np.einsum("znc,ng->zcg", mixed_ZNC, standard_NG) ** 2).sum(axis=(1, 2))
     return (int((found_Z[1:] >= found_Z[0] * (1 - 1e-9)).sum()) + 1) / (permutations + 1)
 
 

@@ -72,15 +72,14 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
     name = kind(verdict).capitalize()
     if verdict.same:
         return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
-    if verdict.p_holm is None:
-        return f"{name}: too few cells to decide."
     if not verdict.moved:
+        decided = "too few cells to decide" if verdict.p_holm is None else f"not shown to move ({_p(verdict)})"
         excluded = (
             f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
             if verdict.excluded
             else ""
         )
-        return f"{name}: not shown to move ({_p(verdict)}){excluded}."
+        return f"{name}: {decided}{excluded}."
     if verdict.opposed:
         return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
     scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"

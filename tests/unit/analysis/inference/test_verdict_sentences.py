@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import permutations, product
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.inference.omnibus import omnibus_p
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.inference.weight_curve import fit_curve
 from analysis.report.verdict_text import dataset_sentences, study_sentences
@@ -196,3 +198,55 @@ def test_benchmarks_that_cancel_to_the_digit_leave_no_bound() -> None:
     assert not found.same
     assert (found.direction, found.excluded, found.best_weight) == (None, None, None)
     assert found.p_mean == 1
+
+
+def every_statistic(score_NG: np.ndarray, w_N: np.ndarray, run_N: Sequence[str]) -> np.ndarray:
+    """Variance within runs that least squares explain, summed over benchmarks, of every permutation within runs."""
+    level_NR = pd.get_dummies(pd.Series(run_N)).to_numpy(dtype=float)
+    places = [np.flatnonzero(level_NR[:, run]) for run in range(level_NR.shape[1])]
+    found = []
+    for mixed in product(*(permutations(rows) for rows in places)):
+        at_N = np.arange(len(w_N))
+        at_N[np.concatenate(places)] = np.concatenate(mixed)
+        design = np.column_stack([level_NR, w_N[at_N], w_N[at_N] ** 2])
+        left_NG, base_NG = (score_NG - x @ np.linalg.lstsq(x, score_NG, rcond=None)[0] for x in (design, level_NR))
+        found.append((1 - (left_NG**2).sum(axis=0) / (base_NG**2).sum(axis=0)).sum())
+    return np.array(found)
+
+
+@pytest.mark.parametrize(
+    ("weights", "runs", "decides"),
+    [((0, 0.1, 1), 1, False), ((0, 1), 2, False), ((0, 0.1, 1), 2, False), ((0, 0.1, 1), 3, True),
+     ((0, 0.01, 0.2, 1), 1, True), ((0, 0.01, 0.05, 0.2, 1), 1, True)],
+)  # fmt: skip
+def test_a_p_that_no_scores_could_bring_below_the_level_is_none(
+    weights: tuple[float, ...], runs: int, *, decides: bool
+) -> None:
+    """Beside all permutations: what ties with the labels as they are, whatever the scores, is the least p."""
+    w_N = np.tile(np.array(weights, dtype=float) ** EXPONENT, runs)
+    run_N = [str(run) for run in range(runs) for _ in weights]
+    generator = np.random.default_rng(0)
+    all_Z = every_statistic(generator.normal(size=(len(w_N), 2)), w_N, run_N)
+    least = np.isclose(all_Z, all_Z[0]).mean()
+
+    found = omnibus_p(np.stack([w_N, -w_N], axis=1) + generator.normal(0, 1e-4, (len(w_N), 2)), w_N, run_N)
+
+    assert (least < 0.05) == decides
+    assert (found is not None) == decides
+    if decides:
+        assert found == pytest.approx(least, abs=0.01)
+
+
+@pytest.mark.parametrize("models", ["m", "ab"])
+def test_three_weights_of_few_runs_are_too_few_to_decide(models: str) -> None:
+    frame = frame_of(
+        {name: lambda w, at: 0.2 + 0.6 * w + noise(at) for name in "xy"}, weights=(0, 0.1, 1), models=models
+    )
+
+    found = group_of(frame)
+
+    assert (found.p, found.p_holm, found.moved) == (None, None, False)
+    bound = (
+        f"; a change of its mean by more than {100 * found.excluded:.1f} points is excluded" if models == "ab" else ""
+    )
+    assert dataset_sentences([found], "D") == [f"Translation: too few cells to decide{bound}."]
