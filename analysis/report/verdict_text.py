@@ -6,7 +6,7 @@ from analysis.inference.verdicts import ScopeVerdict, VerdictScope
 from analysis.items.sentences import listed
 
 NAMED = 4
-"""Benchmarks of a kind that are named at most."""
+"""Benchmarks of a kind, or of a headline, that are named at most."""
 
 
 def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
@@ -15,8 +15,16 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
     for dataset in dict.fromkeys(verdict.dataset for verdict in verdicts):
         groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
         phrases = [f"{kind(group)} {_short(group, verdicts)}" for group in groups if group.moved]
+        alone = _alone(verdicts, dataset)
         if phrases:
             moved.append(f"On {dataset}: {listed(phrases)}.")
+        elif alone:
+            names = [f"{verdict.name} {_short(verdict, verdicts)}" for verdict in alone[:NAMED]]
+            names += [f"{len(alone) - NAMED} more"] * (len(alone) > NAMED)
+            moved.append(
+                f"On {dataset} no kind of benchmark is shown to move, but single benchmarks are: {listed(names)}. "
+                f"Of the kinds' means: {_bounds(groups)}."
+            )
         elif groups:
             still.append(f"On {dataset} nothing is shown to move: {_bounds(groups)}.")
     return " ".join(moved + still) or "No dataset has scores to compare."
@@ -29,17 +37,19 @@ def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str, axis: str 
     """
     groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
     lines = [_full(group, verdicts, axis) for group in sorted(groups, key=lambda group: not group.moved)]
-    still = {group.name for group in groups if not group.moved}
-    alone = [
-        verdict
-        for verdict in _of_scope(verdicts, dataset, VerdictScope.BENCHMARK)
-        if verdict.moved and verdict.group in still
-    ]
+    alone = _alone(verdicts, dataset)
     if alone:
         lines.append(
             f"Single benchmarks: {'; '.join(f'{verdict.name} {_short(verdict, verdicts, axis)}' for verdict in alone)}."
         )
     return lines
+
+
+def _alone(verdicts: Sequence[ScopeVerdict], dataset: str) -> list[ScopeVerdict]:
+    """Benchmarks that moved and their kind did not."""
+    still = {group.name for group in _of_scope(verdicts, dataset, VerdictScope.GROUP) if not group.moved}
+    of_dataset = _of_scope(verdicts, dataset, VerdictScope.BENCHMARK)
+    return [verdict for verdict in of_dataset if verdict.moved and verdict.group in still]
 
 
 def kind(verdict: ScopeVerdict) -> str:

@@ -250,3 +250,24 @@ def test_three_weights_of_few_runs_are_too_few_to_decide(models: str) -> None:
         f"; a change of its mean by more than {100 * found.excluded:.1f} points is excluded" if models == "ab" else ""
     )
     assert dataset_sentences([found], "D") == [f"Translation: too few cells to decide{bound}."]
+
+
+@pytest.mark.parametrize("benchmarks", ["xy", "uvwxyz"])
+def test_the_headline_names_single_benchmarks_where_no_kind_moved(benchmarks: str) -> None:
+    """Each moves by 10 points, and of so few cells their kind's test cannot tell."""
+    values = {name: lambda w, place: 0.5 + 0.1 * w + noise(place) for name in benchmarks}
+    frame = frame_of(values, weights=(0, 0.1, 1), models="ab")
+    found = scope_verdicts(frame)
+    singles = {verdict.name: verdict for verdict in found if verdict.scope == "benchmark"}
+
+    headline = study_sentences(found)
+
+    assert all(verdict.moved for verdict in singles.values())
+    assert "nothing is shown to move" not in headline
+    assert headline.startswith("On D no kind of benchmark is shown to move, but single benchmarks are: ")
+    for name in benchmarks[:4]:
+        points = 100 * (singles[name].at_1 - singles[name].at_0)
+        assert points == pytest.approx(10, abs=0.5)
+        assert f"{name} up {points:.1f} points at weight 1" in headline
+    assert ("2 more" in headline) == (len(benchmarks) == 6)
+    assert f"changes by more than {100 * group_of(frame).excluded:.1f} (translation) points are excluded" in headline
