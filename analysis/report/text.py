@@ -103,8 +103,10 @@ def _tested(context: Context) -> str:
     scope = "base models are taken as a sample" if sample else f"the verdicts are of these {bases}, others may differ"
     return (
         f"A kind of benchmark is shown to move where p is below {SIGNIFICANCE:g} after Holm's correction within its "
-        f"dataset, by a test in which effects of opposite sign do not cancel; {scope}. Several datasets are not "
-        "corrected for. The best weights tried are not corrected for having been chosen."
+        f"dataset, by a test in which effects of opposite sign do not cancel; {scope}. Points, scores and best weights "
+        "of kinds and benchmarks above are those of the fitted curve, a parabola in w_p cut at the ends of the score's "
+        "range, and not of single cells; mean scores are in the tables. Several datasets are not corrected for. The "
+        "best weights tried are not corrected for having been chosen."
     )
 
 

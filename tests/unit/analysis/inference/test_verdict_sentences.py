@@ -271,3 +271,19 @@ def test_the_headline_names_single_benchmarks_where_no_kind_moved(benchmarks: st
         assert f"{name} up {points:.1f} points at weight 1" in headline
     assert ("2 more" in headline) == (len(benchmarks) == 6)
     assert f"changes by more than {100 * group_of(frame).excluded:.1f} (translation) points are excluded" in headline
+
+
+def test_scores_in_the_sentences_are_the_curves_and_are_cut_at_the_range() -> None:
+    """Scores that rise late: the parabola lies below 0 at first, and no cell has what is said of it."""
+    late = {0.0: 0.02, 0.01: 0.02, 0.1: 0.03, 0.5: 0.3, 1.0: 0.7}
+    frame = frame_of({"b": lambda w, place: late[w] + abs(noise(place))}, models="ab")
+    w_N, score_N = frame.rows["w_p"], frame.rows["score01"]
+    place_M = np.linspace(0, 1, 201)
+    curve_M = np.polyval(np.polyfit(w_N, score_N, 2), place_M)
+
+    found = group_of(frame)
+
+    assert curve_M.min() < 0
+    assert (found.at_0, found.at_1) == pytest.approx((max(curve_M[0], 0), curve_M[-1]))
+    assert found.at_lowest == 0
+    assert abs(found.at_1 - score_N[w_N == 1].mean()) > 0.01

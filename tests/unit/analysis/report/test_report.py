@@ -129,7 +129,9 @@ def test_verdicts_are_a_file_with_every_scope(make_study, tmp_path):
                                   "best_weight", "best_low", "best_high", "excluded"}  # fmt: skip
         assert verdict["direction"] in ("up", "down", "peak", "dip", None)
         assert verdict["moved"] == (verdict["p_holm"] < 0.05)
-    assert "On short: " in " ".join(Page(page.read_text()).text)
+    words = " ".join(Page(page.read_text()).text)
+    assert "On short: " in words
+    assert words.count("are those of the fitted curve") == 1
 
 
 def test_written_again_only_when_something_changed(make_study, tmp_path):
