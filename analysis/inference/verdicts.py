@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.arrays import Array
 from analysis.inference.omnibus import combined_p, omnibus_p
-from analysis.inference.weight_curve import SAME, WeightCurve, fit_curve, same_at_every_weight
+from analysis.inference.weight_curve import SAME_SCORE, WeightCurve, fit_curve, same_at_every_weight
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
@@ -170,7 +170,7 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
 
     # A standard error of 0 is no certainty, neither of a bound nor of a best weight.
     best, best_low, best_high = (None, None, None) if curve.still else curve.best()
-    known = bool((high_M - low_M).max() > SAME)
+    known = bool((high_M - low_M).max() > SAME_SCORE)
     values = (
         None if curve.still else curve.shape,
         weight_from_scale(curve.smallest_w),

@@ -26,7 +26,7 @@ SAMPLE_OF_BASES = 3
 GRID = 201
 """Places on w_p at which the curve is looked at."""
 DRAWS = 2000
-SAME = 1e-9
+SAME_SCORE = 1e-9
 """Scores on 0 to 1 that differ by less are the same: what is left is rounding."""
 INTERVAL_SEED = 0
 
@@ -174,7 +174,7 @@ def fit_curve(score_N: Array, w_N: Array, base_N: Sequence[str], run_N: Sequence
 def same_at_every_weight(score_NG: Array, run_N: Sequence[str]) -> bool:
     """Whether no run's scores vary, of none of the columns where there are several."""
     run = _codes(run_N)
-    return all(bool((np.ptp(score_NG[run == number], axis=0) < SAME).all()) for number in range(run.max() + 1))
+    return all(bool((np.ptp(score_NG[run == number], axis=0) < SAME_SCORE).all()) for number in range(run.max() + 1))
 
 
 def _of_these_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index) -> WeightCurve | None:
