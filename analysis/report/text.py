@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import pandas as pd
+
 from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
 from analysis.items.sentences import listed
@@ -50,15 +52,22 @@ def verdicts(context: Context) -> list[DatasetVerdict]:
     colours = dataset_colours(names)
     made = []
     for name in names:
-        best = [
-            f"Best of the {table.loc[table['dataset'] == name, 'prompt_weight'].nunique()} weights tried: "
-            f"PLW {row.prompt_weight:g}, relative aggregate {row.relative:.3f}."
-            for row in table[table["best_relative"] & (table["dataset"] == name)].itertuples()
-        ]
-        sentences = [*dataset_sentences(context.verdicts, name), _table_3(fits.get(name)), *best[:1]]
+        best = _best_weight(table[table["dataset"] == name])
+        sentences = [*dataset_sentences(context.verdicts, name), _table_3(fits.get(name)), *best]
         moved = any(verdict.moved for verdict in context.verdicts if verdict.dataset == name)
         made.append(DatasetVerdict(dataset=name, colour=colours[name], moved=moved, sentences=sentences))
     return made
+
+
+def _best_weight(table: pd.DataFrame) -> list[str]:
+    """The best of one dataset's weights, and which of them could not be compared; nothing where no two could."""
+    unlike = [f"{weight:g}" for weight in table.loc[~table["compared"], "prompt_weight"]]
+    tried = f"the {int(table['compared'].sum())} weights {'with the same cells' if unlike else 'tried'}"
+    without = f" Not compared, for cells that they lack: PLW {listed(unlike)}." if unlike else ""
+    return [
+        f"Best of {tried}: PLW {row.prompt_weight:g}, relative aggregate {row.relative:.3f}.{without}"
+        for row in table[table["best_relative"]].itertuples()
+    ][:1]
 
 
 def size_sentences(context: Context) -> list[str]:

@@ -1,5 +1,7 @@
 """The paper's two aggregates: the mean of the scores themselves (simple) and of the min-max scaled ones (relative)."""
 
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ AGGREGATE_COLUMNS = {"simple": "score01", "relative": "scaled"}
 """Aggregate -> the column it is the mean of."""
 
 WEIGHT = ["dataset", "prompt_weight"]
+_RUN = [name for name in AXES if name not in WEIGHT]
+"""What a cell is apart from its dataset and weight."""
 
 GROUPINGS: dict[str, tuple[str, ...]] = {
     "multiple choice": ("multiple_choice",),
@@ -43,6 +47,39 @@ def complete_rows(frame: TidyFrame) -> pd.DataFrame:
     return frame.rows.merge(cell_aggregates(frame)[AXES], on=AXES)
 
 
+def comparable(runs: Mapping[float, frozenset[Hashable]]) -> set[float]:
+    """The weights that can be held against each other: those that have the very runs of the fullest one.
+
+    A mean over other base models or seeds is of another thing. Of several fullest sets of runs the one that most
+    weights have counts, of equals the one of the lowest weight.
+
+    Args:
+        runs: weight -> its base models and seeds.
+    """
+    most = max(map(len, runs.values()), default=0)
+    sets = Counter(runs[weight] for weight in sorted(runs) if len(runs[weight]) == most)
+    return {weight for weight in runs if runs[weight] == max(sets, key=lambda found: sets[found])}
+
+
+def compared(rows: pd.DataFrame, table: pd.DataFrame, within: list[str]) -> "pd.Series[bool]":
+    """Whether each row of ``table`` is of a weight that is ``comparable`` among the ``rows`` of the same ``within``."""
+    fair = {}
+    for key, of_key in rows.groupby(within):
+        runs = {
+            weight: frozenset(of_weight[_RUN].itertuples(index=False, name=None))
+            for weight, of_weight in of_key.groupby("prompt_weight")
+        }
+        fair[key] = comparable(runs)  # type: ignore[arg-type]
+    keys = table[within].itertuples(index=False, name=None)
+    found = [weight in fair[key] for key, weight in zip(keys, table["prompt_weight"], strict=True)]
+    return pd.Series(found, index=table.index, dtype=bool)
+
+
+def best_of(values: "pd.Series[float]", fair: "pd.Series[bool]") -> float:
+    """The highest value of the weights that are compared; NaN of fewer than two."""
+    return float(values[fair].max()) if fair.sum() > 1 else float("nan")
+
+
 def aggregates(frame: TidyFrame) -> pd.DataFrame:
     """Both aggregates by dataset and weight: means over the complete cells (models x seeds).
 
@@ -51,18 +88,21 @@ def aggregates(frame: TidyFrame) -> pd.DataFrame:
 
     Returns:
         One row per dataset and weight: ``dataset``, ``prompt_weight``, ``w_p``, ``cells``, ``simple``, ``simple_se``,
-        ``relative``, ``relative_se``, ``best_simple``, ``best_relative`` (whether it is its dataset's best weight).
+        ``relative``, ``relative_se``, ``compared`` (whether its cells are those of the others, see ``comparable``),
+        ``best_simple``, ``best_relative`` (whether it is the best of its dataset's compared weights).
     """
     complete = cell_aggregates(frame)
     rows = frame.rows.merge(complete[AXES], on=AXES)
     table = complete.groupby([*WEIGHT, "w_p"], as_index=False).agg(
         cells=("simple", "size"), simple=("simple", "mean"), relative=("relative", "mean")
     )
+    table["compared"] = compared(complete, table, ["dataset"])
     for kind, column in AGGREGATE_COLUMNS.items():
         table[f"{kind}_se"] = table[WEIGHT].apply(tuple, axis=1).map(_standard_errors(rows, column))
-        best = table.groupby("dataset")[kind].transform("max")
-        table[f"best_{kind}"] = table[kind].eq(best)
-    order = [*WEIGHT, "w_p", "cells", "simple", "simple_se", "relative", "relative_se", "best_simple", "best_relative"]
+        best = {name: best_of(part[kind], part["compared"]) for name, part in table.groupby("dataset")}
+        table[f"best_{kind}"] = table["compared"] & table[kind].eq(table["dataset"].map(best))
+    measured = ["cells", "simple", "simple_se", "relative", "relative_se"]
+    order = [*WEIGHT, "w_p", *measured, "compared", "best_simple", "best_relative"]
     return table[order].sort_values(WEIGHT, ignore_index=True)
 
 

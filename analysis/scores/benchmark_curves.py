@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from analysis.scores.aggregates import compared
 from analysis.scores.frame import TidyFrame
 
 Z = 1.959964
@@ -19,7 +20,8 @@ def benchmark_curves(frame: TidyFrame) -> pd.DataFrame:
 
     Returns:
         One row per dataset, benchmark and weight: ``dataset``, ``group``, ``benchmark``, ``prompt_weight``, ``w_p``,
-        ``scores`` (their number), ``mean``, ``low``, ``high``, ``spread``.
+        ``scores`` (their number), ``mean``, ``low``, ``high``, ``spread``, ``compared`` (whether it is of the
+        base models and seeds that the other weights are of).
     """
     keys = ["dataset", "group", "benchmark", "prompt_weight", "w_p"]
     rows = frame.rows.assign(variance=frame.rows["stderr01"] ** 2)
@@ -31,4 +33,5 @@ def benchmark_curves(frame: TidyFrame) -> pd.DataFrame:
     )
     half = Z * np.sqrt(table["variance"]) / table["scores"]
     table = table.assign(low=(table["mean"] - half).clip(lower=0), high=(table["mean"] + half).clip(upper=1))
-    return table[[*keys, "scores", "mean", "low", "high", "spread"]]
+    table["compared"] = compared(rows, table, ["dataset", "benchmark"])
+    return table[[*keys, "scores", "mean", "low", "high", "spread", "compared"]]

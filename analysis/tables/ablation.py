@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from analysis.scores.aggregates import cell_aggregates
+from analysis.scores.aggregates import cell_aggregates, compared
 from analysis.scores.frame import TidyFrame, min_max, tidy_frame
 from analysis.tables.table import Table, with_error
 from plw.errors import UserError
@@ -54,10 +54,11 @@ def ablation_table(scores: pd.DataFrame, groups: Mapping[str, str]) -> Table:
 
 
 def _best(method: str, cells: pd.DataFrame) -> pd.DataFrame:
-    """The best weight of one method by dataset and model."""
+    """The best weight of one method by dataset and model, of those that have the same seeds."""
     by_weight = cells.groupby([*KEYS, "recipe", "prompt_weight"], as_index=False).agg(
         relative=("relative", "mean"), relative_se=("relative", "sem"), cells=("relative", "size")
     )
+    by_weight = by_weight[compared(cells, by_weight, KEYS)]
     best = by_weight.loc[by_weight.groupby(KEYS)["relative"].idxmax()]
     counts = by_weight.groupby(KEYS)["prompt_weight"].nunique().rename("weights").reset_index()
     best = best.merge(counts, on=KEYS).assign(method=method)

@@ -9,11 +9,11 @@ import pandas as pd
 from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.regression import Regression
 from analysis.levels import CONFIDENCE
-from analysis.scores.aggregates import AGGREGATE_COLUMNS
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, best_of
 from analysis.scores.choice import Alternative
 from analysis.scores.datasets import dataset_kind, dataset_order
 from analysis.scores.published import DATASET_NAMES, OPTIMUM, PAPER, SMALL_P, TABLE_1, TABLE_3, TABLE_4
-from analysis.tables.table import SHOWN_SERIES, Table, number, significant, with_error
+from analysis.tables.table import NOT_COMPARED, SHOWN_SERIES, UNLIKE, Table, number, significant, with_error
 
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
 """Scale -> why its numbers differ from the published ones, whatever they are."""
@@ -112,11 +112,11 @@ def groups_table(grouped: pd.DataFrame) -> Table:
             of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")
             row = {"benchmarks": f"{grouping} ({benchmarks})", "dataset": dataset}
             for kind in AGGREGATE_COLUMNS:
-                row |= _ends_and_best(of_dataset[kind], kind)
+                row |= _ends_and_best(of_dataset[kind], of_dataset["compared"], kind)
             rows.append(row)
     caption = (
         "Aggregates of the paper's groupings of benchmarks (their number): at PLW 0, at the best weight (which one), "
-        "and at PLW 1. The CSV has every weight."
+        "and at PLW 1. The CSV has every weight." + f" {NOT_COMPARED}" * (not grouped["compared"].all())
     )
     return Table(
         key="groups", title="Aggregates by type of benchmark", raw=grouped, shown=pd.DataFrame(rows), caption=caption
@@ -136,8 +136,9 @@ def curves_table(curves: pd.DataFrame, further: Mapping[str, pd.DataFrame] | Non
         for benchmark, part in of_series.groupby("benchmark", sort=False):
             row = ({"series": label} if further else {}) | {"benchmark": str(benchmark)}
             for dataset in dataset_order(curves["dataset"]):
-                of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")["mean"]
-                row[dataset] = " / ".join(_ends_and_best(of_dataset, "").values()) if len(of_dataset) else "–"
+                of_dataset = part[part["dataset"] == dataset].set_index("prompt_weight")
+                shown = _ends_and_best(of_dataset["mean"], of_dataset["compared"], "").values()
+                row[dataset] = " / ".join(shown) if len(of_dataset) else "–"
             rows.append(row)
     raw = curves
     if further:
@@ -146,6 +147,8 @@ def curves_table(curves: pd.DataFrame, further: Mapping[str, pd.DataFrame] | Non
     caption = (
         "Mean score over base models and seeds at PLW 0 / at its best weight (which one) / at PLW 1. The CSV has every "
         "weight with a 95% interval from the benchmark's standard errors over documents."
+        + f" {NOT_COMPARED}"
+        * (not raw["compared"].all())
     )
     return Table(key="benchmarks", title="Score by benchmark", raw=raw, shown=pd.DataFrame(rows), caption=caption)
 
@@ -268,16 +271,21 @@ def _with_interval(value: float, low: float, high: float, *, star: bool) -> str:
     return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and (low > 0 or high < 0))
 
 
-def _ends_and_best(values: "pd.Series[float]", kind: str) -> dict[str, str]:
-    """The score at PLW 0, the best one with its weight, and that at PLW 1; a dash where there is none."""
+def _ends_and_best(values: "pd.Series[float]", fair: "pd.Series[bool]", kind: str) -> dict[str, str]:
+    """The score at PLW 0, the best one with its weight, and that at PLW 1; a dash where there is none.
+
+    Args:
+        values: the scores by weight.
+        fair: whether each weight can be compared with the others.
+        kind: what the scores are, for the columns' names.
+    """
     lead = f"{kind}, " if kind else ""
-    known = values.dropna()
-    best = f"{known.max():.3f} ({known.idxmax():g})" if len(known) else "–"
-    return {
-        f"{lead}PLW 0": number(values.get(0.0), 3),
-        f"{lead}best": best,
-        f"{lead}PLW 1": number(values.get(1.0), 3),
-    }
+    highest = best_of(values, fair)
+    best = "–" if pd.isna(highest) else f"{highest:.3f} ({values[fair].idxmax():g})"
+    first, last = (
+        number(values.get(weight), 3) + UNLIKE * (weight in values.index and not fair[weight]) for weight in (0.0, 1.0)
+    )
+    return {f"{lead}PLW 0": first, f"{lead}best": best, f"{lead}PLW 1": last}
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

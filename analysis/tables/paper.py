@@ -10,7 +10,17 @@ from analysis.inference.regression import Regression
 from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame
-from analysis.tables.table import SHOWN_SERIES, Table, number, p_value, significant, texts, with_error
+from analysis.tables.table import (
+    NOT_COMPARED,
+    SHOWN_SERIES,
+    UNLIKE,
+    Table,
+    number,
+    p_value,
+    significant,
+    texts,
+    with_error,
+)
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE, FAILED, RUNNING
 
@@ -123,11 +133,12 @@ def results_table(table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | Non
         parts = [_results_shown(of, datasets).assign(series=label) for label, of in tables.items()]
         shown = pd.concat(parts, ignore_index=True)
         raw, shown = (of[["series", *of.columns.drop("series")]] for of in (raw, shown))
+    unlike = not raw["compared"].all()
     caption = (
         "Aggregate (standard error over benchmarks, models and seeds); * the best weight of the column. Simple: mean "
         "of the headline scores on 0 to 1. Relative: mean of the scores min-max scaled within dataset and benchmark."
-        + " Series: other suites, recipes and judges, each on its own benchmarks and scale."
-        * bool(further)
+        + " Series: other suites, recipes and judges, each on its own benchmarks and scale." * bool(further)
+        + f" {NOT_COMPARED}" * unlike
     )
     return Table(key="results", title="Aggregates by weight and dataset", raw=raw, shown=shown, caption=caption)
 
@@ -140,6 +151,7 @@ def _results_shown(table: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame
             column = [
                 with_error(getattr(texts[w], kind), getattr(texts[w], f"{kind}_se"))
                 + "*" * getattr(texts[w], f"best_{kind}")
+                + UNLIKE * (not texts[w].compared)
                 if w in texts
                 else "–"
                 for w in shown["PLW"]

@@ -7,6 +7,10 @@ import pandas as pd
 SHOWN_SERIES = "this report"
 """What a column of series calls the suite, recipe and judge that the report rests on."""
 
+UNLIKE = "†"
+NOT_COMPARED = f"{UNLIKE} lacks cells that other weights have, so it is in no best: a mean over others is no match."
+"""What the mark says below a table in which a best weight is named."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Table:

@@ -5,8 +5,10 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.scores.aggregates import aggregates, cell_aggregates
+from analysis.scores.aggregates import aggregates, cell_aggregates, comparable, grouped_aggregates
+from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import tidy_frame
+from analysis.tables.beyond_paper import curves_table, groups_table
 from analysis.tables.paper import results_table
 
 GROUPS = {"arc": "multiple_choice", "bleu": "translation"}
@@ -62,3 +64,60 @@ def test_the_best_weight_is_starred_once_a_column():
         text.endswith("*") for text in shown["short, simple"]
     ] == [False, True, True]
     assert shown["PLW"].tolist() == ["0", "0.1", "1"]
+
+
+WITHOUT_WEAK_AT_1 = [
+    ("strong", 0.0, 0.80, 60.0), ("strong", 0.1, 0.78, 58.0), ("strong", 1.0, 0.75, 55.0),
+    ("weak", 0.0, 0.30, 20.0), ("weak", 0.1, 0.28, 18.0),
+]  # fmt: skip
+"""Both base models fall with the weight; the mean of weight 1 is of the strong one alone, and so the highest."""
+
+
+def test_a_weight_of_other_base_models_is_in_no_best():
+    frame = _frame(WITHOUT_WEAK_AT_1)
+    table = aggregates(frame).set_index("prompt_weight")
+    assert table["simple"].idxmax() == 1.0, "the mean of the strong base model alone is the highest"
+    assert table["compared"].to_dict() == {0.0: True, 0.1: True, 1.0: False}
+    for kind in ("simple", "relative"):
+        assert table[f"best_{kind}"].to_dict() == {0.0: True, 0.1: False, 1.0: False}
+    results = results_table(aggregates(frame))
+    assert [(text.endswith("*"), text.endswith("†")) for text in results.shown["short, simple"]] == [
+        (True, False), (False, False), (False, True),
+    ]  # fmt: skip
+    groups, curves = groups_table(grouped_aggregates(frame)), curves_table(benchmark_curves(frame))
+    # (.8 + .3) / 2 of arc; with bleu (.8 + .6 + .3 + .2) / 4; and .75 and .55 of the strong one at weight 1.
+    assert curves.shown.set_index("benchmark").loc["arc", "short"] == "0.550 / 0.550 (0) / 0.750†"
+    simple = groups.shown.set_index("benchmarks").loc["all benchmarks (2)"]
+    assert [simple[f"simple, {at}"] for at in ("PLW 0", "best", "PLW 1")] == ["0.475", "0.475 (0)", "0.650†"]
+    assert all("† lacks cells that other weights have" in table.caption for table in (results, groups, curves))
+
+
+def test_where_every_weight_has_the_same_cells_nothing_is_marked():
+    frame = _frame([*WITHOUT_WEAK_AT_1, ("weak", 1.0, 0.25, 15.0)])
+    made = (
+        results_table(aggregates(frame)),
+        groups_table(grouped_aggregates(frame)),
+        curves_table(benchmark_curves(frame)),
+    )
+    for table in made:
+        assert "†" not in table.caption + table.shown.to_csv()
+
+
+@pytest.mark.parametrize(
+    ("runs", "fair"),
+    [
+        ({0.0: "ab", 0.1: "ab", 1.0: "a"}, {0.0, 0.1}),
+        ({0.0: "ab", 0.1: "ab", 1.0: "abc"}, {1.0}),
+        # As many, but of others: the set that most weights have.
+        ({0.0: "a", 0.1: "b", 1.0: "b"}, {0.1, 1.0}),
+        ({0.1: "b", 0.0: "a"}, {0.0}),
+        ({}, set()),
+    ],
+)
+def test_weights_are_comparable_where_their_runs_are_the_same(runs, fair):
+    assert comparable({weight: frozenset(names) for weight, names in runs.items()}) == fair
+
+
+def test_of_weights_with_nothing_in_common_none_is_the_best():
+    table = aggregates(_frame([("a", 0.0, 0.2, 10.0), ("b", 1.0, 0.9, 30.0)]))
+    assert not table[["best_simple", "best_relative"]].any(axis=None)
