@@ -43,7 +43,7 @@ def figure_1(cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.
             _by_model(lower, cells, kind, datasets, models)
             upper.set_title(f"{'ab'[column]}  Mean over base models")
             lower.set_title(f"{'cd'[column]}  Each base model")
-            lower.set_xlabel(r"transformed prompt weight $w_p$ = PLW$^{\,0.301}$")
+            lower.set_xlabel(r"transformed prompt weight $w_p$ = PLW$^{\,0.301}$", parse_math=True)
             for axis in (upper, lower):
                 axis.set_ylabel(f"{kind} aggregate (0–1)")
             weight_axis_above(upper, sorted(set(table["prompt_weight"])))

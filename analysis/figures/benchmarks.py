@@ -92,7 +92,8 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
             line[0].set_ylabel(f"{kind} aggregate,\ngain over PLW 0")
         for axis, dataset in zip(axes[0], datasets, strict=True):
             axis.set_title(dataset, fontsize=7.5)
-        figure.supxlabel("prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$", fontsize=7.5)
+        scale = "prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$"
+        figure.supxlabel(scale, fontsize=7.5, parse_math=True)
     return figure
 
 

@@ -104,7 +104,7 @@ def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
     axis.set_xticks([tick**EXPONENT for tick in inside], [f"{tick:g}".replace("0.", ".") for tick in inside])
     axis.grid(visible=False)
     axis.set_xlabel("prompt loss weight (PLW)")
-    axis.set_ylabel(r"generation ratio $R_g$")
+    axis.set_ylabel(r"generation ratio $R_g$", parse_math=True)
     heights = points.groupby("dataset")["r_g"].mean()
     for name in dataset_order(points["dataset"]):
         above = heights[name] < np.sqrt(low * high)

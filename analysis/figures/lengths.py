@@ -38,6 +38,8 @@ def _histograms(axis: Axes, prompt_E: NDArray[np.int64], completion_E: NDArray[n
         axis.stairs(share_N, edges_N, color=colour, label=f"{name}, mean {length_E.mean():,.1f}")
         axis.axvline(max(float(length_E.mean()), 0.5), ymax=0.8, color=colour, linestyle=":", linewidth=0.9)
     axis.set_xscale("log")
+    # The labels of a narrow axis' minor ticks would be mathematics, which is not drawn (see the theme).
+    axis.xaxis.set_minor_formatter(mpl.ticker.LogFormatter())
     axis.set_xlim(edges_N[0], edges_N[-1])
     axis.set_ylim(0, 1.22 * axis.get_ylim()[1])
     axis.xaxis.set_major_formatter(mpl.ticker.StrMethodFormatter("{x:,.0f}"))

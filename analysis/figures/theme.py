@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
+
 from analysis.scores.datasets import PAPER_KINDS, dataset_kind
 
 if TYPE_CHECKING:
@@ -19,6 +21,9 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", 
 _OF_DATASET = dict(zip(PAPER_KINDS, (BLUE, VERMILLION, GREEN, PURPLE, ORANGE), strict=True))
 _OTHERS = (SKY, PURPLE, ORANGE, "#000000", BLUE, VERMILLION, GREEN)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+
+NAMES_AS_THEY_ARE: dict[Any, Any] = {"text.parse_math": False}
+"""Names of benchmarks, datasets and models are anybody's text: a `$` in one is no mathematics, which may not parse."""
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -46,6 +51,7 @@ RC: dict[Any, Any] = {
     "savefig.dpi": DPI,
     "pdf.fonttype": 42,
     "svg.hashsalt": "plw",
+    **NAMES_AS_THEY_ARE,
 }
 
 
@@ -67,7 +73,8 @@ def picture(figure: "Figure", kind: str) -> bytes:
     """The figure as ``png`` or ``pdf``; the same figure gives the same bytes."""
     out = BytesIO()
     metadata = {"Software": None} if kind == "png" else {"CreationDate": None, "Producer": None, "Creator": None}
-    with warnings.catch_warnings():
+    # Labels of ticks are made only now.
+    with mpl.rc_context(NAMES_AS_THEY_ARE), warnings.catch_warnings():
         # A name in a script that the font lacks is drawn as boxes; the tables and the page have it whole.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(out, format=kind, metadata=metadata)
