@@ -13,7 +13,7 @@ from analysis.report.context import Context
 from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.report.weight_grid_parts import choice_headline
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import describe_missing
+from analysis.scores.frame import VARIANT, describe_missing, variant_words
 from plw.errors import UserError
 from plw.progress import count
 from plw.registry.schema import FAILED, RUNNING
@@ -80,17 +80,18 @@ def size_sentences(context: Context) -> list[str]:
         count(rows["prompt_weight"].nunique(), "prompt weight"),
         count(len(seeds), "seed") + f" ({', '.join(str(seed) for seed in seeds)})",
     ]
-    size = (
-        f"{count(len(context.study.cells), 'cell')} of {', '.join(axes)}; "
-        f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
-        f"{len(context.cells)} of the cells have every benchmark."
+    measured = (
+        f"{', '.join(axes)}; {count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}"
     )
-    if context.varies_both:
+    variants = [tuple(getattr(cell, name) for name in VARIANT) for cell in context.study.cells]
+    all_cells, complete = count(len(variants), "cell"), len(context.cells)
+    size = f"{all_cells} of {measured}; {complete} of the cells have every benchmark."
+    if len(set(variants)) > 1:
+        shown = variants.count(context.frame.variant)
+        rest = "The chapter Both weights is of all of them. The others" if context.varies_both else "The chapters"
         size = (
-            f"{count(len(context.study.cells), 'cell')}. The chapter Both weights is of all of them. The others are of "
-            f"those at response weight {context.response_weight:g}: {', '.join(axes)}; "
-            f"{count(rows['benchmark'].nunique(), 'benchmark')}, {count(len(rows), 'headline score')}; "
-            f"{len(context.cells)} cells have every benchmark."
+            f"{all_cells}. {rest} are, unless they say otherwise, of the {shown} with "
+            f"{variant_words(context.frame.variant, variants)}: {measured}; {complete} of these have every benchmark."
         )
     if len(context.study.shown) < len(context.study.cells):
         size += (

@@ -64,8 +64,9 @@ def tidy_frame(
     """Choose the headline scores of the benchmarks in ``groups`` and put them on common scales.
 
     Where a study varies the response weight, the normalizer, the scope, the weighting or the recipe, the combination
-    with the most cells is taken (of equals, the one whose response weight is 1), and where several judges compared the
-    same answers, the one with the most; the notes say so. A headline score without a value counts as missing.
+    with the most cells is taken (of equals, the one whose response weight is 1, then the first by name), and where
+    several judges compared the same answers, the one with the most; the notes say so. A headline score without a value
+    counts as missing.
 
     Args:
         scores: ``Registry.scores_frame()`` or ``read_export(...)`` of one study and scale.
@@ -96,9 +97,8 @@ def tidy_frame(
     grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
     if recipe is not None:
         rows, grid = rows[rows["recipe"] == recipe], grid[grid["recipe"] == recipe]
-    variant, found = _variant(grid)
-    if len(found) > 1:
-        notes.append(f"Of {len(found)} variants of the loss, the one with the most cells is shown: {_words(variant)}.")
+    variant, why = _variant(grid)
+    notes += why
     rows, grid = _only(rows, variant), _only(grid, variant)
     _refuse_duplicates(rows, cells)
     if rows["value"].isna().any():
@@ -177,15 +177,31 @@ def describe_missing(missing: pd.DataFrame, benchmarks: int) -> list[str]:
     return lines
 
 
-def _variant(grid: pd.DataFrame) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]]:
+def variant_words(variant: tuple[Any, ...], among: Collection[tuple[Any, ...]]) -> str:
+    """The values of ``VARIANT`` in words; what is empty is named where others of ``among`` have it."""
+    words = []
+    for place, (name, value) in enumerate(zip(VARIANT, variant, strict=True)):
+        if value != "":
+            words.append(f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}")
+        elif len({other[place] for other in among}) > 1:
+            words.append("no weighting beyond the two weights" if name == "weighting" else f"no {name}")
+    return ", ".join(words)
+
+
+def _variant(grid: pd.DataFrame) -> tuple[tuple[Any, ...], list[str]]:
+    """The variant that is shown, and where there are several, how it was chosen, in a sentence."""
     sizes = grid[AXES].drop_duplicates().groupby(VARIANT).size()
     found = sorted(sizes.index, key=lambda key: (-sizes[key], key[0] != 1.0, key))
-    return found[0], found
-
-
-def _words(variant: tuple[Any, ...]) -> str:
-    return ", ".join(f"{name.replace('_', ' ')} {value:g}" if isinstance(value, float) else f"{name} {value}"
-                     for name, value in zip(VARIANT, variant, strict=True) if value != "")  # fmt: skip
+    if len(found) == 1:
+        return found[0], []
+    equals = [key for key in found if sizes[key] == sizes[found[0]]]
+    if len(equals) == 1:
+        how = "the one with the most cells"
+    elif sum(key[0] == 1.0 for key in equals) == 1:
+        how = f"the one with response weight 1, of the {len(equals)} with the most cells,"
+    else:
+        how = f"the first by name, of the {len(equals)} with the most cells,"
+    return found[0], [f"Of {len(found)} variants of the loss, {how} is shown: {variant_words(found[0], found)}."]
 
 
 def _only(frame: pd.DataFrame, variant: tuple[Any, ...]) -> pd.DataFrame:

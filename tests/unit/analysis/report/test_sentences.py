@@ -1,12 +1,13 @@
-"""What the page says of a study: the best weight of those that can be compared."""
+"""What the page says of a study: the best weight of those that can be compared, and how many cells are shown."""
 
 from types import SimpleNamespace
 
 import pytest
 from study_frames import frame_of
 
-from analysis.report.text import verdicts
-from analysis.scores.aggregates import aggregates
+from analysis.report.text import size_sentences, verdicts
+from analysis.scores.aggregates import aggregates, cell_aggregates
+from analysis.scores.frame import AXES
 
 
 def _said(rule, weights=(0.0, 0.1, 1.0)):
@@ -38,3 +39,26 @@ def test_of_whole_studies_it_is_of_all_weights_tried():
 def test_of_fewer_than_two_that_can_be_compared_there_is_no_best(weights):
     said = _said(lambda *at: None if at[2:4] == ("deep", 1.0) else _falling(*at), weights)
     assert "Best of" not in said
+
+
+def _size(frame, weightings):
+    """The size of a study that has the frame's cells in each of the weightings."""
+    cells = [
+        SimpleNamespace(**row | {"weighting": weighting})
+        for weighting in weightings
+        for row in frame.rows[AXES].drop_duplicates().to_dict("records")
+    ]
+    study = SimpleNamespace(cells=cells, shown=cells, choice=SimpleNamespace(others=()))
+    context = SimpleNamespace(frame=frame, study=study, cells=cell_aggregates(frame), varies_both=False, fits=[])
+    return size_sentences(context)[0]
+
+
+def test_of_several_weightings_the_size_says_which_is_shown_and_counts_its_cells():
+    frame = frame_of(_falling)
+    said = _size(frame, ["", "loo"])
+    assert said.startswith("12 cells. The chapters are, unless they say otherwise, of the 6 with response weight 1, ")
+    assert "no weighting beyond the two weights: 1 dataset, 2 base models, 3 prompt weights" in said
+    assert said.endswith("6 of these have every benchmark.")
+    alone = _size(frame, [""])
+    assert alone.startswith("6 cells of 1 dataset")
+    assert alone.endswith("6 of the cells have every benchmark.")

@@ -225,6 +225,26 @@ def test_weightings_of_the_loss_are_never_one_curve(make_study):
     frame = tidy_frame(pd.concat([scores, few]), GROUPS)
     assert set(frame.rows["weighting"]) == {""}
     assert set(tidy_frame(few, GROUPS).rows["weighting"]) == {"dft"}
+    assert "the one with the most cells is shown" in frame.notes[0]
+    assert "scope batch, no weighting beyond the two weights" in frame.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("axis", "values", "how", "shown"),
+    [
+        ("weighting", ("loo", "dft"), "the first by name, of the 2 with the most cells,", "weighting dft"),
+        ("weighting", ("loo", ""), "the first by name, of the 2 with", "no weighting beyond the two weights"),
+        ("response_weight", (0.5, 1.0), "the one with response weight 1, of the 2 with", "response weight 1"),
+        ("normalizer", ("tokens", ""), "the first by name, of the 2 with", "no normalizer"),
+    ],
+)
+def test_of_variants_with_as_many_cells_it_is_said_which_is_taken_and_why(make_study, axis, values, how, shown):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    (note,) = tidy_frame(pd.concat([scores.assign(**{axis: value}) for value in values]), GROUPS).notes
+    assert f"Of 2 variants of the loss, {how}" in note
+    assert shown in note
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30), st.floats(0.1, 10), st.floats(-5, 5))
