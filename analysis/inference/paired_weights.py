@@ -1,8 +1,8 @@
 """Each weight of a study against weight 0, and the best one against 1, on the items that the paired cells answered."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from analysis.items.benchmark import ModelItems
@@ -49,11 +49,35 @@ class WeightComparison:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NotCompared:
+    """One benchmark of one dataset that cannot be compared at two weights, and why."""
+
+    dataset: str
+    group: str
+    weight: float
+    reference: float
+    benchmark: str
+    reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields of ``WeightComparison.to_dict``, None where a comparison would have a number."""
+        own = {"dataset": self.dataset, "group": self.group, "weight": self.weight, "reference": self.reference}
+        return own | dict.fromkeys(field.name for field in fields(Comparison)) | {"benchmark": self.benchmark}
+
+
+@dataclass(frozen=True, kw_only=True)
 class WeightComparisons:
     """All comparisons of a study, and why there are none where there are none."""
 
     rows: Sequence[WeightComparison] = ()
     notes: Sequence[str] = ()
+    left_out: Sequence[NotCompared] = ()
+    """What is not among the rows though others of its dataset and weights are."""
+
+    def to_list(self) -> list[dict[str, Any]]:
+        """An entry a comparison, then one for each that was not made, with the reason in ``not_compared``."""
+        compared = [row.to_dict() | {"not_compared": None} for row in self.rows]
+        return compared + [item.to_dict() | {"not_compared": item.reason} for item in self.left_out]
 
 
 def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]) -> WeightComparisons:
@@ -70,17 +94,21 @@ def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]
         note = f"The items of {count(len(cells), 'cell')} are not compared here; `plw compare p=0 p=0.1` compares some."
         return WeightComparisons(notes=[note])
     rows: list[WeightComparison] = []
+    left_out: list[NotCompared] = []
     notes: list[str] = []
     for dataset in dataset_order({cell.dataset for cell in cells}):
         of_weight = _read(study, [cell for cell in cells if cell.dataset == dataset], notes)
+        scored = set(frame.rows.loc[frame.rows["dataset"] == dataset, "benchmark"])
         for reference, weights in _contrasts(of_weight, best.get(dataset)):
             of_reference: list[WeightComparison] = []
             for weight in weights:
-                of_reference += _compare(study, dataset, weight, reference, of_weight, notes)
+                made, without = _compare(study, dataset, (weight, reference), of_weight, scored, notes)
+                of_reference += made
+                left_out += without
             rows += _corrected(of_reference)
     if not rows and not notes:
         notes.append("No two weights have items in common: the cells keep none, or were run before items were kept.")
-    return WeightComparisons(rows=rows, notes=notes)
+    return WeightComparisons(rows=rows, notes=notes, left_out=left_out)
 
 
 def _contrasts(of_weight: Mapping[float, object], best: float | None) -> Iterator[tuple[float, list[float]]]:
@@ -128,25 +156,30 @@ def _stages(study: Study, cell: CellRow) -> set[str]:
 def _compare(
     study: Study,
     dataset: str,
-    weight: float,
-    reference: float,
+    pair: tuple[float, float],
     of_weight: Mapping[float, Mapping[Run, ModelItems]],
+    scored: Collection[str],
     notes: list[str],
-) -> list[WeightComparison]:
+) -> tuple[list[WeightComparison], list[NotCompared]]:
+    """What is compared of a weight and its reference, and which of the scored benchmarks are not."""
+    weight, reference = pair
     a, b = of_weight[reference], of_weight[weight]
     runs = [run for run in a if run in b]
     if not runs:
-        return []
+        return [], []
     try:
-        pairs, _ = pair_models([a[run] for run in runs], [b[run] for run in runs])
+        pairs, unpaired = pair_models([a[run] for run in runs], [b[run] for run in runs])
     except UserError as error:
         notes.append(f"{dataset}, PLW {weight:g} against {reference:g}: {error}")
-        return []
-    return [
-        WeightComparison(
-            dataset=dataset, group=study.benchmarks.groups[row.benchmark], weight=weight, reference=reference, found=row
-        )
-        for row in compare_pairs(pairs, MARGIN)
+        return [], []
+    groups = study.benchmarks.groups
+    where: dict[str, Any] = {"dataset": dataset, "weight": weight, "reference": reference}
+    made = [WeightComparison(group=groups[row.benchmark], found=row, **where) for row in compare_pairs(pairs, MARGIN)]
+    reasons = {item.benchmark: item.reason for item in unpaired}
+    unread = set(scored) - {row.found.benchmark for row in made} - set(reasons)
+    reasons |= dict.fromkeys(sorted(unread), "no items of it were kept")
+    return made, [
+        NotCompared(group=groups[name], benchmark=name, reason=reason, **where) for name, reason in reasons.items()
     ]
 
 

@@ -150,6 +150,11 @@ def _differences(context: Context) -> Table | None:
     return table if len(table.raw) else None
 
 
+def _comparisons(context: Context) -> Table | None:
+    found = context.comparisons
+    return comparisons_table(found.rows, found.left_out) if found.rows else None
+
+
 def _further_aggregates(context: Context) -> dict[str, pd.DataFrame]:
     return {series.label: series.aggregates for series in context.study.further}
 
@@ -174,7 +179,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "benchmarks": lambda context: curves_table(context.curves, _further_curves(context)),
     "differences": _differences,
     "ablation": _ablation,
-    "comparisons": lambda context: comparisons_table(context.comparisons.rows) if context.comparisons.rows else None,
+    "comparisons": _comparisons,
     "noise": lambda context: noise_table(context.noise) if len(context.noise) else None,
     "preferences": lambda context: preferences_table(context.study.scores),
     "others": _others,

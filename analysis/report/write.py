@@ -98,7 +98,7 @@ def write_report(
     files, names, pictures = rendered(sections)
     files[VERDICTS] = _json_lines([verdict.to_dict() for verdict in context.verdicts])
     if context.comparisons.rows:
-        files[COMPARISONS] = _json_lines([row.to_dict() for row in context.comparisons.rows])
+        files[COMPARISONS] = _json_lines(context.comparisons.to_list())
         names.setdefault("comparisons", []).append(COMPARISONS)
     text = page_html(
         Page(

@@ -5,15 +5,20 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from analysis.inference.noise import BASE_DRAWN, ITEMS_DRAWN, SEED_DRAWN
-from analysis.inference.paired_weights import MARGIN, WeightComparison
+from analysis.inference.paired_weights import MARGIN, NotCompared, WeightComparison
 from analysis.items.sentences import listed
 from analysis.tables.table import Table, number
 
 GROUP_ORDER = ("multiple_choice", "short_generation", "translation", "long_generation")
 
 
-def comparisons_table(rows: Sequence[WeightComparison]) -> Table:
-    """Each weight's difference from weight 0, a row a dataset and benchmark; all numbers stand in the CSV."""
+def comparisons_table(rows: Sequence[WeightComparison], left_out: Sequence[NotCompared] = ()) -> Table:
+    """Each weight's difference from weight 0, a row a dataset and benchmark; all numbers stand in the CSV.
+
+    Args:
+        rows: what was compared.
+        left_out: what could not be, for the caption.
+    """
     raw = pd.DataFrame([row.to_dict() for row in rows])
     against_0 = [row for row in rows if row.reference == 0]
     weights = sorted({row.weight for row in against_0})
@@ -40,6 +45,7 @@ def comparisons_table(rows: Sequence[WeightComparison]) -> Table:
         "Detectable: the difference that a study of this size finds four times in five at one weight, uncorrected, "
         "median over weights. " + (f"Best over 1: PLW {chosen}, chosen on the same scores. " if best else "")
         + _sample(rows) + " The CSV and comparisons.json have intervals, p and n."
+        + _not_compared(rows, left_out)
     )  # fmt: skip
     return Table(
         key="comparisons", title="Each weight against PLW 0, item by item", raw=raw, shown=pd.DataFrame(shown),
@@ -100,6 +106,17 @@ def _sample(rows: Sequence[WeightComparison]) -> str:
         return "Intervals are over items: they hold for these trained models, which trained anew may differ by more."
     named = listed(sorted(f"{unit}s" for unit in units if unit))
     return f"The {named} are taken as a sample of others like them."
+
+
+def _not_compared(rows: Sequence[WeightComparison], left_out: Sequence[NotCompared]) -> str:
+    """Each benchmark that is missing, with the reason; and where, if it is compared elsewhere."""
+    elsewhere = {row.found.benchmark for row in rows}
+    of_reason: dict[str, dict[str, None]] = {}
+    for item in left_out:
+        where = f" on {item.dataset} at {item.weight:g} against {item.reference:g}" * (item.benchmark in elsewhere)
+        of_reason.setdefault(item.reason, {})[f"{item.benchmark}{where}"] = None
+    said = "; ".join(f"{listed(list(names))} ({reason})" for reason, names in of_reason.items())
+    return f" Not compared: {said}." if said else ""
 
 
 def _points(row: WeightComparison, value: float) -> float:

@@ -1,11 +1,13 @@
 """Each weight against weight 0 on paired items, and the noise floor: known differences and spreads are found again."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated_study import GROUPS, give_items, some_items
+from simulated_study import GROUPS, give_items, right_or_wrong, some_items
 from study_frames import frame_of
 
 from analysis.inference.noise import noise_floor
@@ -14,6 +16,7 @@ from analysis.scores.benchmarks import Benchmarks
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_study
 from analysis.tables.paired import comparisons_table, noise_sentence, noise_table
+from plw.items import ItemRow
 from plw.registry.rows import CellRow
 
 MakeStudy = Callable[..., tuple[str, Path]]
@@ -44,6 +47,39 @@ def test_each_weight_is_held_against_0_and_the_best_against_1(make_study: MakeSt
     raw = comparisons_table(list(rows.values())).raw
     assert len(raw) == 6
     assert {"dataset", "weight", "reference", "low", "high", "p_holm", "mde", "equivalent"} <= set(raw)
+
+
+def test_what_cannot_be_compared_is_named_with_the_reason(make_study: MakeStudy) -> None:
+    """Other documents of arc at weight 1, and a metric of piqa that is no mean over items."""
+    url, runs = make_study(weights=(0.0, 0.1, 1.0), datasets=("data",), models=("wide",))
+
+    def items(cell: CellRow) -> list[ItemRow]:
+        rows = [row for row in some_items(cell) if row.benchmark == "alpaca_eval"]
+        arc = right_or_wrong("arc", np.arange(20) < 10)
+        if cell.prompt_weight == 1.0:
+            arc = [replace(row, item_hash=f"other {row.item_hash}") for row in arc]
+        odd = [replace(row, aggregation="median") for row in right_or_wrong("piqa", np.arange(20) < 10)]
+        return rows + arc + odd
+
+    give_items(url, runs, items)
+    found = compared(url, runs)
+    reasons = {(item.benchmark, item.weight, item.reference): item.reason for item in found.left_out}
+    assert reasons["arc", 1.0, 0.0] == "no item in common; the documents differ"
+    assert ("arc", 0.1, 0.0) not in reasons
+    assert {key[1:] for key in reasons if key[0] == "piqa"} == {(0.1, 0.0), (1.0, 0.0), (0.1, 1.0)}
+    assert reasons["winogrande", 0.1, 0.0] == "no items of it were kept"
+    # Every benchmark that has a score, at every pair of weights.
+    made = {(row.found.benchmark, row.weight, row.reference) for row in found.rows}
+    assert not made & set(reasons)
+    assert len(made | set(reasons)) == 3 * len(GROUPS)
+    caption = comparisons_table(found.rows, found.left_out).caption
+    assert "arc on data at 1 against 0 and arc on data at 0.1 against 1 (no item in common" in caption
+    assert "piqa (acc is neither a mean over items nor made of counts)" in caption
+    listed = json.loads(json.dumps(found.to_list(), allow_nan=False))
+    assert len({tuple(sorted(entry)) for entry in listed}) == 1, "all entries have the same fields"
+    [entry] = [item for item in listed if (item["benchmark"], item["weight"], item["reference"]) == ("piqa", 1.0, 0.0)]
+    assert (entry["p"], entry["not_compared"]) == (None, reasons["piqa", 1.0, 0.0])
+    assert [item["not_compared"] for item in listed[: len(found.rows)]] == [None] * len(found.rows)
 
 
 def test_the_correction_is_over_weights_and_benchmarks(make_study: MakeStudy) -> None:
