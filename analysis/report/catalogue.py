@@ -234,7 +234,7 @@ def _gains(context: Context) -> Captioned | None:
 
 
 def _residuals(context: Context) -> Captioned | None:
-    drawn = figure_residuals({name: (found.residual_N, found.fitted_N) for name, found in context.checks.items()})
+    drawn = figure_residuals(context.checks)
     return None if drawn is None else (drawn, f"{_RESIDUALS} {coverage(context.frame)}")
 
 
@@ -283,7 +283,7 @@ _FOREST = (
 )
 _RESIDUALS = (
     "Uniform quantile residuals of the regression of Table 3. Left: their quantiles against those of the uniform "
-    "distribution, with the band that holds the whole curve of 95% of well-fitting models. Right: residuals by rank "
-    "of the fitted value, with their quartiles in equal shares of the rows; those of a well-fitting model lie on "
-    "0.25, 0.5 and 0.75."
+    "distribution, with the band that holds 95% of the simulated studies at each point, and the p of the table of "
+    "checks. Right: residuals by rank of the fitted value, from 20 rows on with their quartiles in equal shares of the "
+    "rows; those of a well-fitting model lie on 0.25, 0.5 and 0.75."
 )

@@ -49,7 +49,10 @@ def _of_the_report(make_study, monkeypatch):
     read = replace(read, benchmarks=Benchmarks(groups=dict(GROUPS), info={}))
     made = make_context(read, tidy_frame(read.scores, GROUPS, read.cells))
     residual_N = np.linspace(0.01, 0.99, 50)
-    checks = SimpleNamespace(residual_N=residual_N, fitted_N=residual_N)
+    checks = SimpleNamespace(
+        residual_N=residual_N, fitted_N=residual_N, expected_N=residual_N, sorted_N=residual_N,
+        band_N2=np.stack([residual_N, residual_N], axis=1), checks=pd.DataFrame({"check": ["uniformity"], "p": [0.5]}),
+    )  # fmt: skip
     context = replace(made, checks={DATASET: checks})
     return {key: figure for key in FIGURES if (figure := make_figure(context, key)) is not None}
 

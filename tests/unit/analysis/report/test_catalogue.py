@@ -35,6 +35,7 @@ from analysis.scores.published import OPTIMUM, TABLE_1, TABLE_3, TABLE_4
 from analysis.scores.study import Study, read_study
 from analysis.tables.beyond_paper import differences_table
 from analysis.tables.captions import coverage
+from analysis.tables.checks import residual_table
 from analysis.tables.latex import latex
 
 FIT = Regression(
@@ -200,14 +201,36 @@ def test_coverage_counts_seeds_and_many_missing_benchmarks():
     assert words.endswith("Missing: 6 scores in 1 cell (6 benchmarks).")
 
 
-def test_residuals_that_fit_stay_in_the_band_and_others_do_not():
-    fine, off = np.linspace(0.005, 0.995, 100), np.linspace(0.005, 0.995, 100) ** 3
-    figure = figure_residuals({"short": (fine, fine), "data": (off, np.full(100, np.nan)), "tiny": (off, fine)})
-    words = [text.get_text() for axis in figure.axes for text in axis.texts]
-    assert len(figure.axes) == 4, "a dataset without a fit is left out"
-    assert words[0] == "uniform: p = 1 (n = 100)"
-    assert float(words[1].split()[3]) < 1e-3
+def _checks(n, p):
+    residual_N = np.linspace(0.5, n - 0.5, n) / n
+    return replace(
+        CHECKS, residual_N=residual_N, expected_N=residual_N, sorted_N=residual_N, fitted_N=residual_N,
+        band_N2=np.stack([residual_N - 0.01 * n, residual_N + 0.01 * n], axis=1),
+        checks=pd.DataFrame({"check": ["dispersion", "uniformity"], "statistic": 0.1, "p": [0.7, p], "meaning": ""}),
+    )  # fmt: skip
+
+
+def test_the_figure_of_residuals_shows_the_tables_own_p_and_the_simulated_band():
+    """An even row of residuals has p = 1 by a test that takes them for independent."""
+    checks = {"short": _checks(40, 0.25), "tiny": _checks(40, 0.0004), "data": _checks(0, 1.0)}
+    figure = figure_residuals(checks)
+    assert len(figure.axes) == 4, "a dataset without rows is left out"
+    said = [text.get_text() for axis in figure.axes for text in axis.texts]
+    assert said == ["uniformity: p = 0.250 (n = 40)", "uniformity: p <0.001 (n = 40)"]
+    shown = residual_table({"short": checks["short"]}).shown.set_index("check")
+    assert shown.loc["uniformity", "short, p"] == "0.250"
+    band = figure.axes[0].collections[0].get_paths()[0].vertices
+    for place, ends in zip(checks["short"].expected_N, checks["short"].band_N2, strict=True):
+        found = band[np.isclose(band[:, 0], place), 1]
+        assert (found.min(), found.max()) == pytest.approx(tuple(ends))
     assert figure_residuals({}) is None
+
+
+@pytest.mark.parametrize(("n", "points"), [(12, 0), (19, 0), (20, 2), (45, 4), (200, 8)])
+def test_quartiles_of_residuals_are_lines_or_not_there(n, points):
+    right = figure_residuals({"short": _checks(n, 0.5)}).axes[1]
+    lines = [line for line in right.lines if line.get_color() == "#222222"]
+    assert [len(line.get_xdata()) for line in lines] == [points] * (3 if points else 0)
 
 
 def test_labels_of_weights_do_not_run_into_each_other():
