@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from analysis.inference.bootstrap import Cube, score_cube
-from analysis.scores.aggregates import AGGREGATE_COLUMNS, comparable, complete_rows
+from analysis.scores.aggregates import AGGREGATE_COLUMNS, comparable, complete_rows, shares
 from analysis.scores.frame import TidyFrame
 
 BASELINES = (0.0, 1.0)
@@ -44,8 +44,8 @@ def choose_by_others(score_UW: NDArray[np.float64]) -> tuple[NDArray[np.int64], 
 def leave_one_out(frame: TidyFrame) -> pd.DataFrame:
     """Best-of-weights and leave-one-benchmark-out choice for every dataset and both aggregates.
 
-    Weights that lack a cell which another weight has are left out of the choice (``left_out``, see ``comparable``),
-    because their aggregate is of another thing.
+    Weights without the base models of the others are left out of the choice (``left_out``, see ``comparable``), because
+    their aggregate is of another thing.
 
     Returns:
         One row per dataset and kind: ``dataset``, ``kind``, ``benchmarks``, ``weights``, ``best_weight`` and ``best``
@@ -70,9 +70,11 @@ def _complete(cube: Cube) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     score_GWAS = cube.score_WGAS.swapaxes(0, 1)[known_GWAS.any(axis=(1, 2, 3))]
     if score_GWAS.size == 0:
         return np.empty((0, 0)), np.empty(0)
-    known_WR = np.isfinite(score_GWAS).all(axis=0).reshape(len(cube.weight_W), -1)
-    runs = {weight: frozenset(np.flatnonzero(known_R)) for weight, known_R in zip(cube.weight_W, known_WR, strict=True)}
-    full_W = np.isin(cube.weight_W, list(comparable(runs)))
+    known_WAS: NDArray[np.bool_] = np.asarray(np.isfinite(score_GWAS).all(axis=0))
+    bases = {
+        float(weight): shares(np.nonzero(known_WAS[place])[0].tolist()) for place, weight in enumerate(cube.weight_W)
+    }
+    full_W = np.isin(cube.weight_W, list(comparable(bases)))
     return np.nanmean(score_GWAS[:, full_W], axis=(2, 3)), cube.weight_W[full_W]
 
 

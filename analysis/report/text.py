@@ -62,8 +62,8 @@ def verdicts(context: Context) -> list[DatasetVerdict]:
 def _best_weight(table: pd.DataFrame) -> list[str]:
     """The best of one dataset's weights, and which of them could not be compared; nothing where no two could."""
     unlike = [f"{weight:g}" for weight in table.loc[~table["compared"], "prompt_weight"]]
-    tried = f"the {int(table['compared'].sum())} weights {'with the same cells' if unlike else 'tried'}"
-    without = f" Not compared, for cells that they lack: PLW {listed(unlike)}." if unlike else ""
+    tried = f"the {int(table['compared'].sum())} weights {'with the same base models' if unlike else 'tried'}"
+    without = f" Not compared, for base models that they lack: PLW {listed(unlike)}." if unlike else ""
     return [
         f"Best of {tried}: PLW {row.prompt_weight:g}, relative aggregate {row.relative:.3f}.{without}"
         for row in table[table["best_relative"]].itertuples()

@@ -1,7 +1,8 @@
 """The paper's two aggregates: the mean of the scores themselves (simple) and of the min-max scaled ones (relative)."""
 
 from collections import Counter
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,10 @@ AGGREGATE_COLUMNS = {"simple": "score01", "relative": "scaled"}
 """Aggregate -> the column it is the mean of."""
 
 WEIGHT = ["dataset", "prompt_weight"]
-_RUN = [name for name in AXES if name not in WEIGHT]
-"""What a cell is apart from its dataset and weight."""
+_BASE = [name for name in AXES if name not in (*WEIGHT, "seed")]
+"""What a cell is apart from its dataset, weight and seed: its base model, mostly."""
+Shares = frozenset[tuple[Hashable, Fraction]]
+"""Base models of a weight's cells, each with its share of them."""
 
 GROUPINGS: dict[str, tuple[str, ...]] = {
     "multiple choice": ("multiple_choice",),
@@ -47,29 +50,37 @@ def complete_rows(frame: TidyFrame) -> pd.DataFrame:
     return frame.rows.merge(cell_aggregates(frame)[AXES], on=AXES)
 
 
-def comparable(runs: Mapping[float, frozenset[Hashable]]) -> set[float]:
-    """The weights that can be held against each other: those that have the very runs of the fullest one.
+def shares(bases: Iterable[Hashable]) -> Shares:
+    """The base models of some cells, one entry a cell, each with its share of the cells."""
+    cells = Counter(bases)
+    return frozenset((base, Fraction(count, cells.total())) for base, count in cells.items())
 
-    A mean over other base models or seeds is of another thing. Of several fullest sets of runs the one that most
-    weights have counts, of equals the one of the lowest weight.
+
+def comparable(found: Mapping[float, Shares]) -> set[float]:
+    """The weights that can be held against each other: those that have the base models of the fullest one.
+
+    A mean over other base models, or over the same in other shares, is of another thing; further seeds of all of them
+    only make it surer. Of several fullest sets the one that most weights have counts, of equals the one of the lowest
+    weight.
 
     Args:
-        runs: weight -> its base models and seeds.
+        found: weight -> the base models of its cells.
     """
-    most = max(map(len, runs.values()), default=0)
-    sets = Counter(runs[weight] for weight in sorted(runs) if len(runs[weight]) == most)
-    return {weight for weight in runs if runs[weight] == max(sets, key=lambda found: sets[found])}
+    most = max(map(len, found.values()), default=0)
+    sets = Counter(found[weight] for weight in sorted(found) if len(found[weight]) == most)
+    return {weight for weight in found if found[weight] == max(sets, key=lambda one: sets[one])}
 
 
 def compared(rows: pd.DataFrame, table: pd.DataFrame, within: list[str]) -> "pd.Series[bool]":
     """Whether each row of ``table`` is of a weight that is ``comparable`` among the ``rows`` of the same ``within``."""
     fair = {}
     for key, of_key in rows.groupby(within):
-        runs = {
-            weight: frozenset(of_weight[_RUN].itertuples(index=False, name=None))
-            for weight, of_weight in of_key.groupby("prompt_weight")
-        }
-        fair[key] = comparable(runs)  # type: ignore[arg-type]
+        fair[key] = comparable(
+            {
+                float(str(weight)): shares(of_weight[_BASE].itertuples(index=False, name=None))
+                for weight, of_weight in of_key.groupby("prompt_weight")
+            }
+        )
     keys = table[within].itertuples(index=False, name=None)
     found = [weight in fair[key] for key, weight in zip(keys, table["prompt_weight"], strict=True)]
     return pd.Series(found, index=table.index, dtype=bool)

@@ -8,7 +8,7 @@ SHOWN_SERIES = "this report"
 """What a column of series calls the suite, recipe and judge that the report rests on."""
 
 UNLIKE = "†"
-NOT_COMPARED = f"{UNLIKE} lacks cells that other weights have, so it is in no best: a mean over others is no match."
+NOT_COMPARED = f"{UNLIKE} has not the base models of the other weights in the same shares, so it is in no best."
 """What the mark says below a table in which a best weight is named."""
 
 

@@ -24,9 +24,10 @@ def test_the_best_weight_is_one_whose_base_models_the_others_have_too():
     said = _said(lambda *at: None if at[2:4] == ("deep", 1.0) else _falling(*at))
     # Scores span .295 (deep at 0.1) to .8 (wide at 0): at 0 they stand at 1 and .005 / .505.
     assert (
-        f"Best of the 2 weights with the same cells: PLW 0, relative aggregate {(1 + 0.005 / 0.505) / 2:.3f}." in said
+        f"Best of the 2 weights with the same base models: PLW 0, relative aggregate {(1 + 0.005 / 0.505) / 2:.3f}."
+        in said
     )
-    assert "Not compared, for cells that they lack: PLW 1." in said
+    assert "Not compared, for base models that they lack: PLW 1." in said
 
 
 def test_of_whole_studies_it_is_of_all_weights_tried():

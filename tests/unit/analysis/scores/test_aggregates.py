@@ -5,7 +5,7 @@ import math
 import pandas as pd
 import pytest
 
-from analysis.scores.aggregates import aggregates, cell_aggregates, comparable, grouped_aggregates
+from analysis.scores.aggregates import aggregates, cell_aggregates, comparable, grouped_aggregates, shares
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import tidy_frame
 from analysis.tables.beyond_paper import curves_table, groups_table
@@ -89,7 +89,7 @@ def test_a_weight_of_other_base_models_is_in_no_best():
     assert curves.shown.set_index("benchmark").loc["arc", "short"] == "0.550 / 0.550 (0) / 0.750†"
     simple = groups.shown.set_index("benchmarks").loc["all benchmarks (2)"]
     assert [simple[f"simple, {at}"] for at in ("PLW 0", "best", "PLW 1")] == ["0.475", "0.475 (0)", "0.650†"]
-    assert all("† lacks cells that other weights have" in table.caption for table in (results, groups, curves))
+    assert all("† has not the base models of the other weights" in table.caption for table in (results, groups, curves))
 
 
 def test_where_every_weight_has_the_same_cells_nothing_is_marked():
@@ -114,8 +114,14 @@ def test_where_every_weight_has_the_same_cells_nothing_is_marked():
         ({}, set()),
     ],
 )
-def test_weights_are_comparable_where_their_runs_are_the_same(runs, fair):
-    assert comparable({weight: frozenset(names) for weight, names in runs.items()}) == fair
+def test_weights_are_comparable_where_their_base_models_are_the_same(runs, fair):
+    assert comparable({weight: shares(names) for weight, names in runs.items()}) == fair
+
+
+def test_further_seeds_of_all_base_models_change_nothing():
+    """Of one alone they do: the mean then has more of it."""
+    assert comparable({0.0: shares("aabb"), 0.1: shares("ab"), 1.0: shares("ab")}) == {0.0, 0.1, 1.0}
+    assert comparable({0.0: shares("aab"), 0.1: shares("ab"), 1.0: shares("ab")}) == {0.1, 1.0}
 
 
 def test_of_weights_with_nothing_in_common_none_is_the_best():

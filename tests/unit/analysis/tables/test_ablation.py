@@ -73,14 +73,6 @@ def test_a_cell_that_lacks_a_benchmark_does_not_count(scores: pd.DataFrame) -> N
     assert (row["prompt_weight"], row["weights"]) == (1.0, 1)
 
 
-def test_a_weight_that_lacks_a_seed_is_not_chosen_from(scores: pd.DataFrame) -> None:
-    """The second seed is a poor one that weight 0.1 was spared."""
-    poor = rows("one", "mini", {0.0: (0.2, 0.5), 1.0: (0.2, 0.6)}, seed=1)
-    table = ablation_table(pd.concat([scores, pd.DataFrame(poor)]), GROUPS).raw
-    row = table[(table["model"] == "one") & (table["method"] == "tuned PLW")].iloc[0]
-    assert (row["prompt_weight"], row["weights"], row["cells"]) == (1.0, 2, 2)
-
-
 def test_one_recipe_is_no_ablation(scores: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="the scores are of mini alone"):
         ablation_table(scores[scores["recipe"] == "mini"], GROUPS)
