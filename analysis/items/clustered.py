@@ -29,9 +29,9 @@ class ClusteredMean:
 
     @property
     def p(self) -> float:
-        """Two-sided, of a mean of 0; 1 where all is 0."""
+        """Two-sided, of a mean of 0. Where the standard error is 0 t says nothing, and it is the sign test's."""
         if self.se == 0:
-            return 1.0 if self.mean == 0 else 0.0
+            return 1.0 if self.mean == 0 else float(min(1.0, 2 * 0.5 ** (self.df + 1)))
         return float(2 * stats.t.sf(abs(self.mean) / self.se, self.df))
 
 

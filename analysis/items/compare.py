@@ -1,11 +1,13 @@
 """Two models on the same items: per benchmark how far they differ, how surely, and what could not have been seen."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from analysis.items.alike import ALIKE, LEFT_OF_ZERO, alike_interval, alike_p
 from analysis.items.benchmark import Floats
 from analysis.items.bootstrap import paired_bootstrap, pseudo_values
 from analysis.items.clustered import clustered_mean, least_difference
@@ -37,7 +39,8 @@ class Comparison:
     se: float
     low: float
     high: float
-    """The 95 % interval of the difference."""
+    """The 95 % interval of the difference; without ends where all differences are alike and the score has no
+    bounds."""
     p: float
     p_holm: float
     """Corrected for the number of benchmarks that were compared."""
@@ -59,6 +62,8 @@ class Comparison:
     higher_is_better: bool | None
     scale: float | None
     """The score's full range: 1 for shares, 100 for percentages; None where there is no bound (a length)."""
+    differing: int
+    """Pairs whose two outcomes differ."""
     p_sacrebleu: float | None = None
     """Of a paired bootstrap, the p that sacreBLEU prints; see docs/statistics-items.md."""
 
@@ -68,8 +73,11 @@ class Comparison:
         return self.p_holm < SIGNIFICANCE
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types."""
-        return asdict(self)
+        """Plain types; an interval without ends has None there."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +127,8 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
     else:
         found = _by_t(pairs)
     scale = _scale(pairs)
-    if found.se == 0 and found.a == found.b and found.test != MCNEMAR and scale is not None:
-        found = _none_differs(found, pairs.clusters, scale)
+    if found.test != MCNEMAR:
+        found = _with_sides(_without_spread(found, pairs, scale), pairs, scale)
     low, high = found.interval(CONFIDENCE)
     equivalent = None
     if margin is not None and scale is not None:
@@ -151,19 +159,50 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
         over=pairs.unit,
         higher_is_better=pairs.higher_is_better,
         scale=scale,
+        differing=int((pairs.a_NC != pairs.b_NC).any(axis=1).sum()),
         p_sacrebleu=found.p_sacrebleu,
     )
 
 
-def _none_differs(found: _Found, clusters: int, scale: float) -> _Found:
-    """Where no item differs: so many clusters say of what share of them there is yet none that differs."""
+def _without_spread(found: _Found, pairs: Pairs, scale: float | None) -> _Found:
+    """Where every cluster, or every run of a sample, differs by the same: what so few of them exclude."""
+    if found.se > LEFT_OF_ZERO * max(abs(found.a), abs(found.b)):
+        return found
+    count, difference = _independent(pairs), found.b - found.a
+    if abs(difference) <= LEFT_OF_ZERO * max(abs(found.a), abs(found.b)):
+        difference = 0.0
+    # TER, of 0 to 100, may lie above.
+    most = math.inf if scale is None else max(scale, abs(difference))
 
     def interval(level: float) -> Interval:
-        most = scale * (1 - ((1 - level) / 2) ** (1 / clusters))
-        return -most, most
+        return alike_interval(difference, -most, most, count, level)
 
-    none = PairedProportions(both=clusters, only_a=0, only_b=0, neither=0)
-    return replace(found, interval=interval, mde=scale * none.least_difference())
+    alike = PairedProportions(both=0 if difference else count, only_a=0, only_b=count if difference else 0, neither=0)
+    return replace(
+        found,
+        se=0.0,
+        p=alike_p(difference, -most, most, count),
+        test=ALIKE if difference else found.test,
+        interval=interval,
+        mde=most * alike.least_difference(),
+    )
+
+
+def _with_sides(found: _Found, pairs: Pairs, scale: float | None) -> _Found:
+    """Likewise the interval of each score, where all items have the same."""
+
+    def ends(score: float, interval: Interval) -> Interval:
+        if interval[1] - interval[0] > LEFT_OF_ZERO * abs(score):
+            return interval
+        lowest, highest = (-math.inf, math.inf) if scale is None else (0.0, max(scale, score))
+        return alike_interval(score, lowest, highest, _independent(pairs), CONFIDENCE)
+
+    return replace(found, a_interval=ends(found.a, found.a_interval), b_interval=ends(found.b, found.b_interval))
+
+
+def _independent(pairs: Pairs) -> int:
+    """Clusters of items, or training runs or base models where these are the sample and fewer."""
+    return pairs.clusters if pairs.unit_N is None else min(pairs.clusters, len(np.unique(pairs.unit_N)))
 
 
 def _by_mcnemar(pairs: Pairs) -> _Found:

@@ -1,14 +1,17 @@
 """A comparison in plain sentences: what moved, by how much and how surely, and what can be excluded."""
 
+import math
 from collections.abc import Sequence
 
 from analysis.items.compare import Comparison
 from analysis.items.pairs import SAMPLE, Unpaired
 
+NO_INTERVAL = "no interval, since all differences are alike and the score has no bounds"
+
 
 def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: float | None = None) -> list[str]:
     """What a reader should take from the comparison, the most certain first."""
-    moved = sorted((row for row in rows if row.shown), key=lambda row: (row.p_holm, -abs(row.difference) / row.se))
+    moved = sorted((row for row in rows if row.shown), key=lambda row: (row.p_holm, -_errors(row)))
     rest = [row for row in rows if not row.shown]
     lines = [_summary(len(moved), len(rows))]
     lines += [_moved(row) for row in moved]
@@ -49,7 +52,12 @@ def unit(row: Comparison) -> str:
 
 def all_equal(rows: Sequence[Comparison]) -> bool:
     """Whether no item tells the two models apart."""
-    return all(row.se == 0 and row.difference == 0 for row in rows)
+    return all(row.differing == 0 for row in rows)
+
+
+def _errors(row: Comparison) -> float:
+    """How many standard errors the difference is."""
+    return abs(row.difference) / row.se if row.se else math.inf
 
 
 def _summary(moved: int, compared: int) -> str:
@@ -63,22 +71,31 @@ def _moved(row: Comparison) -> str:
     better = ""
     if row.higher_is_better is not None:
         better = ", better" if (row.difference > 0) == row.higher_is_better else ", worse"
-    low, high = sorted((abs(row.low), abs(row.high)))
-    surely = f"95 % interval {amount(row, low)} to {amount(row, high)}, {_p(row)}"
+    surely = f"{_interval(row)}, {_p(row)}"
     return (
         f"{row.benchmark}: B is {higher} by {amount(row, abs(row.difference))} {unit(row)}{better} "
         f"({_score(row.a)} to {_score(row.b)}; {surely})."
     )
 
 
+def _interval(row: Comparison) -> str:
+    """Of the difference, in the direction of it."""
+    if math.isinf(row.low):
+        return NO_INTERVAL
+    low, high = (row.low, row.high) if row.difference > 0 else (-row.high, -row.low)
+    return f"95 % interval {amount(row, low)} to {amount(row, high)}"
+
+
 def _not_shown(row: Comparison) -> str:
-    if row.se == 0:
+    if row.differing == 0:
         most = f"{amount(row, row.high)} {unit(row)}"
         bound = f"; excluded is one of more than {most}" if row.scale is not None else ""
         return f"{row.benchmark}: no difference on any of its {row.n} items{bound}."
     if row.low > 0 or row.high < 0:
         interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
         return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({_p(row)})."
+    if math.isinf(row.low):
+        return f"{row.benchmark}: not shown ({_p(row)}); {NO_INTERVAL}."
     return (
         f"{row.benchmark}: not shown ({_p(row)}). Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
         f"and a rise of more than {amount(row, max(0.0, row.high))} {unit(row)}; "

@@ -1,5 +1,6 @@
 """Tables of paired items: each weight against weight 0, and the noise floor."""
 
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
@@ -31,7 +32,7 @@ def comparisons_table(rows: Sequence[WeightComparison], left_out: Sequence[NotCo
         by_weight = {row.weight: row for row in of_benchmark if row.reference == 0}
         line = {"dataset": dataset, "benchmark": benchmark, "PLW 0": _score_at_0(by_weight.values())}
         line |= {f"{weight:g}": _difference(by_weight.get(weight)) for weight in weights}
-        detectable = [_points(row, row.found.mde) for row in by_weight.values()]
+        detectable = [_points(row, row.found.mde) for row in by_weight.values() if math.isfinite(row.found.mde)]
         line["detectable"] = number(pd.Series(detectable).median(), 1) if detectable else "–"
         over_1 = next((row for row in of_benchmark if row.reference == 1), None)
         if best:

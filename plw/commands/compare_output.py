@@ -1,5 +1,6 @@
 """What `plw compare` says: a table and sentences of each dataset on the screen, and the numbers as JSON."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -82,10 +83,12 @@ def _cells(row: "Comparison") -> tuple[str, ...]:
     from analysis.items.sentences import amount
 
     items = str(row.n) if row.clusters == row.n else f"{row.n} in {row.clusters}"
-    interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)}"
+    bounded = math.isfinite(row.low)
+    interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)}" if bounded else "–"
+    detectable = amount(row, row.mde) if math.isfinite(row.mde) else "–"
     return (
         row.benchmark, row.metric, items, f"{row.a:.4g}", f"{row.b:.4g}", amount(row, row.difference, sign=True),
-        interval, f"{row.p:.3g}", f"{row.p_holm:.3g}", row.test, amount(row, row.mde),
+        interval, f"{row.p:.3g}", f"{row.p_holm:.3g}", row.test, detectable,
     )  # fmt: skip
 
 
