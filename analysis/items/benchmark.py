@@ -1,7 +1,7 @@
 """One model's items, benchmark by benchmark, whatever they were read from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,8 @@ class ModelItems:
     """The cell's row, as its records keep it; None for lm-eval's own results."""
     library: str | None = None
     """The version of lm-eval, where it is known."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Benchmarks that there are items of, though not of the metric to compare -> why."""
 
 
 def item_keys(tasks: Sequence[str], hashes: Sequence[str]) -> Texts:

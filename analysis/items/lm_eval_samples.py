@@ -64,11 +64,12 @@ def read_samples(folder: Path, metrics: Sequence[str] = (), cluster_field: str |
     """The items of one model as lm-eval left them with ``--log_samples``.
 
     A group of tasks that has a score of its own (MMLU) is one benchmark; its items are clustered by task where they
-    have no cluster of their own.
+    have no cluster of their own, and its metric is one that all of the tasks have: what a part of them says may be the
+    opposite of what all say.
 
     Args:
         folder: What was given to lm-eval as ``--output_path``, or the model's folder in it.
-        metrics: What to compare; without any, the first of ``PREFERRED`` that a task has.
+        metrics: What to compare; without any, the first of ``PREFERRED`` that a benchmark has.
         cluster_field: Field of the documents that items may share; by default the first of
             ``plw.items.CLUSTER_FIELDS`` that some, but not all, of the documents share.
 
@@ -78,21 +79,25 @@ def read_samples(folder: Path, metrics: Sequence[str] = (), cluster_field: str |
     files = sample_files(folder)
     results = _results(next(iter(files.values())).parent) if files else {}
     benchmark_of = _groups(results)
-    parts: dict[str, list[tuple[str, _Rows]]] = {}
+    parts: dict[str, list[dict[str, _Rows]]] = {}
     for task, path in files.items():
         read = _read_file(path, task)
-        metric = choose_metric([*read], metrics)
-        if metric is not None:
-            parts.setdefault(benchmark_of.get(task, task), []).append((metric, read[metric]))
+        if read:
+            parts.setdefault(benchmark_of.get(task, task), []).append(read)
     directions = results.get("higher_is_better", {})
-    found = {}
+    found, left_out = {}, {}
     for benchmark, tasks in parts.items():
-        metric = tasks[0][0]
-        of_metric = [rows for name, rows in tasks if name == metric]
+        common = [name for name in tasks[0] if all(name in task for task in tasks)]
+        metric = choose_metric(common, metrics)
+        if metric is None:
+            wanted = f"metric {' or '.join(metrics)}" if metrics else "metric"
+            left_out[benchmark] = f"no {wanted}{' that all of its tasks have' if len(tasks) > 1 else ''}"
+            continue
+        of_metric = [task[metric] for task in tasks]
         better = directions.get(of_metric[0].task, {}).get(metric.split(",")[0])
         found[benchmark] = _benchmark(benchmark, metric, of_metric, better, cluster_field)
     library = results.get("lm_eval_version")
-    return ModelItems(label=str(folder), folder=folder, benchmarks=found, library=library)
+    return ModelItems(label=str(folder), folder=folder, benchmarks=found, library=library, left_out=left_out)
 
 
 def _results(folder: Path) -> dict[str, Any]:

@@ -79,7 +79,8 @@ def _read(name: str, runs: Callable[[], Path], metrics: Sequence[str], cluster_f
         raise UserError(f"{folder}: neither items.parquet in it or its stages, nor lm-eval's samples_*.jsonl")
     if not read.benchmarks:
         wanted = f"the metric {' or '.join(metrics)}" if metrics else "a headline metric"
-        raise UserError(f"{folder}: no benchmark has items of {wanted}")
+        why = "".join(f"; {name}: {reason}" for name, reason in read.left_out.items()) if not metrics else ""
+        raise UserError(f"{folder}: no benchmark has items of {wanted}{why}")
     return read
 
 

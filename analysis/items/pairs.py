@@ -1,6 +1,6 @@
 """The items that two models have in common, side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,14 +92,27 @@ def pair_models(a: Sequence[ModelItems], b: Sequence[ModelItems]) -> tuple[list[
         else:
             left_out.append(found)
     left_out += [
-        Unpaired(benchmark=name, reason="only one of the two has it")
-        for name in dict.fromkeys(name for model in (*a, *b) for name in model.benchmarks)
+        Unpaired(benchmark=name, reason=_why_absent(name, a, b))
+        for name in dict.fromkeys(name for model in (*a, *b) for name in (*model.benchmarks, *model.left_out))
         if name not in names
     ]
     if not pairs:
         said = "; ".join(f"{item.benchmark}: {item.reason}" for item in left_out)
         raise UserError(f"{a[0].label} and {b[0].label} cannot be compared: {said}")
     return pairs, left_out
+
+
+def _why_absent(name: str, a: Sequence[ModelItems], b: Sequence[ModelItems]) -> str:
+    """Why a benchmark is not among those that all models have under the metric to compare."""
+    sides = {side: next(_reasons(name, models), None) for side, models in (("A", a), ("B", b))}
+    said = [f"{side}: {reason}" for side, reason in sides.items() if reason]
+    if not said:
+        return "only one of the two has it"
+    return sides["A"] if sides["A"] and sides["A"] == sides["B"] else "; ".join(said)
+
+
+def _reasons(name: str, models: Sequence[ModelItems]) -> Iterator[str]:
+    return (model.left_out[name] for model in models if name in model.left_out)
 
 
 def _labels(models: Sequence[ModelItems], fields: Sequence[str]) -> Texts:

@@ -37,6 +37,7 @@ def read_cell(folder: Path, metrics: Sequence[str] = (), stages: Collection[str]
     """
     read: list[tuple[str, BenchmarkItems]] = []
     suites: set[str] = set()
+    without: dict[str, str] = {}
     cell: dict[str, Any] | None = None
     for path in item_files(folder):
         if stages is not None and path.parent.name not in stages:
@@ -44,14 +45,23 @@ def read_cell(folder: Path, metrics: Sequence[str] = (), stages: Collection[str]
         record = _record_of(path)
         suites |= {str(score["suite"]) for score in record.get("scores", ())}
         cell = record.get("cell", cell)
-        read += [(path.parent.name, items) for items in _benchmarks(read_items(path), metrics)]
+        table = read_items(path)
+        of_stage = list(_benchmarks(table, metrics))
+        read += [(path.parent.name, items) for items in of_stage]
+        # What has a headline metric would be compared if none were asked for; lengths of answers have none.
+        for name in dict.fromkeys(_texts(table, "benchmark")[table["headline"].to_numpy()]):
+            if all(items.benchmark != name for items in of_stage):
+                without[str(name)] = f"no metric {' or '.join(metrics)}"
     times = Counter(items.benchmark for _, items in read)
     found = {
         # Two judges of one set of answers, or two suites with one benchmark, are two benchmarks.
         items.benchmark if times[items.benchmark] == 1 else f"{items.benchmark} ({stage})": items
         for stage, items in read
     }
-    return ModelItems(label=folder.name, folder=folder, benchmarks=found, suites=frozenset(suites), cell=cell)
+    left_out = {name: reason for name, reason in without.items() if not times[name]}
+    return ModelItems(
+        label=folder.name, folder=folder, benchmarks=found, suites=frozenset(suites), cell=cell, left_out=left_out
+    )
 
 
 def _record_of(path: Path) -> dict[str, Any]:

@@ -207,6 +207,63 @@ def test_a_group_is_one_benchmark_clustered_by_subject(tmp_path: Path) -> None:
     assert {name: (row["n"], row["clusters"]) for name, row in rows.items()} == {"mmlu": (300, 3)}
 
 
+def write_group(folder: Path, tasks: dict[str, dict[str, np.ndarray]]) -> Path:
+    for task, outcomes in tasks.items():
+        write_samples(folder, task, outcomes)
+    results = {"groups": {"g": {}}, "group_subtasks": {"g": [*tasks]}}
+    (folder / "results_2026-11-25T12-00-00.json").write_text(json.dumps(results))
+    return folder
+
+
+def test_a_group_is_compared_by_a_metric_that_all_of_its_tasks_have(tmp_path: Path) -> None:
+    """The normalised accuracy of one task alone rises, where the accuracy of all falls."""
+    sides = [
+        {"g_x": {"acc": rights(share, 40, seed), "acc_norm": rights(share, 40, seed)}, "g_y": {"acc": other}}
+        for seed, share, other in ((1, 0.4, np.ones(60)), (2, 0.8, np.zeros(60)))
+    ]
+    folders = [write_group(tmp_path / name, tasks) for name, tasks in zip("ab", sides, strict=True)]
+
+    _, rows = compare(*folders, out=tmp_path / "out.json")
+
+    a, b = (np.concatenate([tasks["g_x"]["acc"], tasks["g_y"]["acc"]]).mean() for tasks in sides)
+    assert (rows["g"]["metric"], rows["g"]["n"]) == ("acc", 100)
+    assert rows["g"]["difference"] == pytest.approx(b - a)
+    assert rows["g"]["difference"] < 0
+    assert "no benchmark has items of the metric acc_norm" in refused(*folders, "--metric", "acc_norm")
+
+
+def test_a_group_without_a_common_metric_is_said_to_be_left_out(tmp_path: Path) -> None:
+    for side, seed in (("a", 1), ("b", 2)):
+        tasks = {"g_x": {"acc_norm": rights(0.5, 40, seed)}, "g_y": {"exact_match": rights(0.5, 40, seed)}}
+        write_group(tmp_path / side, tasks)
+    assert "no metric that all of its tasks have" in refused(tmp_path / "a", tmp_path / "b")
+
+    for side, seed in (("a", 1), ("b", 2)):
+        write_samples(tmp_path / side, "t", {"acc": rights(0.5, 40, seed)})
+    said, rows = compare(tmp_path / "a", tmp_path / "b", out=tmp_path / "out.json")
+
+    assert list(rows) == ["t"]
+    assert "Not compared: g (no metric that all of its tasks have)." in " ".join(said.split())
+    (left,) = json.loads((tmp_path / "out.json").read_text())["not_compared"]
+    assert (left["benchmark"], left["reason"]) == ("g", "no metric that all of its tasks have")
+
+
+def test_benchmarks_without_the_metric_asked_for_are_said_to_be_left_out(
+    cells: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of cells and of lm-eval's folders; the lengths of answers are no benchmark that anybody misses."""
+    said, rows = compare(*cells, "--metric", "acc", out=tmp_path / "out.json")
+    assert list(rows) == ["arc", "piqa"]
+    assert "Not compared: wmt (no metric acc). Not compared: alpaca (no metric acc)." in " ".join(said.split())
+
+    for side, seed in (("a", 1), ("b", 2)):
+        write_samples(tmp_path / side, "t", {"acc": rights(0.5, 40, seed)})
+        write_samples(tmp_path / side, "u", {"f1" if side == "a" else "acc": rights(0.5, 40, seed)})
+    said, rows = compare(tmp_path / "a", tmp_path / "b", "--metric", "acc", out=tmp_path / "out.json")
+    assert list(rows) == ["t"]
+    assert "Not compared: u (A: no metric acc)." in " ".join(said.split())
+
+
 def test_unreadable_verdicts_are_left_out_in_pairs(tmp_path: Path) -> None:
     points = [100.0, 0.0, float("nan"), 50.0, 100.0, 0.0]
     items = [
