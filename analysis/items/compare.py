@@ -64,6 +64,10 @@ class Comparison:
     """The score's full range: 1 for shares, 100 for percentages; None where there is no bound (a length)."""
     differing: int
     """Pairs whose two outcomes differ."""
+    only_in_one: int
+    """Items left out because only one of the two has them."""
+    unscored: int
+    """Pairs left out because one outcome is missing or no finite number."""
     p_sacrebleu: float | None = None
     """Of a paired bootstrap, the p that sacreBLEU prints; see docs/statistics-items.md."""
 
@@ -160,6 +164,8 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
         higher_is_better=pairs.higher_is_better,
         scale=scale,
         differing=int((pairs.a_NC != pairs.b_NC).any(axis=1).sum()),
+        only_in_one=pairs.only_in_one,
+        unscored=pairs.unscored,
         p_sacrebleu=found.p_sacrebleu,
     )
 

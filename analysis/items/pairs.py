@@ -34,7 +34,7 @@ class Pairs:
     only_in_one: int = 0
     """Items that the other model does not have."""
     unscored: int = 0
-    """Pairs left out because one outcome is missing (an unreadable verdict)."""
+    """Pairs left out because one outcome is missing (an unreadable verdict) or is no finite number."""
 
     @property
     def n(self) -> int:
@@ -164,7 +164,7 @@ def _pair_benchmark(
     )
     if a_NC.shape[1] != b_NC.shape[1]:
         return Unpaired(benchmark=name, reason="the counts of the two are of different kinds")
-    known_N = ~(np.isnan(a_NC).any(axis=1) | np.isnan(b_NC).any(axis=1))
+    known_N = np.isfinite(a_NC).all(axis=1) & np.isfinite(b_NC).all(axis=1)
     clusters = np.concatenate([_cluster_names(items)[row[0]] for items, row in zip(a, rows, strict=True)])[known_N]
     runs_N = np.repeat(np.arange(len(rows)), [row.shape[1] for row in rows])[known_N]
     code_N = _codes(clusters)

@@ -5,22 +5,20 @@ from collections.abc import Sequence
 
 from analysis.items.compare import Comparison
 from analysis.items.pairs import SAMPLE, Unpaired
+from plw.progress import count
 
 NO_INTERVAL = "no interval, since all differences are alike and the score has no bounds"
 
 
 def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: float | None = None) -> list[str]:
     """What a reader should take from the comparison, the most certain first."""
-    moved = sorted((row for row in rows if row.shown), key=lambda row: (row.p_holm, -_errors(row)))
-    rest = [row for row in rows if not row.shown]
-    lines = [_summary(len(moved), len(rows))]
-    lines += [_moved(row) for row in moved]
-    lines += [_not_shown(row) for row in rest]
+    lines = [_all_equal(rows)] if all(row.differing == 0 for row in rows) else _differences(rows)
     if margin is not None:
         lines.append(_equivalence(rows, margin))
     few = [row.benchmark for row in rows if row.clusters < 30]
     if few:
         lines.append(f"Fewer than 30 independent units in {listed(few)}: intervals there are rough.")
+    lines += [_left_out(row) for row in rows if row.only_in_one or row.unscored]
     return lines + [f"Not compared: {item.benchmark} ({item.reason})." for item in left_out]
 
 
@@ -50,9 +48,25 @@ def unit(row: Comparison) -> str:
     return "points" if row.scale is not None else f"({row.metric})"
 
 
-def all_equal(rows: Sequence[Comparison]) -> bool:
-    """Whether no item tells the two models apart."""
-    return all(row.differing == 0 for row in rows)
+def _all_equal(rows: Sequence[Comparison]) -> str:
+    items = sum(row.n for row in rows)
+    of = rows[0].benchmark if len(rows) == 1 else f"{len(rows)} benchmarks"
+    return f"A and B are equal on all {items} items of {of}: there is no difference to test."
+
+
+def _differences(rows: Sequence[Comparison]) -> list[str]:
+    moved = sorted((row for row in rows if row.shown), key=lambda row: (row.p_holm, -_errors(row)))
+    still = [row for row in rows if not row.shown]
+    return [_summary(len(moved), len(rows)), *map(_moved, moved), *map(_not_shown, still)]
+
+
+def _left_out(row: Comparison) -> str:
+    parts = []
+    if row.only_in_one:
+        parts.append(f"{count(row.only_in_one, 'item')} that only one of the two has")
+    if row.unscored:
+        parts.append(f"{count(row.unscored, 'pair')} of which one has no outcome")
+    return f"{row.benchmark}: left out are {listed(parts)}."
 
 
 def _errors(row: Comparison) -> float:

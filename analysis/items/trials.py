@@ -66,7 +66,7 @@ def _shared_score(name: str, items: Sequence[BenchmarkItems]) -> SharedScore:
         np.array, zip(*(_values(of, row) for of, row in zip(items, rows, strict=True)), strict=True)
     )
     value_NK = value_NK.T
-    known_N = ~np.isnan(value_NK).any(axis=1)
+    known_N = np.isfinite(value_NK).all(axis=1)
     if known_N.sum() < 2:
         raise UserError(f"{name}: fewer than two items with an outcome under every training")
     value_NK = value_NK[known_N]

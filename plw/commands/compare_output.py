@@ -93,12 +93,8 @@ def _cells(row: "Comparison") -> tuple[str, ...]:
 
 
 def _lines(found: Compared, margin: float | None) -> list[str]:
-    from analysis.items.sentences import all_equal, run_sentences, sentences
+    from analysis.items.sentences import run_sentences, sentences
 
-    if all_equal(found.rows):
-        items = sum(row.n for row in found.rows)
-        of = found.rows[0].benchmark if len(found.rows) == 1 else f"{len(found.rows)} benchmarks"
-        return [f"A and B are equal on all {items} items of {of}: there is no difference to test."]
     lines = [*_versions(found), *sentences(found.rows, found.left_out, margin), *run_sentences(found.rows)]
     if found.pair.unmatched:
         lines.append(f"Left out: {found.pair.unmatched} cells without a counterpart that has items.")

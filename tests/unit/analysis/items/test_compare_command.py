@@ -291,6 +291,48 @@ def test_equal_cells_are_told_so(tmp_path: Path) -> None:
     assert "the same cell" in refused(a, a)
 
 
+def test_of_equal_models_too_it_is_said_what_was_not_compared(tmp_path: Path) -> None:
+    alike, apart = rights(0.5, 400, 1), [{"q": f"other {number}"} for number in range(400)]
+    for side in "ab":
+        write_samples(tmp_path / side, "t", {"acc": alike})
+        write_samples(tmp_path / side, "u", {"acc": alike}, apart if side == "b" else None)
+    write_samples(tmp_path / "a", "v", {"acc": alike})
+
+    said, rows = compare(tmp_path / "a", tmp_path / "b", "--margin", "0.02", out=tmp_path / "out.json")
+
+    said = " ".join(said.split())
+    assert rows["t"]["equivalent"] is True
+    assert "A and B are equal on all 400 items of t" in said
+    assert "Within 2 points of each other, by two one-sided tests of 5 % on each benchmark alone: t." in said
+    assert "Not compared: u (no item in common; the documents differ)." in said
+    assert "Not compared: v (only one of the two has it)." in said
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), float("inf"), -float("inf")])
+def test_items_that_are_left_out_are_counted(tmp_path: Path, missing: float | None) -> None:
+    """50 of the first and 30 of the second have no counterpart; of 50 pairs 10 lack an outcome."""
+    documents = [{"q": number} for number in range(130)]
+    value_a, value_b = rights(0.5, 100, 1).tolist(), rights(0.6, 80, 2).tolist()
+    write_samples(tmp_path / "a", "t", {"acc": value_a}, documents[:100])
+    write_samples(tmp_path / "b", "t", {"acc": [missing] * 10 + value_b[10:]}, documents[50:])
+
+    said, rows = compare(tmp_path / "a", tmp_path / "b", out=tmp_path / "out.json")
+
+    row = rows["t"]
+    assert (row["n"], row["only_in_one"], row["unscored"]) == (40, 80, 10)
+    assert row["difference"] == pytest.approx(np.mean(value_b[10:50]) - np.mean(value_a[60:]))
+    assert "t: left out are 80 items that only one of the two has and 10 pairs of which one has no outcome." in (
+        " ".join(said.split())
+    )
+
+
+def test_outcomes_that_are_all_infinite_are_none(tmp_path: Path) -> None:
+    write_samples(tmp_path / "a", "t", {"acc": [float("inf")] * 100})
+    write_samples(tmp_path / "b", "t", {"acc": [1.0] * 100})
+
+    assert "t: only no item with an outcome" in refused(tmp_path / "a", tmp_path / "b")
+
+
 @pytest.mark.parametrize(
     ("other", "said"),
     [
