@@ -5,8 +5,11 @@ from collections.abc import Sequence
 
 from analysis.items.compare import Comparison
 from analysis.items.pairs import SAMPLE, Unpaired
+from analysis.levels import SIGNIFICANCE
 from plw.progress import count
 
+MOST_DIGITS = 16
+"""Of a number in a sentence: a float has no more."""
 NO_INTERVAL = "no interval, since all differences are alike and the score has no bounds"
 
 
@@ -39,8 +42,21 @@ def run_sentences(rows: Sequence[Comparison]) -> list[str]:
 
 def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
     """A difference of the score, in points of a hundred where the score has a range."""
-    points = value * 100 / row.scale if row.scale is not None else value
-    return f"{points:+.2f}" if sign else f"{points:.2f}"
+    per = 100 / row.scale if row.scale is not None else 1.0
+    # Two digits of what a standard error would be; the interval has one where the error is 0.
+    width = (row.high - row.low) * per / 4
+    wanted = width if 0 < width < math.inf else abs(row.difference) * per
+    digits = min(MOST_DIGITS, max(2, 1 - math.floor(math.log10(wanted)))) if wanted else 2
+    return f"{value * per:{'+' if sign else ''}.{digits}f}"
+
+
+def scores(row: Comparison) -> tuple[str, str]:
+    """Both scores, with four digits, or as many as tell them apart."""
+    for digits in range(4, MOST_DIGITS):
+        a, b = f"{row.a:.{digits}g}", f"{row.b:.{digits}g}"
+        if a != b or row.a == row.b:
+            break
+    return a, b
 
 
 def unit(row: Comparison) -> str:
@@ -88,7 +104,7 @@ def _moved(row: Comparison) -> str:
     surely = f"{_interval(row)}, {_p(row)}"
     return (
         f"{row.benchmark}: B is {higher} by {amount(row, abs(row.difference))} {unit(row)}{better} "
-        f"({_score(row.a)} to {_score(row.b)}; {surely})."
+        f"({' to '.join(scores(row))}; {surely})."
     )
 
 
@@ -105,11 +121,15 @@ def _not_shown(row: Comparison) -> str:
         most = f"{amount(row, row.high)} {unit(row)}"
         bound = f"; excluded is one of more than {most}" if row.scale is not None else ""
         return f"{row.benchmark}: no difference on any of its {row.n} items{bound}."
-    if row.low > 0 or row.high < 0:
-        interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
+    signed = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
+    if row.p < SIGNIFICANCE:
+        interval = NO_INTERVAL if math.isinf(row.low) else signed
         return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({_p(row)})."
     if math.isinf(row.low):
         return f"{row.benchmark}: not shown ({_p(row)}); {NO_INTERVAL}."
+    if row.low > 0 or row.high < 0:
+        # Newcombe's interval and the exact test, which asks for more, do not always agree.
+        return f"{row.benchmark}: not shown ({_p(row)}), though the 95 % interval is {signed}."
     return (
         f"{row.benchmark}: not shown ({_p(row)}). Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
         f"and a rise of more than {amount(row, max(0.0, row.high))} {unit(row)}; "
@@ -128,11 +148,9 @@ def _equivalence(rows: Sequence[Comparison], margin: float) -> str:
 
 
 def _p(row: Comparison) -> str:
-    return f"corrected p {'< 0.001' if row.p_holm < 0.001 else f'{row.p_holm:.3f}'}"
-
-
-def _score(value: float) -> str:
-    return f"{value:.4g}"
+    # The largest of several p is its own correction; of one benchmark there is nothing to correct for.
+    said = "p" if row.p == row.p_holm else "corrected p"
+    return f"{said} {'< 0.001' if row.p_holm < 0.001 else f'{row.p_holm:.3f}'}"
 
 
 def listed(names: Sequence[str]) -> str:
