@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +110,8 @@ def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
             "with a decimal point"
         )
     try:
-        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+        _check_widths(path, text)
+        table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False, index_col=False)
     except pd.errors.EmptyDataError:
         raise UserError(f"{path}: the file is empty") from None
     except (ValueError, csv.Error) as error:
@@ -123,6 +124,29 @@ def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     return table
 
 
+def _check_widths(path: Path, text: str) -> None:
+    """Refuse what pandas reads in its own way: longer rows move every column, of equal names the first is taken."""
+    rows = _rows(text)
+    _, header = next(rows, (1, []))
+    twice = [name for name in header if name.strip() and header.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: the header has the column {shortened(printable(twice[0]), NAME_LENGTH)!r} twice")
+    for line, fields in rows:
+        if len(fields) != len(header):
+            ends = "; it ends in a comma" if len(fields) > len(header) and not fields[-1].strip() else ""
+            raise UserError(f"{path}: row {line} has {len(fields)} fields, the header {len(header)}{ends}")
+
+
+def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row, the header's first, with the line on which it begins; blank lines are no rows."""
+    reader = csv.reader(io.StringIO(text))
+    start = 1
+    for fields in reader:
+        if len(fields) > 1 or (fields and fields[0].strip()):
+            yield start, fields
+        start = reader.line_num + 1
+
+
 def line_of(path: Path, place: int) -> int:
     """The line of a file, as an editor counts, on which a row of its table begins.
 
@@ -130,13 +154,9 @@ def line_of(path: Path, place: int) -> int:
         path: of the file, with a header.
         place: the row's number in the table, from 0; blank lines are no rows, and a field in quotes may hold lines.
     """
-    reader = csv.reader(io.StringIO(read_text(path)))
-    seen, start = -1, 1
-    for fields in reader:
-        seen += bool(fields)
-        if fields and seen == place + 1:
-            return start
-        start = reader.line_num + 1
+    for seen, (line, _) in enumerate(_rows(read_text(path)), start=-1):
+        if seen == place:
+            return line
     raise IndexError(f"{path} has no row {place}")
 
 

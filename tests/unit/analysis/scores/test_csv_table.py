@@ -56,3 +56,33 @@ def test_a_row_is_the_line_on_which_it_begins(tmp_path: Path) -> None:
     path = table(tmp_path / "bad.csv", "\n".join([ROWS[0], "", "", "arc,0.1,high"]))
     with pytest.raises(UserError, match="row 4: score is 'high'"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({1: "arc,0.1,0.5,", 2: "piqa,0.2,0.6,"}, "row 2 has 4 fields, the header 3; it ends in a comma"),
+        ({2: "piqa,0.2,0.6,0.7"}, "row 3 has 4 fields, the header 3"),
+        ({2: "piqa,0.2"}, "row 3 has 2 fields, the header 3"),
+        ({2: "\n\npiqa,0.2"}, "row 5 has 2 fields, the header 3"),
+        ({0: "benchmark,plw,score,score", 1: "arc,0.1,0.5,0.9"}, "the header has the column 'score' twice"),
+    ],
+)
+def test_rows_have_as_many_fields_as_the_header(changed: dict[int, str], said: str, tmp_path: Path) -> None:
+    """pandas takes the first field of longer rows for a name of the row, and moves every column."""
+    path = table(tmp_path / "s.csv", "\n".join(changed.get(number, row) for number, row in enumerate(ROWS)))
+    for reader in (read, read_scores):
+        with pytest.raises(UserError) as caught:
+            reader(path)
+        assert str(caught.value) == f"{path}: {said}"
+
+
+def test_commas_that_end_the_header_too_do_not_matter(tmp_path: Path) -> None:
+    path = table(tmp_path / "s.csv", "\n".join(f"{row},," for row in ROWS))
+    assert read(path) == {"plw": [0.1, 0.2], "score": [0.5, 0.6], "benchmark": ["arc", "piqa"]}
+
+
+def test_a_line_of_blanks_is_no_row(tmp_path: Path) -> None:
+    path = table(tmp_path / "s.csv", "\n".join([ROWS[0], "   ", *ROWS[1:], "piqa,0.1,high"]))
+    with pytest.raises(UserError, match="row 5: score is 'high'"):
+        read(path)
