@@ -9,6 +9,7 @@ from plw.errors import UserError
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
+    from plw.registry import Registry
 
 CELL_CHOICES = "study=NAME scale=NAME, or any field, as `plw run` takes them."
 
@@ -59,3 +60,15 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
     words = register_schema(words)
     with one_line_errors(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return typed(compose("config", overrides=words))
+
+
+def refuse_unknown_study(registry: "Registry", url: str, study: str, scale: str) -> None:
+    """Say which studies a registry holds where it has no cell of this one.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not registry.cells(study=study, scale=scale):
+        held = sorted({f"study={cell.study} scale={cell.scale}" for cell in registry.cells()})
+        there = f"it holds {'; '.join(held)}" if held else "it is empty"
+        raise UserError(f"{url}: no cell of study={study} scale={scale}; {there}")

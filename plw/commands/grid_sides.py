@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plw.errors import UserError
+from plw.commands.choice import refuse_unknown_study
 from plw.paths import REGISTRY_FILE
 
 if TYPE_CHECKING:
@@ -49,9 +49,5 @@ def _cells(url: str, config: "CellConfig") -> "list[CellRow]":
 
     study, scale = config.study.name, config.scale.name
     with Registry.open(url, create=False) as registry:
-        cells = registry.cells(study=study, scale=scale)
-        if not cells:
-            held = sorted({f"study={cell.study} scale={cell.scale}" for cell in registry.cells()})
-            there = f"it holds {'; '.join(held)}" if held else "it is empty"
-            raise UserError(f"{url}: no cell of study={study} scale={scale}; {there}")
-    return cells
+        refuse_unknown_study(registry, url, study, scale)
+        return registry.cells(study=study, scale=scale)

@@ -109,3 +109,15 @@ def test_migrate_says_what_it_did(call, url, runs):
     assert f"schema version {SCHEMA_VERSION}, as this plw works with" in " ".join(call("migrate").output.split())
     with Registry.open(url, create=False) as registry:
         assert [row.attempts for row in registry.stage_rows()] == [3, 2]
+
+
+@pytest.mark.parametrize("command", [("registry", "export", "--out"), ("items", "export", "--out")])
+def test_a_study_that_is_not_there_is_told_with_those_that_are(study, runs, tmp_path, make_cell, command):
+    """A table of no rows said nothing."""
+    out, cell = tmp_path / "table.csv", make_cell(0.1)
+    words = [*command, str(out), f"registry.url={study}", f"execution.runs={runs}", "study=wit", "scale=mini"]
+    with pytest.raises(UserError) as caught:
+        CliRunner().invoke(app, words, catch_exceptions=False)
+    assert "no cell of study=wit scale=mini" in str(caught.value)
+    assert f"it holds study={cell.study} scale={cell.scale}" in str(caught.value)
+    assert not out.exists()
