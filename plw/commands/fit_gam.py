@@ -1,5 +1,6 @@
 """`plw fit gam`: the paper's ratio model, for any table of scores."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,7 @@ import typer
 
 from plw.commands.score_table import BenchmarkColumn, Engine, File, Out, PlwColumn, ScoreColumn, write_numbers
 from plw.errors import UserError, named
+from plw.progress import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,6 +66,7 @@ def gam(
         _refuse_unknown(predict, at[benchmark], file, rows[benchmark])
     columns, grid = ([list(table[name]) for name in (plw, ratio, benchmark)] for table in (rows, at))
     numbers, found = _fitted(file, list(rows[score]), columns, grid, method, engine)
+    numbers["messages"] = [*numbers["messages"], *_outside(at, rows, (plw, ratio))]
     _show(numbers, found, console())
     if out is not None:
         write_numbers(out, numbers)
@@ -103,6 +106,21 @@ def _refuse_negative(file: Path, ratio: "pd.Series[float]") -> None:
         raise UserError(
             f"{file}: row {line_of(file, bad[0])}: {ratio.name} is {value:g}; allowed is a ratio of 0 or more"
         )
+
+
+def _outside(at: "pd.DataFrame", rows: "pd.DataFrame", columns: Sequence[str]) -> list[str]:
+    """Which predictions are made where there are no data; beyond them the surface goes on in straight lines."""
+    lines = []
+    for name in columns:
+        low, high = rows[name].min(), rows[name].max()
+        beyond = at[name][(at[name] < low) | (at[name] > high)]
+        if len(beyond):
+            values = f"{beyond.min():g}" if beyond.nunique() == 1 else f"{beyond.min():g} to {beyond.max():g}"
+            lines.append(
+                f"{count(len(beyond), 'prediction')} outside the data, which have {name} from {low:g} to {high:g}: "
+                f"{name} {values}; the surface is only continued there"
+            )
+    return lines
 
 
 def _refuse_unknown(grid: Path, asked: "pd.Series[str]", file: Path, known: "pd.Series[str]") -> None:

@@ -69,6 +69,24 @@ def test_predictions_are_made_where_asked(monkeypatch, capsys, table, tmp_path):
     np.testing.assert_allclose(made["predictions_se"], error_M, rtol=1e-9)
 
 
+def test_predictions_outside_the_data_are_told(monkeypatch, capsys, table, tmp_path):
+    """The data have ratios from 0.08 to 7.8 and weights of up to 0.1; their ends are within."""
+    file, out = table(scores().query("w <= 0.1")), tmp_path / "fit.json"
+    for ratios, weights, said in (
+        ([0.08, 7.8, 20.0], [0.0, 0.1, 0.1], ["1 prediction outside the data, which have r from 0.08 to 7.8: r 20;"]),
+        ([0.01, 1.0, 20.0], [0.0, 0.5, 1.0], ["r 0.01 to 20;", "which have w from 0 to 0.1: w 0.5 to 1;"]),
+        ([0.08, 1.0, 7.8], [0.0, 0.05, 0.1], []),
+    ):
+        grid = table(pd.DataFrame({"w": weights, "r": ratios, "task": "task 1"}), "grid.csv")
+        code, screen, errors = run(monkeypatch, capsys, "fit", "gam", file, *COLUMNS, "--predict", grid, "--json", out)
+        assert (code, errors) == (0, "")
+        told = [line for line in json.loads(out.read_text())["messages"] if "outside" in line]
+        assert len(told) == len(said)
+        for words in said:
+            assert any(words in line for line in told)
+            assert words in " ".join(screen.split())
+
+
 @pytest.mark.r
 @pytest.mark.skipif(not r_has("mgcv"), reason="R with mgcv and jsonlite is not installed")
 def test_r_gives_the_same_json(monkeypatch, capsys, table, tmp_path):
