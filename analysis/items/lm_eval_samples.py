@@ -167,7 +167,7 @@ def _benchmark(
     outcomes = [outcome for rows in tasks for outcome in rows.outcome]
     counts_NC, value_N, aggregation = None, np.full(len(outcomes), np.nan), MEAN
     if all(isinstance(outcome, bool | int | float) or outcome is None for outcome in outcomes):
-        value_N = np.array([np.nan if outcome is None else outcome for outcome in outcomes], dtype=np.float64)
+        value_N = np.array([_number(outcome) for outcome in outcomes], dtype=np.float64)
         aggregation = name if name in NOT_MEANS else MEAN
     else:
         aggregation = name
@@ -192,3 +192,11 @@ def _benchmark(
         value_N=value_N,
         counts_NC=counts_NC,
     )
+
+
+def _number(outcome: float | None) -> float:
+    """NaN where there is none; JSON has whole numbers that no float can hold."""
+    try:
+        return float("nan") if outcome is None else float(outcome)
+    except OverflowError:
+        return float("inf")

@@ -50,7 +50,7 @@ def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
     return f"{value * per:{'+' if sign else ''}.{digits}f}"
 
 
-def scores(row: Comparison) -> tuple[str, str]:
+def score_texts(row: Comparison) -> tuple[str, str]:
     """Both scores, with four digits, or as many as tell them apart."""
     for digits in range(4, MOST_DIGITS):
         a, b = f"{row.a:.{digits}g}", f"{row.b:.{digits}g}"
@@ -104,7 +104,7 @@ def _moved(row: Comparison) -> str:
     surely = f"{_interval(row)}, {_p(row)}"
     return (
         f"{row.benchmark}: B is {higher} by {amount(row, abs(row.difference))} {unit(row)}{better} "
-        f"({' to '.join(scores(row))}; {surely})."
+        f"({' to '.join(score_texts(row))}; {surely})."
     )
 
 

@@ -80,14 +80,14 @@ def _label(model: "ModelItems") -> str:
 
 
 def _cells(row: "Comparison") -> tuple[str, ...]:
-    from analysis.items.sentences import amount, scores
+    from analysis.items.sentences import amount, score_texts
 
     items = str(row.n) if row.clusters == row.n else f"{row.n} in {row.clusters}"
     bounded = math.isfinite(row.low)
     interval = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)}" if bounded else "–"
     detectable = amount(row, row.mde) if math.isfinite(row.mde) else "–"
     return (
-        row.benchmark, row.metric, items, *scores(row), amount(row, row.difference, sign=True),
+        row.benchmark, row.metric, items, *score_texts(row), amount(row, row.difference, sign=True),
         interval, f"{row.p:.3g}", f"{row.p_holm:.3g}", row.test, detectable,
     )  # fmt: skip
 

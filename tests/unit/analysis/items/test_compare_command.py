@@ -308,7 +308,7 @@ def test_of_equal_models_too_it_is_said_what_was_not_compared(tmp_path: Path) ->
     assert "Not compared: v (only one of the two has it)." in said
 
 
-@pytest.mark.parametrize("missing", [None, float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("missing", [None, float("nan"), float("inf"), -float("inf"), 10**400])
 def test_items_that_are_left_out_are_counted(tmp_path: Path, missing: float | None) -> None:
     """50 of the first and 30 of the second have no counterpart; of 50 pairs 10 lack an outcome."""
     documents = [{"q": number} for number in range(130)]
