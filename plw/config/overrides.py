@@ -71,7 +71,7 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: a group is chosen with a slash: {key.replace('.', '/')}={printable(value)}"
             )
         chosen = override.value()
-        if (_is_group(key) or key.startswith("hydra")) and chosen is None and not word.startswith("~"):
+        if (_is_group(key) or re.match("hydra(/|$)", key)) and chosen is None and not word.startswith("~"):
             raise UserError(f"{printable(word)}: a group cannot be null; leave it out, or choose a file of it")
         if _is_group(key) and isinstance(chosen, int | float):
             raise UserError(
