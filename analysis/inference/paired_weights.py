@@ -28,41 +28,44 @@ Run = tuple[object, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WeightComparison:
-    """One benchmark of one dataset at two weights; the difference is that of ``weight`` from ``reference``."""
+class _AtTwoWeights:
+    """Where a benchmark is compared, or is not: a dataset, and the weight beside its reference."""
 
     dataset: str
     group: str
     weight: float
     reference: float
+
+    def _place(self) -> dict[str, Any]:
+        return {"dataset": self.dataset, "group": self.group, "weight": self.weight, "reference": self.reference}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightComparison(_AtTwoWeights):
+    """One benchmark of one dataset at two weights; the difference is that of ``weight`` from ``reference``."""
+
     found: Comparison
     """Its ``p_holm`` is corrected for all comparisons of the dataset with the same reference."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, the comparison's fields beside the weights; what cannot be told is None."""
-        own = {"dataset": self.dataset, "group": self.group, "weight": self.weight, "reference": self.reference}
         found = asdict(self.found)
-        return own | {
+        return self._place() | {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in found.items()
         }
 
 
 @dataclass(frozen=True, kw_only=True)
-class NotCompared:
+class NotCompared(_AtTwoWeights):
     """One benchmark of one dataset that cannot be compared at two weights, and why."""
 
-    dataset: str
-    group: str
-    weight: float
-    reference: float
     benchmark: str
     reason: str
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of ``WeightComparison.to_dict``, None where a comparison would have a number."""
-        own = {"dataset": self.dataset, "group": self.group, "weight": self.weight, "reference": self.reference}
-        return own | dict.fromkeys(field.name for field in fields(Comparison)) | {"benchmark": self.benchmark}
+        return self._place() | dict.fromkeys(field.name for field in fields(Comparison)) | {"benchmark": self.benchmark}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from plw.errors import UserError
 if TYPE_CHECKING:
     from plw.config import CellConfig
     from plw.registry import Registry
+    from plw.registry.rows import CellRow
 
 CELL_CHOICES = "study=NAME scale=NAME, or any field, as `plw run` takes them."
 
@@ -62,13 +63,15 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
         return typed(compose("config", overrides=words))
 
 
-def refuse_unknown_study(registry: "Registry", url: str, study: str, scale: str) -> None:
-    """Say which studies a registry holds where it has no cell of this one.
+def study_cells(registry: "Registry", url: str, study: str, scale: str) -> "list[CellRow]":
+    """A study's cells in a registry.
 
     Raises:
-        UserError: it has none.
+        UserError: it has none; the line says which studies it holds.
     """
-    if not registry.cells(study=study, scale=scale):
+    cells = registry.cells(study=study, scale=scale)
+    if not cells:
         held = sorted({f"study={cell.study} scale={cell.scale}" for cell in registry.cells()})
         there = f"it holds {'; '.join(held)}" if held else "it is empty"
         raise UserError(f"{url}: no cell of study={study} scale={scale}; {there}")
+    return cells

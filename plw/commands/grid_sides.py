@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from plw.commands.choice import refuse_unknown_study
+from plw.commands.choice import study_cells
 from plw.paths import REGISTRY_FILE
 
 if TYPE_CHECKING:
@@ -49,5 +49,4 @@ def _cells(url: str, config: "CellConfig") -> "list[CellRow]":
 
     study, scale = config.study.name, config.scale.name
     with Registry.open(url, create=False) as registry:
-        refuse_unknown_study(registry, url, study, scale)
-        return registry.cells(study=study, scale=scale)
+        return study_cells(registry, url, study, scale)

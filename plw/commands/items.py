@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_unknown_study
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell, study_cells
 from plw.commands.output_file import output_file
 from plw.errors import UserError
 
@@ -49,8 +49,7 @@ def _study_items(config: "CellConfig") -> "pa.Table":
 
     study, scale, runs = config.study.name, config.scale.name, Path(config.execution.runs)
     with Registry.open(config.registry.url, create=False) as registry:
-        refuse_unknown_study(registry, config.registry.url, study, scale)
-        cells = registry.cells(study=study, scale=scale)
+        cells = study_cells(registry, config.registry.url, study, scale)
     tables = [
         _beside(read_items(path), cell, path.parent.name)
         for cell in cells

@@ -86,7 +86,7 @@ def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
 
 def _check_rows(benchmark: str, files: list[str], read: Callable[[Path], Sequence[Any]]) -> None:
     """One of the files that are there already has items enough."""
-    own = [Path(file) for file in files if file and not file.startswith(WORLD_PREFIX) and Path(file).is_file()]
+    own = [Path(file) for file in files if _is_there(file)]
     if own and all(len(read(path)) < FEWEST_ITEMS for path in own):
         raise UserError(f"{own[0]} has a single row: {_needed(benchmark)}")
 
@@ -94,11 +94,16 @@ def _check_rows(benchmark: str, files: list[str], read: Callable[[Path], Sequenc
 def _check_answers(item: "PromptSetConfig") -> None:
     """The prompts of a file that is there already have answers to compare with: chrF with an empty one is always 0."""
     path = Path(item.prompts)
-    if not item.prompts or item.prompts.startswith(WORLD_PREFIX) or not path.is_file():
+    if not _is_there(item.prompts):
         return
     for number, prompt in enumerate(load_prompts(path)[: item.limit], start=1):
         if prompt.reference is not None and not prompt.reference.strip():
             raise UserError(f"{path}: row {number} has an empty reference answer (output); take such rows out")
+
+
+def _is_there(file: str) -> bool:
+    """Whether it is a file of the user's that can be read already; the world's own are sound."""
+    return bool(file) and not file.startswith(WORLD_PREFIX) and Path(file).is_file()
 
 
 def _needed(benchmark: str) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names, refuse_unknown_study
+from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names, study_cells
 from plw.commands.output_file import output_file
 from plw.errors import UserError
 from plw.progress import count
@@ -28,7 +28,7 @@ def export(
     refuse_file_names(overrides, "--out")
     config = chosen_cell(overrides, config_dir)
     with Registry.open(config.registry.url, create=False) as registry:
-        refuse_unknown_study(registry, config.registry.url, config.study.name, config.scale.name)
+        study_cells(registry, config.registry.url, config.study.name, config.scale.name)
         try:
             export_csv(registry, out, study=config.study.name, scale=config.scale.name)
         except OSError as error:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 TURN_FIELDS = {"chat": ("messages", "role", "content"), "sharegpt": ("conversations", "from", "value")}
 """Form of a chat -> its field, and a message's fields of speaker and words."""
 SPEAKER = {"chat": "assistant", "sharegpt": "gpt"}
-ANSWERERS = ("assistant", "gpt")
 
 TRIED_PAIRS = 512
 """Pairs among which one that can be learned from is looked for first."""
@@ -171,7 +170,7 @@ def _conversations(
             yield where, row
             continue
         last = turns[-1].get(names[0]) if turns and isinstance(turns[-1], dict) else None
-        if last in ANSWERERS:
+        if last in SPEAKER.values():
             raise UserError(
                 f"{where}: field '{turns_place}' ends with an answer, where '{place}' is to follow; leave it out"
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
@@ -22,6 +23,9 @@ from plw.pipeline.cell import Cell
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import JudgeCache, check_world_judge, missing_endpoint
 from plw.progress import Progress, no_progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
@@ -79,17 +83,13 @@ def _renderers(cells: list[Cell]) -> dict[str, Renderer]:
     made: dict[str, Renderer] = {}
     for cell in cells:
         if {"train", "diagnose"} & set(cell.config.stages) and _writing(cell) not in made:
-            model, is_chat = cell.config.model, cell.config.template.kind == "chat"
-            if is_chat and not _is_ours(model.path):
+            path, is_chat = cell.config.model.path, cell.config.template.kind == "chat"
+            if is_chat and not _is_ours(path):
                 raise UserError(
-                    f"template=chat: {model.path} has no chat template, as no base model of the world has; choose "
+                    f"template=chat: {path} has no chat template, as no base model of the world has; choose "
                     "another template"
                 )
-            revision, trusted = model.revision, model.trust_remote_code
-            made[_writing(cell)] = Renderer(
-                cell.config.template,
-                load_tokenizer(cell.model.location, revision=revision, trust_remote_code=trusted) if is_chat else None,
-            )
+            made[_writing(cell)] = Renderer(cell.config.template, _tokenizer(cell) if is_chat else None)
     return made
 
 
@@ -321,10 +321,14 @@ def _one_of_each_pairs(cells: list[Cell]) -> list[Cell]:
 
 def _check_pairs(cell: Cell, progress: Progress) -> None:
     assert cell.pairs is not None
-    config, model = cell.config, cell.config.model
+    config = cell.config
     files = local_files(config.preference, cell.pairs, Path(config.execution.cache).absolute(), progress)
-    tokenizer = load_tokenizer(cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code)
-    check_pairs(config.preference, files, config.template, tokenizer)
+    check_pairs(config.preference, files, config.template, _tokenizer(cell))
+
+
+def _tokenizer(cell: Cell) -> "PreTrainedTokenizerBase":
+    model = cell.config.model
+    return load_tokenizer(cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code)
 
 
 def _prompts(cell: Cell) -> list[str]:

@@ -36,10 +36,9 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
             warnings.simplefilter("ignore", FutureWarning)
             adapter: Any = get_peft_model(loaded.model, config)
     except ValueError as error:
-        linear = sorted({name.split(".")[-1] for name, m in loaded.model.named_modules() if hasattr(m, "in_features")})
         raise UserError(
             f"recipe.lora_targets={recipe.lora_targets}: {shortened(' '.join(str(error).split()), 160)}; "
-            f"linear layers here: {', '.join(linear)}"
+            f"linear layers here: {_linear_layers(loaded)}"
         ) from None
     if loaded.model.get_output_embeddings() is not loaded.head:
         raise UserError(f"recipe.lora_targets={recipe.lora_targets} names the head, which stays frozen; leave it out")
@@ -48,10 +47,14 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
 
 def _check_targets(loaded: LoadedModel, targets: list[str]) -> None:
     """That every target names linear layers: peft drops a name that fits nothing where another one fits."""
-    modules = list(loaded.model.named_modules())
-    linear = sorted({name.split(".")[-1] for name, module in modules if hasattr(module, "in_features")})
     for target in targets:
-        found = [module for name, module in modules if name == target or name.endswith(f".{target}")]
+        found = [m for name, m in loaded.model.named_modules() if name == target or name.endswith(f".{target}")]
         if not found or not all(hasattr(module, "in_features") for module in found):
             what = "names no layer" if not found else "is no linear layer"
-            raise UserError(f"recipe.lora_targets: {target} {what}; linear layers here: {', '.join(linear)}")
+            raise UserError(f"recipe.lora_targets: {target} {what}; linear layers here: {_linear_layers(loaded)}")
+
+
+def _linear_layers(loaded: LoadedModel) -> str:
+    """The names that a target may have, for messages."""
+    names = {name.split(".")[-1] for name, module in loaded.model.named_modules() if hasattr(module, "in_features")}
+    return ", ".join(sorted(names))
