@@ -19,6 +19,7 @@ from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
+from plw.sweep.cpu_formats import print_slow_formats, slow_formats
 from plw.sweep.cpu_speed import CpuSpeed, NumberFormats, cpu_speed, machine_name
 from plw.sweep.workers import cell_threads, worker_count
 
@@ -80,6 +81,7 @@ def _print_gpu(by_kind: Work, calls: list[int | None], rates: CostConfig | None,
 
 def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, console: Console) -> None:
     cells = {id(cell): cell for of_kind in by_kind.values() for cell, _ in of_kind}
+    print_slow_formats(slow_formats(list(cells.values())), console)
     workers = min(worker_count(config), len(cells))
     threads = cell_threads(config, workers)
     speeds = {key: _speed(cell, threads) for key, cell in cells.items()}

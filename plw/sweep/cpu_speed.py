@@ -9,12 +9,14 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import fingerprint
+from plw.launch.threads import torch_threads
 from plw.machine import available_cores
 
 CACHE_FILE = "cpu-speed.json"
@@ -29,6 +31,11 @@ STEP_ROWS, STEP_OPERATIONS = 4, 30e9
 ROUNDS, ROUNDS_S = 5, 0.3
 """The best of so many rounds counts, or of fewer once they have taken so long."""
 HEAD_DIMENSION = 64
+SINGLE = "float32"
+TRAINED_IN = {"fp32": SINGLE, "bf16-mixed": "bfloat16", "bf16": "bfloat16"}
+"""Precision of a recipe -> format of its matrix products, as torch names it."""
+PRODUCT_ROWS, PRODUCT_WIDTH = (256, 512), 512
+"""Of the products that formats are compared by: a quarter of a second where a format is a thousand times slower."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +82,11 @@ class NumberFormats:
     """As `recipe.precision`."""
     scoring: str
     """As `suite.dtype`."""
+
+    @property
+    def times_of_fp32(self) -> float:
+        """How much slower than in fp32 the slower of the two is here, 1 where neither is."""
+        return max(1.0, times_of_fp32(TRAINED_IN[self.training]), times_of_fp32(self.scoring))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,24 +174,35 @@ def machine_name() -> str:
     return f"{name}, {available_cores()} cores"
 
 
+@cache
+def times_of_fp32(product: str) -> float:
+    """Times as long as in fp32 that a core of this machine takes for matrix products in a format, as torch names it."""
+    with torch_threads(1):  # several would wait for each other where other work has the cores
+        return _product_s(product) / _product_s(SINGLE)
+
+
+def _product_s(product: str) -> float:
+    import torch
+
+    left, right = (torch.ones((rows, PRODUCT_WIDTH), dtype=getattr(torch, product)) for rows in PRODUCT_ROWS)
+    return _best(lambda: left @ right)
+
+
 def measure_speed(
     shape: ModelShape, formats: NumberFormats, *, threads: int, rows: int, largest: int = LARGEST
 ) -> CpuSpeed:
     """Measure now; ``rows`` of MEASURED_TOKENS tokens are a step of training, or fewer where those would take long."""
     import torch
 
-    measured = shape
+    # What would take minutes in a format that this processor has no instructions for is measured smaller.
+    slower = formats.times_of_fp32
+    measured, largest = shape, int(largest / slower)
     while (size := replace(measured, layers=min(MEASURED_LAYERS[-1], shape.layers)).parameters) > largest:
         measured = _halved(measured)
     scale = shape.parameters / measured.parameters
-    rows = max(1, min(rows, int(STEP_OPERATIONS / (6 * size * MEASURED_TOKENS))))
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with torch.random.fork_rng(devices=[]):
-            costs = (_measure if shape.layers <= MEASURED_LAYERS[-1] else _extrapolated)(measured, formats, rows)
-    finally:
-        torch.set_num_threads(before)
+    rows = max(1, min(rows, int(STEP_OPERATIONS / slower / (6 * size * MEASURED_TOKENS))))
+    with torch_threads(threads), torch.random.fork_rng(devices=[]):
+        costs = (_measure if shape.layers <= MEASURED_LAYERS[-1] else _extrapolated)(measured, formats, rows)
     train, optimizer, prefill, one_row, several = (cost * scale for cost in costs)
     row = max(0.0, several - one_row) / (DECODE_ROWS[1] - DECODE_ROWS[0])
     return CpuSpeed(

@@ -19,6 +19,7 @@ from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_url, sqlite_path
 from plw.storage import storage_error
+from plw.sweep.cpu_formats import check_cpu_formats
 from plw.sweep.display import GridDisplay
 from plw.sweep.drain import Gate
 from plw.sweep.workers import check_devices, run_cells, worker_count
@@ -94,7 +95,8 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
         wait_s: seconds to wait for a registry that is away at the start; once it is there, ``registry.wait_s`` counts.
 
     Raises:
-        UserError: a mistake in a config, an input or a folder, found before anything runs.
+        UserError: a mistake in a config, an input or a folder, or a number format that would take days here, found
+            before anything runs.
         StorageError: the disk takes no more.
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
@@ -103,6 +105,7 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
         check_devices(todo[0].config.execution)
+        check_cpu_formats(todo, console)
         check_tracker(todo[0].config.tracker)
         gate = Gate(todo[0].config, started)
         _run(todo, result, console, gate)

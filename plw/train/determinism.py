@@ -5,6 +5,8 @@ from contextlib import contextmanager
 
 import torch
 
+from plw.launch.threads import torch_threads
+
 
 @contextmanager
 def deterministic(*, seed: int, threads: int, device: torch.device, tf32: bool = False) -> Iterator[None]:
@@ -15,13 +17,11 @@ def deterministic(*, seed: int, threads: int, device: torch.device, tf32: bool =
     products to 10 bits, as the papers' recipe does beside bf16.
     """
     matmul_before = torch.get_float32_matmul_precision()
-    threads_before = torch.get_num_threads()
     strict_before = torch.are_deterministic_algorithms_enabled()
     fill_before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     devices = [device.index or 0] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
+    with torch.random.fork_rng(devices=devices), torch_threads(threads):
         torch.manual_seed(seed)
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(device.type == "cpu")
         # Writing NaN over every new buffer finds bugs; it costs time and changes no result.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -30,6 +30,5 @@ def deterministic(*, seed: int, threads: int, device: torch.device, tf32: bool =
             yield
         finally:
             torch.set_float32_matmul_precision(matmul_before)
-            torch.set_num_threads(threads_before)
             torch.use_deterministic_algorithms(strict_before)
             torch.utils.deterministic.fill_uninitialized_memory = fill_before  # type: ignore[attr-defined]

@@ -5,7 +5,6 @@ What is timed is the training itself, optimizer steps included; loading the mode
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,6 @@ from bench.setting import BATCH, LEARNING_RATE, Case, Machine, Setting
 from bench.work import DecoderCount, memory_peak_mib
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from plw.data.encoding import EncodedExample
 
 IGNORED = -100
@@ -215,12 +212,13 @@ def _timed(trainer: Any, machine: Machine, head_tokens: int | None = None) -> Sp
     """Train; the head computes all of the decoder's tokens where nothing else is said."""
     import torch
 
+    from plw.launch.threads import torch_threads
     from plw.train.batching.counts import TokenCounts
     from plw.train.throughput import ModelFlops
 
     count = DecoderCount()
     count.watch(trainer.model.get_decoder())
-    with _threads(machine.threads):
+    with torch_threads(machine.threads):
         started = _mark(machine)
         trainer.train()
         ended = _mark(machine)
@@ -258,18 +256,6 @@ def _spent(start: _Mark, end: _Mark, *, computed_tokens: int, flops: int) -> Spe
         flops=flops,
         peak_mib=end.peak_mib,
     )
-
-
-@contextmanager
-def _threads(count: int) -> "Iterator[None]":
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _model(setting: Setting) -> Any:
