@@ -18,7 +18,7 @@ from plw.machine import visible_gpus
 from plw.paths import RECORD
 from plw.pipeline import Cell
 from plw.sweep.cost import cell_shape
-from plw.sweep.cpu_speed import SINGLE, TRAINED_IN, machine_name, model_shape, times_of_fp32
+from plw.sweep.cpu_speed import SINGLE_PRECISION, TRAINED_IN, machine_name, model_shape, times_of_fp32
 
 TOLD, REFUSED = 1.2, 4.0
 """Times as long as in fp32 that products take, from which on it is said, and refused."""
@@ -44,7 +44,7 @@ class _Choice:
     @property
     def instead(self) -> str:
         """What the field calls fp32."""
-        return "fp32" if self.value in TRAINED_IN else SINGLE
+        return "fp32" if self.value in TRAINED_IN else SINGLE_PRECISION
 
 
 def check_cpu_formats(cells: Sequence[Cell], console: Console) -> None:
@@ -70,7 +70,7 @@ def slow_formats(cells: Sequence[Cell]) -> dict[str, float]:
     chosen: dict[str, dict[str, str]] = defaultdict(dict)
     for cell in cells:
         for choice in _choices(cell) if _computes_here(cell.config) else ():
-            if choice.product != SINGLE and (choice.parameters is None or choice.parameters >= SMALLEST):
+            if choice.product != SINGLE_PRECISION and (choice.parameters is None or choice.parameters >= SMALLEST):
                 chosen[choice.product][f"{choice.field}={choice.value}"] = f"{choice.field}={choice.instead}"
     slow = {product: times for product in chosen if (times := times_of_fp32(product)) >= TOLD}
     return {_words(product, chosen[product], times): times for product, times in slow.items()}

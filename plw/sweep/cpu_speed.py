@@ -31,8 +31,8 @@ STEP_ROWS, STEP_OPERATIONS = 4, 30e9
 ROUNDS, ROUNDS_S = 5, 0.3
 """The best of so many rounds counts, or of fewer once they have taken so long."""
 HEAD_DIMENSION = 64
-SINGLE = "float32"
-TRAINED_IN = {"fp32": SINGLE, "bf16-mixed": "bfloat16", "bf16": "bfloat16"}
+SINGLE_PRECISION = "float32"
+TRAINED_IN = {"fp32": SINGLE_PRECISION, "bf16-mixed": "bfloat16", "bf16": "bfloat16"}
 """Precision of a recipe -> format of its matrix products, as torch names it."""
 PRODUCT_ROWS, PRODUCT_WIDTH = (256, 512), 512
 """Of the products that formats are compared by: a quarter of a second where a format is a thousand times slower."""
@@ -178,7 +178,7 @@ def machine_name() -> str:
 def times_of_fp32(product: str) -> float:
     """Times as long as in fp32 that a core of this machine takes for matrix products in a format, as torch names it."""
     with torch_threads(1):  # several would wait for each other where other work has the cores
-        return _product_s(product) / _product_s(SINGLE)
+        return _product_s(product) / _product_s(SINGLE_PRECISION)
 
 
 def _product_s(product: str) -> float:
