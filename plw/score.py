@@ -1,7 +1,7 @@
 """One measured number of one cell: what every evaluation returns and every score row holds."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,21 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float | None]:
     mean = math.fsum(values) / n
     spread = math.fsum((value - mean) ** 2 for value in values)
     return mean, math.sqrt(spread / (n - 1) / n) if n > 1 else None
+
+
+def clustered_mean_and_error(values: Sequence[float], clusters: Sequence[Hashable]) -> tuple[float, float | None]:
+    """The mean and its standard error where values of one cluster hang together; None for the error of one cluster.
+
+    That of a regression on a constant with errors clustered and the correction G / (G - 1) of G clusters; with each
+    value a cluster of its own it is ``mean_and_error``'s.
+    """
+    n = len(values)
+    mean = math.fsum(values) / n
+    residuals: dict[Hashable, list[float]] = {}
+    for value, cluster in zip(values, clusters, strict=True):
+        residuals.setdefault(cluster, []).append(value - mean)
+    count, spread = len(residuals), math.fsum(math.fsum(of_cluster) ** 2 for of_cluster in residuals.values())
+    return mean, math.sqrt(spread * count / (count - 1)) / n if count > 1 else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,7 +16,7 @@ import yaml
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import PermanentError, StageError, UserError
-from plw.evaluate.judging.alpaca_eval_patches import patched_alpaca_eval, preference_of
+from plw.evaluate.judging.alpaca_eval_patches import Replies, patched_alpaca_eval, preference_of
 from plw.evaluate.judging.client import CHAT, COMPLETIONS, JudgeClient
 from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.evaluator_folder import read_evaluator
@@ -66,21 +66,18 @@ def judge_alpaca_eval(
         for pair in pairs
     ]
     folder = _write_evaluator(name, config, template, judge, work)
-    said: dict[int, str] = {}
+    said: Replies = {}
     with JudgeClient(judge, base_url, replies) as client:
 
         def ask(prompt: str | list[dict[str, str]], options: dict[str, Any]) -> dict[str, Any]:
-            index = _row_of(rows, prompt if isinstance(prompt, str) else "\n".join(part["content"] for part in prompt))
+            shown = _rows_of(rows, prompt if isinstance(prompt, str) else "\n".join(part["content"] for part in prompt))
             path, asked = (COMPLETIONS, {"prompt": prompt}) if isinstance(prompt, str) else (CHAT, {"messages": prompt})
-            where = "a prompt" if index is None else pairs[index].where or f"pair {index + 1}"
-            choice = client.ask(path, {**asked, **options}, where)
-            if index is not None:
-                said[index] = choice["text"]
-            return choice
+            where = " or ".join(pairs[index].where or f"pair {index + 1}" for index in shown) or "a prompt"
+            return client.ask(path, {**asked, **options}, where)
 
-        with patched_alpaca_eval(ask, client.stop_on_error(progress)) as library:
+        with patched_alpaca_eval(ask, client.stop_on_error(progress), said) as library:
             annotations, metrics = _annotate(library, rows, folder, judge)
-    verdicts = [_verdict(row, said.get(index)) for index, row in enumerate(annotations)]
+    verdicts = [_verdict(row, said) for row in annotations]
     result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
         raise StageError(f"alpaca_eval counted {metrics['n_total']} verdicts where {result.n} can be read")
@@ -88,11 +85,15 @@ def judge_alpaca_eval(
     return replace(result, win_rate=float(metrics["win_rate"]))
 
 
-def _row_of(rows: list[dict[str, str]], prompt: str) -> int | None:
-    """Which row a prompt shows: of those whose texts all stand in it, the one with the most text."""
+def _rows_of(rows: list[dict[str, str]], prompt: str) -> list[int]:
+    """Which rows a prompt may show, for messages: of those whose texts all stand in it, the ones with the most text.
+
+    They are several where pairs are equal, or the same with the answers exchanged.
+    """
     parts = [[text.strip() for text in row.values()] for row in rows]
     fitting = [index for index, texts in enumerate(parts) if all(text in prompt for text in texts)]
-    return max(fitting, key=lambda index: sum(map(len, parts[index])), default=None)
+    most = max((sum(map(len, parts[index])) for index in fitting), default=0)
+    return [index for index in fitting if sum(map(len, parts[index])) == most]
 
 
 def _annotate(
@@ -133,9 +134,13 @@ def _annotate(
     return list(annotations), board.loc["model"].to_dict()
 
 
-def _verdict(row: dict[str, Any], reply: str | None) -> Verdict:
-    """The library's row with the judge's words; the preference is missing where the library could not read them."""
+def _verdict(row: dict[str, Any], said: Replies) -> Verdict:
+    """The library's row with the judge's words; the preference is missing where the library could not read them.
+
+    Equal answers have no words: the library does not ask about them.
+    """
     preference = preference_of(row.get("preference"))
+    reply = said.get((row["instruction"], row["output_1"], row["output_2"]))
     return Verdict(points=None if preference is None else preference - 1, replies=() if reply is None else (reply,))
 
 

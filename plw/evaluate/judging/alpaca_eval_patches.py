@@ -13,6 +13,11 @@ from plw.progress import Progress
 Ask = Callable[[str | list[dict[str, str]], dict[str, Any]], dict[str, Any]]
 """(Prompt or chat messages, options of the request) -> the reply's choice, with ``text`` and ``total_tokens``."""
 
+Replies = dict[tuple[str, str, str], str]
+"""(Instruction, output 1, output 2) in the order of the pair, not of the prompt -> what the judge said."""
+
+SWITCHED = "is_switched_outputs"
+"""The library's column that says whether a prompt shows a pair's outputs in the other order."""
 LIBRARY_OPTIONS = (
     "client_config_path", "client_kwargs", "n_retries", "sleep_time",
     "openai_api_keys", "openai_organization_ids", "openai_api_base",
@@ -21,13 +26,14 @@ LIBRARY_OPTIONS = (
 
 
 @contextmanager
-def patched_alpaca_eval(ask: Ask, progress: Progress) -> Iterator[Any]:
-    """alpaca_eval, imported and running in silence, with three replacements; the block gets the library.
+def patched_alpaca_eval(ask: Ask, progress: Progress, replies: Replies) -> Iterator[Any]:
+    """alpaca_eval, imported and running in silence, with four replacements; the block gets the library.
 
     - Requests go through ``ask``: the library's own sender counts a request without an answer as an empty one.
     - The bar over the requests tells ``progress``.
     - A parser's 0 is a draw, as the library documents it, and other values outside [1, 2] are unreadable: the library
       ends in a bare AssertionError at both.
+    - What the judge said of a pair is noted in ``replies``: of a verdict that cannot be read the library keeps none.
     """
     with ExitStack() as stack:
         stack.enter_context(_silent_root())
@@ -44,6 +50,7 @@ def patched_alpaca_eval(ask: Ask, progress: Progress) -> Iterator[Any]:
             (decoder, "_openai_completion_helper", _sender(ask)),
             (decoder, "tqdm", SimpleNamespace(tqdm=tqdm_adapter(progress))),
             (SingleAnnotator, "_parse_completions", _parsing(SingleAnnotator._parse_completions)),
+            (SingleAnnotator, "_postprocess", _noting(SingleAnnotator._postprocess, replies)),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
         yield alpaca_eval
@@ -69,6 +76,20 @@ def _parsing(original: Callable[..., Any]) -> Callable[..., Any]:
         return [preference_of(value) for value in values], texts
 
     return parse
+
+
+def _noting(original: Callable[..., Any], replies: Replies) -> Callable[..., Any]:
+    def postprocess(annotator: Any, annotated: Any) -> Any:
+        columns = ["instruction", "output_1", "output_2", SWITCHED, annotator.completion_column]
+        for instruction, one, two, switched, said in annotated.reindex(columns=columns).itertuples(index=False):
+            # A parser of log-probabilities is handed the whole choice.
+            text = said.get("text") if isinstance(said, dict) else said
+            if isinstance(text, str):
+                pair = (two, one) if switched is True else (one, two)
+                replies[instruction, *pair] = text
+        return original(annotator, annotated)
+
+    return postprocess
 
 
 def preference_of(value: Any) -> float | None:

@@ -15,10 +15,10 @@ from typing import Any
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UnreadableError, shortened
 from plw.evaluate.judging.client import JudgeClient
-from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts
+from plw.evaluate.judging.mt_bench_files import TURN_SCORES, Dialogue, GradingPrompts
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
-from plw.score import Score, mean_and_error
+from plw.score import Score, clustered_mean_and_error
 
 SCORE_PATTERNS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 """Of a score, in the order in which they are tried."""
@@ -68,7 +68,10 @@ class Grading:
         return sum(grade.score is None for grade in self.grades)
 
     def scores(self, suite: str, benchmark: str, judge: JudgeConfig) -> list[Score]:
-        """Ten times the mean score (headline), then the means from 1 to 10: of all, by turn, by category."""
+        """Ten times the mean score (headline), then the means from 1 to 10: of all, by turn, by category.
+
+        Standard errors are over questions, whose turns hang together.
+        """
         shared: dict[str, Any] = {
             "suite": suite,
             "benchmark": benchmark,
@@ -78,15 +81,16 @@ class Grading:
         }
         parts = {"score": self.grades}
         for grade in self.grades:
-            for name in (f"score_turn_{grade.turn}", f"score_{grade.category}"):
+            for name in (f"score_{TURN_SCORES[grade.turn - 1]}", f"score_{grade.category}"):
                 parts[name] = [*parts.get(name, []), grade]
         made = []
         for name, grades in parts.items():
-            values = [grade.score for grade in grades if grade.score is not None]
-            if values:
-                mean, stderr = mean_and_error(values)
+            found = [(grade.score, grade.question) for grade in grades if grade.score is not None]
+            if found:
+                # The turns of a question are graded alike; as if independent their error would be too small.
+                mean, stderr = clustered_mean_and_error(*zip(*found, strict=True))
                 made.append(
-                    Score(metric=name, value=mean, stderr=stderr, n=len(values), higher_is_better=True, **shared)
+                    Score(metric=name, value=mean, stderr=stderr, n=len(found), higher_is_better=True, **shared)
                 )
         overall = made[0]
         scale = HIGHEST_PERCENT / HIGHEST

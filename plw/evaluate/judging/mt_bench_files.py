@@ -17,6 +17,8 @@ SINGLE_ANSWER, WITH_MATHS, FURTHER_TURN = "single-v1", "single-math-v1", "-multi
 OPENED_BY = ("#", "[", "<|")
 """How lines begin that open a section of these prompts."""
 TURNS = 2
+TURN_SCORES = tuple(f"turn_{number + 1}" for number in range(TURNS))
+"""How the scores of the turns are called; those of categories stand beside them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +57,16 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
     questions: dict[int, Question] = {}
     for where, row in read_objects(path):
         number, category = row.get("question_id"), row.get("category")
-        if not isinstance(number, int) or number in questions:
+        if type(number) is not int or number in questions:
             raise UserError(f"{where} has no number of its own in field question_id")
         if not isinstance(category, str) or not category:
             raise UserError(f"{where} has no text in field category")
+        check_text(category, f"{where}: field 'category'")
+        if category in TURN_SCORES:
+            raise UserError(
+                f"{where}: field category is {category!r}, which is how the score of a turn is called; allowed is any "
+                f"other name than {' and '.join(TURN_SCORES)}"
+            )
         turns = _texts(row.get("turns"), where, "turns")
         if len(turns) > TURNS:
             raise UserError(f"{where} has {len(turns)} turns; allowed: 1 or {TURNS}")
@@ -71,11 +79,13 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
 
 
 def _references(path: Path) -> dict[int, tuple[str, ...]]:
-    found = {}
+    found: dict[int, tuple[str, ...]] = {}
     for where, row in read_objects(path):
         choices = row.get("choices")
-        if not isinstance(row.get("question_id"), int) or not isinstance(choices, list) or not choices:
+        if type(row.get("question_id")) is not int or not isinstance(choices, list) or not choices:
             raise UserError(f"{where} has no question_id with choices")
+        if row["question_id"] in found:
+            raise UserError(f"{where}: question_id {row['question_id']} stands in an earlier row too; give it once")
         turns = choices[0].get("turns") if isinstance(choices[0], dict) else None
         found[row["question_id"]] = _texts(turns, where, "choices[0].turns")
     return found
@@ -103,10 +113,12 @@ class GradingPrompts:
             UserError: not such a file, or one of the four prompts is not there.
         """
         needed = [name + ending for name in (SINGLE_ANSWER, WITH_MATHS) for ending in ("", FURTHER_TURN)]
-        found = {}
+        found: dict[str, tuple[str, str]] = {}
         for where, row in read_objects(path):
             if row.get("name") not in needed:
                 continue
+            if row["name"] in found:
+                raise UserError(f"{where}: the prompt {row['name']} stands in an earlier row too; give it once")
             for field in ("system_prompt", "prompt_template"):
                 if not isinstance(row.get(field), str):
                     raise UserError(f"{where} has no text in field {field}")

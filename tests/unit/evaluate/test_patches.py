@@ -22,11 +22,12 @@ POINTS = {
     ),
     "batches": (lambda: patched_collator(lambda original: object()), [("lm_eval.models.huggingface", "Collator")]),
     "alpaca_eval": (
-        lambda: patched_alpaca_eval(lambda prompt, options: {}, no_progress),
+        lambda: patched_alpaca_eval(lambda prompt, options: {}, no_progress, {}),
         [
             ("alpaca_eval.decoders.openai", "_openai_completion_helper"),
             ("alpaca_eval.decoders.openai", "tqdm"),
             ("alpaca_eval.annotators.base", "SingleAnnotator._parse_completions"),
+            ("alpaca_eval.annotators.base", "SingleAnnotator._postprocess"),
         ],
     ),
     "tqdm": (quiet, [("tqdm.std", "tqdm.__init__")]),
@@ -47,7 +48,7 @@ def found(module: str, path: str) -> Any:
 def test_every_patched_name_exists_and_is_restored(library: str) -> None:
     make: Callable[[], AbstractContextManager[Any]]
     make, points = POINTS[library]
-    with patched_alpaca_eval(lambda prompt, options: {}, no_progress):
+    with patched_alpaca_eval(lambda prompt, options: {}, no_progress, {}):
         """The library is imported, in silence."""
     before = [found(*point) for point in points]
     with make():

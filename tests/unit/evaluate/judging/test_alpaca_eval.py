@@ -97,6 +97,40 @@ def test_equal_instructions_are_not_paired_crosswise(judge: JudgeConfig, tmp_pat
     assert [verdict.points for verdict in result.verdicts] == [0.0, 1.0, 0.5, 1.0]
 
 
+@pytest.mark.parametrize("readable", [True, False])
+def test_each_row_has_the_reply_to_its_own_prompt(readable: bool, tmp_path: Path) -> None:
+    """Of one instruction: answers exchanged, a pair twice, one text inside of another, equal answers."""
+    texts = ("one", "one two", "seven", "one two three", "one")
+    pairs = [
+        Pair(instruction=f"Same {number}", answer=answer, reference=reference)
+        for number in range(4)
+        for answer in texts
+        for reference in texts
+    ]
+    judge = JudgeConfig(name="test", max_unparsed=1.0)
+
+    def quote(prompt: str) -> str:
+        """Both outputs in the order shown, with a verdict on the last line of some, and on no line of others."""
+        found = SECTIONS.search(prompt)
+        assert found is not None
+        verdict = f"\n{compare(prompt)}" if readable or "Same 0" in prompt else ""
+        return f"{found['task']}|{found['a']}|{found['b']}{verdict}"
+
+    with JudgeServer(quote) as server:
+        result = run(pairs, judge, server.base_url, tmp_path)
+
+    for pair, verdict in zip(pairs, result.verdicts, strict=True):
+        if pair.answer == pair.reference:
+            assert verdict.replies == ()
+            continue
+        task, a, b = verdict.replies[0].splitlines()[0].split("|")
+        assert (task, {a, b}) == (pair.instruction, {pair.answer, pair.reference})
+        assert (verdict.points is not None) == (readable or task == "Same 0")
+        if verdict.points is not None:
+            preferred = a if verdict.replies[0].endswith("(a)") else b
+            assert (preferred == pair.answer) == (verdict.points == 1.0)
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import UnreadableError, UserError
-from plw.evaluate.judging.mt_bench import grade_dialogues, parse_score
+from plw.evaluate.judging.mt_bench import Grading, TurnGrade, grade_dialogues, parse_score
 from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts, load_questions
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.world.server import JudgeServer
@@ -91,6 +93,10 @@ def test_the_real_questions_are_read(shared_data: Path) -> None:
         ({"question_id": 1, "category": "c", "turns": []}, "no list of texts in field turns"),
         ({"question_id": 1, "category": "c", "turns": ["a", 2]}, "no list of texts in field turns"),
         ({"question_id": 1, "category": "c", "turns": ["a", "b", "c"]}, "3 turns; allowed: 1 or 2"),
+        ({"question_id": True, "category": "c", "turns": ["a"]}, "row 1 has no number of its own in field question_id"),
+        ({"question_id": 1, "category": "turn_1", "turns": ["a"]}, "row 1: field category is 'turn_1', .* score of a"),
+        ({"question_id": 1, "category": "turn_2", "turns": ["a"]}, "row 1: field category is 'turn_2', .* score of a"),
+        ({"question_id": 1, "category": "\ud800", "turns": ["a"]}, "row 1: field 'category'"),
     ],
 )
 def test_mistakes_in_the_questions_name_their_row(tmp_path: Path, row: dict[str, Any], words: str) -> None:
@@ -105,6 +111,44 @@ def test_prompts_that_lack_one_of_the_four(tmp_path: Path) -> None:
     path.write_text(json.dumps({"name": "single-v1", "system_prompt": "", "prompt_template": "x"}))
     with pytest.raises(UserError, match="no prompt named single-v1-multi-turn"):
         GradingPrompts.load(path)
+
+
+def test_what_stands_twice_is_refused_and_not_overwritten(tmp_path: Path) -> None:
+    questions, references, prompts = (tmp_path / f"{name}.jsonl" for name in ("question", "reference", "prompts"))
+    questions.write_text(json.dumps({"question_id": 7, "category": "math", "turns": ["a"]}))
+    rows = [{"question_id": 7, "choices": [{"turns": [answer]}]} for answer in ("four", "five")]
+    references.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=r"reference\.jsonl: row 2: question_id 7 stands in an earlier row too"):
+        load_questions(questions, references)
+    prompt = {"name": "single-v1", "system_prompt": "", "prompt_template": "x"}
+    prompts.write_text("\n".join(map(json.dumps, (prompt, prompt))))
+    with pytest.raises(UserError, match=r"prompts\.jsonl: row 2: the prompt single-v1 stands in an earlier row too"):
+        GradingPrompts.load(prompts)
+
+
+def test_standard_errors_are_over_questions_as_statsmodels_has_them() -> None:
+    generator = np.random.default_rng(3)
+    level_Q = generator.integers(2, 9, 40)
+    grades = [
+        TurnGrade(question=number, turn=turn, category=f"c{number % 4}", reply="", score=score)
+        for number, level in enumerate(level_Q)
+        for turn in (1, 2)
+        if (score := float(np.clip(level + generator.integers(-1, 2), 1, 10)) if number or turn == 1 else None)
+    ]
+    scores = {
+        score.metric: score
+        for score in Grading(grades=grades, library_version="x").scores("s", "b", JudgeConfig(name="test"))
+    }
+    for name, part in {"score": grades, "score_c1": [grade for grade in grades if grade.category == "c1"]}.items():
+        values = np.array([grade.score for grade in part])
+        codes = np.unique([grade.question for grade in part], return_inverse=True)[1]
+        fit = sm.OLS(values, np.ones(len(values))).fit(cov_type="cluster", cov_kwds={"groups": codes})
+        assert scores[name].stderr == pytest.approx(fit.bse[0], rel=1e-9)
+    first = [grade.score for grade in grades if grade.turn == 1]
+    assert scores["score_turn_1"].stderr == pytest.approx(np.std(first, ddof=1) / len(first) ** 0.5)
+    overall = scores["score"].stderr
+    assert overall is not None
+    assert scores["mt_bench"].stderr == pytest.approx(10 * overall)
 
 
 def dialogue(category: str = "writing", **fields: Any) -> Dialogue:
