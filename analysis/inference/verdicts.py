@@ -15,7 +15,7 @@ import pandas as pd
 
 from analysis.arrays import Array
 from analysis.inference.omnibus import combined_p, omnibus_p
-from analysis.inference.weight_curve import SAME_SCORE, WeightCurve, fit_curve, same_at_every_weight
+from analysis.inference.weight_curve import WeightCurve, fit_curve, same_at_every_weight
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
@@ -129,7 +129,7 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
     curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
     same = curve is not None and same_at_every_weight(score_NG, run_N)
-    p_mean = curve.p if curve is not None and not same else None
+    p_mean = curve.p if curve is not None and curve.decides and not same else None
     # Several metrics are put on 0 to 1.
     scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
     blank: dict[str, Any] = {
@@ -170,7 +170,9 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
 
     # A standard error of 0 is no certainty, neither of a bound nor of a best weight.
     best, best_low, best_high = (None, None, None) if curve.still else curve.best()
-    known = bool((high_M - low_M).max() > SAME_SCORE)
+    known = not curve.still and not curve.exact
+    if not known:
+        best_low = best_high = None
     values = (
         None if curve.still else curve.shape,
         weight_from_scale(curve.smallest_w),

@@ -8,6 +8,9 @@ models is told from a flat one depends on what the base models are:
   and at the end of its weights, by t, and the two are combined: one test of both at once (Hotelling's) spends a degree
   of freedom more and finds little with few bases.
 - Fewer cannot say how bases differ: each has a curve of its own, and the test is of these bases alone.
+
+Scores of few items often leave no error: they lie on the curve, or all base models differ alike. Then t and F say
+nothing, and what is counted takes their place: permutations of the weights, or base models by a sign test.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from analysis.arrays import Array, Index, covariance_root
-from analysis.inference.omnibus import cauchy_p
+from analysis.inference.omnibus import cauchy_p, omnibus_p
 from analysis.levels import CONFIDENCE, TAILS
 from analysis.scores.frame import weight_from_scale
 
@@ -50,6 +53,10 @@ class WeightCurve:
     """Largest w_p of the data; beyond it the curve is not looked at."""
     smallest_w: float = 0.0
     """Smallest w_p of the data, likewise."""
+    units: int = 0
+    """Base models of the sample, for the sign test; 0 where they are none."""
+    exact_p: float | None = None
+    """Of these bases, where their scores lie on the curve: of a permutation test; None where the cells are too few."""
 
     @property
     def still(self) -> bool:
@@ -57,17 +64,33 @@ class WeightCurve:
         return not self.slope_C.any() and not self.covariance_CC.any()
 
     @property
+    def exact(self) -> bool:
+        """Whether there is no error at a place that determines the curve: that is no certainty."""
+        return bool((self._at_places[1] <= SAME_SCORE).any())
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is a test: not where the scores of these bases lie on the curve and are too few to permute."""
+        return self.over_bases or self.still or not self.exact or self.exact_p is not None
+
+    @property
     def p(self) -> float:
-        """Of the hypothesis that the curve is flat: F for these bases, t at two places combined for a sample."""
-        if not self.covariance_CC.any():
-            return 1.0 if not self.slope_C.any() else 0.0
+        """Of the hypothesis that the curve is flat: F for these bases, t at two places combined for a sample.
+
+        Without an error ``exact_p`` for these bases (1 where nothing decides), a sign test over those of a sample.
+        """
+        if self.still:
+            return 1.0
         if not self.over_bases:
+            if self.exact:
+                return 1.0 if self.exact_p is None else self.exact_p
             wald = float(self.slope_C @ np.linalg.pinv(self.covariance_CC) @ self.slope_C)
             return float(stats.f.sf(wald / len(self.slope_C), len(self.slope_C), self.df))
         difference_2, error_2 = self._at_places
-        t_2 = np.divide(np.abs(difference_2), error_2, out=np.full_like(error_2, np.inf), where=error_2 > 0)
-        t_2[difference_2 == 0] = 0
-        return cauchy_p(2 * stats.t.sf(t_2, self.df))
+        known_2 = error_2 > SAME_SCORE
+        t_2 = np.abs(difference_2) / np.where(known_2, error_2, 1)
+        sign_2 = np.where(np.abs(difference_2) > SAME_SCORE, min(1.0, 2 * 0.5**self.units), 1.0)
+        return cauchy_p(np.where(known_2, 2 * stats.t.sf(t_2, self.df), sign_2))
 
     @property
     def _at_places(self) -> tuple[Array, Array]:
@@ -168,6 +191,8 @@ def fit_curve(score_N: Array, w_N: Array, base_N: Sequence[str], run_N: Sequence
     if found is not None and same_at_every_weight(score_N, run_N):
         nothing = np.zeros(terms)
         return replace(found, slope_C=nothing, covariance_CC=np.outer(nothing, nothing))
+    if found is not None and not found.over_bases and found.exact:
+        return replace(found, exact_p=omnibus_p(score_N[:, None], w_N, run_N))
     return found
 
 
@@ -220,12 +245,13 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     error_GC = share_GCN @ score_N
     covariance_CC = error_GC.T @ error_GC
     df = _hotelling_df(share_GCN, slope_CN)
-    if df < terms:
+    if df < terms * (1 - SAME_SCORE):  # of three base models and two terms it is 2 but for rounding
         return None
     coefficients = np.linalg.pinv(design_NC) @ score_N
     return WeightCurve(
         at_0=float(coefficients[:-terms].mean()), slope_C=coefficients[-terms:], covariance_CC=covariance_CC, df=df,
         over_bases=True, largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
+        units=int(base_N.max()) + 1,
     )  # fmt: skip
 
 

@@ -132,7 +132,7 @@ def _compare(pairs: Pairs, margin: float | None) -> Comparison:
         found = _by_t(pairs)
     scale = _scale(pairs)
     if found.test != MCNEMAR:
-        found = _with_sides(_without_spread(found, pairs, scale), pairs, scale)
+        found = _within_range(_with_sides(_without_spread(found, pairs, scale), pairs, scale), scale)
     low, high = found.interval(CONFIDENCE)
     equivalent = None
     if margin is not None and scale is not None:
@@ -204,6 +204,28 @@ def _with_sides(found: _Found, pairs: Pairs, scale: float | None) -> _Found:
         return alike_interval(score, lowest, highest, _independent(pairs), CONFIDENCE)
 
     return replace(found, a_interval=ends(found.a, found.a_interval), b_interval=ends(found.b, found.b_interval))
+
+
+def _within_range(found: _Found, scale: float | None) -> _Found:
+    """Intervals cut where the score's range ends: t of few clusters knows no bounds, a share has them.
+
+    The true score lies within its range, so the cut takes nothing from how often an interval holds it.
+    """
+    if scale is None:
+        return found
+    # TER, of 0 to 100, may lie above.
+    most = max(scale, found.a, found.b)
+
+    def cut(interval: Interval, lowest: float) -> Interval:
+        return max(lowest, interval[0]), min(most, interval[1])
+
+    return replace(
+        found,
+        interval=lambda level: cut(found.interval(level), -most),
+        a_interval=cut(found.a_interval, 0.0),
+        b_interval=cut(found.b_interval, 0.0),
+        mde=found.mde if found.mde <= most else math.inf,
+    )
 
 
 def _independent(pairs: Pairs) -> int:

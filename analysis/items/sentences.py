@@ -130,10 +130,11 @@ def _not_shown(row: Comparison) -> str:
     if row.low > 0 or row.high < 0:
         # Newcombe's interval and the exact test, which asks for more, do not always agree.
         return f"{row.benchmark}: not shown ({_p(row)}), though the 95 % interval is {signed}."
+    found = f"a difference of {amount(row, row.mde)}" if math.isfinite(row.mde) else "no possible difference"
     return (
         f"{row.benchmark}: not shown ({_p(row)}). Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
         f"and a rise of more than {amount(row, max(0.0, row.high))} {unit(row)}; "
-        f"{row.n} items find a difference of {amount(row, row.mde)} four times in five."
+        f"{row.n} items find {found} four times in five."
     )
 
 

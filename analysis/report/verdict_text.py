@@ -94,8 +94,10 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
         return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
     scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"
     if verdict.direction in ("up", "peak"):
-        best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
-        scores += f", {_score(verdict, verdict.at_best)} at its best; 95 % interval of the best {axis} {best}"
+        scores += f", {_score(verdict, verdict.at_best)} at its best"
+        if verdict.best_low is not None:
+            best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
+            scores += f"; 95 % interval of the best: {axis} {best}"
     else:
         scores += f", {_score(verdict, verdict.at_lowest)} at its lowest"
     both_ways = _members(verdict, verdicts) if _is_mixed(verdict, verdicts) else ""

@@ -14,7 +14,7 @@ from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.inference.weight_curve import WeightCurve, fit_curve
 from analysis.report.verdict_text import dataset_sentences, study_sentences
-from analysis.scores.frame import EXPONENT, tidy_frame
+from analysis.scores.frame import EXPONENT, TidyFrame, tidy_frame
 from analysis.scores.study import read_study
 from plw.registry.rows import CellRow
 
@@ -139,6 +139,67 @@ def test_two_weights_give_a_line_and_one_gives_nothing() -> None:
 
     assert len(two.slope_C) == 1
     assert fit_curve(one["score"].to_numpy(), one["w"].to_numpy(), list(one["base"]), list(one["run"])) is None
+
+
+@pytest.mark.parametrize("bases", [3, 4, 6])
+@pytest.mark.parametrize("weights", [(0, 0.5, 1), (0, 0.25, 0.5, 0.75, 1), (0, 0.25, 0.5, 1), WEIGHTS, (0, 0.1, 0.4)])
+def test_three_base_models_are_a_sample_at_any_weights(bases: int, weights: tuple[float, ...]) -> None:
+    """Degrees of freedom are as many as bases less one, of three bases just enough: rounding takes none away."""
+    score_N = np.random.default_rng(1).normal(0.5, 0.01, bases * len(weights))
+    names = [f"base {number}" for number in range(bases) for _ in weights]
+    curve = fit_curve(score_N, np.tile(np.array(weights, dtype=float), bases), names, names)
+    assert curve is not None
+    assert curve.df == pytest.approx(bases - 1)
+
+
+@pytest.mark.parametrize("bases", [3, 5, 6, 12])
+@pytest.mark.parametrize("shape", [(0.0, 0.1), (0.0, 0.05, 0.1), (0.0, 0.1, 0.0)])
+def test_base_models_that_all_differ_alike_are_counted(bases: int, shape: tuple[float, ...]) -> None:
+    """Scores of few items do so often. A standard error of 0 is no certainty: the test is a sign test's."""
+    score_N = np.concatenate([level + np.array(shape) for level in np.linspace(0.2, 0.6, bases)])
+    names = [f"base {number}" for number in range(bases) for _ in shape]
+    curve = fit_curve(score_N, np.tile(np.linspace(0, 1, len(shape)), bases), names, names)
+    assert curve is not None
+    assert curve.exact
+    assert curve.p >= min(0.6, stats.binomtest(bases, bases).pvalue / 2)
+    assert (curve.p < 0.05) == ((bases >= 6 and shape[-1] > 0) or bases == 12)
+
+
+def test_base_models_that_differ_alike_at_one_place_are_counted_there() -> None:
+    score_N = np.concatenate([np.array([0.5, 0.6, 0.5 + end]) for end in (0.05, -0.02, 0.01)])
+    names = [f"base {number}" for number in range(3) for _ in range(3)]
+    curve = fit_curve(score_N, np.tile([0.0, 0.5, 1.0], 3), names, names)
+    assert curve is not None
+    assert curve.p > 0.05
+
+
+@pytest.mark.parametrize(
+    ("runs", "weights", "p"),
+    [(1, 4, None), (2, 2, None), (1, 5, 2 / 120), (2, 4, 2 / 576), (2, 6, 1 / 5000)],
+)
+def test_of_few_base_models_scores_on_the_curve_are_tested_by_permutation(
+    runs: int, weights: int, p: float | None
+) -> None:
+    """With too few cells nothing decides; else p is about the share of orders that make as good a curve."""
+    w_W = np.linspace(0, 1, weights)
+    names = [f"base {number}" for number in range(runs) for _ in w_W]
+    score_N = np.concatenate([0.2 + 0.1 * run + 0.3 * w_W for run in range(runs)])
+    curve = fit_curve(score_N, np.tile(w_W, runs), names, names)
+    assert curve is not None
+    assert not curve.over_bases
+    assert curve.decides == (p is not None)
+    assert curve.p == (1.0 if p is None else pytest.approx(p, rel=0.5, abs=1e-3))
+    table = pd.DataFrame(
+        {"dataset": "d", "model": names, "seed": 0, "w_p": np.tile(w_W, runs), "benchmark": "b", "group": "g",
+         "metric": "acc", "value": score_N, "score01": score_N}
+    )  # fmt: skip
+    frame = TidyFrame(rows=table, missing=table.head(0), notes=())
+    (verdict,) = [verdict for verdict in scope_verdicts(frame) if verdict.scope == "benchmark"]
+    assert (verdict.p, verdict.p_mean) == (None, None) if p is None else verdict.p == curve.p
+    assert (verdict.excluded, verdict.best_low, verdict.best_high) == (None, None, None)
+    said = " ".join(dataset_sentences(scope_verdicts(frame), "d"))
+    assert ("too few cells to decide" in said) == (p is None)
+    assert "95 % interval of the best" not in said
 
 
 def opposed(seed: int, size: float, benchmarks: int = 4) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -17,9 +17,12 @@ from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.items.bootstrap import paired_bootstrap, pseudo_values
 from analysis.items.clustered import clustered_mean, least_difference
-from analysis.items.compare import holm
+from analysis.items.compare import compare_pairs, holm
+from analysis.items.pairs import Pairs
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
+from analysis.items.sentences import sentences
 from plw.corpus_metrics import corpus_scores, part_counts, segment_counts
+from plw.items import MEAN
 
 
 def clustered_values(seed: int, clusters: int = 23, runs: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -262,3 +265,33 @@ def test_a_share_of_parts_is_compared_by_its_sums() -> None:
     assert drawn.b == pytest.approx(sum(map(sum, sides[1])) / asked_N.sum())
     chance_error = (0.24 / asked_N.sum() * 2) ** 0.5
     assert drawn.se == pytest.approx(chance_error, rel=0.2)
+
+
+@pytest.mark.parametrize(("metric", "scale"), [("acc", 1.0), ("mt_bench", 100.0), ("words", None)])
+@pytest.mark.parametrize(("clusters", "runs"), [(2, 1), (3, 1), (10, 1), (6, 3)])
+def test_intervals_of_few_clusters_end_where_the_scores_range_does(
+    metric: str, scale: float | None, clusters: int, runs: int
+) -> None:
+    """The t interval itself, cut: of two or three clusters it would run far beyond any share."""
+    generator = np.random.default_rng(clusters)
+    a_N, b_N = (np.round(generator.uniform(0, 1, clusters * runs), 2) * (scale or 7.0) for _ in range(2))
+    cluster_N, run_N = np.tile(np.arange(clusters), runs), np.repeat(np.arange(runs), clusters)
+    pairs = Pairs(
+        benchmark="b", metric=metric, aggregation=MEAN, higher_is_better=True, a_NC=a_N[:, None], b_NC=b_N[:, None],
+        cluster_N=cluster_N, run_N=run_N, unit="base model" if runs > 1 else None, unit_N=run_N if runs > 1 else None,
+    )  # fmt: skip
+    (row,) = compare_pairs([pairs])
+
+    of_units = run_N if runs > 1 else None
+    free = {name: clustered_mean(value_N, cluster_N, of_units) for name, value_N in
+            (("", b_N - a_N), ("a_", a_N), ("b_", b_N))}  # fmt: skip
+    for name, mean in free.items():
+        low, high = mean.interval(0.95)
+        lowest, highest = (-np.inf, np.inf) if scale is None else (0.0 if name else -scale, scale)
+        found = getattr(row, f"{name}low"), getattr(row, f"{name}high")
+        assert found == pytest.approx((max(lowest, low), min(highest, high)))
+    least = least_difference(free[""].se, free[""].df)
+    assert row.mde == pytest.approx(least if scale is None or least <= scale else np.inf)
+    said = " ".join(sentences([row], []))
+    assert ("no possible difference" in said) == (np.isinf(row.mde) and "Excluded are" in said)
+    assert "inf" not in said
