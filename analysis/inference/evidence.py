@@ -32,6 +32,8 @@ class Finding:
     weight: float | None
     """The weight that it names; None where no weight is shown to be better than another."""
     words: str
+    decided: bool = True
+    """Whether the source could tell at all: not from too few cells, nor from scores that never vary."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types."""
@@ -93,20 +95,24 @@ def agreement(evidence: Sequence[Evidence], r_g: float) -> dict[str, str]:
 
 
 def _agreement(kind: str, evidence: Sequence[Evidence], r_g: float) -> str:
-    found = [(item.source, item.findings[kind]) for item in evidence if item.speaks and kind in item.findings]
-    weights = sorted(finding.weight for _, finding in found if finding.weight is not None)
-    flat = len(found) - len(weights)
+    found = [item.findings[kind] for item in evidence if item.speaks and kind in item.findings]
+    told = [finding for finding in found if finding.decided]
+    weights = sorted(finding.weight for finding in told if finding.weight is not None)
+    flat, silent = len(told) - len(weights), len(found) - len(told)
     if not found:
         return f"no source speaks about R_g {r_g:.3g}"
     sources = f"{len(found)} source{'s' * (len(found) > 1)}"
+    if not told:
+        return f"{sources}: none can tell"
+    rest = f"; {silent} cannot tell" if silent else ""
     if not weights:
-        return f"{sources}: no weight is shown to be better than another"
+        return f"{sources}: no weight is shown to be better than another{rest}"
     spread = f"{weights[0]:.2g}" if len(weights) == 1 else f"{weights[0]:.2g} to {weights[-1]:.2g}"
     apart = weights[-1] ** EXPONENT - weights[0] ** EXPONENT
     named = f"{len(weights)} of {sources} name{'s' * (len(weights) == 1)} a weight, {spread}"
     if len(weights) > 1:
         named += f", {'near each other' if apart <= AGREES_WITHIN else 'far apart'} ({apart:.2f} in w_p)"
-    return f"{named}; {flat} show{'s' * (flat == 1)} none to be better" if flat else named
+    return f"{named}; {flat} show{'s' * (flat == 1)} none to be better{rest}" if flat else f"{named}{rest}"
 
 
 def _table_4(advice: Recommendation) -> Evidence:
@@ -150,6 +156,7 @@ def _ratio_model(advice: Recommendation, registry: str, *, like_yours: bool) -> 
         findings[item.aggregate] = Finding(
             weight=None if undecided else best.plw,
             words=f"cannot tell ({best.low:.2g} to {best.high:.2g})" if best.undetermined else words,
+            decided=not best.undetermined,
         )
     if not findings:
         return []
@@ -169,6 +176,10 @@ def _verdicts(nearest: NearestVerdicts, r_g: float, registry: str, *, like_yours
         if better and verdict.best_weight is not None:
             surely = "" if p is None else f" (p = {p:.2g})"
             finding = Finding(weight=verdict.best_weight, words=f"{verdict.best_weight:.2g}{surely}")
+        elif verdict.same:
+            finding = Finding(weight=None, words="the same scores at every weight", decided=False)
+        elif p is None:
+            finding = Finding(weight=None, words="too few cells to decide", decided=False)
         elif verdict.moved:
             finding = Finding(weight=None, words=f"moved: {verdict.direction or 'benchmarks against each other'}")
         else:

@@ -1,15 +1,18 @@
 """All evidence joined: who speaks about a ratio, and how far those who do agree."""
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from analysis.inference.evidence import Evidence, Finding, agreement, all_evidence, is_near
+from analysis.inference.nearest import nearest_verdicts
 from analysis.inference.recommend import recommend_weight
+from analysis.scores.frame import EXPONENT, TidyFrame
 
 
-def source(weight: float | None, *, near: bool = True, counts: bool = True) -> Evidence:
-    return Evidence(
-        source="s", ratios="1", near=near, counts=counts, findings={"all": Finding(weight=weight, words="w")}
-    )
+def source(weight: float | None, *, near: bool = True, counts: bool = True, decided: bool = True) -> Evidence:
+    finding = Finding(weight=weight, words="w", decided=decided)
+    return Evidence(source="s", ratios="1", near=near, counts=counts, findings={"all": finding})
 
 
 @pytest.mark.parametrize(("r_g", "ratio", "near"), [(1, 1, True), (1, 2, True), (2, 1, True), (1, 2.1, False)])
@@ -23,6 +26,9 @@ def test_a_factor_of_two_is_near_either_way(r_g: float, ratio: float, near: bool
     [
         ([source(0.1, near=False), source(1.0, counts=False)], "no source speaks about R_g 3"),
         ([source(None), source(None)], "2 sources: no weight is shown to be better than another"),
+        ([source(None, decided=False)], "1 source: none can tell"),
+        ([source(None), source(None, decided=False)], "2 sources: no weight is shown to be better than another; 1 can"),
+        ([source(0.1), source(None, decided=False)], "1 of 2 sources names a weight, 0.1; 1 cannot tell"),
         ([source(0.1)], "1 of 1 source names a weight, 0.1"),
         ([source(0.242), source(0.1), source(None)], "2 of 3 sources name a weight, 0.1 to 0.24, near each other"),
         ([source(0.1), source(1.0)], "2 of 2 sources name a weight, 0.1 to 1, far apart (0.50 in w_p)"),
@@ -59,3 +65,30 @@ def test_each_source_speaks_where_its_data_are(r_g: float, speak: set[str]) -> N
     for item in found:
         assert item.findings
         assert item.to_dict()["speaks"] is item.speaks
+
+
+@pytest.mark.parametrize(
+    ("level", "weights", "words"),
+    [
+        (0.5, (0.0, 0.1, 0.5, 1.0), "the same scores at every weight"),
+        (None, (0.0, 1.0), "too few cells to decide"),
+        (None, (0.0, 0.1, 0.2, 0.5, 0.7, 1.0), "no effect shown"),
+    ],
+)
+def test_a_registry_that_cannot_tell_shows_no_effect_of_none(
+    level: float | None, weights: tuple[float, ...], words: str
+) -> None:
+    """What the report says of such scores: they never vary, or are too few."""
+    generator = np.random.default_rng(0)
+    rows = [
+        {"dataset": "d", "model": "one", "seed": 0, "prompt_weight": weight, "w_p": weight**EXPONENT, "r_g": 3.0,
+         "benchmark": name, "group": "multiple_choice", "metric": "acc", "value": 0.0,
+         "score01": level or generator.normal(0.5, 0.05)}
+        for weight in weights for name in ("a", "b")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    nearest = nearest_verdicts(TidyFrame(rows=table, missing=table.head(0), notes=()), 3.0)
+    found = all_evidence(recommend_weight(3.0, [], no_model="none"), nearest, registry="own-own", like_yours=True)
+    (own,) = [item for item in found if item.source.startswith("this registry")]
+    assert own.findings["multiple choice"].words.startswith(words)
+    assert own.findings["multiple choice"].decided == (words == "no effect shown")
