@@ -20,7 +20,7 @@ import pandas as pd
 from scipy import stats
 
 from analysis.arrays import Array, covariance_root
-from analysis.inference.weight_curve import SAMPLE_OF_BASES
+from analysis.inference.weight_curve import SAME_SCORE, SAMPLE_OF_BASES
 from analysis.levels import CONFIDENCE, TAILS
 from analysis.published.wit_grid import CONVENTIONAL, LossWeights, WeightGrid, on_responses, pairs, panels
 from plw.errors import UserError
@@ -147,7 +147,7 @@ def fit_weight_surface(grid: WeightGrid, benchmarks: Sequence[str], scope: str) 
         scope: What they are called.
 
     Raises:
-        UserError: the pairs do not determine the surface, or one unit alone leaves no error.
+        UserError: the pairs do not determine the surface, one unit alone leaves no error, or no score varies.
     """
     tables = [on_responses(panels(grid.scores, name)) for name in benchmarks]
     columns = pairs(tables[0])
@@ -161,6 +161,8 @@ def fit_weight_surface(grid: WeightGrid, benchmarks: Sequence[str], scope: str) 
     if len(tables) * len(tables[0]) < 2:
         raise UserError("a response surface of one benchmark in one panel has no error; it needs two of either")
     score_UN = np.concatenate([table.to_numpy(dtype=float) for table in tables])
+    if np.ptp(score_UN, axis=1).max() < 100 * SAME_SCORE:
+        raise UserError("a response surface has no top where the scores of all pairs are the same")
     coefficient_UC = (np.linalg.pinv(design) @ score_UN.T).T[:, 1:]
     labels = pd.concat([table.index.to_frame(index=False) for table in tables], ignore_index=True)
     labels = labels.assign(benchmark=np.repeat(list(benchmarks), len(tables[0])))

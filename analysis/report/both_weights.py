@@ -9,7 +9,7 @@ from analysis.published.wit_findings import equal_ratio_scatter, fixed_cell, mag
 from analysis.published.wit_grid import WeightGrid, best_fixed_pair, pairs, panels
 from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs, Part
-from analysis.report.study_grid import CELL_OF_GRID
+from analysis.report.study_grid import CELL_OF_GRID, same_loss_scores
 from analysis.report.weight_grid_parts import ANALYSIS_PARTS, attempted
 from analysis.tables.published_wit import (
     fixed_pairs_table,
@@ -20,6 +20,7 @@ from analysis.tables.published_wit import (
     winners_table,
 )
 from analysis.tables.table import interval_text
+from plw.progress import count
 
 POSIX_METRIC = "posix"
 SHOWN_AS_NONE = 0.005
@@ -40,9 +41,15 @@ def both_weights(context: Context) -> Iterator[Part]:
     yield _map("average", "Gain of the mean of all benchmarks", grid.gain, "percent over (0, 1)")
     for name in grid.benchmarks:
         yield _map(name, name, panels(grid.scores, name), "score, 0 to 100", folded=True)
-    sensitivity = sensitivity_panels(context, grid)
+    sensitivity, lacking = sensitivity_panels(context, grid)
     if sensitivity is not None:
         yield _map("posix", "Sensitivity to the prompt (POSIX)", sensitivity, "index, nats a token", lowest=True)
+    elif lacking:
+        yield Paragraphs(
+            bullets=[
+                f"No map of the sensitivity to the prompt (POSIX): {lacking} of {grid.average.size} cells lack it."
+            ]
+        )
     if grid.average.index.get_level_values("model").nunique() > 1:
         yield Drawing(
             key="both_weights_share",
@@ -61,31 +68,35 @@ def both_weights(context: Context) -> Iterator[Part]:
     yield from attempted(ANALYSIS_PARTS, study)
 
 
-def sensitivity_panels(context: Context, grid: WeightGrid) -> pd.DataFrame | None:
-    """POSIX of every cell of the grid, laid out as ``panels``; None where some cell lacks it."""
-    rows = context.study.scores
+def sensitivity_panels(context: Context, grid: WeightGrid) -> tuple[pd.DataFrame | None, int]:
+    """POSIX of every cell of the grid, laid out as ``panels``, and how many cells lack it.
+
+    No table where some cell lacks it; and none lacks it where it was not asked for.
+    """
+    rows = same_loss_scores(context.study, context.frame)
     rows = rows[rows["metric"] == POSIX_METRIC]
     if rows.empty:
-        return None
+        return None, 0
     means = rows.groupby(CELL_OF_GRID)["value"].mean().reset_index()
     table = means.pivot(index=["dataset", "model"], columns=["prompt_weight", "response_weight"], values="value")
     table = table.reindex(index=grid.average.index, columns=grid.average.columns)
-    return None if table.isna().any(axis=None) else table
+    lacking = int(table.isna().to_numpy().sum())
+    return (None if lacking else table), lacking
 
 
 def _summary(grid: WeightGrid) -> str:
     fixed = fixed_cell(grid.gain, best_fixed_pair(grid.gain))
-    panels_in_all = len(grid.gain)
+    in_all = count(len(grid.gain), "panel")
     interval = (
         "so few base models and datasets give no interval over others"
         if pd.isna(fixed.low)
         else f"{interval_text(fixed.low, fixed.high)} over other base models and datasets"
     )
     return (
-        f"{len(pairs(grid.gain))} pairs (λ_p, λ_r) in {panels_in_all} panels, a base model on a dataset. The best pair "
+        f"{len(pairs(grid.gain))} pairs (λ_p, λ_r) in {in_all}, a base model on a dataset. The best pair "
         f"for all, {pair_text((fixed.prompt_weight, fixed.response_weight))}, gains {fixed.mean:.2f} % over the usual "
         f"loss (0, 1) in the mean ({interval}; that it is "
-        f"the best of many is not in it) and lies above it in {fixed.wins} of {panels_in_all} panels."
+        f"the best of many is not in it) and lies above it in {fixed.wins} of {in_all}."
     )
 
 
@@ -97,13 +108,10 @@ def _bullets(grid: WeightGrid) -> Iterator[str]:
     )
     scatter = equal_ratio_scatter(grid.average) if _has_equal_ratios(grid) else None
     if scatter is not None:
-        same = (
-            " They are one training to the digit here, which tells nothing of chance."
-            if scatter.max() < SHOWN_AS_NONE
-            else ""
-        )
-        yield f"Cells of equal ratio scatter by {scatter.mean():.2f} % (relative standard deviation).{same}"
-        if grid.gain.index.get_level_values("model").nunique() > 1:
+        same = scatter.max() < SHOWN_AS_NONE
+        said = " They are one training to the digit here, which tells nothing of chance." if same else ""
+        yield f"Cells of equal ratio scatter by {scatter.mean():.2f} % (relative standard deviation).{said}"
+        if not same and grid.gain.index.get_level_values("model").nunique() > 1:
             slope = magnitude_slope(grid.gain)
             yield (
                 f"Doubling both weights changes the gain by {slope.slope:.2f} points ({slope.low:.2f} to "

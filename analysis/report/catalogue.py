@@ -18,6 +18,7 @@ from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
 from analysis.inference.ratio_model import optima_by_ratio
 from analysis.levels import CONFIDENCE
 from analysis.report.context import Context
+from analysis.report.study_grid import same_loss_scores
 from analysis.scores.aggregates import GROUPINGS
 from analysis.scores.mechanism import of_variant
 from analysis.tables.ablation import ablation_table
@@ -181,7 +182,7 @@ TABLES: Mapping[str, Callable[[Context], Table | None]] = {
     "ablation": _ablation,
     "comparisons": _comparisons,
     "noise": lambda context: noise_table(context.noise) if len(context.noise) else None,
-    "preferences": lambda context: preferences_table(context.study.scores),
+    "preferences": lambda context: preferences_table(same_loss_scores(context.study, context.frame)),
     "others": _others,
     "stage_times": lambda context: stage_table(context.study.stages),
 }

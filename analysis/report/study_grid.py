@@ -76,12 +76,23 @@ def grid_study(study: Study, frame: TidyFrame, statistics: pd.DataFrame) -> tupl
     return GridStudy(grid=grid, kinds=kinds, rows=kept, covariates=_covariates(study, statistics)), notes
 
 
-def score_rows_of_both(study: Study, frame: TidyFrame) -> pd.DataFrame:
-    """Headline scores of every response weight, each chosen and scaled as the report's other chapters do."""
+def same_loss_scores(study: Study, frame: TidyFrame) -> pd.DataFrame:
+    """The scores of the frame's variant at every response weight: other normalizers, recipes, weightings are left out.
+
+    Args:
+        study: what was read of the registry.
+        frame: its scores of one variant.
+    """
     same = study.scores
     for name, value in zip(VARIANT, frame.variant, strict=True):
         if name != "response_weight" and name in same:
             same = same[same[name] == value]
+    return same
+
+
+def score_rows_of_both(study: Study, frame: TidyFrame) -> pd.DataFrame:
+    """Headline scores of every response weight, each chosen and scaled as the report's other chapters do."""
+    same = same_loss_scores(study, frame)
     parts = [
         tidy_frame(of_weight, study.benchmarks.groups).rows
         for _, of_weight in same.groupby("response_weight")

@@ -27,6 +27,7 @@ from analysis.published.wit_grid import (
 )
 from analysis.tables.table import Table, interval_text, number
 from plw.errors import UserError
+from plw.progress import count
 
 SHOWN_PAIRS = 10
 
@@ -78,9 +79,9 @@ def fixed_pairs_table(grid: WeightGrid | None = None) -> Table:
         title="One pair for every model and dataset",
         raw=raw,
         shown=shown,
-        caption=f"Percent over (0, 1), mean and median of {len(gain)} panels. {CONFIDENCE:.0%} interval of the mean "
-        "with models and datasets drawn anew; that the first pair was chosen as the best of all is not in it. The CSV "
-        f"has all {len(raw)} pairs.",
+        caption=f"Percent over (0, 1), mean and median of {count(len(gain), 'panel')}. {CONFIDENCE:.0%} interval "
+        "of the mean with models and datasets drawn anew; that the first pair was chosen as the best of all is not in "
+        f"it. The CSV has all {len(raw)} pairs.",
     )
 
 
@@ -132,7 +133,7 @@ def shares_table(grid: WeightGrid | None = None) -> Table:
         best = {} if gain.empty else vars(fixed_cell(gain, best_fixed_pair(gain)))
         rows.append({"benchmark": name, "share": shares[name]} | best)
     raw = pd.DataFrame(rows).reindex(columns=["benchmark", "share", *(field.name for field in fields(FixedCell))])
-    shown = _with_pairs(raw.drop(columns=["low", "high"]), share=1, mean=2, median=2)
+    shown = _with_pairs(raw.drop(columns=["low", "high"]), share=1, mean=2, median=2, wins=0)
     return Table(
         key="wit_shares",
         title="Where the gains come from",

@@ -1,6 +1,7 @@
 """A study over both weights is asked what the published grid is asked: the same numbers in, the same findings out."""
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from analysis.published.wit_grid import (
     true_average,
 )
 from analysis.report.both_weights import both_weights, sensitivity_panels
+from analysis.report.catalogue import TABLES
 from analysis.report.context import Context
 from analysis.report.parts import Drawing, Paragraphs
 from analysis.report.study_grid import score_rows_of_both
@@ -99,14 +101,69 @@ def test_the_chapter_has_findings_maps_and_tables(scores: pd.DataFrame) -> None:
     assert not [part for part in parts if isinstance(part, Paragraphs) and part.warning], "all was computed"
 
 
-def test_sensitivity_is_laid_out_where_every_cell_has_it(scores: pd.DataFrame) -> None:
+def with_posix(scores: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores, and the prompt sensitivity of every cell: the printed numbers of BBH."""
     one = scores[scores["benchmark"] == "BBH"]
-    posix = one.assign(benchmark="prompt_sensitivity", metric="posix", headline=False)
-    whole = context_of(pd.concat([scores, posix], ignore_index=True))
+    return scores, one.assign(benchmark="prompt_sensitivity", metric="posix", headline=False)
+
+
+def test_sensitivity_is_laid_out_where_every_cell_has_it(scores: pd.DataFrame) -> None:
+    whole = context_of(pd.concat(with_posix(scores), ignore_index=True))
     grid, _ = study_grid(whole)
-    pd.testing.assert_frame_equal(sensitivity_panels(whole, grid), panels(read_wit_grid(), "BBH"), check_like=True)
-    assert sensitivity_panels(context_of(pd.concat([scores, posix.iloc[:-1]], ignore_index=True)), grid) is None
-    assert sensitivity_panels(context_of(scores), grid) is None
+    found, lacking = sensitivity_panels(whole, grid)
+    assert found is not None
+    pd.testing.assert_frame_equal(found, panels(read_wit_grid(), "BBH"), check_like=True)
+    assert lacking == 0
+    assert sensitivity_panels(context_of(scores), grid) == (None, 0)
+
+
+def test_where_cells_lack_the_sensitivity_it_is_said(scores: pd.DataFrame) -> None:
+    headline, posix = with_posix(few(scores))
+    parts = both_weights(context_of(pd.concat([headline, posix.iloc[:-3]], ignore_index=True)))
+    lines = [line for part in parts if isinstance(part, Paragraphs) for line in part.bullets]
+    assert any("POSIX" in line and "3 of 70 cells lack it" in line for line in lines), lines
+
+
+@pytest.mark.parametrize("other", [{"normalizer": "weights"}, {"recipe": "wit-dropout"}, {"weighting": "dft"}])
+def test_sensitivity_and_preferences_are_of_the_loss_that_is_shown(scores: pd.DataFrame, other: dict[str, str]) -> None:
+    """Of two variants one is shown: the other's numbers are not averaged with it."""
+    headline, posix = (table.assign(weighting="") for table in with_posix(few(scores)))
+    paired = posix.assign(benchmark="preferences", metric="accuracy")
+    beside = pd.concat([posix, paired], ignore_index=True)
+    both = pd.concat([headline, beside, beside.assign(value=beside["value"] + 50, **other)], ignore_index=True)
+    context, alone = context_of(both), context_of(pd.concat([headline, beside], ignore_index=True))
+    grid, _ = study_grid(alone)
+    found, expected = (sensitivity_panels(one, grid)[0] for one in (context, alone))
+    assert found is not None
+    pd.testing.assert_frame_equal(found, expected)
+    tables = [TABLES["preferences"](one) for one in (context, alone)]
+    assert tables[0] is not None
+    assert tables[1] is not None
+    pd.testing.assert_frame_equal(tables[0].raw, tables[1].raw)
+
+
+@pytest.mark.parametrize("alike", ["equal ratios", "all cells"])
+def test_cells_that_are_one_training_give_no_number_that_is_none(scores: pd.DataFrame, alike: str) -> None:
+    """In fp32 cells of equal ratio often end in the same scores: no test, no top and no bound follows from that."""
+    grid = few(scores)
+    share = (grid["prompt_weight"] / (grid["prompt_weight"] + grid["response_weight"])).round(6)
+    same = ["benchmark", "model", *([share] if alike == "equal ratios" else [])]
+    parts = list(both_weights(context_of(grid.assign(value=grid.groupby(same)["value"].transform("mean")))))
+    texts = [line for part in parts if isinstance(part, Paragraphs) for line in (*part.paragraphs, *part.bullets)]
+    texts += [str(cell) for part in parts if isinstance(part, Table) for cell in part.shown.to_numpy().ravel()]
+    assert any("one training to the digit" in text for text in texts)
+    assert not [text for text in texts if re.search(r"\bnan\b|Doubling both weights", text)]
+    assert any("the surface is highest" in text for text in texts) == (alike == "equal ratios")
+    assert any("scores of all pairs are the same" in text for text in texts) == (alike == "all cells")
+
+
+def test_a_benchmark_without_gains_has_no_wins(scores: pd.DataFrame) -> None:
+    zero = few(scores)
+    zero = zero.assign(value=zero["value"].where(zero["benchmark"] != "IFEval", 0.0))
+    (table,) = [part for part in both_weights(context_of(zero)) if isinstance(part, Table) and part.key == "wit_shares"]
+    shown = table.shown.set_index("benchmark")["wins"]
+    assert shown["IFEval"] == "–"
+    assert shown["MMLU"] in {"0", "1", "2"}
 
 
 def test_what_a_panel_lacks_is_left_out_and_said(scores: pd.DataFrame) -> None:
