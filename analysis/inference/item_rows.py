@@ -64,6 +64,7 @@ def choose_rows(
     benchmarks: Sequence[str] = (),
     metric: str | None = None,
     stage: str | None = None,
+    response_weight: float | None = None,
 ) -> ItemRows:
     """Choose one dataset's values from the table of a study's items.
 
@@ -73,6 +74,8 @@ def choose_rows(
         benchmarks: Likewise. Several make one model with a curve that varies over them.
         metric: In place of each benchmark's headline metric.
         stage: Of several that scored the same benchmark (two judges), the one that is taken.
+        response_weight: Of a study that varies both weights, the cells that are taken: the model is of the prompt
+            weight, all else equal.
 
     Raises:
         UserError: nothing is left, more than one thing may be meant, or the values cannot hold the model.
@@ -89,7 +92,7 @@ def choose_rows(
     chosen = [_one_of(rows, "benchmark", name) for name in benchmarks] or [_one_of(rows, "benchmark", None)]
     rows = rows[rows["benchmark"].isin(chosen)]
     _refuse_corpus_metrics(rows)
-    _one_of(rows, "response_weight", None)
+    rows = rows[rows["response_weight"] == _one_of(rows, "response_weight", response_weight)]
     known = rows[rows["value"].notna()]
     _refuse_twice(known)
     _refuse_few(known, dataset)
@@ -102,11 +105,9 @@ def _one_of(rows: pd.DataFrame, column: str, wanted: Any) -> Any:
     shown = ", ".join(str(value) for value in found)
     if wanted is None and len(found) == 1:
         return found[0]
-    if wanted is None and column == "response_weight":
-        raise UserError(f"response_weight has the values {shown}; the model is of the prompt weight, all else equal")
-    option = f"--{column}"
+    option = f"--{column.replace('_', '-')}"
     if wanted is None:
-        raise UserError(f"the items are of several {column}s ({shown}); choose with {option}")
+        raise UserError(f"the items are of several {column.replace('_', ' ')}s ({shown}); choose with {option}")
     if wanted not in found:
         raise UserError(f"{option} is {wanted!r}; the items have {shown}")
     return wanted

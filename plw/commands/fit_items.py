@@ -27,6 +27,7 @@ DatasetName = Annotated[str | None, typer.Option(help="Data that the cells were 
 BenchmarkNames = Annotated[list[str] | None, typer.Option(help="Repeatable: several make one model.")]
 MetricName = Annotated[str | None, typer.Option(help="In place of the headline metric.")]
 StageName = Annotated[str | None, typer.Option(help="Where several stages scored one benchmark (two judges).")]
+ResponseWeight = Annotated[float | None, typer.Option(help="Where a study varies both weights, that of its cells.")]
 FamilyChoice = Annotated[Family, typer.Option(help="Binomial is for right or wrong alone; see the docs.")]
 
 
@@ -41,6 +42,7 @@ def mixed_items(
     benchmark: BenchmarkNames = None,
     metric: MetricName = None,
     stage: StageName = None,
+    response_weight: ResponseWeight = None,
     family: FamilyChoice = Family.gaussian,
     out: Out = None,
 ) -> None:
@@ -52,7 +54,10 @@ def mixed_items(
 
     table = read_item_export(file).to_pandas()
     try:
-        rows = choose_rows(table, dataset=dataset, benchmarks=benchmark or (), metric=metric, stage=stage)
+        rows = choose_rows(
+            table, dataset=dataset, benchmarks=benchmark or (), metric=metric, stage=stage,
+            response_weight=response_weight,
+        )  # fmt: skip
         fit = fit_items(rows, family.value)
     except UserError as error:
         raise UserError(f"{file}: {error}") from None

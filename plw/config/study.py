@@ -1,9 +1,10 @@
 """Schemas of the study around a cell: its axes, its scale, where results go and how the work is carried out."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
+from plw.config.training import RecipeConfig
 from plw.errors import UserError
 from plw.machine import available_cores
 
@@ -31,6 +32,12 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         given("study.name", self.name)
+        allowed = [item.name for item in fields(RecipeConfig)]
+        for table in ("by_dataset", "by_model"):
+            # No recipe would look up a field of another name, so its values would do nothing.
+            for name in getattr(self, table):
+                if name not in allowed:
+                    raise UserError(f"study.{table}.{name} is no field of the recipe; allowed: {', '.join(allowed)}")
 
 
 @dataclass(frozen=True, kw_only=True)

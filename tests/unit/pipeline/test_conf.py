@@ -181,3 +181,11 @@ def test_mistakes_are_one_line(override: str, words: str) -> None:
 def test_what_is_made_once_goes_where_the_results_go() -> None:
     assert config("execution.runs=/data/runs").execution.cache == "/data/runs/cache"
     assert config("execution.runs=/data/runs", "execution.cache=/fast").execution.cache == "/fast"
+
+
+@pytest.mark.parametrize("table", ["by_dataset", "by_model"])
+def test_a_study_sets_fields_of_the_recipe_by_dataset_and_model_and_no_others(table: str) -> None:
+    """A name that no recipe can look up would do nothing."""
+    assert config("study=wit", f"+study.{table}.batch_size.world-few=5")
+    with pytest.raises(UserError, match=rf"study\.{table}\.epoch is no field of the recipe; allowed: name, epochs"):
+        config("study=wit", f"+study.{table}.epoch.world-few=5")

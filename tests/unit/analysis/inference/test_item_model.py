@@ -197,7 +197,8 @@ TABLE = study(items=3)
     (study(items=3, benchmarks=("arc", "piqa")), (), "the items are of several benchmarks (arc, piqa); choose with"),
     (pd.concat([TABLE, TABLE.assign(stage="b")]), (), "item 0 has 2 values; choose with --stage: b, harness-world"),
     (pd.concat([TABLE, TABLE.assign(cell=TABLE["cell"] + "b")]), (), "24 cells have the same base model"),
-    (TABLE.assign(response_weight=TABLE["prompt_weight"]), (), "response_weight has the values 0.0, 0.1, 1.0"),
+    (TABLE.assign(response_weight=TABLE["prompt_weight"]), (), "several response weights (0.0, 0.1, 1.0); choose with"),
+    (TABLE, ("--response-weight", "0.5"), "--response-weight is 0.5; the items have 1.0"),
 ])  # fmt: skip
 def test_a_mistake_with_items_is_one_line(monkeypatch, capsys, tmp_path, table, more, words):
     out = tmp_path / "fit.json"
