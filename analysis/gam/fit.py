@@ -19,6 +19,8 @@ from plw.errors import UserError
 KNOTS = 3
 FREE_SURFACE = 3
 """Of the surface's directions: w, r and w times r bear no penalty."""
+ON_SURFACE = 1e-18
+"""Of a score's range, squared: residuals of less are none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +164,11 @@ def fit_gam(
         converged=best.converged,
         messages=(
             *_messages(best.rho_2, fit, len(names), converged=best.converged),
+            *(
+                ["the scores lie on the surface to rounding: standard errors and intervals of 0 are no certainty"]
+                if fit.deviance < ON_SURFACE * len(score) * float(np.ptp(score)) ** 2
+                else []
+            ),
             *data_messages(score, len(names)),
         ),
         weight_range=(float(plw.min()), float(plw.max())),

@@ -68,7 +68,7 @@ def simulated_power(
             converged, by_f, by_wald, by_lrt = (float(value) for value in np.mean(found, axis=0))
             rows.append({
                 "seeds": count, "benchmarks": size, "scores": design.n, "studies": studies, "converged": converged,
-                "power_f": by_f, "error": sqrt(by_f * (1 - by_f) / studies), "power_wald": by_wald, "power_lrt": by_lrt,
+                "power_f": by_f, "error": _error(by_f, studies), "power_wald": by_wald, "power_lrt": by_lrt,
             })  # fmt: skip
     return pd.DataFrame(rows)
 
@@ -91,6 +91,12 @@ def study_design(fit: GlmmFit, *, seeds: int, benchmarks: int) -> Design:
         benchmarks=tuple(f"benchmark {number + 1}" for number in range(benchmarks)),
         seeds=tuple(str(number + 1) for number in range(seeds)) if fit.random.get("seed") is not None else (),
     )
+
+
+def _error(share: float, studies: int) -> float:
+    """Of a share of studies, by Agresti and Coull: not 0 where none or all of a few found something."""
+    more = (share * studies + 2) / (studies + 4)
+    return sqrt(more * (1 - more) / (studies + 4))
 
 
 def _found(fit: GlmmFit, p: float | None) -> bool:

@@ -1,5 +1,6 @@
 """`plw fit`: the paper's statistical models, for any table of scores."""
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from plw.commands.score_table import BenchmarkColumn, Engine, File, Out, PlwColumn, ScoreColumn, write_numbers
+from plw.progress import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -86,7 +88,8 @@ def power(
         frame = simulated_power(fit, **sizes, studies=studies, seed=random_seed, progress=progress)
     table = power_table({"": frame})
     _table(screen, table.title, [str(name) for name in table.shown], table.shown.to_numpy().tolist())
-    screen.print(table.caption, markup=False)
+    for line in (table.caption, *fit.messages):
+        screen.print(line, markup=False)
     if out is not None:
         write_numbers(out, {"power": frame.to_dict("records")})
 
@@ -102,12 +105,21 @@ def _fitted(
     rows = read_columns(file, units=(score, plw), labels=(benchmark, model, *([seed] if seed else [])))
     fit = fit_glmm if engine is Engine.python else fit_glmm_r
     try:
-        return fit(
+        found = fit(
             rows[score].to_numpy(), rows[plw].to_numpy(), list(rows[benchmark]), list(rows[model]),
             polynomial=poly.value, seed_N=list(rows[seed]) if seed else None,
         )  # fmt: skip
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
+    repeated = int(rows.duplicated([benchmark, model, plw, *([seed] if seed else [])]).sum())
+    if not repeated:
+        return found
+    of_seed = f" and {seed}" if seed else ""
+    line = (
+        f"{count(repeated, 'score')} of a {benchmark}, {model} and {plw}{of_seed} that an earlier row has too: taken "
+        "for independent repeats. Name seeds by --seed; fit datasets, response weights and recipes apart"
+    )
+    return replace(found, messages=(*found.messages, line))
 
 
 def _show(fit: "GlmmFit", drawn: "Bootstrap | None", screen: "Console") -> None:

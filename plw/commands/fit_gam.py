@@ -140,8 +140,8 @@ def _show(numbers: "dict[str, Any]", found: "list[RatioOptimum]", screen: "Conso
     smoothing = ", ".join(f"{value:.4g}" for value in numbers["smoothing"])
     names = {"gcv": "GCV", "reml": "minus the restricted log-likelihood", "ml": "minus the marginal log-likelihood"}
     lines = [
-        f"score ~ te(PLW, R_g, k=3) + benchmark: {numbers['n']} scores of {len(numbers['benchmarks'])} benchmarks, "
-        f"by {numbers['engine']}",
+        f"score ~ te(PLW, R_g, k=3) + benchmark: {numbers['n']} scores of "
+        f"{count(len(numbers['benchmarks']), 'benchmark')}, by {numbers['engine']}",
         f"effective degrees of freedom {numbers['edf_total']:.3f}, of the surface {numbers['edf_surface']:.3f} of 8",
         f"{names[numbers['method']]} {numbers['score']:.6g}, smoothing parameters {smoothing}",
         f"residual variance {numbers['scale']:.4g}, log-likelihood {numbers['log_likelihood']:.3f}",

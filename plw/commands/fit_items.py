@@ -8,6 +8,7 @@ import typer
 
 from plw.commands.score_table import Out, write_numbers
 from plw.errors import UserError
+from plw.progress import count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -73,7 +74,7 @@ def _show_items(fit: "ItemFit", screen: "Console") -> None:
     told, effect, df = fit.to_dict(), fit.effect, fit.design.df
     title = (
         f"{told['dataset']}, {', '.join(told['benchmarks'])}: {told['items']} items, {told['cells']} cells of "
-        f"{len(told['base_models'])} base models, {fit.design.family}, by {fit.engine}"
+        f"{count(len(told['base_models']), 'base model')}, {fit.design.family}, by {fit.engine}"
     )
     table = Table("fixed effect", "estimate", "standard error", title=Text(title), title_justify="left")
     for name, value in fit.fixed.items():

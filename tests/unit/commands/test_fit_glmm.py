@@ -113,3 +113,19 @@ def test_files_that_are_none(monkeypatch, capsys, table, tmp_path):
     empty.write_bytes(b"\xff\xfe\x00a,b\n\x00")
     assert "empty.csv: " in line(empty, *COLUMNS)
     assert "cannot be read" in line(tmp_path, *COLUMNS)
+
+
+def test_rows_that_repeat_another_are_said_to_be_taken_for_independent(monkeypatch, capsys, table):
+    """As in an export of several response weights, where one score would count as many."""
+    path = table()
+    once = pd.read_csv(path)
+    code, screen, _ = _plw(monkeypatch, capsys, "fit", "glmm", path, *COLUMNS)
+    assert code == 0
+    assert "independent repeats" not in screen
+    pd.concat([once, once.assign(acc=once["acc"] * 0.99, run=2)]).to_csv(path, index=False)
+    code, screen, _ = _plw(monkeypatch, capsys, "fit", "glmm", path, *COLUMNS)
+    assert code == 0
+    assert "40 scores of a task, base and weight that an earlier row has too" in " ".join(screen.split())
+    code, screen, _ = _plw(monkeypatch, capsys, "fit", "glmm", path, *COLUMNS, "--seed", "run")
+    assert code == 0
+    assert "independent repeats" not in screen

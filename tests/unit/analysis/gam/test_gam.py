@@ -148,6 +148,14 @@ def test_a_twisted_plane_is_found_whole_and_told():
     assert fit.edf_surface < 4.5
 
 
+def test_scores_on_the_surface_leave_errors_of_0_which_are_said_to_be_no_certainty():
+    weight, ratio = (axis.ravel() for axis in np.meshgrid([0.0, 0.1, 0.5, 1.0], [0.1, 1.0, 3.0]))
+    exact = 0.5 + 0.1 * weight
+    assert "no certainty" in " ".join(fit_gam(exact, weight, ratio, ["b"] * 12).messages)
+    noisy = exact + np.random.default_rng(0).normal(0, 1e-4, 12)
+    assert "no certainty" not in " ".join(fit_gam(noisy, weight, ratio, ["b"] * 12).messages)
+
+
 def test_the_average_is_the_mean_over_benchmarks():
     fit = fit_gam(*simulated(5))
     each = [fit.predict([0.2, 0.7], [1.0, 3.0], [name] * 2)[0] for name in fit.benchmarks]
