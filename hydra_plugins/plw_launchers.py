@@ -10,15 +10,17 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
+from hydra.types import HydraContext, RunMode, TaskFunction
 from omegaconf import DictConfig, OmegaConf
 
 from plw.config import CellConfig
 from plw.config.composer import Composer
 from plw.config.overrides import with_group
 from plw.console import console, step_bar
+from plw.errors import UserError
 from plw.sweep.plan import print_plan
 from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.summary import run_and_summarise
@@ -125,7 +127,10 @@ class GridLauncher(Launcher):
 
 
 class LocalLauncher(GridLauncher):
-    """Runs the grid in worker processes on this machine."""
+    """Runs the grid in worker processes on this machine; has no options."""
+
+    def __init__(self) -> None:
+        super().__init__()
 
     def work(self, configs: list[CellConfig]) -> None:
         """Run, print the summary, leave with 1 where a stage failed."""
@@ -140,11 +145,16 @@ class SlurmLauncher(GridLauncher):
         wait: Stay until the jobs are done.
         poll_s: Seconds between two looks at the queue.
         requeues: Times that a job whose time is up puts itself back into the queue.
+
+    Raises:
+        UserError: a value that is not of its kind or range.
     """
 
     def __init__(
         self, sbatch: dict[str, Any] | None = None, wait: bool = True, poll_s: float = 15.0, requeues: int = 20
     ) -> None:
+        if not isinstance(sbatch, Mapping | None):
+            raise UserError(f"hydra.launcher.sbatch={sbatch} is no mapping; give one of its fields: sbatch.FIELD=VALUE")
         plain = OmegaConf.to_container(sbatch, resolve=True) if isinstance(sbatch, DictConfig) else dict(sbatch or {})
         self._options = SlurmOptions(sbatch=plain, wait=wait, poll_s=poll_s, requeues=requeues)
 
@@ -154,8 +164,27 @@ class SlurmLauncher(GridLauncher):
 
 
 class PlanLauncher(GridLauncher):
-    """Says what would run, be skipped or waited for, and why; changes nothing."""
+    """Says what would run, be skipped or waited for, and why; changes nothing.
+
+    Args:
+        asked: The options of the launcher that would run the grid; they are checked by making that one.
+    """
+
+    def __init__(self, **asked: Any) -> None:
+        self._asked = asked
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what Hydra hands over; make the launcher that was asked for, as a run would."""
+        super().setup(hydra_context=hydra_context, task_function=task_function, config=config)
+        words = [word for word in config.hydra.overrides.hydra if word != PLAN_ONLY]
+        loader = hydra_context.config_loader
+        asked = loader.load_configuration(config.hydra.job.config_name, words, RunMode.MULTIRUN)
+        Plugins.instance().instantiate_launcher(hydra_context=hydra_context, task_function=task_function, config=asked)
 
     def work(self, configs: list[CellConfig]) -> None:
         """Print the plan."""
         print_plan(configs, console())
+
+
+PLAN_ONLY = f"hydra.launcher._target_={PlanLauncher.__module__}.{PlanLauncher.__qualname__}"
+"""Override that plans in place of whatever launcher is asked for; its group and options stay as they are given."""

@@ -37,7 +37,9 @@ def run(context: typer.Context) -> None:
 
 def plan(context: typer.Context) -> None:
     """Say what `plw run -m` with the same words would run, skip or wait for, and why."""
-    _hydra(["-m", *context.args, "hydra/launcher=plan"])
+    from hydra_plugins.plw_launchers import PLAN_ONLY
+
+    _hydra(["-m", *context.args, PLAN_ONLY])
 
 
 def status(

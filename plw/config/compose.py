@@ -25,6 +25,7 @@ _NO_CHOICE = re.compile(
     r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
     r"( Config search path|$)"
 )
+_NO_ARGUMENT = re.compile(r"unexpected keyword argument '(?P<name>\w+)'")
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
 
 
@@ -137,6 +138,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
+        if isinstance(error.__cause__, UserError):
+            # A launcher or sweeper that Hydra made has said it in a line.
+            raise error.__cause__ from None
         raise UserError(_first_words(error)) from None
     except RecursionError as error:
         if not _is_hydras(error):
@@ -176,6 +180,8 @@ def _first_words(error: BaseException) -> str:
         )
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
+    if unknown := _NO_ARGUMENT.search(text):
+        return f"{field}.{unknown['name']}: no such field"
     if choice := _NO_CHOICE.search(text):
         return _no_choice(choice["group"], choice["name"], choice["known"])
     if unset := re.fullmatch(r"field '(.+)' is not Optional", text):

@@ -68,6 +68,34 @@ def test_a_whole_grid_is_checked_before_its_first_cell(study: Study) -> None:
     assert "no axes for scale=own" in refuses(study, "-m", "study=plw", "scale=own")
 
 
+SLURM = "hydra/launcher=slurm"
+
+
+@pytest.mark.parametrize(
+    ("launcher", "words"),
+    [
+        (("hydra/launcher=nosuch",), ["hydra/launcher/nosuch is not there", "local", "slurm"]),
+        ((SLURM, "+hydra.launcher.nosuch=1"), ["hydra.launcher.nosuch: no such field"]),
+        ((SLURM, "hydra.launcher.poll_s=soon"), ["hydra.launcher.poll_s='soon' is no number"]),
+    ],
+)
+def test_a_plan_refuses_the_launcher_that_a_run_refuses(
+    study: Study, launcher: tuple[str, ...], words: list[str]
+) -> None:
+    line = refuses(study, "-m", *launcher)
+    assert all(word in line for word in words), line
+    assert study.call("plan", *launcher, code=2).stderr.strip() == line
+
+
+@pytest.mark.parametrize("launcher", [(SLURM, "hydra.launcher.sbatch.time=5"), ("hydra/launcher=basic",)])
+def test_a_plan_takes_the_words_of_a_run_on_any_launcher(
+    study: Study, tiny_llama: Path, tmp_path: Path, launcher: tuple[str, ...]
+) -> None:
+    words = own(tiny_llama, data_file(tmp_path, GOOD))
+    assert "own-own: 1 cell" in study.call("plan", *words, "stages=[train]", *launcher).stdout
+    assert not study.runs.exists()
+
+
 def test_missing_dataset_file(study: Study, tiny_llama: Path, tmp_path: Path) -> None:
     assert "no such file" in refuses(study, *own(tiny_llama, tmp_path / "absent.json"))
 

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
+from plw.config.checks import above_zero, at_least
 from plw.errors import CellsLeftError, StageError, UserError
 from plw.interrupt import Interrupted
 from plw.pipeline import Cell
@@ -40,6 +41,16 @@ class SlurmOptions:
     """Seconds between two looks at the queue."""
     requeues: int = 20
     """Times that a job whose time is up puts itself back into the queue."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.wait, bool):
+            raise UserError(f"hydra.launcher.wait={self.wait} is not known; allowed: true, false")
+        above_zero("hydra.launcher.poll_s", self.poll_s)
+        at_least("hydra.launcher.requeues", self.requeues, 0)
+        if isinstance(self.requeues, float):
+            raise UserError(f"hydra.launcher.requeues={self.requeues:g} is no whole number")
+        if wrong := [key for key in OURS if self.sbatch.get(key) is not None]:
+            raise UserError(f"hydra.launcher.sbatch.{wrong[0]} is set by the launcher; leave it out")
 
 
 def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Console) -> None:
@@ -86,8 +97,6 @@ def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submissio
     known = inspect.signature(_make_sbatch_string).parameters
     fields = {"job_name": cells[0].config.runs_name, "cpus_per_task": _cores(config), **options.sbatch}
     fields = {key: value for key, value in fields.items() if value is not None}
-    if wrong := [key for key in OURS if key in fields]:
-        raise UserError(f"hydra.launcher.sbatch.{wrong[0]} is set by the launcher; leave it out")
     nodes = config.execution.nodes
     fields |= {"nodes": nodes, "ntasks_per_node": 1}
     own = {key: value for key, value in fields.items() if key in known}

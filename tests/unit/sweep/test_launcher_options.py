@@ -1,0 +1,31 @@
+"""Options of the launchers are checked when Hydra makes one, so before anything is read or submitted."""
+
+from typing import Any
+
+import pytest
+
+from hydra_plugins.plw_launchers import SlurmLauncher
+from plw.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("options", "line"),
+    [
+        ({"poll_s": "soon"}, "hydra.launcher.poll_s='soon' is no number"),
+        ({"poll_s": 0}, "hydra.launcher.poll_s=0 is not allowed; it must be above 0"),
+        ({"requeues": -1}, "hydra.launcher.requeues=-1 is too small; allowed: 0 or more"),
+        ({"requeues": 1.5}, "hydra.launcher.requeues=1.5 is no whole number"),
+        ({"wait": "maybe"}, "hydra.launcher.wait=maybe is not known; allowed: true, false"),
+        ({"sbatch": 5}, "hydra.launcher.sbatch=5 is no mapping; give one of its fields: sbatch.FIELD=VALUE"),
+        ({"sbatch": {"folder": "x"}}, "hydra.launcher.sbatch.folder is set by the launcher; leave it out"),
+    ],
+)
+def test_a_mistaken_option_of_slurms_is_one_line(options: dict[str, Any], line: str) -> None:
+    with pytest.raises(UserError) as told:
+        SlurmLauncher(**options)
+    assert str(told.value) == line
+
+
+@pytest.mark.parametrize("options", [{}, {"sbatch": None}, {"sbatch": {"time": 5, "folder": None}}, {"requeues": 0}])
+def test_right_options_are_taken(options: dict[str, Any]) -> None:
+    SlurmLauncher(**options)
