@@ -2,30 +2,20 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
-from plw.config.study import PREFERENCE
-from plw.data.pairs import check_pairs
-from plw.data.prepare import check_weights, sample, split_held_out
 from plw.data.prompts import load_answers, load_prompts, reference_answers
-from plw.data.records import load_records
-from plw.data.render import Renderer
-from plw.data.sources import local_files
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
-from plw.inputs import WORLD_PREFIX
 from plw.paths import RECORD, task_folder
 from plw.pipeline.cell import Cell
+from plw.pipeline.data_check import check_records, is_ours
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import JudgeCache, check_world_judge, missing_endpoint
 from plw.progress import Progress, no_progress
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
 
 
 def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
@@ -51,17 +41,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
     limits = _probe_models(cells)
-    renderers = _renderers(cells)
-    for cell in _one_of_each_dataset(cells):
-        dataset = cell.config.dataset
-        files = local_files(dataset, cell.dataset, Path(cell.config.execution.cache).absolute(), progress)
-        records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
-        trained_on, _ = split_held_out(records[: dataset.limit], dataset.held_out)
-        check_weights(trained_on, allow_negative=cell.config.loss.allow_negative)
-        for record in records[: dataset.limit]:
-            renderers[_writing(cell)].segments(record)
-    for cell in _one_of_each_pairs(cells):
-        _check_pairs(cell, progress)
+    check_records(cells, progress)
     _check_positions(cells, limits)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
@@ -78,27 +58,6 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     _ask_judges(cells)
 
 
-def _renderers(cells: list[Cell]) -> dict[str, Renderer]:
-    """What writes the records of each template, and of each model where it is the tokenizer's own."""
-    made: dict[str, Renderer] = {}
-    for cell in cells:
-        if {"train", "diagnose"} & set(cell.config.stages) and _writing(cell) not in made:
-            path, is_chat = cell.config.model.path, cell.config.template.kind == "chat"
-            if is_chat and not _is_ours(path):
-                raise UserError(
-                    f"template=chat: {path} has no chat template, as no base model of the world has; choose "
-                    "another template"
-                )
-            made[_writing(cell)] = Renderer(cell.config.template, _tokenizer(cell) if is_chat else None)
-    return made
-
-
-def _writing(cell: Cell) -> str:
-    """A template, and where it is the tokenizer's own the model."""
-    template = cell.config.template
-    return repr((template, cell.model.location if template.kind == "chat" else None))
-
-
 def _probe_models(cells: list[Cell]) -> dict[str, int]:
     """Each base model that is still to be trained, once; the world's own are sound.
 
@@ -110,7 +69,7 @@ def _probe_models(cells: list[Cell]) -> dict[str, int]:
         (cell.model.content, repr(cell.config.model)): cell
         for cell in cells
         if "train" in cell.config.stages
-        and _is_ours(cell.config.model.path)
+        and is_ours(cell.config.model.path)
         and not (cell.stages["train"].folder / RECORD).exists()
     }
     for cell in todo.values():
@@ -128,7 +87,7 @@ def _check_positions(cells: list[Cell], limits: dict[str, int]) -> None:
     for cell in cells:
         limit, config = limits.get(cell.model.location), cell.config
         what = (cell.model.location, cell.dataset.location, repr(config.dataset), repr(config.template))
-        if limit is None or config.recipe.max_length <= limit or not _is_ours(config.dataset.path) or what in seen:
+        if limit is None or config.recipe.max_length <= limit or not is_ours(config.dataset.path) or what in seen:
             continue
         seen.add(what)
         from plw.pipeline.context import CellContext
@@ -166,7 +125,7 @@ def _check_model_is_here(cell: Cell) -> None:
 
 def _local_model(cell: Cell) -> bool:
     """Whether a base model is read from a folder of the user's."""
-    return "train" in cell.config.stages and _is_ours(cell.config.model.path) and cell.model.path.is_dir()
+    return "train" in cell.config.stages and is_ours(cell.config.model.path) and cell.model.path.is_dir()
 
 
 def _check_tokenizer(cell: Cell) -> None:
@@ -194,7 +153,7 @@ def _check_wordings(cell: Cell) -> None:
             f"suite.sensitivity.prompts: {found.location} is not there; fetch it from {found.source}, or set "
             "suite.sensitivity=null"
         )
-    if _is_ours(asked.prompts):
+    if is_ours(asked.prompts):
         from plw.evaluate.sensitivity.variants import load_wordings
 
         load_wordings(found.path, asked)
@@ -205,7 +164,7 @@ def _check_fetched(cell: Cell) -> None:
         return
     for name, item in cell.prompts.items():
         asked = cell.config.suite.prompts[name]
-        if item.source is None and asked.protocol == REFERENCE and _is_ours(asked.prompts):
+        if item.source is None and asked.protocol == REFERENCE and is_ours(asked.prompts):
             field = f"suite.prompts.{name}.prompts"
             reference_answers(load_prompts(item.path)[: asked.limit], item.path, field)
         if item.source is not None:
@@ -233,7 +192,7 @@ def _check_judge(cell: Cell) -> None:
     for name, item in cell.config.judged.items():
         if item.protocol == MT_BENCH:
             _check_grading(cell, name)
-        elif _is_ours(item.prompts):
+        elif is_ours(item.prompts):
             prompts = load_prompts(cell.prompts[name].path)[: item.limit]
             if name in cell.opponents:
                 load_answers(cell.opponents[name].path, prompts)
@@ -244,7 +203,7 @@ def _check_judge(cell: Cell) -> None:
 def _check_grading(cell: Cell, benchmark: str) -> None:
     """The questions have the references that they are graded beside, and the judge has its prompts."""
     item = cell.config.suite.prompts[benchmark]
-    if not all(_is_ours(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
+    if not all(is_ours(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
         return
     from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
 
@@ -260,7 +219,7 @@ def _check_tasks(cell: Cell) -> None:
     """
     suite, files = cell.config.suite, {}
     for name, task in suite.tasks.items():
-        if task.files and all(_is_ours(path) for path in task.files.values()):
+        if task.files and all(is_ours(path) for path in task.files.values()):
             files[name] = {split: item.path for split, item in cell.files[name].items()}
     known = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
     if known and not files and not _hub_tasks(suite):
@@ -283,59 +242,11 @@ def _ask_judges(cells: list[Cell]) -> None:
         check_server(judge, str(judge.endpoint))
 
 
-def _is_ours(path: str) -> bool:
-    return not path.startswith(WORLD_PREFIX)
-
-
-def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
-    """A cell for each file that is read and way of reading it, and of weighing it, among those that read theirs."""
-    found: dict[str, Cell] = {}
-    for cell in cells:
-        dataset = cell.config.dataset
-        if _is_ours(dataset.path) and {"train", "diagnose"} & set(cell.config.stages):
-            key = (
-                cell.dataset.location,
-                dataset.revision,
-                dataset.file,
-                dataset.format,
-                dataset.columns,
-                dataset.sample,
-                dataset.limit,
-                dataset.held_out,
-                cell.config.loss.allow_negative,
-                _writing(cell),
-            )
-            found.setdefault(repr(key), cell)
-    return list(found.values())
-
-
-def _one_of_each_pairs(cells: list[Cell]) -> list[Cell]:
-    """A cell for each set of pairs and way of reading it, among the cells that are trained on theirs."""
-    found: dict[str, Cell] = {}
-    for cell in cells:
-        config = cell.config
-        if PREFERENCE in config.stages and _is_ours(config.preference.path):
-            found.setdefault(repr((config.preference, config.template, cell.model.location)), cell)
-    return list(found.values())
-
-
-def _check_pairs(cell: Cell, progress: Progress) -> None:
-    assert cell.pairs is not None
-    config = cell.config
-    files = local_files(config.preference, cell.pairs, Path(config.execution.cache).absolute(), progress)
-    check_pairs(config.preference, files, config.template, _tokenizer(cell))
-
-
-def _tokenizer(cell: Cell) -> "PreTrainedTokenizerBase":
-    model = cell.config.model
-    return load_tokenizer(cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code)
-
-
 def _prompts(cell: Cell) -> list[str]:
     if not {"generate", "judge"} & set(cell.config.stages):
         return []
     return [
         cell.prompts[name].location
         for name, item in cell.config.suite.prompts.items()
-        if _is_ours(item.prompts) and item.protocol != MT_BENCH
+        if is_ours(item.prompts) and item.protocol != MT_BENCH
     ]

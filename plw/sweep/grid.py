@@ -15,6 +15,7 @@ from plw.errors import DamagedError, StorageError, UserError
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.publishing import check_publish, publish_missing
 from plw.pipeline.tracking import check_tracker
+from plw.pipeline.training_check import check_trainings
 from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_url, sqlite_path
@@ -146,6 +147,7 @@ def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
+        check_trainings(todo)
     return todo, cells
 
 

@@ -10,7 +10,9 @@ from plw.config import STAGES, CellConfig
 from plw.console import print_table, step_bar
 from plw.errors import DamagedError
 from plw.pipeline import Cell
+from plw.pipeline.data_check import check_records, data_is_here, is_ours
 from plw.pipeline.reuse import finished_training
+from plw.pipeline.training_check import check_trainings
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.sweep.cost_table import print_costs, print_missing_inputs
@@ -34,7 +36,13 @@ RARER_AXES: dict[str, Callable[[CellConfig], str]] = {
 
 
 def print_plan(configs: list[CellConfig], console: Console) -> None:
-    """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first."""
+    """One row a cell, one column a stage; then the counts, what the work amounts to, and what has to be there first.
+
+    Data of the user's that is on this machine is read, so that a mistake in it is told as by a run; nothing is fetched.
+
+    Raises:
+        UserError: a mistake in a config, an input or a row; or a training that could not begin.
+    """
     with step_bar("cells", console) as progress:
         cells = resolve_grid(configs, progress)
     asked = {kind for cell in cells for kind in cell.config.stages}
@@ -53,6 +61,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
         weights = (f"{config.loss.prompt_weight:g}", f"{config.loss.response_weight:g}", str(config.seed))
         rarer = [RARER_AXES[axis](config) or "–" for axis in varied]
         rows.append((config.dataset.name, config.model.name, *weights, *rarer, *states, cell.folder.name))
+    _check_what_is_here(list({id(cell): cell for cell, _ in to_do}.values()), console)
     print_table(console, header, rows)
     stages = ", ".join(f"{count} {state}" for state, count in counts.most_common())
     console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
@@ -61,6 +70,13 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
         console.print(f"{drain.words}: `plw run` begins no cell until `plw drain --undo`", markup=False)
     print_costs(to_do, console)
     print_missing_inputs(list({id(cell): cell for cell, _ in to_do}.values()), console)
+
+
+def _check_what_is_here(cells: list[Cell], console: Console) -> None:
+    here = [cell for cell in cells if data_is_here(cell)]
+    with step_bar("data", console) as progress:
+        check_records(here, progress)
+    check_trainings([cell for cell in here if cell.model.path.is_dir() and is_ours(cell.config.dataset.path)])
 
 
 def _varied(cells: list[Cell]) -> list[str]:

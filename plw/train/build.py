@@ -5,13 +5,12 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from plw.errors import UserError
 from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
 from plw.train.layout_choice import log_choice, preferred_layout, set_layout
 from plw.train.model.check import check_data_fits, fix_rotary_frequencies
 from plw.train.model.load import LoadedModel, dropout_off, load_model
-from plw.train.model.lora import add_lora
+from plw.train.model.lora import add_lora, check_lora
 from plw.train.model.parallel import layers, parallelize
 from plw.train.model.save import check_saving
 from plw.train.model.weighted import WeightedModel
@@ -50,11 +49,8 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
         pad=job.pad,
     )
     _check(loaded, job, group)
+    check_lora(recipe, job.execution)
     if recipe.lora_rank is not None:
-        if group.size > 1 and job.execution.sharding == "fsdp":
-            raise UserError(
-                f"recipe.lora_rank={recipe.lora_rank} with several processes needs execution.sharding=ddp, found fsdp"
-            )
         loaded = add_lora(loaded, recipe)
     choice = set_layout(loaded, job, preferred_layout(job, device))
     # A compiler fuses by itself, and stops at what is fused already.

@@ -82,7 +82,7 @@ def plan_training(
     laid_out = Layout(layout, token_budget=token_budget, processes=processes, examples=examples)
     steps, empty_units = [], 0
     for epoch in range(1, recipe.epochs + 1):
-        order_E = np.random.default_rng([seed, epoch]).permutation(len(examples))
+        order_E = example_order(len(examples), seed, epoch)
         for first in range(0, len(order_E), recipe.batch_size):
             example_E = order_E[first : first + recipe.batch_size]
             of_step = sums.of(example_E)
@@ -106,6 +106,11 @@ def plan_training(
         empty_units=empty_units,
         digest=digest.hexdigest(),
     )
+
+
+def example_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The shuffled order of so many examples in an epoch, counted from 1."""
+    return np.random.default_rng([seed, epoch]).permutation(examples)
 
 
 def _check_negative(examples: Sequence[EncodedExample], names: Sequence[str], loss: LossConfig) -> None:

@@ -1,27 +1,45 @@
 """LoRA through peft: small trained updates beside frozen weights, merged into a plain model when it is saved."""
 
 import dataclasses
+import importlib.util
 import warnings
 from typing import Any
 
+from plw.config.study import ExecutionConfig
 from plw.config.training import RecipeConfig
 from plw.errors import UserError, shortened
 from plw.train.model.load import LoadedModel
 
 
+def check_lora(recipe: RecipeConfig, execution: ExecutionConfig) -> None:
+    """Where LoRA is asked for, it can be had, and its processes hold the model as it takes it.
+
+    Raises:
+        UserError: peft is not installed, or several processes are to hold a part of the model each.
+    """
+    if recipe.lora_rank is None:
+        return
+    if importlib.util.find_spec("peft") is None:
+        raise UserError(
+            f"recipe.lora_rank={recipe.lora_rank} needs peft, which is not installed; pip install 'plw[lora]'"
+        )
+    if execution.processes * execution.nodes > 1 and execution.sharding == "fsdp":
+        raise UserError(
+            f"recipe.lora_rank={recipe.lora_rank} with several processes needs execution.sharding=ddp, found fsdp"
+        )
+
+
 def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
     """Freeze the model and add a trained update of rank ``recipe.lora_rank`` to each target.
 
+    :func:`check_lora` has been called.
+
     Raises:
-        UserError: peft is not installed, a target that the model does not have, or the head among the targets (the
-            fused loss reads its weight alone).
+        UserError: a target that the model does not have, or the head among the targets (the fused loss reads its
+            weight alone).
     """
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ModuleNotFoundError:
-        raise UserError(
-            f"recipe.lora_rank={recipe.lora_rank} needs peft, which is not installed; pip install 'plw[lora]'"
-        ) from None
+    from peft import LoraConfig, get_peft_model
+
     assert recipe.lora_rank is not None
     _check_targets(loaded, recipe.lora_targets or [])
     config = LoraConfig(

@@ -1,0 +1,181 @@
+"""Trainings that could not begin, found before the first cell: those whose plan cannot be made.
+
+The plan needs every example's tokens, which take minutes to make where data are large. So only those are made that say
+whether each step has something to learn from; where that is in doubt the whole plan is, as the training itself does it.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from plw.config import CellConfig
+from plw.config.loss import LossConfig
+from plw.config.study import PREFERENCE
+from plw.data.encoding import EncodedExample, encode
+from plw.data.pairs import PreparedPairs, prepare_pairs
+from plw.data.prepare import load_dataset, split_held_out
+from plw.data.render import Renderer
+from plw.data.sources import local_files
+from plw.errors import UserError
+from plw.loss.coefficients import has_weight, role_coefficients, role_sums
+from plw.paths import RECORD
+from plw.pipeline.cell import Cell
+from plw.pipeline.data_check import cache_of, is_ours, tokenizer_of
+
+UNSEEN, WITHOUT, WITH = -1, 0, 1
+"""Whether an example has weight."""
+
+
+def check_trainings(cells: list[Cell]) -> None:
+    """See of each training that is still to be done that every step has something to learn from and can be carried out.
+
+    Data, models and the embedded world have to be on this machine.
+
+    Raises:
+        UserError: as :func:`plw.train.batching.plan.plan_training` and :func:`plw.train.preference.plan.plan_pairs`
+            raise it; or LoRA in several processes that each hold a part of the model.
+    """
+    examples: dict[str, _Examples] = {}
+    pairs: dict[str, PreparedPairs] = {}
+    seen = set()
+    for cell in cells:
+        config = cell.config
+        if _to_do(cell, "train"):
+            from plw.train.model.lora import check_lora
+
+            check_lora(config.recipe, config.execution)
+            key = _encoding(cell)
+            # What a plan rests on; the model enters by its tokenizer alone.
+            what = repr((key, config.loss, config.recipe, config.seed, config.execution))
+            if what not in seen:
+                seen.add(what)
+                examples[key] = examples.get(key) or _Examples(cell)
+                _check_fine_tuning(config, examples[key])
+        if _to_do(cell, PREFERENCE):
+            what = repr((config.preference, config.template, _tokenizer_name(cell), config.execution))
+            if what not in seen:
+                seen.add(what)
+                _check_preference(cell, pairs)
+
+
+def _to_do(cell: Cell, kind: str) -> bool:
+    return kind in cell.config.stages and not (cell.stages[kind].folder / RECORD).exists()
+
+
+def _processes(config: CellConfig) -> int:
+    return config.execution.processes * config.execution.nodes
+
+
+def _tokenizer_name(cell: Cell) -> str:
+    """The base models of the world have one tokenizer."""
+    return cell.model.location if is_ours(cell.config.model.path) else "world"
+
+
+def _encoding(cell: Cell) -> str:
+    """What decides a cell's examples."""
+    config = cell.config
+    seed = config.seed if config.dataset.inversion == "ratio" else None
+    roles = bool(config.loss.roles.given)
+    data = (cell.dataset.location, config.dataset, config.template)
+    return repr((*data, _tokenizer_name(cell), config.recipe.max_length, roles, seed))
+
+
+class _Examples:
+    """The examples that a cell is trained on, encoded when they are asked for."""
+
+    def __init__(self, cell: Cell) -> None:
+        config = cell.config
+        self._tokenizer = tokenizer_of(cell)
+        files = local_files(config.dataset, cell.dataset, cache_of(cell))
+        records = load_dataset(config.dataset, files, self._tokenizer, seed=config.seed)
+        trained_on, _ = split_held_out(records, config.dataset.held_out)
+        renderer = Renderer(config.template, self._tokenizer)
+        self._segments = [renderer.segments(record) for record in trained_on]
+        self._where = [record.where for record in trained_on]
+        self._how: dict[str, Any] = {
+            "max_length": config.recipe.max_length,
+            "end_of_sequence": config.template.end_of_sequence,
+            "eos_marker": config.template.eos_marker,
+            "fine_roles": bool(config.loss.roles.given),
+        }
+        self._known: dict[int, EncodedExample] = {}
+
+    def __len__(self) -> int:
+        return len(self._segments)
+
+    def some(self, chosen: Sequence[int]) -> list[EncodedExample]:
+        """Those at some places."""
+        new = [place for place in chosen if place not in self._known]
+        if new:
+            segments, where = [self._segments[place] for place in new], [self._where[place] for place in new]
+            encoded = encode(segments, self._tokenizer, where=where, **self._how).examples
+            self._known |= dict(zip(new, encoded, strict=True))
+        return [self._known[place] for place in chosen]
+
+    def may_be_longer(self, tokens: int) -> list[int]:
+        """Places of examples that may have more tokens: none has more than bytes, marks of beginning and end beside."""
+        marks = 2
+        sizes = [sum(len(part.text.encode()) + marks for part in parts) + marks for parts in self._segments]
+        return [place for place, size in enumerate(sizes) if size > tokens]
+
+
+def _check_fine_tuning(config: CellConfig, examples: _Examples) -> None:
+    recipe, budget, processes = config.recipe, config.execution.token_budget, _processes(config)
+    long = examples.may_be_longer(budget) if recipe.max_length > budget else []
+    if (
+        processes > min(recipe.batch_size, len(examples))
+        or any(len(example.token_T) > budget for example in examples.some(long))
+        or not _every_step_has_weight(config, examples)
+    ):
+        from plw.train.batching.plan import plan_training
+
+        everything = examples.some(range(len(examples)))
+        plan_training(everything, config.loss, recipe, seed=config.seed, token_budget=budget, processes=processes)
+
+
+def _every_step_has_weight(config: CellConfig, examples: _Examples) -> bool:
+    """Whether an example with weight of its own is found in each step; without one the step may still have some."""
+    from plw.train.batching.plan import example_order
+
+    batch_size = config.recipe.batch_size
+    weight_E = np.full(len(examples), UNSEEN, dtype=np.int8)
+    for epoch in range(1, config.recipe.epochs + 1):
+        order_E = example_order(len(examples), config.seed, epoch)
+        # Of each step the examples that are not known to be without weight.
+        left = [order_E[first : first + batch_size] for first in range(0, len(order_E), batch_size)]
+        while left:
+            heads = sorted({int(step[0]) for step in left if weight_E[step[0]] == UNSEEN})
+            weight_E[heads] = _weights(examples.some(heads), config.loss)
+            left = [step[1:] for step in left if weight_E[step[0]] == WITHOUT]
+            if not all(map(len, left)):
+                return False
+    return True
+
+
+def _weights(examples: Sequence[EncodedExample], loss: LossConfig) -> NDArray[np.int8]:
+    """``WITH`` for each example that has weight in a step of its own, so in any; ``WITHOUT`` for the others."""
+    sums = role_sums(examples)
+    try:
+        alone = role_coefficients(sums, dataclasses.replace(loss, scope="example"))
+    except UserError:
+        return np.full(len(examples), WITHOUT, dtype=np.int8)
+    return np.where(has_weight(sums, alone.coefficient_ER), WITH, WITHOUT).astype(np.int8)
+
+
+def _check_preference(cell: Cell, known: dict[str, PreparedPairs]) -> None:
+    """Pairs fit the budget, or the config is refused; so they are counted only where processes share a step."""
+    from plw.train.preference.plan import plan_pairs
+
+    config, preference, processes = cell.config, cell.config.preference, _processes(cell.config)
+    if processes == 1:
+        return
+    key = repr((preference, config.template, _tokenizer_name(cell)))
+    if key not in known:
+        assert cell.pairs is not None
+        files = local_files(preference, cell.pairs, cache_of(cell))
+        known[key] = prepare_pairs(preference, files, config.template, tokenizer_of(cell))
+    budget = config.execution.token_budget
+    plan_pairs(known[key].examples, preference.recipe(), seed=config.seed, token_budget=budget, processes=processes)
