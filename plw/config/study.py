@@ -1,5 +1,6 @@
 """Schemas of the study around a cell: its axes, its scale, where results go and how the work is carried out."""
 
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -11,6 +12,9 @@ from plw.machine import available_cores
 AUTO = "auto"
 MOST_THREADS = 512
 """Of one process: torch's threads end in a segmentation fault where the machine cannot start so many."""
+SLURM = "slurm"
+"""As a rendezvous: the first node of the Slurm job."""
+MAX_PORT = 65535
 PREFERENCE = "preference"
 STAGES = ("train", PREFERENCE, "diagnose", "harness", "generate", "judge")
 
@@ -207,6 +211,7 @@ class ExecutionConfig:
             raise UserError(
                 f"execution.nodes={self.nodes} needs execution.rendezvous=HOST:PORT, where the machines meet, or =slurm"
             )
+        self._check_rendezvous()
         for name in (
             "workers",
             "token_budget",
@@ -225,4 +230,15 @@ class ExecutionConfig:
             raise UserError(
                 f"execution.lease_timeout_s={self.lease_timeout_s:g} is too small; allowed: three times "
                 f"execution.heartbeat_s={self.heartbeat_s:g} or more, so that a late heartbeat loses no claim"
+            )
+
+    def _check_rendezvous(self) -> None:
+        """The first node would wait for minutes at an address where nobody can come."""
+        if self.rendezvous in (None, "", SLURM):
+            return
+        found = re.fullmatch(r"\S+:(\d{1,5})", str(self.rendezvous))
+        if found is None or not 1 <= int(found[1]) <= MAX_PORT:
+            raise UserError(
+                f"execution.rendezvous={self.rendezvous} is no meeting place; allowed: HOST:PORT with a port from 1 to "
+                f"{MAX_PORT}, or {SLURM}"
             )

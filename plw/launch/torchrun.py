@@ -14,6 +14,7 @@ from typing import Any
 
 import psutil
 
+from plw.config.study import SLURM
 from plw.errors import StageError, UserError
 from plw.files import read_json
 from plw.interrupt import deferred, raise_if_requested, requested
@@ -24,8 +25,6 @@ OUTPUT = "output.txt"
 TORCH_LOGS = "torchrun"
 """Folder in which torchrun gives each worker its error file."""
 POLL_S = 0.1
-SLURM = "slurm"
-"""A rendezvous on the first node of the Slurm job that this is."""
 FIRST_PORT, PORTS = 20_000, 20_000
 """Ports of such a rendezvous: by the job's number, so that jobs that share a node do not meet each other."""
 ERRORS = {"UserError": UserError, "StageError": StageError}

@@ -44,9 +44,9 @@ def read_drain(config: CellConfig) -> Drain | None:
     try:
         # Another worker may see it go between two looks.
         found = read_json(path) if path.exists() else None
-    except UserError:
+    except UserError as error:
         if path.exists():
-            raise
+            raise UserError(f"{error}; `plw drain --undo` removes it") from None
         found = None
     if found is None:
         return None

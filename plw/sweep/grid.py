@@ -12,6 +12,7 @@ from plw import world
 from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
+from plw.launch.torchrun import meeting_place
 from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
 from plw.pipeline.publishing import check_publish, publish_missing
 from plw.pipeline.tracking import check_tracker
@@ -107,6 +108,8 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
     if todo:
         check_devices(todo[0].config.execution)
         check_cpu_formats(todo, console)
+        if todo[0].config.execution.nodes > 1:
+            meeting_place(str(todo[0].config.execution.rendezvous))
         check_tracker(todo[0].config.tracker)
         gate = Gate(todo[0].config, started)
         _run(todo, result, console, gate)
