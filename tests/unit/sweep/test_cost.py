@@ -229,7 +229,7 @@ def test_content_counts_once_a_file_is_there(plan: Plan, tmp_path: Path) -> None
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("lines", [False, True])
 def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, encoding: str, lines: bool) -> None:
-    """Whatever its form and encoding the work is the same; a file that no run can read leaves it unknown."""
+    """Whatever its form and encoding the work is the same; of a file that no run can read it is unknown, and told."""
     whole = stage_cost(plan(), "train")
     assert whole is not None
     assert whole.trained_tokens
@@ -245,4 +245,5 @@ def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, en
         found = stage_cost(plan(f"dataset.path={path}"), "train")
         assert found is not None
         assert found.trained_tokens is None
-        assert "1 cell;" in printed(plan(f"dataset.path={path}"))
+        with pytest.raises(UserError, match=rf"bad-{number}\.json: row 1 "):
+            printed(plan(f"dataset.path={path}"))
