@@ -68,7 +68,8 @@ class ScopeVerdict:
     best_low: float | None
     best_high: float | None
     excluded: float | None
-    """The largest difference from ``from_weight``, either way, that the 95 % band allows; larger ones are excluded."""
+    """The largest difference from ``from_weight``, either way, that the 95 % band allows; larger ones are excluded.
+    None where nothing is: no band, or one that holds every difference for which the score's range has room."""
     base_models: int
     over_bases: bool | None
     """Whether the base models count as a sample; else the verdict is of these base models."""
@@ -173,6 +174,8 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     known = not curve.still and not curve.exact
     if not known:
         best_low = best_high = None
+    start = min(1.0, max(0.0, curve.at_start))
+    largest = float(max(-low_M.min(), high_M.max()))
     values = (
         None if curve.still else curve.shape,
         weight_from_scale(curve.smallest_w),
@@ -184,6 +187,6 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
         None if curve.still else curve.lowest(),
         best_low,
         best_high,
-        scale * min(1.0, float(max(-low_M.min(), high_M.max()))) if known else None,
+        scale * largest if known and largest < max(start, 1 - start) else None,
     )
     return dict(zip(names, values, strict=True))

@@ -109,8 +109,9 @@ def _tested(context: Context) -> str:
     """How the verdicts were found, and of which base models they are."""
     known = [verdict.over_bases for verdict in context.verdicts if verdict.over_bases is not None]
     sample = bool(known) and all(known)
-    bases = count(context.frame.rows["model"].nunique(), "base model")
-    scope = "base models are taken as a sample" if sample else f"the verdicts are of these {bases}, others may differ"
+    bases = context.frame.rows["model"].nunique()
+    these = "this base model" if bases == 1 else f"these {bases} base models"
+    scope = "base models are taken as a sample" if sample else f"the verdicts are of {these}, others may differ"
     return (
         f"A kind of benchmark is shown to move where p is below {SIGNIFICANCE:g} after Holm's correction within its "
         f"dataset, by a test in which effects of opposite sign do not cancel; {scope}. Points, scores and best weights "

@@ -84,11 +84,9 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
         return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
     if not verdict.moved:
         decided = "too few cells to decide" if verdict.p_holm is None else f"not shown to move ({_p(verdict)})"
-        excluded = (
-            f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
-            if verdict.excluded
-            else ""
-        )
+        excluded = "" if verdict.p_holm is None else "; no change of its mean is excluded"
+        if verdict.excluded:
+            excluded = f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
         return f"{name}: {decided}{excluded}."
     if verdict.opposed:
         return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
@@ -143,7 +141,10 @@ def _bounds(groups: Sequence[ScopeVerdict]) -> str:
         if group.excluded is not None
     ]
     same = [kind(group) for group in groups if group.same]
+    free = [kind(group) for group in groups if group.excluded is None and not group.same]
     said = [f"changes by more than {listed(known)} points are excluded"] if known else []
+    if known and free:
+        said.append(f"no change of {listed(free)} is")
     if same:
         said.append(f"the scores are the same at every weight ({listed(same)}), which excludes nothing")
     return "; ".join(said) or "the cells are too few to tell"

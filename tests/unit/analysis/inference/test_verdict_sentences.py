@@ -252,6 +252,27 @@ def test_three_weights_of_few_runs_are_too_few_to_decide(models: str) -> None:
     assert dataset_sentences([found], "D") == [f"Translation: too few cells to decide{bound}."]
 
 
+@pytest.mark.parametrize(("start", "rise", "bounded"), [(0.05, 0.9, False), (0.5, 0.5, False), (0.5, 0.12, True)])
+def test_a_bound_as_wide_as_the_range_is_no_bound(start: float, rise: float, bounded: bool) -> None:
+    """Two base models that differ widely: a change for which the range has no room is never said to be excluded."""
+    slopes = (rise, 0.1)
+    values = {name: lambda w, at: min(0.99, start + slopes[at // 7] * w) + abs(noise(at)) for name in "xy"}
+    calm = group_of(frame_of({"z": lambda _, at: 0.5 + noise(at)}, weights=(0, 0.1, 1), models="ab"))
+    other = replace(calm, name="calm", moved=False)
+
+    found = group_of(frame_of(values, weights=(0, 0.1, 1), models="ab"))
+
+    assert (found.excluded is not None) == bounded
+    headline, (line,) = study_sentences([other, found]), dataset_sentences([replace(found, p_holm=0.5)], "D")
+    if found.excluded is not None:
+        assert found.excluded < max(found.at_0, 1 - found.at_0)
+        assert f"by more than {100 * found.excluded:.1f} points is excluded" in line
+    else:
+        assert headline.endswith(f"by more than {100 * calm.excluded:.1f} (calm) points are excluded; "
+                                 "no change of translation is.")  # fmt: skip
+        assert line == "Translation: not shown to move (corrected p 0.500); no change of its mean is excluded."
+
+
 @pytest.mark.parametrize("benchmarks", ["xy", "uvwxyz"])
 def test_the_headline_names_single_benchmarks_where_no_kind_moved(benchmarks: str) -> None:
     """Each moves by 10 points, and of so few cells their kind's test cannot tell."""
