@@ -1,11 +1,12 @@
 """How often the response surface's intervals hold the truth, on simulated grids (docs/statistics-weights.md).
 
-    python scripts/coverage_surface.py [STUDIES]
+    python scripts/coverage_surface.py --studies 150
 
 A grid has 30 pairs of weights with λ_r above 0. Scores follow a parabola; benchmarks, datasets and base models have
 random parabolas of their own where they are three or more, of the standard deviation given; the noise is 1.5 points.
 """
 
+import argparse
 import sys
 from itertools import product
 
@@ -20,7 +21,9 @@ def main() -> int:
     """Print a row a size and spread."""
     import numpy as np
 
-    studies = int(sys.argv[1]) if len(sys.argv) > 1 else 150
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=150, help="simulated grids of each size and spread")
+    studies = parser.parse_args().studies
     print("| benchmarks, datasets, base models | spread of their coefficients | at the place | over all places | λ_p |")
     print("| --- | --- | ---: | ---: | ---: |")
     for size, spread in product(SIZES, SPREADS):

@@ -80,7 +80,7 @@ def restricted(side: GridSide, fields: Mapping[str, Value]) -> GridSide:
         there = {getattr(cell, field) for cell in cells}
         cells = [cell for cell in cells if getattr(cell, field) == value]
         if not cells:
-            raise UserError(f"{side.label}: no cell has {field}={_text(value)}; there are {_listed(there)}")
+            raise UserError(f"{side.label}: no cell has {field}={_text(value)}; cells have {_listed(there)}")
     return GridSide(label=side.label, runs=side.runs, cells=cells, fields={**side.fields, **fields})
 
 

@@ -36,7 +36,10 @@ def run(context: typer.Context) -> None:
 
 
 def plan(context: typer.Context) -> None:
-    """Say what `plw run -m` with the same words would run, skip or wait for, and why."""
+    """Say what `plw run -m` with the same words would run, skip or wait for, and why.
+
+    It takes every word of `plw run`: GROUP=CHOICE, FIELD=VALUE, -m, --config-dir DIR. `plw run --help` lists them.
+    """
     from hydra_plugins.plw_launchers import PLAN_ONLY
 
     _hydra(["-m", *context.args, PLAN_ONLY])
@@ -115,7 +118,7 @@ def report(
         typer.Option(min=0, help="Prompts of each benchmark whose answers the page shows; by default what fits 3 MB."),
     ] = None,
 ) -> None:
-    """Write a study's tables (CSV, Markdown), figures (PNG, PDF) and a page to explore them, index.html."""
+    """Write a study's tables (CSV, Markdown, LaTeX), figures (PNG, PDF) and a page to explore them, index.html."""
     if published is not None:
         _report_published(published, overrides or [], out)
         return

@@ -134,7 +134,7 @@ def test_two_registries(study: Study, tmp_path: Path) -> None:
     [
         ("p=0", "p=0", "name the same cells"),
         ("p=0", "model=wide", "name the same cells"),
-        ("p=0", "p=0.3", "there are 0, 0.1, 1"),
+        ("p=0", "p=0.3", "cells have 0, 0.1, 1"),
         ("weight=0", "weight=1", "allowed is FIELD=VALUE"),
         ("p=", "p=1", "allowed is FIELD=VALUE"),
         ("p=0,p=1", "p=1", "named twice"),
