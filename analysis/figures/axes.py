@@ -8,19 +8,25 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator
 
-from analysis.figures.theme import dataset_colours, markers
+from analysis.figures.theme import PAGE_INCHES, dataset_colours, markers, short_names
 from analysis.scores.frame import weight_scale
 
 NEAR = 0.09
 """Weights that lie closer than this on the w_p axis do not both get a label in a small panel."""
+NEAR_ABOVE = 0.04
+"""The same of an axis above a panel of half a page, whose labels are aslant."""
+MOST_CATEGORIES = 24
+"""Labels of weights at equal distances that a panel of half a page has room for."""
+LEGEND_NAME = 40
+"""Characters of a name in a legend at most."""
+LETTER_INCHES, HANDLE_INCHES = 0.06, 0.5
+"""Widths in a legend: of a letter, and of an entry beside its letters."""
 
 
 def weight_axis_above(axis: Any, weights: Sequence[float]) -> None:
     """A second axis above that tells the weights themselves."""
     top = axis.secondary_xaxis("top")
-    top.set_xticks(
-        weight_scale(pd.Series(weights)).to_list(), [short_weight(weight) for weight in weights], rotation=55
-    )
+    top.set_xticks(*_labelled(weights, NEAR_ABOVE), rotation=55)
     for label in top.get_xticklabels():
         label.set(horizontalalignment="left", rotation_mode="anchor", fontsize=6.5)
     top.tick_params(length=2, pad=2)
@@ -30,22 +36,31 @@ def weight_axis_above(axis: Any, weights: Sequence[float]) -> None:
 
 def weight_ticks(axis: Any, weights: Sequence[float]) -> None:
     """Ticks of a w_p axis at the weights, labelled with them where there is room; the largest and smallest always."""
+    axis.set_xticks(*_labelled(weights, NEAR))
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _labelled(weights: Sequence[float], near: float) -> tuple[list[float], list[str]]:
+    """Every weight's place on the w_p axis, and its label or, where there is no room, nothing."""
     places = weight_scale(pd.Series(sorted(weights))).to_list()
     labelled: list[float] = []
     for place in reversed(places):
-        room = not labelled or labelled[-1] - place >= NEAR
-        if room and (place == places[0] or place - places[0] >= NEAR):
+        room = not labelled or labelled[-1] - place >= near
+        if room and (place == places[0] or place - places[0] >= near):
             labelled.append(place)
     names = [
         short_weight(weight) if place in labelled else "" for weight, place in zip(sorted(weights), places, strict=True)
     ]
-    axis.set_xticks(places, names)
-    axis.xaxis.set_minor_locator(NullLocator())
+    return places, names
 
 
 def weight_categories(axis: Any, weights: Sequence[float]) -> None:
-    """An axis on which the weights stand at equal distances."""
-    axis.set_xticks(range(len(weights)), [short_weight(weight) for weight in weights], rotation=55)
+    """An axis on which the weights stand at equal distances, labelled from the largest on as far as there is room."""
+    every = -(-len(weights) // MOST_CATEGORIES)
+    names = [
+        short_weight(weight) if (len(weights) - 1 - place) % every == 0 else "" for place, weight in enumerate(weights)
+    ]
+    axis.set_xticks(range(len(weights)), names, rotation=55)
     for label in axis.get_xticklabels():
         label.set(horizontalalignment="right", rotation_mode="anchor")
     axis.xaxis.set_minor_locator(NullLocator())
@@ -66,19 +81,21 @@ def dataset_legend(
     colours, shapes = dataset_colours(datasets), markers(datasets)
     if squares:
         shapes = dict.fromkeys(datasets, "s")
-    handles = [Line2D([], [], color=colours[d], marker=shapes[d], linestyle="none", label=d) for d in datasets]
+    named = short_names(datasets, LEGEND_NAME)
+    handles = [Line2D([], [], color=colours[d], marker=shapes[d], linestyle="none", label=named[d]) for d in datasets]
     if len(models) > 1:
         handles += [
             Line2D([], [], color="#444444", marker="o", markerfacecolor="#444444" if i % 2 == 0 else "white",
                    linestyle=dashes(i), label=f"{model} (c, d)")
-            for i, model in enumerate(models)
+            for i, model in enumerate(short_names(models, LEGEND_NAME).values())
         ]  # fmt: skip
     handles += [
         Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle=dashes(i + 1), label=label)
         for i, label in enumerate(further)
     ]
+    widest = max(len(str(handle.get_label())) for handle in handles) * LETTER_INCHES + HANDLE_INCHES
     # Names of series are long.
-    columns = 3 if further else columns
+    columns = max(1, min(3 if further else columns, int(PAGE_INCHES / widest)))
     lines = -(-len(handles) // columns)
     figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), handletextpad=0.5)
 

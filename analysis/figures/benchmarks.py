@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import dashes, dataset_legend, weight_ticks
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers, panel_names
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, GROUPINGS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import weight_scale
@@ -25,6 +25,8 @@ FEW = 4
 """Up to so many benchmarks stand in two columns, more in three."""
 SHIFT = 0.011
 """Between the datasets' points of one weight, on the w_p axis."""
+DATASETS_ACROSS = 4
+"""Datasets that stand beside each other at most, where each has a column."""
 
 
 def figure_benchmarks(
@@ -56,10 +58,11 @@ def figure_benchmarks(
     with mpl.rc_context(RC):
         figure = Figure(figsize=(PAGE_INCHES, down * PANEL_INCHES + 0.7), layout="constrained")
         axes = figure.subplots(down, across, sharex=True, squeeze=False).ravel()
+        titles = panel_names(names_shown, across)
         for axis, (_, benchmark) in zip(axes, benchmarks, strict=False):
             for place, shown in enumerate([rows, *drawn.values()]):
                 _bars(axis, shown[shown["benchmark"] == benchmark], datasets, place)
-            axis.set_title(benchmark, fontsize=7.5)
+            axis.set_title(titles[benchmark], fontsize=7.5)
         _share_axes(list(axes), len(benchmarks), across, sorted(set(rows["prompt_weight"])))
         dataset_legend(figure, datasets, further=list(drawn))
     return figure
@@ -67,6 +70,8 @@ def figure_benchmarks(
 
 def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     """What each weight gains over PLW 0, with its bootstrap interval: a column a dataset, a row an aggregate.
+
+    More than ``DATASETS_ACROSS`` datasets go on in further rows.
 
     Args:
         intervals: from ``bootstrap_aggregates``.
@@ -80,18 +85,28 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
         return None
     datasets = dataset_order(rows["dataset"])
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(PAGE_INCHES, 3.6), layout="constrained")
-        axes = figure.subplots(len(AGGREGATE_COLUMNS), len(datasets), sharex=True, sharey="row", squeeze=False)
-        for line, kind in zip(axes, AGGREGATE_COLUMNS, strict=True):
-            for axis, dataset in zip(line, datasets, strict=True):
+        across = min(len(datasets), DATASETS_ACROSS)
+        blocks = [datasets[at : at + across] for at in range(0, len(datasets), across)]
+        kinds = list(AGGREGATE_COLUMNS) * len(blocks)
+        figure = Figure(figsize=(PAGE_INCHES, 1.8 * len(kinds)), layout="constrained")
+        axes = figure.subplots(len(kinds), across, sharex=True, squeeze=False)
+        titles = panel_names(datasets, across)
+        for row, (line, kind) in enumerate(zip(axes, kinds, strict=True)):
+            block, place = blocks[row // len(AGGREGATE_COLUMNS)], row % len(AGGREGATE_COLUMNS)
+            for axis in line[len(block) :]:
+                axis.set_axis_off()
+            for axis, dataset in zip(line, block, strict=False):
+                if axis is not axes[place, 0]:
+                    axis.sharey(axes[place, 0])
+                axis.tick_params(axis="y", labelleft=axis is line[0])
+                if place == 0:
+                    axis.set_title(titles[dataset], fontsize=7.5)
                 chosen = rows[(rows["kind"] == kind) & (rows["dataset"] == dataset)]
                 axis.axhline(0, color="#444444", linewidth=0.7)
                 _band(axis, chosen, dataset, datasets)
                 weight_ticks(axis, [0.0, *sorted(set(rows["prompt_weight"]))])
-                axis.tick_params(axis="x", rotation=90, labelsize=6)
+                axis.tick_params(axis="x", rotation=90, labelsize=6, labelbottom=place == len(AGGREGATE_COLUMNS) - 1)
             line[0].set_ylabel(f"{kind} aggregate,\ngain over PLW 0")
-        for axis, dataset in zip(axes[0], datasets, strict=True):
-            axis.set_title(dataset, fontsize=7.5)
         scale = "prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$"
         figure.supxlabel(scale, fontsize=7.5, parse_math=True)
     return figure

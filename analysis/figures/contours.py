@@ -10,7 +10,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import NullLocator
 
 from analysis.arrays import Array
-from analysis.figures.theme import COLUMN_INCHES, RC
+from analysis.figures.theme import COLUMN_INCHES, RC, short_names
 from analysis.gam.fit import GamFit
 from analysis.gam.optimum import STAR, optima
 from analysis.gam.surface import surface
@@ -21,6 +21,8 @@ from analysis.scores.frame import EXPONENT
 COLOURS = "cividis"
 """Even in lightness, so the same in colour blindness and in grey."""
 CONTOUR_LEVELS = 12
+DATASET_NAME = 32
+"""Characters of a dataset's name within the map at most."""
 RIDGE, PALE = "#D62728", "#FFFFFF"
 WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
 RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
@@ -106,10 +108,11 @@ def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
     axis.set_xlabel("prompt loss weight (PLW)")
     axis.set_ylabel(r"generation ratio $R_g$", parse_math=True)
     heights = points.groupby("dataset")["r_g"].mean()
+    shown = short_names(heights.index, DATASET_NAME)
     for name in dataset_order(points["dataset"]):
         above = heights[name] < np.sqrt(low * high)
         axis.annotate(
-            name, (last, heights[name]), (-8, 3.5 if above else -3.5), textcoords="offset points", ha="right",
+            shown[name], (last, heights[name]), (-8, 3.5 if above else -3.5), textcoords="offset points", ha="right",
             va="bottom" if above else "top", fontsize=6, color=PALE, zorder=5,
             path_effects=[withStroke(linewidth=1.4, foreground="#000000")],
         )  # fmt: skip

@@ -7,10 +7,13 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours
+from analysis.figures.benchmarks import DATASETS_ACROSS
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, panel_names, short_names
 from analysis.inference.paired_weights import MARGIN, WeightComparison
 from analysis.tables.paired import GROUP_ORDER
 
+BENCHMARK_NAME = 24
+"""Characters of a benchmark's name at most."""
 LINE_INCHES, GAP = 0.072, 1.6
 """Height of one weight's line; lines that are left free between benchmarks."""
 
@@ -18,6 +21,7 @@ LINE_INCHES, GAP = 0.072, 1.6
 def figure_forest(rows: Sequence[WeightComparison]) -> Figure | None:
     """A column a dataset, a row a group of benchmarks with a scale of its own; None where nothing was compared.
 
+    More than ``DATASETS_ACROSS`` datasets go on in further rows.
     Within a benchmark the weights rise from top to bottom. A difference that is shown after Holm's correction is drawn
     strong and filled, any other faint and hollow.
     """
@@ -30,22 +34,29 @@ def figure_forest(rows: Sequence[WeightComparison]) -> Figure | None:
     weights = sorted({row.weight for row in against_0})
     benchmarks = {group: sorted({r.found.benchmark for r in against_0 if r.group == group}) for group in groups}
     heights = [len(benchmarks[group]) * (len(weights) + GAP) for group in groups]
+    across = min(len(datasets), DATASETS_ACROSS)
+    blocks = [datasets[at : at + across] for at in range(0, len(datasets), across)]
+    titles = panel_names(datasets, across)
     with mpl.rc_context(RC):
-        tall = sum(heights) * LINE_INCHES + 0.35 * len(groups) + 0.9
+        tall = (sum(heights) * LINE_INCHES + 0.35 * len(groups)) * len(blocks) + 0.9
         figure = Figure(figsize=(PAGE_INCHES, tall), layout="constrained")
         axes = figure.subplots(
-            len(groups), len(datasets), sharex="row", sharey="row", squeeze=False, height_ratios=heights
-        )
-        for line, group in zip(axes, groups, strict=True):
-            for axis, dataset in zip(line, datasets, strict=True):
+            len(groups) * len(blocks), across, sharex="row", sharey="row", squeeze=False,
+            height_ratios=heights * len(blocks),
+        )  # fmt: skip
+        for row, line in enumerate(axes):
+            block, group = blocks[row // len(groups)], groups[row % len(groups)]
+            for axis in line[len(block) :]:
+                axis.set_axis_off()
+            for axis, dataset in zip(line, block, strict=False):
+                if group == groups[0]:
+                    axis.annotate(
+                        titles[dataset], (0.5, 1), xytext=(0, 14), xycoords="axes fraction",
+                        textcoords="offset points", ha="center", fontsize=8, fontweight="bold",
+                    )  # fmt: skip
                 panel = [row for row in against_0 if (row.group, row.dataset) == (group, dataset)]
                 _panel(axis, panel, benchmarks[group], weights, dataset_colours(datasets)[dataset])
             line[0].set_title(group.replace("_", " "), fontsize=7.5, pad=3)
-        for axis, dataset in zip(axes[0], datasets, strict=True):
-            axis.annotate(
-                dataset, (0.5, 1), xytext=(0, 14), xycoords="axes fraction", textcoords="offset points", ha="center",
-                fontsize=8, fontweight="bold",
-            )  # fmt: skip
         title = f"difference from PLW 0 in points; in a benchmark PLW {weights[0]:g} (top) to {weights[-1]:g} (bottom)"
         figure.legend(handles=_handles(), loc="outside lower center", ncols=3, title=title, title_fontsize=7.5)
     return figure
@@ -69,7 +80,7 @@ def _panel(
             markerfacecolor=colour if strong else "white",
         )  # fmt: skip
     middles = [number * block + (len(weights) - 1) / 2 for number in range(len(benchmarks))]
-    axis.set_yticks(middles, benchmarks)
+    axis.set_yticks(middles, list(short_names(benchmarks, BENCHMARK_NAME).values()))
     axis.tick_params(axis="y", length=0)
     axis.grid(visible=False, axis="y")
     axis.set_ylim(len(benchmarks) * block - GAP, -1)

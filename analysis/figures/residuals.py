@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import stats
 
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, panel_names
 from analysis.inference.residuals import ResidualChecks
 from analysis.scores.datasets import dataset_order
 from analysis.tables.table import p_value
@@ -38,7 +38,7 @@ def figure_residuals(checks: Mapping[str, ResidualChecks]) -> Figure | None:
         for (left, right), name in zip(axes, names, strict=True):
             _quantiles(left, checks[name], colours[name])
             _against_fit(right, checks[name].residual_N, checks[name].fitted_N, colours[name])
-            left.set_title(name)
+            left.set_title(panel_names(names, 2)[name])
             left.set_ylabel("observed residual")
             right.set_ylabel("residual")
         axes[-1][0].set_xlabel("expected (uniform) residual")

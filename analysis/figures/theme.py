@@ -69,6 +69,31 @@ def markers(names: Iterable[str]) -> dict[str, str]:
     return {name: MARKERS[index % len(MARKERS)] for index, name in enumerate(names)}
 
 
+def short_names(names: Iterable[str], most: int) -> dict[str, str]:
+    """Name -> what a figure shows of it: whole, or its two ends where it has more than so many characters.
+
+    Names that would look alike get their number. The tables and the page have every name whole.
+    """
+    shown: dict[str, str] = {}
+    for name in dict.fromkeys(names):
+        short = _ends(name, most)
+        if short in shown.values():
+            number = f"…{len(shown) + 1}"
+            short = _ends(name, most - len(number)) + number
+        shown[name] = short
+    return shown
+
+
+def _ends(name: str, most: int) -> str:
+    tail = (most - 1) // 2
+    return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def panel_names(names: Iterable[str], across: int) -> dict[str, str]:
+    """Names as titles of panels (bold, 7.5 points) of which so many stand beside each other on a page's width."""
+    return short_names(names, max(8, int((PAGE_INCHES / across - 0.35) / 0.075)))
+
+
 def picture(figure: "Figure", kind: str) -> bytes:
     """The figure as ``png`` or ``pdf``; the same figure gives the same bytes."""
     out = BytesIO()
