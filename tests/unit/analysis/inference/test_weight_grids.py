@@ -313,10 +313,12 @@ def test_the_published_grid_corrected_for_the_choice() -> None:
 def test_verdicts_are_over_the_share_of_the_prompt() -> None:
     rows = published_rows()
     share = rows["prompt_weight"] / (rows["prompt_weight"] + rows["response_weight"])
-    risen = rows.assign(score01=0.3 + 0.2 * share, value=30 + 20 * share)
+    # Without an error five base models are five signs, p = 1/16.
+    noise = np.random.default_rng(0).normal(scale=1e-6, size=len(rows))
+    risen = rows.assign(score01=0.3 + 0.2 * share + noise, value=30 + 20 * share + 100 * noise)
     verdicts = {verdict.name: verdict for verdict in share_verdicts(risen) if verdict.dataset == "LIMA"}
     verdict = verdicts["generation"]
     assert verdict.moved
     assert verdict.direction == "up"
-    assert verdict.best_weight == pytest.approx(5 / 6, abs=1e-6)
+    assert verdict.best_weight == pytest.approx(5 / 6, abs=1e-3)
     assert share_verdicts(rows[rows["prompt_weight"] == 0]) == []
