@@ -14,6 +14,10 @@ from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
 
 ROW_WEIGHTS = "token_weights"
 """Key of a row that has a number for each of its tokens."""
+ROW_MASK = "attention_mask"
+"""Key of a row that says which places hold a token (1) and which padding (0)."""
+PER_TOKEN = ("input_ids", "labels", "completion_mask", "assistant_masks", ROW_WEIGHTS, ROW_MASK)
+"""Keys of a row whose lists have a value for each place."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +26,7 @@ class PromptWeightCollator:
 
     A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's) or ``labels``
     (-100 for a prompt's). It may have ``token_weights``, a number of 0 or more per token that multiplies its
-    role's weight.
+    role's weight, and ``attention_mask``, 0 where a tokenizer has padded it: that padding is cut off.
 
     A batch has ``input_ids``, ``labels`` (-100 for all but completions), ``loss_weights`` (fp32, w of predicting each
     token) and ``attention_mask``; packed, one row with ``position_ids`` and the bounds that variable-length kernels ask
@@ -51,8 +55,10 @@ class PromptWeightCollator:
 
         Raises:
             UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths or of something else
-                than numbers, or a weight of a token that is no finite number of 0 or more.
+                than numbers, a weight of a token that is no finite number of 0 or more, or an ``attention_mask`` that
+                is more than padding.
         """
+        rows = [unpadded(row) for row in rows]
         tokens = [_numbers(row, "input_ids").long() for row in rows]
         labels = [_labels(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
         scales = [_scale(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
@@ -63,6 +69,35 @@ class PromptWeightCollator:
             batch = _padded(tokens, labels, self.pad_token_id)
             scale_BT = pad_sequence(scales, batch_first=True)
         return {**batch, LOSS_WEIGHTS: self._weighting().token_weights(batch) * scale_BT}
+
+
+def unpadded(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A row without the padding that its ``attention_mask`` marks: labels of -100 there would else be a prompt's.
+
+    Raises:
+        UserError: the mask has another length than ``input_ids``, leaves nothing, or leaves out what stands between
+            tokens.
+    """
+    if row.get(ROW_MASK) is None or "input_ids" not in row:
+        return row
+    there_T = _same_length(row, ROW_MASK, _numbers(row, "input_ids")).bool()
+    if there_T.all():
+        return row
+    places = there_T.nonzero().flatten().tolist()
+    if not places:
+        raise UserError(f"a row's {ROW_MASK} is 0 at every token; leave the row out")
+    kept = slice(places[0], places[-1] + 1)
+    if not there_T[kept].all():
+        raise UserError(
+            f"a row's {ROW_MASK} is 0 at token {places[0] + int((~there_T[kept]).nonzero()[0])}, between others; "
+            "allowed: 0 for padding at the ends of a row"
+        )
+    cut = {}
+    for name in PER_TOKEN:
+        if row.get(name) is not None:
+            _same_length(row, name, there_T)
+            cut[name] = row[name][kept]
+    return {**row, **cut}
 
 
 def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.data.weights import MESSAGE_WEIGHTS
 from plw.errors import UserError, named
-from plw.integrations.collator import ROW_WEIGHTS
+from plw.integrations.collator import PER_TOKEN, ROW_MASK, ROW_WEIGHTS, unpadded
 
 TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",), ("labels",))
 """Columns that say which tokens are the prompt; one of these sets is needed."""
@@ -35,7 +35,7 @@ def columns_of(dataset: Any) -> Collection[str] | None:
 
 
 def checked_for_trl(dataset: Any, *, assistant_only: bool, weights_are_read: bool) -> Any:
-    """The dataset, of which TRL will know the prompts and of which nothing is left unread.
+    """The dataset, of which TRL will know the prompts and of which nothing is left unread, without padding.
 
     Of a stream whose columns are not known each row is looked at when it is read, and no row is taken from it before.
 
@@ -54,7 +54,8 @@ def checked_for_trl(dataset: Any, *, assistant_only: bool, weights_are_read: boo
         features = getattr(dataset, "features", None) or {}
         for name in CHATS:
             _check_message(name, _message_fields(features.get(name)))
-        return dataset
+        # TRL does not read the mask: what pads a row would count as its prompt.
+        return dataset.map(_cut_padding) if {"input_ids", ROW_MASK} <= set(columns) else dataset
     return dataset.map(partial(_check_row, check=check)) if hasattr(dataset, "map") else dataset
 
 
@@ -78,7 +79,13 @@ def _check_row(row: Mapping[str, Any], *, check: Callable[[Collection[str]], Non
             given = {key for message in messages if isinstance(message, Mapping) for key, value in message.items()
                      if value is not None}  # fmt: skip
             _check_message(name, given)
-    return {}
+    return _cut_padding(row)
+
+
+def _cut_padding(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes in a row when its padding is cut off."""
+    kept = unpadded(row)
+    return {} if kept is row else {name: kept[name] for name in PER_TOKEN if kept.get(name) is not None}
 
 
 def _check_columns(columns: Collection[str], *, assistant_only: bool, weights_are_read: bool) -> None:

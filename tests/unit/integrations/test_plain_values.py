@@ -127,6 +127,41 @@ def test_weights_of_tokens_are_those_of_the_data(kind: str, packed: bool, tiny_t
     assert_same(trained_gradient(trainer), plain_gradient(llama(), ROWS, 0.3))
 
 
+def padded(row: dict[str, Any], before: int, after: int) -> dict[str, Any]:
+    """A row as a tokenizer pads it, with labels in place of a mask of completions."""
+    labels = [
+        token if of_completion else -100
+        for token, of_completion in zip(row["input_ids"], row["completion_mask"], strict=True)
+    ]
+    return {
+        "input_ids": [7] * before + row["input_ids"] + [7] * after,
+        "labels": [-100] * before + labels + [-100] * after,
+        "token_weights": [1.0] * before + row["token_weights"] + [1.0] * after,
+        "attention_mask": [0] * before + [1] * len(labels) + [0] * after,
+    }
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("source", ["trainer", "sft", "sft of TRL's collator"])
+def test_padding_of_rows_is_no_prompt(source: str, stream: bool, tiny_tokenizer: Any, tmp_path: Path) -> None:
+    from datasets import IterableDataset
+
+    rows = [padded(row, before, 9 - before) for row, before in zip(ROWS, (0, 4, 9), strict=True)]
+    expected, collator = ROWS, PromptWeightCollator(pad_token_id=0, prompt_weight=0.3)
+    if source == "sft of TRL's collator":
+        rows = [{name: values for name, values in row.items() if name != "token_weights"} for row in rows]
+        expected = [{**row, "token_weights": [1.0] * len(row["input_ids"])} for row in ROWS]
+    trainer = (PromptWeightedTrainer if source == "trainer" else PromptWeightedSFTTrainer)(
+        llama(),
+        data_collator=None if source == "sft of TRL's collator" else collator,
+        train_dataset=IterableDataset.from_generator(lambda: iter(rows)) if stream else table(rows),
+        processing_class=tiny_tokenizer,
+        prompt_weight=0.3,
+        **arguments("trainer" if source == "trainer" else "sft", tmp_path, **({"max_steps": 1} if stream else {})),
+    )
+    assert_same(trained_gradient(trainer), plain_gradient(llama(), expected, 0.3))
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize("mode", ["keep_start", "keep_end"])
 def test_weights_of_tokens_are_cut_with_their_rows(

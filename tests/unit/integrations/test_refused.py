@@ -274,6 +274,22 @@ def test_weights_of_tokens_are_numbers_of_0_or_more(weights: Any, named: str) ->
 
 
 @pytest.mark.parametrize(
+    ("mask", "named"),
+    [
+        ([1, 0, 1], "attention_mask is 0 at token 1, between others"),
+        ([0, 0, 0], "is 0 at every token"),
+        ([1, 1], "3 input_ids but 2 attention_mask"),
+    ],
+    ids=str,
+)
+def test_a_mask_of_a_row_marks_padding_alone(mask: list[int], named: str) -> None:
+    with pytest.raises(UserError, match=named):
+        PromptWeightCollator(pad_token_id=0)(
+            [{"input_ids": [1, 2, 3], "completion_mask": [0, 1, 1], "attention_mask": mask}]
+        )
+
+
+@pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"prompt_weight": "0.1"}, "prompt_weight='0.1' is no number"),
