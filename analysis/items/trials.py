@@ -21,7 +21,7 @@ class SharedScore:
     benchmark: str
     score_K: Floats
     se: float
-    """Standard error of a training's score, less what all trainings share; the same for each."""
+    """Standard error of a training's score, less what all trainings share; the same for each. 0 where all are alike."""
     n: int
     """Items that all trainings have."""
 
@@ -102,7 +102,11 @@ def _clusters(items: BenchmarkItems, rows: Sequence[int]) -> Codes:
 
 
 def _rest_error(value_NK: Floats, cluster_N: Codes) -> float:
-    """Of a training's mean: the sandwich over clusters, pooled over trainings."""
+    """Of a training's mean: the sandwich over clusters, pooled over trainings.
+
+    Where items that differ all differ alike nothing is left as rest, and a handful of them would count as certainty.
+    So it is no less than if one cluster had come out otherwise, by the most that one differs between trainings.
+    """
     n, trainings = value_NK.shape
     rest_NK = value_NK - value_NK.mean(axis=0)
     if trainings > 1:
@@ -112,4 +116,6 @@ def _rest_error(value_NK: Floats, cluster_N: Codes) -> float:
         clusters, cluster_N = n, np.arange(n)
     sum_GK = np.stack([np.bincount(cluster_N, weights=rest_N, minlength=clusters) for rest_N in rest_NK.T], axis=1)
     variance = float((sum_GK**2).sum(axis=0).mean()) / n**2 * clusters / (clusters - 1)
-    return float(np.sqrt(variance * trainings / max(1, trainings - 1)))
+    whole_GK = np.stack([np.bincount(cluster_N, weights=value_N, minlength=clusters) for value_N in value_NK.T], axis=1)
+    one_otherwise = float(np.ptp(whole_GK, axis=1).max()) / n
+    return float(max(np.sqrt(variance * trainings / max(1, trainings - 1)), one_otherwise))

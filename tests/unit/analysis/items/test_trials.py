@@ -56,6 +56,24 @@ def test_items_of_one_cluster_count_together():
     assert found.se == pytest.approx(np.std(values[0] - values[1]) / 2**0.5 / 20**0.5, rel=0.1)
 
 
+@pytest.mark.parametrize("count", [2, 4, 30])
+@pytest.mark.parametrize("outcomes", [(0.0, 1.0), (0.0, 0.0, 1.0), (0.25, 0.5, 0.75)])
+def test_a_handful_of_items_that_all_turn_alike_is_no_certainty(count, outcomes):
+    (found,) = shared_scores([model(f"m{place}", [value] * count) for place, value in enumerate(outcomes)])
+    assert found.score_K == pytest.approx(outcomes)
+    assert found.se == pytest.approx((max(outcomes) - min(outcomes)) / count)
+    (alike,) = shared_scores([model(f"m{place}", [outcomes[-1]] * count) for place in outcomes])
+    assert alike.se == 0
+
+
+def test_from_two_items_that_differ_on_the_error_is_that_of_the_rest():
+    first = [1.0] * 20 + [0.0] * 20
+    second = [*first[:-2], 1.0, 1.0]
+    (found,) = shared_scores([model("a", first), model("b", second)])
+    difference_N = np.array(second) - np.array(first)
+    assert found.se == pytest.approx(np.std(difference_N, ddof=1) / 40**0.5 / 2**0.5, rel=0.05)
+
+
 def test_percentages_and_falling_metrics_become_shares_where_higher_is_better():
     (rate,) = shared_scores([model("a", [100.0, 0.0, 50.0], metric="win_rate")])
     assert rate.score_K == pytest.approx([0.5])
@@ -70,7 +88,8 @@ def test_a_corpus_metric_is_that_of_the_common_segments():
     chrf = {"metric": "chrf", "aggregation": "chrf"}
     (found,) = shared_scores([model(str(n), [np.nan] * 40, counts_NC=of, **chrf) for n, of in enumerate(counts)])
     assert found.score_K == pytest.approx([corpus_scores("chrf", of.sum(axis=0)[None])[0] / 100 for of in counts])
-    assert 0 < found.se < 0.01
+    # All differ by about the same, so what one segment is worth is the most that is known.
+    assert found.se == pytest.approx((found.score_K[0] - found.score_K[1]) / 40, rel=0.05)
 
 
 def test_a_share_of_parts_is_that_of_all_items_parts_and_its_error_that_of_the_ratio():
