@@ -1,6 +1,7 @@
 """What `plw tune` measures: a suite's benchmarks, some of them, a judge's win rate, or answers to held-out records."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,9 +31,14 @@ def with_tasks(config: "CellConfig", tasks: Sequence[str], *, suite_given: bool)
     """Benchmarks of the suite, or where no suite was chosen lm-eval's own tasks, written ``TASK`` or ``TASK:METRIC``.
 
     Raises:
-        UserError: a benchmark that the suite does not have.
+        UserError: no name, a benchmark that is named twice, or one that the suite does not have.
     """
     suite, chosen = config.suite, {}
+    for name, times in Counter(task.partition(":")[0] for task in tasks).items():
+        if not name.strip():
+            raise UserError("--task is empty; give the name of a benchmark")
+        if times > 1:
+            raise UserError(f"--task {name} is given {times} times; a benchmark counts once, by one metric")
     for task in tasks:
         name, _, metric = task.partition(":")
         if suite_given:

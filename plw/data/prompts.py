@@ -28,7 +28,9 @@ def load_prompts(path: Path) -> list[PromptRecord]:
 
 
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
-    values = {"instruction": None, "input": "", "output": None, **row}
+    values = {"instruction": None, "output": None, **row}
+    # As in a dataset, null is no input.
+    values["input"] = "" if row.get("input") is None else row["input"]
     for field in ("instruction", "input", "output"):
         if not isinstance(values[field], str) and (field != "output" or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plw.config.loss import LossConfig
+from plw.config.loss import ROLES, LossConfig
 from plw.config.training import RecipeConfig
-from plw.data.encoding import EncodedExample
+from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.data.weights import negative_weight
 from plw.errors import UserError
 from plw.loss.coefficients import RoleSums, emptied_by_data, has_weight, role_coefficients, role_sums, role_weights
@@ -125,6 +125,9 @@ def _check_weights(sums: RoleSums, loss: LossConfig, recipe: RecipeConfig) -> No
     weight_ER = role_weights(sums, loss)
     if not has_weight(sums, weight_ER).any():
         why = f"their prompts fill recipe.max_length={recipe.max_length}; raise it or loss.prompt_weight"
+        if sums.count_ER[:, IS_COMPLETION_R].any():
+            roles = ", ".join(ROLES[place] for place in np.flatnonzero(sums.count_ER.sum(axis=0)))
+            why = f"their tokens are those of {roles}, which count nothing; raise the weight of one of them"
         if emptied_by_data(sums, weight_ER):
             why = "the weights in the data leave out all that would count; give some of it a weight that is not 0"
         raise UserError(

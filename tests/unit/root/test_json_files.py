@@ -112,6 +112,16 @@ def test_half_a_surrogate_pair_names_row_and_field(reader: str, tmp_path: Path) 
     line.encode()  # It can be printed.
 
 
+@pytest.mark.parametrize("given", [{}, {"input": None}, {"input": ""}], ids=str)
+def test_a_row_without_input_is_one_in_prompts_as_in_data(given: dict[str, None], tmp_path: Path) -> None:
+    path = tmp_path / "data.json"
+    path.write_text(json.dumps([{"instruction": "x", "output": "y"} | given]))
+    assert load_prompts(path)[0].input == load_records(path, "alpaca")[0].input == ""
+    path.write_text(json.dumps([{"instruction": "x", "input": 3, "output": "y"}]))
+    with pytest.raises(UserError, match="row 1 has no text in field input"):
+        load_prompts(path)
+
+
 def test_a_whole_pair_in_escapes_is_text(tmp_path: Path) -> None:
     path = tmp_path / "data.json"
     path.write_text('[{"instruction": "x", "output": "\\ud83d\\ude00"}]')
