@@ -24,6 +24,8 @@ class SharedScore:
     """Standard error of a training's score, less what all trainings share; the same for each. 0 where all are alike."""
     n: int
     """Items that all trainings have."""
+    units: int
+    """Independent units among them: clusters, and items without one."""
 
 
 def shared_scores(models: Sequence[ModelItems]) -> list[SharedScore]:
@@ -78,7 +80,11 @@ def _shared_score(name: str, items: Sequence[BenchmarkItems]) -> SharedScore:
     if items[0].higher_is_better is False:
         score_K = 1 - score_K
     return SharedScore(
-        benchmark=name, score_K=score_K, se=_rest_error(value_NK / full, cluster_N), n=int(known_N.sum())
+        benchmark=name,
+        score_K=score_K,
+        se=_rest_error(value_NK / full, cluster_N),
+        n=int(known_N.sum()),
+        units=len(np.unique(cluster_N)),
     )
 
 

@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from analysis.inference.adaptive import Decision, Trial, WeightChooser
+    from analysis.items.trials import SharedScore
     from plw.pipeline import Cell
 
 PERCENT_POINTS = 100.0
 FEWEST_CELLS = 2
+FEW_UNITS = 30
+"""Fewer independent items leave an error that is rough itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +44,8 @@ class SearchLine:
     cells: "list[Cell]" = field(default_factory=list)
     trials: "list[Trial]" = field(default_factory=list)
     decision: "Decision | None" = None
+    few: list[str] = field(default_factory=list)
+    """Benchmarks with fewer independent items than an error is well known by."""
 
     def requests(self, chooser: "WeightChooser") -> list[TrialRequest]:
         """What is to be trained now; nothing once the search has stopped."""
@@ -51,7 +56,9 @@ class SearchLine:
     def add(self, cells: "Sequence[Cell]", chooser: "WeightChooser") -> None:
         """Take finished cells in, score all trials anew on the items that all share, and decide."""
         self.cells += cells
-        self.trials = read_trials(self.cells)
+        scores = trial_scores(self.cells)
+        self.few = [score.benchmark for score in scores if score.units < FEW_UNITS]
+        self.trials = read_trials(self.cells, scores)
         self.decision = chooser.decide(self.trials)
 
     @property
@@ -125,15 +132,12 @@ def check_rule(budget: object, margin: object, budget_name: str, margin_name: st
         raise UserError(f"{margin_name}{margin}: allowed is a share of the full score between 0 and 1")
 
 
-def read_trials(cells: "Sequence[Cell]") -> "list[Trial]":
-    """The score of each cell: the mean of its headline scores, as a share of the full score, higher is better.
-
-    Its standard error is that of the items, less what all cells share.
+def trial_scores(cells: "Sequence[Cell]") -> "list[SharedScore]":
+    """The headline scores of the cells on the items that all of them have, benchmark by benchmark.
 
     Raises:
         UserError: nothing with a headline score, or cells that were scored on different items.
     """
-    from analysis.inference.adaptive import Trial
     from analysis.items.parquet import read_cell
     from analysis.items.trials import shared_scores
 
@@ -145,11 +149,21 @@ def read_trials(cells: "Sequence[Cell]") -> "list[Trial]":
         shared += shared_scores(models)
     if not shared:
         raise UserError(f"suite {cells[0].config.suite.name} has no headline score to choose a weight by")
-    se = sum(of.se**2 for of in shared) ** 0.5 / len(shared)
+    return shared
+
+
+def read_trials(cells: "Sequence[Cell]", scores: "Sequence[SharedScore]") -> "list[Trial]":
+    """The score of each cell: the mean of its headline scores, as a share of the full score, higher is better.
+
+    Its standard error is that of the items, less what all cells share.
+    """
+    from analysis.inference.adaptive import Trial
+
+    se = sum(of.se**2 for of in scores) ** 0.5 / len(scores)
     return [
         Trial(
             weight=cell.config.loss.prompt_weight,
-            score=float(sum(of.score_K[place] for of in shared)) / len(shared),
+            score=float(sum(of.score_K[place] for of in scores)) / len(scores),
             se=se,
         )
         for place, cell in enumerate(cells)
@@ -195,12 +209,14 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
         "equivalence": f"no other weight is better by more than the margin of {points(chooser.margin)} points",
         "budget": f"the budget of {count(chooser.budget, 'cell')} is spent",
     }
+    few = f"Fewer than {FEW_UNITS} independent items in {', '.join(line.few)}: interval and bound are rough."
     return [
         f"Take prompt weight {decision.best:g}{unseen}; with 95 % probability the best weight lies between "
         f"{decision.low:.3g} and {decision.high:.3g}.",
         f"What it costs to be wrong: with 95 % probability the best weight would score no more than "
         f"{points(decision.regret_bound)} points (of 100) above it.",
         f"Stopped after {count(len(line.cells), 'cell')}, because {why[str(decision.stopped)]}.",
+        *([few] if line.few else []),
     ]
 
 

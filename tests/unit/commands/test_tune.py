@@ -73,6 +73,7 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert made["config"] == ["loss:", f"  prompt_weight: {best['prompt_weight']:g}"]
     assert "8 records kept out" in made["measure"]
     assert f"Take prompt weight {best['prompt_weight']:g}" in " ".join(screen.split())
+    assert "Fewer than 30 independent items in held_out: interval and bound are rough." in " ".join(screen.split())
     (file,) = (place / "runs/cache/held-out").glob("*.json")
     kept = {row["instruction"] for row in json.loads(file.read_text())}
     assert len(kept) == 8

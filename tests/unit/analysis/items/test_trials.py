@@ -54,6 +54,7 @@ def test_items_of_one_cluster_count_together():
     clusters = [f"c{n // (N // 20)}" for n in range(N)]
     (found,) = shared_scores([model(f"m{place}", of, clusters=clusters) for place, of in enumerate(values)])
     assert found.se == pytest.approx(np.std(values[0] - values[1]) / 2**0.5 / 20**0.5, rel=0.1)
+    assert (found.n, found.units) == (N, 20)
 
 
 @pytest.mark.parametrize("count", [2, 4, 30])
