@@ -33,7 +33,11 @@ def check_gguf(file: Path, field: str) -> None:
     check_no_pointer(file)
     with file.open("rb") as opened:
         start = opened.read(HEADER.size)
-    if len(start) < HEADER.size or not start.startswith(MAGIC):
+    if start.startswith(MAGIC) and len(start) < HEADER.size:
+        raise UserError(
+            f"{field}={file}: cut within its header, at {len(start)} of {HEADER.size} bytes; fetch it again"
+        )
+    if not start.startswith(MAGIC):
         raise UserError(f"{field}={file}: no GGUF file (it begins with {start[:4]!r}, not {MAGIC!r}); fetch it again")
     _, version, tensors, _ = HEADER.unpack(start)
     if version not in VERSIONS:

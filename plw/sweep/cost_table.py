@@ -152,7 +152,8 @@ def print_missing_inputs(cells: list[Cell], console: Console) -> None:
 def _missing_inputs(cell: Cell) -> Iterable[str]:
     config, stages = cell.config, set(cell.config.stages)
     model = config.model
-    if not cell.model.path.is_dir() and not model.path.startswith(WORLD_PREFIX):
+    is_here = cell.model.packed is not None or cell.model.path.is_dir()
+    if not is_here and not model.path.startswith(WORLD_PREFIX):
         size = f", {model.parameters * BYTES_A_PARAMETER / 1e9:.1f} GB" if model.parameters else ""
         pinned = f"revision {model.revision}" if model.revision else "NOT PINNED: set model.revision"
         yield f"model {model.name}: {model.path} from the hub ({pinned}{size})"

@@ -1,5 +1,6 @@
 """Models in GGUF files: what is none is one line, and what is one loads as the model that it was made from."""
 
+import io
 import os
 import struct
 from pathlib import Path
@@ -7,11 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from plw.commands.choice import chosen_cell
 from plw.errors import UserError
 from plw.files import file_hash
 from plw.gguf_file import unpacked_folder
 from plw.inputs import Resolver
+from plw.pipeline import resolve_cell
+from plw.sweep.cost_table import print_missing_inputs
 from plw.train.model.unpack import unpack_gguf
 
 gguf = pytest.importorskip("gguf")
@@ -107,7 +112,7 @@ def header(magic: bytes = b"GGUF", version: int = 3, tensors: int = 5) -> bytes:
     {
         "empty": (b"", "no GGUF file"),
         "a page": (b"<!DOCTYPE html><html><body>not found</body></html>", "no GGUF file"),
-        "cut in its header": (header()[:10], "no GGUF file"),
+        "cut in its header": (header()[:10], "cut within its header, at 10 of 24 bytes"),
         "of an old form": (header(version=1), "version 1"),
         "big-endian": (header(version=3 << 24), "little-endian"),
         "a tokenizer alone": (header(tensors=0), "no weights"),
@@ -123,6 +128,17 @@ def test_a_file_that_is_no_model_is_one_line_before_anything_is_unpacked(
         resolver(tmp_path).model(str(file), None, "model.path")
     assert str(file) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_here_is_no_missing_input(llama: Path, tmp_path: Path) -> None:
+    words = ["study=own", "scale=own", "recipe=alpaca", "suite=piqa", f"execution.runs={tmp_path}/runs"]
+    words += ["model=gguf", "model.name=small", f"model.path={llama}"]
+    (tmp_path / "data.json").write_text("[]")
+    words += ["dataset=file", "dataset.name=d", f"dataset.path={tmp_path}/data.json"]
+    told = io.StringIO()
+    print_missing_inputs([resolve_cell(chosen_cell(words))], Console(file=told, width=200))
+    assert "data of the tasks piqa" in told.getvalue()
+    assert "model small" not in told.getvalue()
 
 
 def test_a_damaged_file_is_one_line_and_leaves_nothing(llama: Path, tmp_path: Path) -> None:
