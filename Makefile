@@ -21,7 +21,7 @@ AUDIT   := $(VENV)/.installed-audit
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep paper plan report status test test-slow faults lint audit docs bench clean
+.PHONY: help setup sweep paper plan report status test test-slow test-all faults lint audit docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ test: $(CHECKS) ## Run the tests but for the slow ones, JOBS at a time
 
 test-slow: $(CHECKS) ## Run the slow tests: whole sweeps, clusters, kills, a real model
 	$(PYTEST) -m slow $(ARGS)
+
+test-all: $(CHECKS) ## All of them in one run, as CI does: shorter than one after the other
+	$(PYTEST) $(ARGS)
 
 faults: $(CHECKS) ## The mini study with workers killed, disks full, files damaged and more: SEED, MINUTES, GRID
 	FAULTS_SEED=$(SEED) FAULTS_MINUTES=$(MINUTES) FAULTS_GRID="$(GRID)" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n0 -s tests/faults
