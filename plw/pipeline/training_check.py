@@ -5,7 +5,8 @@ whether each step has something to learn from; where that is in doubt the whole 
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,41 +25,58 @@ from plw.loss.coefficients import has_weight, role_coefficients, role_sums
 from plw.paths import RECORD
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import cache_of, is_ours, tokenizer_of
+from plw.progress import Progress, no_progress
 
 UNSEEN, WITHOUT, WITH = -1, 0, 1
 """Whether an example has weight."""
 
 
-def check_trainings(cells: list[Cell]) -> None:
+def check_trainings(cells: list[Cell], progress: Progress = no_progress) -> None:
     """See of each training that is still to be done that every step has something to learn from and can be carried out.
 
-    Data, models and the embedded world have to be on this machine.
+    Data, models and the embedded world have to be on this machine. ``progress`` is told the datasets.
 
     Raises:
         UserError: as :func:`plw.train.batching.plan.plan_training` and :func:`plw.train.preference.plan.plan_pairs`
             raise it; or LoRA in several processes that each hold a part of the model.
     """
-    examples: dict[str, _Examples] = {}
-    pairs: dict[str, PreparedPairs] = {}
-    seen = set()
-    for cell in cells:
-        config = cell.config
-        if _to_do(cell, "train"):
-            from plw.train.model.lora import check_lora
+    trained = _one_of_each(cells, "train", _plan_of)
+    for cell in trained:
+        from plw.train.model.lora import check_lora
 
-            check_lora(config.recipe, config.execution)
-            key = _encoding(cell)
-            # What a plan rests on; the model enters by its tokenizer alone.
-            what = repr((key, config.loss, config.recipe, config.seed, config.execution))
-            if what not in seen:
-                seen.add(what)
-                examples[key] = examples.get(key) or _Examples(cell)
-                _check_fine_tuning(config, examples[key])
-        if _to_do(cell, PREFERENCE):
-            what = repr((config.preference, config.template, _tokenizer_name(cell), config.execution))
-            if what not in seen:
-                seen.add(what)
-                _check_preference(cell, pairs)
+        check_lora(cell.config.recipe, cell.config.execution)
+    by_data: dict[str, list[Cell]] = defaultdict(list)
+    for cell in trained:
+        by_data[_encoding(cell)].append(cell)
+    for number, alike in enumerate(by_data.values()):
+        progress(number, len(by_data), alike[0].config.dataset.name)
+        # One dataset's examples are in memory at a time.
+        examples = _Examples(alike[0])
+        for cell in alike:
+            _check_fine_tuning(cell.config, examples)
+    pairs: dict[str, PreparedPairs] = {}
+    for cell in _one_of_each(cells, PREFERENCE, _pairs_plan_of):
+        _check_preference(cell, pairs)
+
+
+def _one_of_each(cells: list[Cell], kind: str, what: Callable[[Cell], str]) -> list[Cell]:
+    """Of the cells whose stage is still to be done one for each of what the check rests on."""
+    found: dict[str, Cell] = {}
+    for cell in cells:
+        if _to_do(cell, kind):
+            found.setdefault(what(cell), cell)
+    return list(found.values())
+
+
+def _plan_of(cell: Cell) -> str:
+    """What a plan rests on; the model enters by its tokenizer alone."""
+    config = cell.config
+    return repr((_encoding(cell), config.loss, config.recipe, config.seed, config.execution))
+
+
+def _pairs_plan_of(cell: Cell) -> str:
+    config = cell.config
+    return repr((config.preference, config.template, _tokenizer_name(cell), config.execution))
 
 
 def _to_do(cell: Cell, kind: str) -> bool:

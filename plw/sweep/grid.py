@@ -150,7 +150,8 @@ def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.
         with step_bar("data", console) as progress:
             check_inputs(todo, progress)
         build_world(todo, console)
-        check_trainings(todo)
+        with step_bar("trainings", console) as progress:
+            check_trainings(todo, progress)
     return todo, cells
 
 

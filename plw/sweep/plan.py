@@ -76,7 +76,9 @@ def _check_what_is_here(cells: list[Cell], console: Console) -> None:
     here = [cell for cell in cells if data_is_here(cell)]
     with step_bar("data", console) as progress:
         check_records(here, progress)
-    check_trainings([cell for cell in here if cell.model.path.is_dir() and is_ours(cell.config.dataset.path)])
+    with step_bar("trainings", console) as progress:
+        ready = [cell for cell in here if cell.model.path.is_dir() and is_ours(cell.config.dataset.path)]
+        check_trainings(ready, progress)
 
 
 def _varied(cells: list[Cell]) -> list[str]:
