@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
@@ -21,6 +20,7 @@ from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
+from plw.launch.process_end import end_with_parent
 from plw.logs import configure_logging
 from plw.machine import DEVICES, MIG, available_cores, device_shares, free_memory, visible_gpus
 from plw.pipeline import CellOutcome, JudgeCache, Report, open_registry, run_cell
@@ -159,7 +159,7 @@ def _start_worker(
     share_outage(tracker_outage)
     handle_as_worker(deferring=True)
     configure_logging()
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
+    end_with_parent(parent)
     slot = slots.get()
     if shares:
         # Torch, which reads this once, is not imported yet. More workers than shares take turns on them.
@@ -190,13 +190,6 @@ def _run_in_worker(config: CellConfig) -> CellOutcome:
         if _registry is None:
             _registry = open_registry(config)
         return run_cell(config, _report, _judges, _registry)
-
-
-def _end_with_parent(parent: int) -> None:
-    """A sweep killed with -9 cannot tell its workers; each looks for itself, so that none works on unseen."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def _forward(events: "Queue[Any]", report: Report) -> None:

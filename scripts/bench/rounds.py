@@ -48,7 +48,10 @@ def compare(setting: Setting, contenders: list[Contender], *, rounds: int) -> di
 
 def _apart(setting: Setting, case: Case, contender: Contender) -> Run:
     """One run in a fresh process."""
-    with ProcessPoolExecutor(max_workers=1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    from plw.launch.process_end import end_with_parent
+
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, initializer=end_with_parent, initargs=(os.getpid(),)) as pool:
         return pool.submit(_run, setting, case, contender).result()
 
 
