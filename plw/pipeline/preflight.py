@@ -66,7 +66,7 @@ def _probe_models(cells: list[Cell]) -> dict[str, int]:
     """
     limits: dict[str, int] = {}
     todo = {
-        (cell.model.content, repr(cell.config.model)): cell
+        (cell.model.content, repr(cell.config.model), repr(cell.config.recipe.lora_targets)): cell
         for cell in cells
         if "train" in cell.config.stages
         and is_ours(cell.config.model.path)
@@ -75,7 +75,7 @@ def _probe_models(cells: list[Cell]) -> dict[str, int]:
     for cell in todo.values():
         from plw.train.probe import probe_model
 
-        limit = probe_model(cell.model.location, cell.config.model)
+        limit = probe_model(cell.model.location, cell.config.model, cell.config.recipe.lora_targets or ())
         if limit is not None:
             limits[cell.model.location] = limit
     return limits

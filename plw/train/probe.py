@@ -1,6 +1,7 @@
 """A base model, tried out before the first cell: what would end a cell's training ends the command in one line."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from plw.config.training import ModelConfig
 from plw.data.tokenizer import load_tokenizer
 from plw.train.model.check import position_limit
 from plw.train.model.load import load_config, load_model
+from plw.train.model.lora import check_targets
 from plw.train.model.save import check_saving
 
 logger = logging.getLogger(__name__)
@@ -17,7 +19,7 @@ PROBED_BYTES = 2**31
 cell, on the machine that trains it."""
 
 
-def probe_model(location: str, model: ModelConfig) -> int | None:
+def probe_model(location: str, model: ModelConfig, lora_targets: Sequence[str] = ()) -> int | None:
     """Look at the model's folder; load the model if it is small, see that it is causal, and save it without weights.
 
     Of a model on the hub the config alone is looked at.
@@ -25,6 +27,7 @@ def probe_model(location: str, model: ModelConfig) -> int | None:
     Args:
         location: folder or hub name.
         model: its config.
+        lora_targets: the layers that LoRA is asked for; none where all are, or no LoRA.
 
     Returns:
         Tokens of an example at most, where the model has a table of positions; None where it has none, or where it was
@@ -44,4 +47,5 @@ def probe_model(location: str, model: ModelConfig) -> int | None:
         return None
     loaded = load_model(location, load_tokenizer(location, **where), pad=model.pad, **where)
     check_saving(loaded)
+    check_targets(loaded, lora_targets)
     return position_limit(loaded)

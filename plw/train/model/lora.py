@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 from plw.config.study import ExecutionConfig
@@ -41,7 +42,7 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
     from peft import LoraConfig, get_peft_model
 
     assert recipe.lora_rank is not None
-    _check_targets(loaded, recipe.lora_targets or [])
+    check_targets(loaded, recipe.lora_targets or [])
     config = LoraConfig(
         r=recipe.lora_rank,
         lora_alpha=recipe.lora_alpha,  # type: ignore[arg-type]
@@ -58,18 +59,23 @@ def add_lora(loaded: LoadedModel, recipe: RecipeConfig) -> LoadedModel:
             f"recipe.lora_targets={recipe.lora_targets}: {shortened(' '.join(str(error).split()), 160)}; "
             f"linear layers here: {_linear_layers(loaded)}"
         ) from None
-    if loaded.model.get_output_embeddings() is not loaded.head:
-        raise UserError(f"recipe.lora_targets={recipe.lora_targets} names the head, which stays frozen; leave it out")
     return dataclasses.replace(loaded, adapter=adapter)
 
 
-def _check_targets(loaded: LoadedModel, targets: list[str]) -> None:
-    """That every target names linear layers: peft drops a name that fits nothing where another one fits."""
+def check_targets(loaded: LoadedModel, targets: Sequence[str]) -> None:
+    """That every target names linear layers: peft drops a name that fits nothing where another one fits.
+
+    Raises:
+        UserError: one names no layer, one that is not linear, or the head; the line has the model's own.
+    """
     for target in targets:
         found = [m for name, m in loaded.model.named_modules() if name == target or name.endswith(f".{target}")]
         if not found or not all(hasattr(module, "in_features") for module in found):
             what = "names no layer" if not found else "is no linear layer"
             raise UserError(f"recipe.lora_targets: {target} {what}; linear layers here: {_linear_layers(loaded)}")
+        if any(module is loaded.head for module in found):
+            # The fused loss reads the head's weight alone.
+            raise UserError(f"recipe.lora_targets: {target} names the head, which stays frozen; leave it out")
 
 
 def _linear_layers(loaded: LoadedModel) -> str:

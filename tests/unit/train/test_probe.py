@@ -93,3 +93,12 @@ def test_sampling_is_no_part_of_a_models_identity_and_what_ends_an_answer_is(
     else:
         edit(folder / "generation_config.json", **sampling)
     assert (resolver.model(str(folder), None, "model.path").content == before) == same
+
+
+def test_layers_that_lora_cannot_have_are_told_before_the_first_cell(tiny_llama: Path) -> None:
+    model = ModelConfig(name="m", path=str(tiny_llama))
+    probe_model(str(tiny_llama), model, ["q_proj", "down_proj"])
+    with pytest.raises(UserError, match=r"lora_targets: nope names no layer; linear layers here: down_proj"):
+        probe_model(str(tiny_llama), model, ["q_proj", "nope"])
+    with pytest.raises(UserError, match=r"lora_targets: lm_head names the head, which stays frozen"):
+        probe_model(str(tiny_llama), model, ["lm_head"])
