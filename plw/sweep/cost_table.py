@@ -20,7 +20,7 @@ from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
 from plw.sweep.cpu_formats import print_slow_formats, slow_formats
-from plw.sweep.cpu_speed import CpuSpeed, NumberFormats, cpu_speed, machine_name
+from plw.sweep.cpu_speed import DISTURBED, CpuSpeed, NumberFormats, cpu_speed, machine_name
 from plw.sweep.workers import cell_threads, worker_count
 
 BYTES_A_PARAMETER = 2
@@ -110,6 +110,13 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
         "(execution.cost.device=gpu: hours of a GPU).",
         markup=False,
     )
+    others = max((speed.others for speed in speeds.values() if speed is not None), default=0.0)
+    if others >= DISTURBED:
+        console.print(
+            f"Other work had {others:.0%} of this machine meanwhile, so the hours are too many; the next plan measures "
+            "again.",
+            markup=False,
+        )
 
 
 def _speed(cell: Cell, threads: int) -> CpuSpeed | None:

@@ -13,6 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from plw.errors import UserError
 from plw.files import read_json, write_json_atomic
 from plw.identity import fingerprint
@@ -28,6 +30,8 @@ LARGEST = 120_000_000
 MEASURED_TOKENS, READ_ROWS, DECODE_ROWS, DECODE_STEPS = 64, 4, (1, 16), 4
 STEP_ROWS, STEP_OPERATIONS = 4, 30e9
 """Rows of a measured step of training at most; and its operations, which are less than a second on one core."""
+DISTURBED = 0.1
+"""Share of the cores that other work may have while a speed is measured; what is measured under more does not last."""
 ROUNDS, ROUNDS_S = 5, 0.3
 """The best of so many rounds counts, or of fewer once they have taken so long."""
 HEAD_DIMENSION = 64
@@ -101,6 +105,8 @@ class CpuSpeed:
     decode_step_s: float
     """Writing one token of each row that is written at once, besides what each row adds."""
     decode_row_s: float
+    others: float = 0.0
+    """Share of the machine's cores that other work had meanwhile: all is slower by about that."""
 
     def seconds(
         self, *, trained: float, steps: float, prompt_tokens: float, generated_tokens: float, rows: int
@@ -142,7 +148,7 @@ def model_shape(folder: Path) -> ModelShape | None:
 
 
 def cpu_speed(shape: ModelShape, formats: NumberFormats, *, threads: int, step_tokens: float, cache: Path) -> CpuSpeed:
-    """Speed of this machine for a shape, from the cache folder where it was measured before.
+    """Speed of this machine for a shape, from the cache folder where it was measured before, undisturbed.
 
     Args:
         shape: of the model.
@@ -155,10 +161,13 @@ def cpu_speed(shape: ModelShape, formats: NumberFormats, *, threads: int, step_t
     about = {"shape": asdict(shape), "formats": asdict(formats), "threads": threads, "rows": rows}
     key = f"{machine_name()}: {fingerprint(about)[:16]}"
     known: dict[str, Any] = {}
+    before: list[CpuSpeed] = []
     with suppress(UserError, TypeError, ValueError, KeyError):
         known = dict(read_json(cache / CACHE_FILE))
-        return CpuSpeed(**known[key]["speed"])
-    measured = measure_speed(shape, formats, threads=threads, rows=rows)
+        before = [CpuSpeed(**known[key]["speed"])]
+    if any(speed.others < DISTURBED for speed in before):
+        return before[0]
+    measured = min([measure_speed(shape, formats, threads=threads, rows=rows), *before], key=lambda speed: speed.others)
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         write_json_atomic(cache / CACHE_FILE, known | {key: about | {"speed": asdict(measured)}})
@@ -201,8 +210,10 @@ def measure_speed(
         measured = _halved(measured)
     scale = shape.parameters / measured.parameters
     rows = max(1, min(rows, int(STEP_OPERATIONS / slower / (6 * size * MEASURED_TOKENS))))
+    started, busy, own = time.monotonic(), _busy_s(), time.process_time()
     with torch_threads(threads), torch.random.fork_rng(devices=[]):
         costs = (_measure if shape.layers <= MEASURED_LAYERS[-1] else _extrapolated)(measured, formats, rows)
+    others = _busy_s() - busy - (time.process_time() - own)
     train, optimizer, prefill, one_row, several = (cost * scale for cost in costs)
     row = max(0.0, several - one_row) / (DECODE_ROWS[1] - DECODE_ROWS[0])
     return CpuSpeed(
@@ -211,7 +222,16 @@ def measure_speed(
         prefill_token_s=prefill / (READ_ROWS * MEASURED_TOKENS),
         decode_step_s=max(0.0, one_row - row),
         decode_row_s=row,
+        others=max(0.0, others / ((time.monotonic() - started) * (psutil.cpu_count() or 1))),
     )
+
+
+def _busy_s() -> float:
+    """Seconds that all cores of the machine together have worked, or were kept from it by other virtual machines."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    # A guest's time is in the user's too.
+    return float(sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0))
 
 
 def _extrapolated(shape: ModelShape, formats: NumberFormats, rows: int) -> list[float]:

@@ -2,7 +2,11 @@
 
 import io
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -146,11 +150,37 @@ def test_without_a_gpu_a_plan_is_in_hours_of_this_machine_measured_once(plan: Pl
     assert "GPU hours" not in text
     assert "on this machine, the judge not counted" in text
     assert "m trains on " in text
-    kept = (tmp_path / "cache" / CACHE_FILE).read_text()
-    assert printed(plan(*here)) == text
-    assert (tmp_path / "cache" / CACHE_FILE).read_text() == kept
-    (tmp_path / "cache" / CACHE_FILE).write_text("[")
+    file = tmp_path / "cache" / CACHE_FILE
+    [(key, kept)] = json.loads(file.read_text()).items()
+
+    def speed(**fields: float) -> None:
+        file.write_text(json.dumps({key: kept | {"speed": kept["speed"] | fields}}))
+
+    speed(others=0.0)
+    left = file.read_text()
+    first = printed(plan(*here))
+    assert "Other work" not in first
+    assert printed(plan(*here)) == first
+    assert file.read_text() == left
+    # What a busy machine gave does not last, and what a busier one gives is not taken for it.
+    speed(others=1.0, train_token_s=1e6)
+    again = printed(plan(*here))
+    assert json.loads(file.read_text())[key]["speed"]["train_token_s"] < 1e6
+    assert "the next plan measures again" not in again or json.loads(file.read_text())[key]["speed"]["others"] >= 0.1
+    file.write_text("[")
     assert "hours here" in printed(plan(*here))
+
+
+def test_a_busy_machine_is_told_with_the_hours(plan: Plan, tmp_path: Path) -> None:
+    here = ("execution.cost.device=cpu", f"execution.cache={tmp_path}/cache", "execution.threads=1")
+    burning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        told = printed(plan(*here))
+    finally:
+        for process in burning:
+            process.kill()
+            process.wait()
+    assert re.search(r"Other work had [1-9]\d% of this machine meanwhile, so the hours are too many", told)
 
 
 def test_hours_of_a_cell_are_its_works_hours_one_after_the_other() -> None:
