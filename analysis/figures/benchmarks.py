@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.axes import dashes, dataset_legend, weight_ticks
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers, panel_names
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers, panel_names, rows_of_datasets
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, GROUPINGS
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import weight_scale
@@ -25,8 +25,6 @@ FEW = 4
 """Up to so many benchmarks stand in two columns, more in three."""
 SHIFT = 0.011
 """Between the datasets' points of one weight, on the w_p axis."""
-DATASETS_ACROSS = 4
-"""Datasets that stand beside each other at most, where each has a column."""
 
 
 def figure_benchmarks(
@@ -85,8 +83,8 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
         return None
     datasets = dataset_order(rows["dataset"])
     with mpl.rc_context(RC):
-        across = min(len(datasets), DATASETS_ACROSS)
-        blocks = [datasets[at : at + across] for at in range(0, len(datasets), across)]
+        blocks = rows_of_datasets(datasets)
+        across = len(blocks[0])
         kinds = list(AGGREGATE_COLUMNS) * len(blocks)
         figure = Figure(figsize=(PAGE_INCHES, 1.8 * len(kinds)), layout="constrained")
         axes = figure.subplots(len(kinds), across, sharex=True, squeeze=False)

@@ -7,8 +7,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.benchmarks import DATASETS_ACROSS
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, panel_names, short_names
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, panel_names, rows_of_datasets, short_names
 from analysis.inference.paired_weights import MARGIN, WeightComparison
 from analysis.tables.paired import GROUP_ORDER
 
@@ -34,8 +33,8 @@ def figure_forest(rows: Sequence[WeightComparison]) -> Figure | None:
     weights = sorted({row.weight for row in against_0})
     benchmarks = {group: sorted({r.found.benchmark for r in against_0 if r.group == group}) for group in groups}
     heights = [len(benchmarks[group]) * (len(weights) + GAP) for group in groups]
-    across = min(len(datasets), DATASETS_ACROSS)
-    blocks = [datasets[at : at + across] for at in range(0, len(datasets), across)]
+    blocks = rows_of_datasets(datasets)
+    across = len(blocks[0])
     titles = panel_names(datasets, across)
     with mpl.rc_context(RC):
         tall = (sum(heights) * LINE_INCHES + 0.35 * len(groups)) * len(blocks) + 0.9

@@ -1,7 +1,7 @@
 """How every figure looks: a journal's widths, type that is readable there, colours that anybody can tell apart."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 COLUMN_INCHES, PAGE_INCHES = 3.3, 6.9
 DPI = 200
+DATASETS_ACROSS = 4
+"""Datasets that stand beside each other at most, where each has a column."""
 
 BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00"
 """Okabe and Ito's colours, which stay apart in every common kind of colour blindness; yellow is too faint for lines."""
@@ -87,6 +89,11 @@ def short_names(names: Iterable[str], most: int) -> dict[str, str]:
 def _ends(name: str, most: int) -> str:
     tail = (most - 1) // 2
     return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def rows_of_datasets(datasets: Sequence[str]) -> list[list[str]]:
+    """The datasets of each row of a figure in which each has a column; all but the last row are of equal length."""
+    return [list(datasets[at : at + DATASETS_ACROSS]) for at in range(0, len(datasets), DATASETS_ACROSS)]
 
 
 def panel_names(names: Iterable[str], across: int) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from analysis.items.compare import Comparison
 from analysis.items.pairs import SAMPLE, Unpaired
-from analysis.levels import SIGNIFICANCE
+from analysis.levels import FEW_UNITS, SIGNIFICANCE
 from plw.progress import count
 
 MOST_DIGITS = 16
@@ -18,9 +18,9 @@ def sentences(rows: Sequence[Comparison], left_out: Sequence[Unpaired], margin: 
     lines = [_all_equal(rows)] if all(row.differing == 0 for row in rows) else _differences(rows)
     if margin is not None:
         lines.append(_equivalence(rows, margin))
-    few = [row.benchmark for row in rows if row.clusters < 30]
+    few = [row.benchmark for row in rows if row.clusters < FEW_UNITS]
     if few:
-        lines.append(f"Fewer than 30 independent units in {listed(few)}: intervals there are rough.")
+        lines.append(f"Fewer than {FEW_UNITS} independent units in {listed(few)}: intervals there are rough.")
     lines += [_left_out(row) for row in rows if row.only_in_one or row.unscored]
     return lines + [f"Not compared: {item.benchmark} ({item.reason})." for item in left_out]
 

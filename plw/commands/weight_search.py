@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 PERCENT_POINTS = 100.0
 FEWEST_CELLS = 2
-FEW_UNITS = 30
-"""Fewer independent items leave an error that is rough itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +54,8 @@ class SearchLine:
     def add(self, cells: "Sequence[Cell]", chooser: "WeightChooser") -> None:
         """Take finished cells in, score all trials anew on the items that all share, and decide."""
         self.cells += cells
+        from analysis.levels import FEW_UNITS
+
         scores = trial_scores(self.cells)
         self.few = [score.benchmark for score in scores if score.units < FEW_UNITS]
         self.trials = read_trials(self.cells, scores)
@@ -202,6 +202,8 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
             "item, so it does not tell weights apart.",
             "Measure by something else, by more or other items, or train longer; then search again.",
         ]
+    from analysis.levels import FEW_UNITS
+
     trained = {trial.weight for trial in line.trials}
     unseen = "" if decision.best in trained else " (it was not trained itself: the fitted curve is highest there)"
     why = {

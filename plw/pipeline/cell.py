@@ -75,6 +75,10 @@ class Cell:
         """Weights and seed, as folders of cells are named."""
         return _weights_name(self.config)
 
+    def is_left(self, kind: str) -> bool:
+        """Whether a stage is asked for and not finished yet."""
+        return kind in self.config.stages and not self.stages[kind].has_record
+
     def stage_key(self, kind: str) -> StageKey:
         """What names a stage of the cell in the registry."""
         config = self.config

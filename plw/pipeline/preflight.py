@@ -10,7 +10,7 @@ from plw.data.prompts import load_answers, load_prompts, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
-from plw.paths import RECORD, task_folder
+from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import check_records, is_ours
 from plw.pipeline.hub import go_offline_if_unreachable
@@ -68,9 +68,7 @@ def _probe_models(cells: list[Cell]) -> dict[str, int]:
     todo = {
         (cell.model.content, repr(cell.config.model), repr(cell.config.recipe.lora_targets)): cell
         for cell in cells
-        if "train" in cell.config.stages
-        and is_ours(cell.config.model.path)
-        and not (cell.stages["train"].folder / RECORD).exists()
+        if cell.is_left("train") and is_ours(cell.config.model.path)
     }
     for cell in todo.values():
         from plw.train.probe import probe_model

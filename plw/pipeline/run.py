@@ -141,7 +141,7 @@ class StageClaims:
         """Take the stage with a fresh token; a row that is done without a record in the folder is done again."""
         answer = self._claim(redo=False)
         if isinstance(answer, AlreadyDone):
-            if (self._stage.folder / RECORD).exists():
+            if self._stage.has_record:
                 return "done"
             answer = self._claim(redo=True)
         if isinstance(answer, Busy):

@@ -90,6 +90,11 @@ class Stage:
     fingerprint: str
     payload: dict[str, Any]
 
+    @property
+    def has_record(self) -> bool:
+        """Whether it was finished, without a look at what its record says."""
+        return (self.folder / RECORD).exists()
+
     def finished_record(self) -> dict[str, Any] | None:
         """The record, if the stage is done.
 
@@ -209,7 +214,7 @@ def run_stage(
             _note_failure(stage, claims, error, trace)
             if full is not None:
                 raise full from problem
-            done = (stage.folder / RECORD).exists()
+            done = stage.has_record
             if done or isinstance(problem, UserError | PermanentError | PermissionError):
                 break
     return Outcome(status="failed", error=error, taken_from=claims.taken_from)

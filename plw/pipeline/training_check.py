@@ -22,7 +22,6 @@ from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.errors import UserError
 from plw.loss.coefficients import has_weight, role_coefficients, role_sums
-from plw.paths import RECORD
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import cache_of, is_ours, tokenizer_of
 from plw.progress import Progress, no_progress
@@ -63,7 +62,7 @@ def _one_of_each(cells: list[Cell], kind: str, what: Callable[[Cell], str]) -> l
     """Of the cells whose stage is still to be done one for each of what the check rests on."""
     found: dict[str, Cell] = {}
     for cell in cells:
-        if _to_do(cell, kind):
+        if cell.is_left(kind):
             found.setdefault(what(cell), cell)
     return list(found.values())
 
@@ -77,10 +76,6 @@ def _plan_of(cell: Cell) -> str:
 def _pairs_plan_of(cell: Cell) -> str:
     config = cell.config
     return repr((config.preference, config.template, _tokenizer_name(cell), config.execution))
-
-
-def _to_do(cell: Cell, kind: str) -> bool:
-    return kind in cell.config.stages and not (cell.stages[kind].folder / RECORD).exists()
 
 
 def _processes(config: CellConfig) -> int:

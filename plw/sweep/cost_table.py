@@ -14,14 +14,13 @@ from plw.config import CellConfig
 from plw.config.evaluation import REFERENCE
 from plw.config.study import PREFERENCE, CostConfig
 from plw.inputs import LOOPBACK, WORLD_PREFIX, is_elsewhere
-from plw.machine import visible_gpus
 from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
 from plw.sweep.cpu_formats import print_slow_formats, slow_formats
 from plw.sweep.cpu_speed import DISTURBED, CpuSpeed, NumberFormats, cpu_speed, machine_name
-from plw.sweep.workers import cell_threads, worker_count
+from plw.sweep.workers import cell_threads, computes_on_cores, worker_count
 
 BYTES_A_PARAMETER = 2
 """Base models are published in 16 bits."""
@@ -54,7 +53,7 @@ def costs_are_of_cpu(config: CellConfig) -> bool:
     wanted = config.execution.cost.device
     if wanted != "auto":
         return wanted == "cpu"
-    return config.execution.device == "cpu" or (config.execution.device == "auto" and not visible_gpus())
+    return computes_on_cores(config.execution)
 
 
 def _print_gpu(by_kind: Work, calls: list[int | None], rates: CostConfig | None, console: Console) -> None:

@@ -5,20 +5,19 @@ one without, hundreds of times slower, because each number is converted by itsel
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
 
-from plw.config import CellConfig
 from plw.config.study import PREFERENCE
 from plw.errors import UserError
-from plw.machine import visible_gpus
-from plw.paths import RECORD
 from plw.pipeline import Cell
 from plw.sweep.cost import cell_shape
-from plw.sweep.cpu_speed import SINGLE_PRECISION, TRAINED_IN, machine_name, model_shape, times_of_fp32
+from plw.sweep.cpu_speed import SINGLE_PRECISION, TRAINED_IN, ModelShape, machine_name, model_shape, times_of_fp32
+from plw.sweep.workers import computes_on_cores
 
 TOLD, REFUSED = 1.2, 4.0
 """Times as long as in fp32 that products take, from which on it is said, and refused."""
@@ -33,13 +32,18 @@ class _Choice:
 
     field: str
     value: str
-    parameters: int | None
-    """Of the model that computes in it; None: unknown."""
+    shape: Callable[[], ModelShape | None]
+    """Reads that of the model that computes in it; None: unknown."""
 
     @property
     def product(self) -> str:
         """Format of its matrix products, as torch names it."""
         return TRAINED_IN.get(self.value, self.value)
+
+    @property
+    def matters(self) -> bool:
+        """Whether it is another one than fp32, for a model that is not small."""
+        return self.product != SINGLE_PRECISION and ((shape := self.shape()) is None or shape.parameters >= SMALLEST)
 
     @property
     def instead(self) -> str:
@@ -69,8 +73,8 @@ def slow_formats(cells: Sequence[Cell]) -> dict[str, float]:
     """
     chosen: dict[str, dict[str, str]] = defaultdict(dict)
     for cell in cells:
-        for choice in _choices(cell) if _computes_here(cell.config) else ():
-            if choice.product != SINGLE_PRECISION and (choice.parameters is None or choice.parameters >= SMALLEST):
+        for choice in _choices(cell) if computes_on_cores(cell.config.execution) else ():
+            if choice.matters:
                 chosen[choice.product][f"{choice.field}={choice.value}"] = f"{choice.field}={choice.instead}"
     slow = {product: times for product in chosen if (times := times_of_fp32(product)) >= TOLD}
     return {_words(product, chosen[product], times): times for product, times in slow.items()}
@@ -82,25 +86,18 @@ def print_slow_formats(found: dict[str, float], console: Console) -> None:
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _computes_here(config: CellConfig) -> bool:
-    device = config.execution.device
-    return device == "cpu" or (device == "auto" and not visible_gpus())
-
-
 def _choices(cell: Cell) -> Iterator[_Choice]:
     """The number formats of the stages that are still to be done."""
-    config, shape = cell.config, cell_shape(cell)
-    stages = {kind for kind in config.stages if not (cell.stages[kind].folder / RECORD).exists()}
-    size = None if shape is None else shape.parameters
+    config, shape = cell.config, partial(cell_shape, cell)
+    stages = set(filter(cell.is_left, config.stages))
     if "train" in stages:
-        yield _Choice("recipe.precision", config.recipe.precision, size)
+        yield _Choice("recipe.precision", config.recipe.precision, shape)
     if PREFERENCE in stages:
-        yield _Choice("preference.precision", config.preference.precision, size)
+        yield _Choice("preference.precision", config.preference.precision, shape)
     if stages & SCORING:
-        yield _Choice("suite.dtype", config.suite.dtype, size)
+        yield _Choice("suite.dtype", config.suite.dtype, shape)
     if "judge" in stages and config.judge.kind == "weights":
-        judge = model_shape(Path(config.judge.path or ""))
-        yield _Choice("judge.dtype", config.judge.dtype, None if judge is None else judge.parameters)
+        yield _Choice("judge.dtype", config.judge.dtype, partial(model_shape, Path(config.judge.path or "")))
 
 
 def _words(product: str, fields: dict[str, str], times: float) -> str:

@@ -221,6 +221,11 @@ def cell_gpus(execution: ExecutionConfig) -> list[str]:
     return [] if execution.device == "cpu" else visible_gpus()
 
 
+def computes_on_cores(execution: ExecutionConfig) -> bool:
+    """Whether cells compute on this machine's cores; not where CUDA is asked for and absent, which is a mistake."""
+    return execution.device != "cuda" and not cell_gpus(execution)
+
+
 def gpu_shares(execution: ExecutionConfig) -> list[list[str]]:
     """The GPUs of each cell under way."""
     return device_shares(cell_gpus(execution), execution.processes)
