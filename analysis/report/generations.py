@@ -93,9 +93,14 @@ def _read_cell(
         except (UserError, OSError) as error:
             problems.append(str(error))
             continue
-        prompts = tuple((str(row["instruction"]), str(row.get("input") or "")) for row in rows)
+        prompts = tuple((_asked(row), str(row.get("input") or "")) for row in rows)
         verdicts = dict(_verdicts(study, cell, stage, path.stem, problems))
         yield path.stem, _Answers(cell=index, prompts=prompts, rows=rows, verdicts=verdicts)
+
+
+def _asked(row: Mapping[str, Any]) -> str:
+    """The instruction, after its system message where it has one."""
+    return "\n\n".join(str(row[name]) for name in ("system", "instruction") if row.get(name))
 
 
 def _verdicts(

@@ -177,16 +177,21 @@ def hold_out(config: "CellConfig") -> "CellConfig":
 
 
 def _prompt_row(record: "Record") -> dict[str, str]:
-    """A record as a prompt with the answer that it should have; of a chat, its first request and answer."""
+    """A record as a prompt with the answer that it should have; of a chat, its first request and answer.
+
+    The system message before the request goes with it, as the model was trained with it.
+    """
     from plw.data.records import AlpacaRecord
 
     if isinstance(record, AlpacaRecord):
         return {"instruction": record.instruction, "input": record.input, "output": record.output}
-    roles = [message.role for message in record.messages[:2]]
-    if roles != ["user", "assistant"]:
+    system = record.messages[0] if record.messages[0].role == "system" else None
+    first = record.messages[: 2 if system is None else 3]
+    if [message.role for message in first if message is not system] != ["user", "assistant"]:
         raise UserError(
-            f"{record.where}: a held-out chat must begin with the user's request and an answer to it, found "
-            f"{', '.join(roles)}; measure by --task instead"
+            f"{record.where}: a held-out chat must begin with the user's request and an answer to it, after a system "
+            f"message at most; found {', '.join(message.role for message in first)}; measure by --task instead"
         )
-    asked, answer = record.messages[:2]
-    return {"instruction": asked.content, "input": "", "output": answer.content}
+    asked, answer = first[-2:]
+    row = {"instruction": asked.content, "input": "", "output": answer.content}
+    return row if system is None else row | {"system": system.content}

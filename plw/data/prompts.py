@@ -15,11 +15,24 @@ class PromptRecord:
 
     instruction: str
     input: str = ""
+    system: str = ""
+    """The system message before it; empty where there is none."""
     reference: str | None
+
+    @property
+    def asked(self) -> str:
+        """What a reader sees of the request beside its input: the system message and the instruction."""
+        return f"{self.system}\n\n{self.instruction}" if self.system else self.instruction
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """The fields that are given, as answers are stored with them and items told apart."""
+        given = {"instruction": self.instruction, "input": self.input}
+        return given | ({"system": self.system} if self.system else {})
 
 
 def load_prompts(path: Path) -> list[PromptRecord]:
-    """Read rows of {instruction, input?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
+    """Read rows of {instruction, input?, system?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
 
     Raises:
         UserError: not such a file; the line names the file, the row (from 1) and the field.
@@ -30,12 +43,17 @@ def load_prompts(path: Path) -> list[PromptRecord]:
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
     values = {"instruction": None, "output": None, **row}
     # As in a dataset, null is no input.
-    values["input"] = "" if row.get("input") is None else row["input"]
-    for field in ("instruction", "input", "output"):
+    values |= {name: "" if row.get(name) is None else row[name] for name in ("input", "system")}
+    for field in ("instruction", "input", "system", "output"):
         if not isinstance(values[field], str) and (field != "output" or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
         check_text(values[field] or "", f"{where}: field '{field}'")
-    return PromptRecord(instruction=values["instruction"], input=values["input"], reference=values["output"])
+    return PromptRecord(
+        instruction=values["instruction"],
+        input=values["input"],
+        system=values["system"],
+        reference=values["output"],
+    )
 
 
 def reference_answers(prompts: Sequence[PromptRecord], path: Path, field: str) -> list[str]:

@@ -236,7 +236,8 @@ def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[st
         role = _text(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
-        content = _text("" if "tool_calls" in more and said is None else said, words, place)
+        said = "" if "tool_calls" in more and said is None else said
+        content = _joined(said, words, place) if isinstance(said, list) else _text(said, words, place)
         yield ChatMessage(
             role=roles[role],
             content=content,
@@ -244,6 +245,20 @@ def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[st
             spans=weight_spans(message.get("spans"), {words: content}, "spans", place),
             more=more,
         )
+
+
+def _joined(parts: Sequence[Any], name: str, where: str) -> str:
+    """The words of a content in parts, as OpenAI's data may have it; parts of other kinds are nothing to learn here."""
+    texts = []
+    for number, part in enumerate(parts, start=1):
+        kind = part.get("type") if isinstance(part, dict) else kind_of(part)
+        if kind != "text" or "text" not in part:
+            raise UserError(
+                f"{where}: part {number} of field '{name}' is {kind!r}; it must be an object of type 'text' with a "
+                "field 'text'"
+            )
+        texts.append(_text(part["text"], f"{name}[{number - 1}].text", where))
+    return "".join(texts)
 
 
 def _turns(row: _Row) -> ChatRecord:

@@ -1,32 +1,40 @@
-"""The rows of datasets and benchmarks: JSON or parquet files, each row with the words that say where it stands."""
+"""The rows of datasets and benchmarks: JSON, parquet or CSV, each row with the words that say where it stands."""
 
+import csv
+import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
 from plw.file_starts import check_no_pointer
-from plw.files import check_texts, read_objects, read_rows
+from plw.files import check_texts, read_objects, read_rows, read_text
 
-KINDS = (".json", ".jsonl", ".parquet")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+KINDS = (".json", ".jsonl", ".parquet", *DELIMITERS)
+ALLOWED = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
 def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
-    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, or of a parquet table.
+    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, of a parquet or CSV table.
+
+    The first line of a CSV file names the columns and is no row; all its values are texts.
 
     Raises:
         UserError: a missing or unreadable file, one of another kind, or malformed JSON with its row.
     """
     if path.is_dir():
-        raise UserError(f"{path}: is a folder; dataset.path must be a .json, .jsonl or .parquet file")
+        raise UserError(f"{path}: is a folder; dataset.path must be a {ALLOWED} file")
     if path.is_symlink() and not path.exists():
         raise UserError(
             f"{path}: a link to {path.readlink()}, where no file is; mend it, or set dataset.path to a file"
         )
     if not path.exists():
-        raise UserError(f"{path}: no such file; set dataset.path to an existing .json, .jsonl or .parquet file")
+        raise UserError(f"{path}: no such file; set dataset.path to an existing {ALLOWED} file")
     if path.suffix == ".parquet":
         return _table(path)
+    if path.suffix in DELIMITERS:
+        return _separated(path, DELIMITERS[path.suffix])
     if path.suffix in KINDS:
         return read_rows(path)
     raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
@@ -50,6 +58,31 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError as error:
         place = f"row {row + 1} or one soon after it"
         raise UserError(f"{path}: {place} holds text that is not UTF-8 ({error.reason})") from None
+
+
+def _separated(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a text table as RFC 4180 has it: a quoted field may hold delimiters and line breaks."""
+    text = read_text(path)
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    row = 0
+    try:
+        header = next(lines, [])
+        twice = sorted({name for name in header if header.count(name) > 1})
+        if twice:
+            raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own")
+        for values in lines:
+            if not values:
+                continue
+            row += 1
+            if len(values) != len(header):
+                raise UserError(
+                    f"{path}: row {row} has {len(values)} fields where the first line names {len(header)}; put a field "
+                    f'that holds "{delimiter}" or line breaks in quotation marks'
+                )
+            yield f"{path}: row {row}", dict(zip(header, values, strict=True))
+    except csv.Error as error:
+        raise UserError(f"{path}: row {row + 1} cannot be read as {path.suffix[1:].upper()} ({error})") from None
 
 
 def task_rows(path: Path) -> list[dict[str, Any]]:

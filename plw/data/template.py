@@ -144,15 +144,18 @@ class ChatTemplate:
         return segments
 
 
-def request_text(instruction: str, given: str, template: TemplateConfig, record_format: str) -> str:
+def request_text(instruction: str, given: str, template: TemplateConfig, record_format: str, system: str = "") -> str:
     """A benchmark's request as a model is asked it: in the form of the records that it was trained on.
 
-    A model of chats gets instruction and input as one message of the user, with a blank line between them.
+    A model of chats gets instruction and input as one message of the user, with a blank line between them, after the
+    system message where there is one; one of records without turns has the system message before its instruction.
     """
     assert template.kind == "texts", "a tokenizer's chat template is the Renderer's"
     if record_format == "alpaca":
-        return AlpacaTemplate(template).prompt(instruction, given)
-    return dialogue_text([f"{instruction}\n\n{given}" if given else instruction], [], template, record_format)
+        return AlpacaTemplate(template).prompt(f"{system}\n\n{instruction}" if system else instruction, given)
+    said = [ChatMessage(role="system", content=system)] if system else []
+    asked = ChatMessage(role="user", content=f"{instruction}\n\n{given}" if given else instruction)
+    return _before_answer([*said, asked], template)
 
 
 def dialogue_text(
@@ -175,7 +178,13 @@ def dialogue_text(
         messages += [ChatMessage(role="user", content=question), ChatMessage(role="assistant", content=answer)]
     if record_format == "alpaca" and template.turn_separator is None:
         template = replace(template, turn_separator="\n\n")
-    *segments, _ = record_segments(ChatRecord(messages=tuple(messages)), template)
+    return _before_answer(messages[:-1], template, end)
+
+
+def _before_answer(messages: Sequence[ChatMessage], template: TemplateConfig, end: str = "") -> str:
+    """The text of a conversation up to where its next answer begins."""
+    answer = ChatMessage(role="assistant", content="")
+    *segments, _ = record_segments(ChatRecord(messages=(*messages, answer)), template)
     return "".join(segment.text + (end if segment.role == "completion" else "") for segment in segments)
 
 

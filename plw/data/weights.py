@@ -1,6 +1,7 @@
 """Weights that stand in the data: of a record, of a message, of a stretch of text; each a finite number."""
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from plw.files import kind_of
 
 MESSAGE_WEIGHTS = ("weight", "loss_weight")
 """What the weight of a message is called: by OpenAI and axolotl, and by LLaMA-Factory."""
+NUMERAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,11 +26,13 @@ class WeightSpan:
 
 
 def weight_of(value: Any, name: str, where: str) -> float:
-    """A weight from a file.
+    """A weight from a file; in a CSV file a number is a text.
 
     Raises:
         UserError: no number, or none that is finite; the line names file, row and field.
     """
+    if isinstance(value, str) and NUMERAL.fullmatch(value):
+        value = float(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         found = shortened(str(value), 40) if isinstance(value, int | float | str) else kind_of(value)
         raise UserError(f"{where}: field '{name}' is {found!r}; it must be a finite number, such as 0.5")

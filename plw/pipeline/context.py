@@ -170,7 +170,7 @@ class CellContext:
         prompts, opponent = self.prompts(benchmark), self.cell.opponents.get(benchmark)
         if opponent is not None:
             return load_answers(opponent.path, prompts)
-        return reference_answers(prompts, self.cell.prompts[benchmark].path, f"judge.opponents.{benchmark}")
+        return reference_answers(prompts, self.cell.prompts[benchmark].path, f"+judge.opponents.{benchmark}")
 
     def output(self, kind: str) -> Path:
         """Where a stage's files go: its folder, or this process's own part of it."""

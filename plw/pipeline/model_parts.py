@@ -68,7 +68,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
             scores.append(found)
             items += items_of
         rows = [
-            {"instruction": prompt.instruction, "input": prompt.input, "output": answer.text}
+            {**prompt.identity, "output": answer.text}
             | {name: value for name, value in asdict(answer).items() if name != "text"}
             for prompt, answer in zip(prompts, answers, strict=True)
         ]
@@ -93,7 +93,7 @@ def _answered(context: CellContext, check_lease: CheckLease) -> dict[str, tuple[
     asked = [prompt for prompts in sets.values() for prompt in prompts]
     answers = iter(
         context.eval_model.answer(
-            [renderer.request(prompt.instruction, prompt.input, form) for prompt in asked],
+            [renderer.request(prompt.instruction, prompt.input, form, prompt.system) for prompt in asked],
             max_new_tokens=suite.decoding.max_new_tokens,
             temperature=suite.decoding.temperature,
             top_p=suite.decoding.top_p,

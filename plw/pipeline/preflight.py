@@ -195,7 +195,7 @@ def _check_judge(cell: Cell) -> None:
             if name in cell.opponents:
                 load_answers(cell.opponents[name].path, prompts)
             else:
-                reference_answers(prompts, cell.prompts[name].path, f"judge.opponents.{name}")
+                reference_answers(prompts, cell.prompts[name].path, f"+judge.opponents.{name}")
 
 
 def _check_grading(cell: Cell, benchmark: str) -> None:

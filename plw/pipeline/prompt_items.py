@@ -85,4 +85,4 @@ def verdict_items(
 
 
 def _hashes(prompts: Sequence[PromptRecord]) -> list[str]:
-    return [document_hash({"instruction": prompt.instruction, "input": prompt.input}) for prompt in prompts]
+    return [document_hash(prompt.identity) for prompt in prompts]

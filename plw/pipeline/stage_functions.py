@@ -195,7 +195,7 @@ def _pairs(context: CellContext, benchmark: str) -> "list[Pair]":
     rows = zip(context.prompts(benchmark), context.answers(benchmark), context.references(benchmark), strict=True)
     return [
         Pair(
-            instruction=prompt.instruction,
+            instruction=prompt.asked,
             input=prompt.input,
             answer=answer["output"],
             reference=reference,

@@ -14,8 +14,8 @@ from typing import Any
 
 from plw.config import CellConfig
 from plw.config.study import PREFERENCE, CostConfig
+from plw.data.rows import KINDS, dataset_rows
 from plw.errors import UserError
-from plw.files import read_rows
 from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
 from plw.sweep.cpu_speed import CpuSpeed, ModelShape, model_shape
@@ -262,7 +262,7 @@ def _size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None
     known = config.execution.cost.datasets.get(name)
     if known is not None:
         return known.examples, float(known.tokens)
-    if path.is_file() and path.suffix in (".json", ".jsonl"):
+    if path.is_file() and path.suffix in KINDS:
         records, tokens = _measured(path)
         return (records, tokens) if records else None
     return None
@@ -270,9 +270,9 @@ def _size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None
 
 @lru_cache(maxsize=64)
 def _measured(path: Path) -> tuple[int, float]:
-    """Records of a JSON or JSONL file and, from their characters, about how many tokens."""
+    """Records of a file and, from their characters, about how many tokens."""
     try:
-        rows = read_rows(path)
+        rows = list(dataset_rows(path))
     except UserError:
         # The run says what is wrong with the file; a plan can be had without it.
         return 0, 0.0

@@ -87,6 +87,29 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert records(place) == before
 
 
+def test_chats_are_asked_after_their_system_message(tune, place):
+    said = [("system", "Be brief."), ("user", "Say {n}."), ("assistant", "It is {n}."), ("user", "Why?")]
+    chats = [{"messages": [{"role": role, "content": text.format(n=n)} for role, text in said]} for n in range(40)]
+    (place / "chats.json").write_text(json.dumps(chats))
+    code, _, errors, made = tune("dataset.format=chat", "--budget", "2", data=place / "chats.json")
+    assert (code, errors, made["cells"]) == (0, "", 2)
+    (file,) = (place / "runs/cache/held-out").glob("*.json")
+    assert {row["system"] for row in json.loads(file.read_text())} == {"Be brief."}
+    (answers, *_) = (place / "runs").rglob("generate*/held_out.json")
+    assert {row["system"] for row in json.loads(answers.read_text())} == {"Be brief."}
+
+
+def test_a_chat_that_cannot_be_asked_is_refused(tune, place):
+    said = [("system", "a"), ("system", "b"), ("user", "c"), ("assistant", "d")]
+    chats = [{"messages": [{"role": role, "content": text} for role, text in said]} for _ in range(40)]
+    (place / "chats.json").write_text(json.dumps(chats))
+    code, _, errors, _ = tune("dataset.format=chat", data=place / "chats.json")
+    assert code == 2
+    assert "after a system message at most; found system, system, user; measure by --task instead" in " ".join(
+        errors.split()
+    )
+
+
 def test_answers_that_are_alike_under_every_weight_recommend_none(tune):
     """So small a learning rate leaves the model as it was, whatever the weight."""
     code, screen, errors, made = tune("suite.decoding.max_new_tokens=1", "recipe.learning_rate=1e-9")

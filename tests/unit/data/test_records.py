@@ -1,5 +1,6 @@
 """Records: what is read, and one line for each mistake."""
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,67 @@ def test_openais_rows_are_read_as_they_are(tmp_path: Path) -> None:
     assert record.messages[2].more == {"tool_calls": calls}
 
 
+def test_openais_content_in_parts_is_their_words(tmp_path: Path) -> None:
+    parts = [{"type": "text", "text": "Add 1"}, {"type": "text", "text": " and 1."}]
+    said = [{"role": "user", "content": parts}, {"role": "assistant", "content": "2"}]
+    (record,) = load_records(write(tmp_path / "c.json", [{"messages": said}]), "chat")
+    assert record.messages[0].content == "Add 1 and 1."
+
+
+@pytest.mark.parametrize(
+    ("part", "found"),
+    [
+        ({"type": "image_url", "image_url": {"url": "a.png"}}, "message 1: part 2 of field 'content' is 'image_url'"),
+        ({"type": "text"}, "message 1: part 2 of field 'content' is 'text'"),
+        ("b", "message 1: part 2 of field 'content' is 'text'"),
+        ({"type": "text", "text": 3}, r"message 1: field 'content\[1\].text' is a number; it must be text"),
+    ],
+)
+def test_a_part_that_is_no_text_is_refused(tmp_path: Path, part: Any, found: str) -> None:
+    said = [{"role": "user", "content": [{"type": "text", "text": "a"}, part]}, {"role": "assistant", "content": "2"}]
+    with pytest.raises(UserError, match=found):
+        load_records(write(tmp_path / "c.json", [{"messages": said}]), "chat")
+
+
+def test_a_table_of_text_holds_the_same_records(tmp_path: Path) -> None:
+    """Quoted fields hold commas, quotation marks and line breaks; Excel's mark and line ends are none of the text."""
+    rows = [
+        {"instruction": 'Say "hi", twice.', "input": "", "output": "hi\nhi"},
+        {"instruction": "x" * 200_000, "input": "a\tb", "output": "007"},
+    ]
+    expected = load_records(write(tmp_path / "a.json", rows), "alpaca")
+    for name, delimiter, encoding in (("a.csv", ",", "utf-8-sig"), ("a.tsv", "\t", "utf-16")):
+        with (tmp_path / name).open("w", encoding=encoding, newline="") as file:
+            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+            writer.writeheader()
+            writer.writerows(rows)
+        assert load_records(tmp_path / name, "alpaca") == expected
+
+
+def test_a_weight_in_a_table_of_text_is_a_number(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", "instruction,output,loss\na,b,0.5\n")
+    assert load_records(path, "alpaca", {"weight": "loss"})[0].weight == 0.5
+    with pytest.raises(UserError, match="row 1: field 'loss' is '0,5'; it must be a finite number"):
+        load_records(write(path, 'instruction,output,loss\na,b,"0,5"\n'), "alpaca", {"weight": "loss"})
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("", "holds no records"),
+        ("instruction,output\n", "holds no records"),
+        ("instruction,output\na,b\nc,d,e\n", "row 2 has 3 fields where the first line names 2"),
+        ("instruction,output\na\n", "row 1 has 1 fields where the first line names 2"),
+        ('instruction,output\na,"b\n', "row 1 cannot be read as CSV"),
+        ("instruction,output,output\na,b,c\n", "two columns are named 'output'"),
+        ("question,output\na,b\n", r"row 1 has no field 'instruction' \(fields found: question, output\)"),
+    ],
+)
+def test_a_table_of_text_that_is_broken(tmp_path: Path, text: str, found: str) -> None:
+    with pytest.raises(UserError, match=f"a.csv: {found}"):
+        load_records(write(tmp_path / "a.csv", text), "alpaca")
+
+
 def test_a_system_text_beside_a_conversation_is_its_first_message(tmp_path: Path) -> None:
     said = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
     rows = [{"system": "Be brief.", "conversations": said}, {"system": "", "conversations": said}]
@@ -92,7 +154,7 @@ def test_a_system_text_beside_a_conversation_is_its_first_message(tmp_path: Path
         ),
         ("a.json", f"[{json.dumps(GOOD)},\n{json.dumps(GOOD)}", "row 2 is not valid JSON"),
         ("a.jsonl", f"{json.dumps(GOOD)}\n\n{{broken\n", "row 2 is not valid JSON"),
-        ("a.csv", "instruction,output", "unknown kind of file '.csv'; allowed: .json, .jsonl"),
+        ("a.txt", "instruction,output", "unknown kind of file '.txt'; allowed: .json, .jsonl"),
     ],
 )
 def test_alpaca_mistakes_are_one_line(tmp_path: Path, name: str, content: Any, expected: str) -> None:

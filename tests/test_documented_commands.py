@@ -1,0 +1,110 @@
+"""Every command that README, a page or an example shows is one: its options exist, and its words make a config."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+
+from plw import cli
+from plw.config.compose import one_line_errors, register_schema, typed
+from plw.errors import UserError
+from plw.paths import conf_folder
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*.sh"))]
+COMMAND = re.compile(r"^(?:    |)(?:[A-Z_]+=\S+ )*plw ((?:[^\n\\]|\\\n)+)$", re.MULTILINE)
+GAP = "..."
+"""Stands for words that the reader has."""
+OF_A_STUDY = ("run", "plan", "status", "drain", "report", "publish")
+"""Commands whose words are overrides of Hydra; the others take some after their arguments."""
+PLACEHOLDERS = {
+    "suite.data=FOLDER": "", "HOST:PORT": "HOST:8000", "$GPUS": "2", "$JUDGE": "http://HOST:8000/v1",
+}  # fmt: skip
+OF_HYDRA = ("-m", "--config-dir", "--help")
+
+
+def shown() -> Iterator[tuple[str, list[str]]]:
+    """Page and words of each command without its comment; what may be left out is there without its brackets."""
+    for page in PAGES:
+        for found in COMMAND.findall(page.read_text(encoding="utf-8")):
+            text = found.replace("\\\n", " ")
+            if re.search(r" \[", text):
+                text = re.sub(r"[][]| \|", "", text)
+            yield page.relative_to(ROOT).as_posix(), shlex.split(text, comments=True)
+
+
+COMMANDS = list(shown())
+IDS = [f"{page}: plw {' '.join(words)}" for page, words in COMMANDS]
+
+
+def of_click(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
+    """The command and what follows its name."""
+    command = typer.main.get_command(cli.app)
+    rest = list(words)
+    while hasattr(command, "commands"):
+        assert rest[0] in command.commands, f"no command {rest[0]}; there are {', '.join(command.commands)}"
+        command = command.commands[rest.pop(0)]
+    return command, rest
+
+
+def overrides(words: list[str]) -> list[str]:
+    """The words that are fields, without those that only say that fields may follow."""
+    return [word for word in words if re.match(r"[+~]*[a-z][\w./]*=", word) and not word.endswith(GAP)]
+
+
+def filled(word: str) -> str:
+    """A field with something in place of what only the reader has."""
+    for place, value in PLACEHOLDERS.items():
+        word = word.replace(place, value)
+    return word
+
+
+def one_job(words: list[str]) -> list[str]:
+    """Of each field with several values the first."""
+    parser = OverridesParser.create()
+    return [_first(parser.parse_override(word), word) for word in words]
+
+
+def _first(override: Override, word: str) -> str:
+    if not override.is_sweep_override():
+        return word
+    return f"{word.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+
+
+def test_there_are_commands_of_every_kind() -> None:
+    assert len(COMMANDS) > 100
+    assert {words[0] for _, words in COMMANDS} >= {*OF_A_STUDY, "tune", "compare", "fit", "registry", "items", "world"}
+
+
+@pytest.mark.parametrize("words", [words for _, words in COMMANDS], ids=IDS)
+def test_the_command_and_its_options_exist(words: list[str]) -> None:
+    command, rest = of_click(words)
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    for word in rest:
+        if word.startswith("-"):
+            assert word in options or (words[0] in ("run", "plan") and word in OF_HYDRA), f"no option {word}"
+
+
+@pytest.mark.parametrize(
+    "words", [words for _, words in COMMANDS if overrides(words) and words[0] != "compare"], ids=lambda words: words[0]
+)
+def test_its_words_make_a_config(words: list[str]) -> None:
+    """Where words are left out, what they would give may be missing."""
+    given = [word for word in map(filled, overrides(words)) if word]
+    if "--config-dir" in words:
+        pytest.skip("the folder is the reader's")
+    rewritten = register_schema(given, sweep="-m" in words or words[0] == "plan")
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"), one_line_errors():
+        config = compose("config", overrides=one_job(rewritten))
+    may_lack = words[0] == "tune" or any(word.endswith(GAP) for word in words)
+    try:
+        typed(config)
+    except UserError as error:
+        if not may_lack or "is missing; give it on the command line" not in str(error):
+            raise
