@@ -65,16 +65,32 @@ def filled(word: str) -> str:
     return word
 
 
-def one_job(words: list[str]) -> list[str]:
-    """Of each field with several values the first."""
+def jobs(words: list[str]) -> list[list[str]]:
+    """Words of single jobs in which each choice of each group is used once at least, and the first value of a field."""
     parser = OverridesParser.create()
-    return [_first(parser.parse_override(word), word) for word in words]
+    values = [_values(parser.parse_override(word), word) for word in words]
+    return [[of_word[min(job, len(of_word) - 1)] for of_word in values] for job in range(max(map(len, values)))]
 
 
-def _first(override: Override, word: str) -> str:
+def _values(override: Override, word: str) -> list[str]:
     if not override.is_sweep_override():
-        return word
-    return f"{word.partition('=')[0]}={next(iter(override.sweep_string_iterator()))}"
+        return [word]
+    name = word.partition("=")[0]
+    values = [f"{name}={value}" for value in override.sweep_string_iterator()]
+    return values[:1] if "." in name else values
+
+
+def configs() -> dict[str, tuple[list[str], bool, bool]]:
+    """Each different set of words once: the words, whether they are a sweep, whether some are left to the reader."""
+    found = {}
+    for _, words in COMMANDS:
+        given = [word for word in map(filled, overrides(words)) if word]
+        # Two names of weights are no config, and a folder of further groups is the reader's.
+        if given and words[0] != "compare" and "--config-dir" not in words:
+            sweep = "-m" in words or words[0] == "plan"
+            partly = words[0] == "tune" or any(word.endswith(GAP) for word in words)
+            found[" ".join([*given, *["-m"] * sweep, *[GAP] * partly])] = (given, sweep, partly)
+    return found
 
 
 def test_there_are_commands_of_every_kind() -> None:
@@ -91,20 +107,14 @@ def test_the_command_and_its_options_exist(words: list[str]) -> None:
             assert word in options or (words[0] in ("run", "plan") and word in OF_HYDRA), f"no option {word}"
 
 
-@pytest.mark.parametrize(
-    "words", [words for _, words in COMMANDS if overrides(words) and words[0] != "compare"], ids=lambda words: words[0]
-)
-def test_its_words_make_a_config(words: list[str]) -> None:
-    """Where words are left out, what they would give may be missing."""
-    given = [word for word in map(filled, overrides(words)) if word]
-    if "--config-dir" in words:
-        pytest.skip("the folder is the reader's")
-    rewritten = register_schema(given, sweep="-m" in words or words[0] == "plan")
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"), one_line_errors():
-        config = compose("config", overrides=one_job(rewritten))
-    may_lack = words[0] == "tune" or any(word.endswith(GAP) for word in words)
-    try:
-        typed(config)
-    except UserError as error:
-        if not may_lack or "is missing; give it on the command line" not in str(error):
-            raise
+@pytest.mark.parametrize(("given", "sweep", "partly"), configs().values(), ids=configs())
+def test_the_words_make_configs(given: list[str], sweep: bool, partly: bool) -> None:
+    rewritten = register_schema(given, sweep=sweep)
+    for job in jobs(rewritten):
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"), one_line_errors():
+            config = compose("config", overrides=job)
+        try:
+            typed(config)
+        except UserError as error:
+            if not partly or "is missing; give it on the command line" not in str(error):
+                raise
