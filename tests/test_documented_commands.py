@@ -19,6 +19,7 @@ from plw.paths import conf_folder
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "examples").glob("*.sh"))]
 COMMAND = re.compile(r"^(?:    |)(?:[A-Z_]+=\S+ )*plw ((?:[^\n\\]|\\\n)+)$", re.MULTILINE)
+SCRIPT = re.compile(r"(?:python|bin/python) ((?:scripts|examples)/\S+\.py)((?:[^\n\\`]|\\\n)*)")
 GAP = "..."
 """Stands for words that the reader has."""
 OF_A_STUDY = ("run", "plan", "status", "drain", "report", "publish")
@@ -96,6 +97,21 @@ def configs() -> dict[str, tuple[list[str], bool, bool]]:
 def test_there_are_commands_of_every_kind() -> None:
     assert len(COMMANDS) > 100
     assert {words[0] for _, words in COMMANDS} >= {*OF_A_STUDY, "tune", "compare", "fit", "registry", "items", "world"}
+
+
+def scripts() -> set[tuple[str, str]]:
+    """(Script, option) of each that a page shows; one without options has an empty one."""
+    texts = [page.read_text(encoding="utf-8") for page in [*PAGES, ROOT / "CONTRIBUTING.md"]]
+    called = [found for text in texts for found in SCRIPT.findall(text)]
+    assert len(called) > 20
+    return {(script, option) for script, rest in called for option in re.findall(r"(?<![\w-])--[a-z-]+", rest) or [""]}
+
+
+@pytest.mark.parametrize(("script", "option"), sorted(scripts()))
+def test_the_script_has_the_option(script: str, option: str) -> None:
+    source = (ROOT / script).read_text(encoding="utf-8")
+    of_argparse, of_typer = f'"{option}"', f"{option[2:].replace('-', '_')}: "
+    assert not option or of_argparse in source or of_typer in source
 
 
 @pytest.mark.parametrize("words", [words for _, words in COMMANDS], ids=IDS)
