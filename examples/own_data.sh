@@ -4,7 +4,7 @@
 #   MODEL=path/to/model DATA=path/to/data.json bash examples/own_data.sh
 #
 # MODEL: a folder (or a hub name) that transformers loads as a causal language model.
-# DATA:  a JSON list, JSONL or parquet file of records with `instruction`, `input` (may be missing) and `output`.
+# DATA:  a JSON list, JSONL, parquet or CSV file of records with `instruction`, `input` (may be missing) and `output`.
 set -euo pipefail
 MODEL=${MODEL:?the folder of a model}
 DATA=${DATA:?a file of instructions}

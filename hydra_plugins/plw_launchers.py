@@ -154,7 +154,10 @@ class SlurmLauncher(GridLauncher):
         self, sbatch: dict[str, Any] | None = None, wait: bool = True, poll_s: float = 15.0, requeues: int = 20
     ) -> None:
         if not isinstance(sbatch, Mapping | None):
-            raise UserError(f"hydra.launcher.sbatch={sbatch} is no mapping; give one of its fields: sbatch.FIELD=VALUE")
+            raise UserError(
+                f"hydra.launcher.sbatch={sbatch} is no mapping; give one of its fields: "
+                "+hydra.launcher.sbatch.FIELD=VALUE"
+            )
         plain = OmegaConf.to_container(sbatch, resolve=True) if isinstance(sbatch, DictConfig) else dict(sbatch or {})
         self._options = SlurmOptions(sbatch=plain, wait=wait, poll_s=poll_s, requeues=requeues)
 

@@ -8,15 +8,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
-QUOTED = re.findall(r"^\| `([^`]+)` \|", PAGE, re.MULTILINE)
+QUOTED = [
+    text for cell in re.findall(r"^\| (`[^|]+) \|", PAGE, re.MULTILINE) for text in re.findall(r"`([^`]+)`", cell)
+]
 GAP = "…"
 """Stands for what a message fills in."""
 
 
 def texts(node: ast.AST) -> str:
-    """A string of the source as the page would quote it: each value that is filled in is a gap."""
+    """A string of the source as the page would quote it: each value that is filled in, also by a log, is a gap."""
     if isinstance(node, ast.Constant):
-        return str(node.value)
+        return re.sub(r"%[ds]", GAP, str(node.value))
     if isinstance(node, ast.JoinedStr):
         return "".join(str(part.value) if isinstance(part, ast.Constant) else GAP for part in node.values)
     return ""

@@ -107,7 +107,9 @@ def _write(out: Path, records: "list[AlpacaRecord]") -> None:
     from plw.config.training import FIELDS
     from plw.files import write_json_atomic, write_jsonl_atomic
 
-    rows = [{name: getattr(record, name) for name in FIELDS["alpaca"]} for record in records]
+    # Read back by +dataset.columns.weight=weight.
+    fields = [*FIELDS["alpaca"], *["weight"] * any(record.weight != 1 for record in records)]
+    rows = [{name: getattr(record, name) for name in fields} for record in records]
     try:
         if out.suffix == ".jsonl":
             write_jsonl_atomic(out, rows)

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from plw.progress import Progress
 
 Data = Annotated[
-    str, typer.Argument(metavar="DATA", help="A file (JSON, JSONL, parquet), its https address, or a dataset's config.")
+    str,
+    typer.Argument(
+        metavar="DATA", help="A file (JSON, JSONL, parquet, CSV), its https address, or a dataset's config."
+    ),
 ]
 Fields = Annotated[
     list[str] | None,

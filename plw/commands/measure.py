@@ -69,17 +69,27 @@ def _usual_metric(task: str) -> str:
 
 
 def with_judge(config: "CellConfig") -> "CellConfig":
-    """The win rate alone: on the suite's prompts where it has any that the judge compares, else on held-out records."""
+    """The win rate alone: on the suite's prompts where it has any that the judge compares, else on held-out records.
+
+    Raises:
+        UserError: neither the suite has any, nor can the judge compare an answer with a record's.
+    """
     stages = ["train", "generate", "judge"]
     if config.judged:
         suite = dataclasses.replace(config.suite, name=f"{config.suite.name}-judged", tasks={}, prompts=config.judged)
         return dataclasses.replace(config, suite=suite, stages=stages)
-    protocol = (config.judge.protocols or ["alpaca_eval"])[0]
+    known = config.judge.protocols
+    compared = [protocol for protocol in ("alpaca_eval", "pandalm") if known is None or protocol in known]
+    if not compared:
+        raise UserError(
+            f"--judge {config.judge.name} grades dialogues ({', '.join(known or [])}) and compares no answers with a "
+            "record's; choose a judge of alpaca_eval or pandalm, or a suite of dialogues"
+        )
     suite = dataclasses.replace(
         config.suite,
         name=f"{config.suite.name}-judged",
         tasks={},
-        prompts={HELD_OUT: PromptSetConfig(protocol=protocol, prompts="")},
+        prompts={HELD_OUT: PromptSetConfig(protocol=compared[0], prompts="")},
     )
     return dataclasses.replace(config, suite=suite, stages=stages)
 

@@ -46,7 +46,12 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     config = chosen_cell(overrides, config_dir)
     out_console = console()
     with step_bar("rebuild", out_console) as progress:
-        found = rebuild_registry(config.registry.url, Path(config.execution.runs), progress)
+        found = rebuild_registry(
+            config.registry.url,
+            Path(config.execution.runs),
+            progress,
+            lease_timeout_s=config.execution.lease_timeout_s,
+        )
     out_console.print(
         f"{config.registry.url}: {count(found.cells, 'cell')}, {count(found.scores, 'score')} and "
         f"{count(found.curves, 'training step')} from {count(found.records, 'record')}"

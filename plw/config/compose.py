@@ -189,7 +189,7 @@ def _first_words(error: BaseException) -> str:
     if "is not a ListConfig" in text:
         return f"{field} is a list; write it in brackets: {field}=[VALUE,...]"
     if "to Dict[" in text:
-        return f"{field} holds entries by name; give one: +{field}.NAME=VALUE"
+        return f"{field} holds entries by name; give one: +{field}.NAME{'.FIELD' if field in ENTRIES else ''}=VALUE"
     if text.endswith("is not in struct"):
         new = f"{field}.FIELD" if field.rpartition(".")[0] in ENTRIES else field
         text = f"{text}; a new entry is given with a plus sign: +{new}=VALUE"

@@ -27,7 +27,7 @@ class TaskConfig:
     task: str
     """Task name, lm-eval's own or one of conf/task."""
     group: str
-    """`multiple_choice`, `short_generation` or `translation`: how the analysis groups it."""
+    """`multiple_choice`, `short_generation`, `translation` or `long_generation`: how the analysis groups it."""
     shots: int = 0
     """Examples in the context."""
     metric: str = "acc"
@@ -50,12 +50,17 @@ class TaskConfig:
     generated_tokens: int = field(default=0, metadata=EXECUTION)
     """Tokens that it writes for one document; likewise."""
 
-    def __post_init__(self) -> None:
-        one_of(f"suite.tasks[{self.task}].group", self.group, GROUPS)
+    def check(self, place: str) -> None:
+        """That the values are in range.
+
+        Raises:
+            UserError: one is not; the line names the field, which stands at ``place``.
+        """
+        one_of(f"{place}.group", self.group, GROUPS)
         for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
-            at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 0)
+            at_least(f"{place}.{name}", getattr(self, name), 0)
         for name in ("limit", "max_new_tokens"):
-            at_least(f"suite.tasks[{self.task}].{name}", getattr(self, name), 1)
+            at_least(f"{place}.{name}", getattr(self, name), 1)
 
 
 @dataclass(kw_only=True)
@@ -91,12 +96,13 @@ class PromptSetConfig:
         """Answers to one prompt."""
         return 2 if self.protocol == MT_BENCH else 1
 
-    def __post_init__(self) -> None:
-        one_of("suite.prompts.protocol", self.protocol, (*PROTOCOLS, REFERENCE))
-        at_least("suite.prompts.limit", self.limit, 1)
+    def check(self, place: str) -> None:
+        """As :meth:`TaskConfig.check`."""
+        one_of(f"{place}.protocol", self.protocol, (*PROTOCOLS, REFERENCE))
+        at_least(f"{place}.limit", self.limit, 1)
         if (self.protocol == MT_BENCH) != (self.judge_prompts is not None):
             raise UserError(
-                f"suite.prompts.judge_prompts={self.judge_prompts} does not go with protocol {self.protocol}; protocol "
+                f"{place}.judge_prompts={self.judge_prompts} does not go with protocol {self.protocol}; protocol "
                 f"{MT_BENCH} needs a file of judge prompts and no other takes one"
             )
 
@@ -217,8 +223,9 @@ class SuiteConfig:
     def __post_init__(self) -> None:
         given("suite.name", self.name)
         for place, benchmarks in (("suite.tasks", self.tasks), ("suite.prompts", self.prompts)):
-            for benchmark in benchmarks:
+            for benchmark, item in benchmarks.items():
                 names(f"a benchmark's name in {place}", benchmark)
+                item.check(f"{place}.{benchmark}")
         one_of("suite.backend", self.backend, ("hf", "vllm"))
         one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)

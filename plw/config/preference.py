@@ -29,7 +29,8 @@ class PreferenceConfig(DataSource):
     name: str = NO_PREFERENCE
     """Short name; a part of the registry's column `weighting`."""
     path: str = ""
-    """A JSON, JSONL or parquet file; its https address; `hub:<owner>/<name>`; or `world:preferences/pairs.json`."""
+    """A JSON, JSONL, parquet or CSV file; its https address; `hub:<owner>/<name>`; or `world:preferences/pairs.json`
+    of the embedded world."""
     method: str = NO_PREFERENCE
     """`none` (a cell ends with its fine-tuning) or `dpo` (direct preference optimization, arXiv 2305.18290)."""
     format: str = "alpaca"

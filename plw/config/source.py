@@ -18,8 +18,8 @@ class DataSource:
     name: str
     """Short name; a folder of the run's path and a column of the registry."""
     path: str
-    """A JSON, JSONL or parquet file; its https address; `hub:<owner>/<name>`; or `world:<file>` of the embedded world
-    (`world:instructions/<name>.json`)."""
+    """A JSON, JSONL, parquet or CSV file; its https address; `hub:<owner>/<name>`; or `world:<file>` of the embedded
+    world (`world:instructions/<name>.json`)."""
     revision: str | None = field(default=None, metadata=LATER)
     """Commit of a hub dataset; a hub dataset needs one."""
     file: str | None = field(default=None, metadata=LATER)

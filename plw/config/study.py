@@ -94,9 +94,14 @@ class DatasetSize:
     tokens: int
     """Tokens of all their fields, the template's not counted."""
 
-    def __post_init__(self) -> None:
-        at_least("execution.cost.datasets.examples", self.examples, 1)
-        at_least("execution.cost.datasets.tokens", self.tokens, 1)
+    def check(self, place: str) -> None:
+        """That there is something.
+
+        Raises:
+            UserError: there is not; the line names the field, which stands at ``place``.
+        """
+        at_least(f"{place}.examples", self.examples, 1)
+        at_least(f"{place}.tokens", self.tokens, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +131,8 @@ class CostConfig:
         one_of("execution.cost.device", self.device, ("auto", "gpu", "cpu"))
         for name in ("tflops", "training_mfu", "prefill_mfu", "decode_mfu", "price"):
             above_zero(f"execution.cost.{name}", getattr(self, name))
+        for name, size in self.datasets.items():
+            size.check(f"execution.cost.datasets.{name}")
 
 
 @dataclass(frozen=True, kw_only=True)

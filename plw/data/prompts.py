@@ -56,21 +56,26 @@ def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
     )
 
 
-def reference_answers(prompts: Sequence[PromptRecord], path: Path, field: str) -> list[str]:
+def reference_answers(prompts: Sequence[PromptRecord], path: Path, remedy: str) -> list[str]:
     """The answers to beat that the prompts' own file gives.
 
     Args:
         prompts: The prompts of ``path``.
         path: Their file, for the message.
-        field: The config field that would name another model's answers, for the message.
+        remedy: What to do where one has none, for the message.
 
     Raises:
         UserError: a prompt has none; the line names the row.
     """
     for number, prompt in enumerate(prompts, start=1):
         if prompt.reference is None:
-            raise UserError(f"{path}: row {number} has no reference answer (output); give {field}=FILE to compare with")
+            raise UserError(f"{path}: row {number} has no reference answer (output); {remedy}")
     return [prompt.reference for prompt in prompts if prompt.reference is not None]
+
+
+def opponent_wanted(benchmark: str) -> str:
+    """The remedy where a benchmark's prompts have no answers for a judge to compare with."""
+    return f"give the answers to compare with: +judge.opponents.{benchmark}=FILE"
 
 
 def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
@@ -92,4 +97,4 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
         asked = {f"{prompt.instruction}\n\n{prompt.input}".strip(), f"{prompt.instruction}\n{prompt.input}".strip()}
         if f"{row.instruction}\n\n{row.input}".strip() not in asked:
             raise UserError(f"{path}: row {number} answers another prompt: {shortened(row.instruction, 60)!r}")
-    return reference_answers(rows[: len(prompts)], path, "another file")
+    return reference_answers(rows[: len(prompts)], path, "give a file in which every row has one")

@@ -73,7 +73,7 @@ def load_records(
     """Read every record of a file, or of several one after the other.
 
     Args:
-        files: JSON lists, JSONL with one object a line, or parquet tables, by the ends of their names.
+        files: JSON lists, JSONL with one object a line, parquet or CSV tables, by the ends of their names.
         record_format: ``alpaca`` (instruction, optional input, output), ``chat`` (messages of role and content),
             ``sharegpt`` (conversations of from and value) or ``turns`` (messages as texts alone, of user and assistant
             in turn). A message of a chat may have ``weight`` or ``loss_weight``, a number, or ``train``, true or false.
@@ -151,7 +151,8 @@ class _Row:
             hints = [
                 f"; chats are read with {self.group}.format={form}" for key, form in forms.items() if key in self.values
             ]
-            hint = hints[0] if hints else ""
+            elsewhere = f"; if it has another name: +{self.group}.columns.{field}=NAME" if name == field else ""
+            hint = hints[0] if hints else elsewhere
             raise UserError(f"{self.where} has no field '{name}' (fields found: {named(self.values)}){hint}")
         return value
 

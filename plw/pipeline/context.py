@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from plw import world
-from plw.data.prompts import PromptRecord, load_answers, load_prompts, reference_answers
+from plw.data.prompts import PromptRecord, load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.errors import UserError
 from plw.files import read_json
 from plw.pipeline.cell import Cell
@@ -170,7 +170,7 @@ class CellContext:
         prompts, opponent = self.prompts(benchmark), self.cell.opponents.get(benchmark)
         if opponent is not None:
             return load_answers(opponent.path, prompts)
-        return reference_answers(prompts, self.cell.prompts[benchmark].path, f"+judge.opponents.{benchmark}")
+        return reference_answers(prompts, self.cell.prompts[benchmark].path, opponent_wanted(benchmark))
 
     def output(self, kind: str) -> Path:
         """Where a stage's files go: its folder, or this process's own part of it."""

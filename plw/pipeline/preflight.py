@@ -6,7 +6,7 @@ from pathlib import Path
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
-from plw.data.prompts import load_answers, load_prompts, reference_answers
+from plw.data.prompts import load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
@@ -163,8 +163,8 @@ def _check_fetched(cell: Cell) -> None:
     for name, item in cell.prompts.items():
         asked = cell.config.suite.prompts[name]
         if item.source is None and asked.protocol == REFERENCE and is_ours(asked.prompts):
-            field = f"suite.prompts.{name}.prompts"
-            reference_answers(load_prompts(item.path)[: asked.limit], item.path, field)
+            remedy = f"give another suite.prompts.{name}.prompts"
+            reference_answers(load_prompts(item.path)[: asked.limit], item.path, remedy)
         if item.source is not None:
             raise UserError(
                 f"suite.prompts.{name}.prompts: {item.location} is not there; fetch it from {item.source}, or leave "
@@ -195,7 +195,7 @@ def _check_judge(cell: Cell) -> None:
             if name in cell.opponents:
                 load_answers(cell.opponents[name].path, prompts)
             else:
-                reference_answers(prompts, cell.prompts[name].path, f"+judge.opponents.{name}")
+                reference_answers(prompts, cell.prompts[name].path, opponent_wanted(name))
 
 
 def _check_grading(cell: Cell, benchmark: str) -> None:

@@ -72,11 +72,12 @@ function generations(host, data, study) {
     const pick = (place) => (value) => { state.cells[place] = Number(value); state.page = 0; draw(); };
     const rules = [["all", "all"], ["differ", "verdicts differ"], ["better", "left does better"], ["worse", "right does better"]];
     const sets = data.sets.map((one, i) => [i, data.sets.some((other) => other !== one && other.benchmark === one.benchmark) ? `${one.benchmark} (${one.suite})` : one.benchmark]);
-    controls.replaceChildren(
+    controls.replaceChildren(...[
       choice("Benchmark", sets, state.set, (value) => { state.set = Number(value); state.page = 0; build(); }),
       choice("Left", groups, state.cells[0], pick(0)), choice("Right", groups, state.cells[1], pick(1)),
       judges().length ? choice("Show", rules, state.only, change("only")) : null,
-      el("label", { class: "choice" }, el("span", {}, "With the words"), el("input", { type: "search", value: state.words, oninput: (event) => change("words")(event.target.value) })));
+      el("label", { class: "choice" }, el("span", {}, "With the words"), el("input", { type: "search", value: state.words, oninput: (event) => change("words")(event.target.value) })),
+    ].filter(Boolean));
     draw();
   };
   host.append(controls, bar, area);

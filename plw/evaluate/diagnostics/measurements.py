@@ -119,6 +119,7 @@ def memorisation(
         max_new_tokens=config.memorisation_max_new_tokens,
         batch_size=batch_size,
         progress=progress,
+        field="suite.diagnostics.memorisation_max_new_tokens",
     )
     metric = sacrebleu.BLEU(smooth_method="exp", tokenize="13a")
     bleu = metric.corpus_score([answer.text for answer in answers], [[completions[index].strip() for index in chosen]])

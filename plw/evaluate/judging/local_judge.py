@@ -108,6 +108,7 @@ class LocalJudge:
             beams=judge.beams,
             repetition_penalty=judge.repetition_penalty,
             batch_size=len(batch),
+            field="judge.max_tokens",
         )
         return [answer.text for answer in made]
 

@@ -126,7 +126,7 @@ def load_task(
     except Exception as error:
         missing = missing_package(error)
         said = f"the task {config.task} {missing}" if missing else None
-        said = said or _unreadable(config.task, files, error, _hub_dataset(manager, config.task))
+        said = said or _unreadable(benchmark, config.task, files, error, _hub_dataset(manager, config.task))
         raise UserError(f"suite.tasks.{benchmark}: {said}") from error
     for name in found["tasks"]:
         source = manager.task_index[name].yaml_path if name in manager.task_index else None
@@ -256,7 +256,7 @@ def _hub_dataset(manager: "TaskManager", task: str) -> str | None:
     return None if path in (None, "json") else f"{path} ({name})" if name else str(path)
 
 
-def _unreadable(task: str, files: Mapping[str, Path], error: Exception, hub_dataset: str | None) -> str:
+def _unreadable(benchmark: str, task: str, files: Mapping[str, Path], error: Exception, hub_dataset: str | None) -> str:
     reason = (str(error).splitlines() or [""])[0]
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if files:
@@ -265,5 +265,5 @@ def _unreadable(task: str, files: Mapping[str, Path], error: Exception, hub_data
     wanted = f"fetch {hub_dataset} from the hub" if hub_dataset else "fetch it"
     return (
         f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the "
-        "task at local files with suite.tasks.*.files"
+        f"task at local files with +suite.tasks.{benchmark}.files.SPLIT=FILE"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
 from plw.evaluate.models.batches import longest_first, own_batches
-from plw.evaluate.models.protocol import Generation
+from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt
 from plw.evaluate.quiet import quiet
 from plw.memory import release_memory
 from plw.progress import Progress, no_progress
@@ -109,7 +109,7 @@ class EvalModel:
 
     def answer(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
-        return generate(self, prompts, **how)
+        return generate(self, prompts, field=ANSWER_LIMIT, **how)
 
     def batches(self, rows: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
         """Places of rows of tokens, batch by batch, as they are computed."""
@@ -185,6 +185,7 @@ def generate(
     repetition_penalty: float = 1.0,
     batch_size: int = 32,
     progress: Progress = no_progress,
+    field: str = "max_new_tokens",
 ) -> list[Generation]:
     """Answer each prompt; answers come in the order of the prompts.
 
@@ -205,11 +206,12 @@ def generate(
         repetition_penalty: Makes tokens of the prompt and of the answer so far less likely; 1 is off.
         batch_size: Prompts answered at a time.
         progress: Called with the prompts done.
+        field: What says ``max_new_tokens``, for the message.
 
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
     """
-    room = room_for_prompt(loaded, max_new_tokens)
+    room = room_for_prompt(loaded.context_length, max_new_tokens, field)
     encoded = tokenise(prompts, loaded.tokenizer)
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
     numbers = range(len(prompts)) if streams is None else streams
@@ -221,26 +223,6 @@ def generate(
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
     answers = loaded.everyones(answers)
     return [answers[index] for index in range(len(prompts))]
-
-
-def room_for_prompt(loaded: EvalModel, max_new_tokens: int, field: str = "max_new_tokens") -> int:
-    """Tokens of a prompt at most, so that an answer fits into the context behind it.
-
-    Args:
-        loaded: The model.
-        max_new_tokens: Of the answer.
-        field: Who says so, for the message.
-
-    Raises:
-        UserError: nothing is left.
-    """
-    room = loaded.context_length - max_new_tokens
-    if room < 1:
-        raise UserError(
-            f"{field}={max_new_tokens} leaves no room for the prompt; the model's context is "
-            f"{loaded.context_length} tokens"
-        )
-    return room
 
 
 def generate_tokens(

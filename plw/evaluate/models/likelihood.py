@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from plw.data.tokenizer import tokenise
 from plw.evaluate.models.batches import own_batches
-from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens, room_for_prompt
+from plw.evaluate.models.hf import EvalModel, end_tokens, generate_tokens
+from plw.evaluate.models.protocol import room_for_prompt
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def greedy_responses(
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt in the model's context.
     """
-    room = room_for_prompt(loaded, max_new_tokens, "suite.sensitivity.max_new_tokens")
+    room = room_for_prompt(loaded.context_length, max_new_tokens, "suite.sensitivity.max_new_tokens")
     rows = [row[-room:] for row in tokenise(prompts, loaded.tokenizer)]
     ends = set(end_tokens(loaded))
     found: dict[int, PromptAndResponse] = {}

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from plw.errors import UserError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
@@ -16,6 +18,29 @@ class Generation:
     """The model ended the answer itself; otherwise it was cut at the token limit."""
     prompt_tokens_cut: int = 0
     """Tokens cut from the left (BOS first) of a prompt that, with the answer, was longer than the model's context."""
+
+
+ANSWER_LIMIT = "suite.decoding.max_new_tokens"
+"""What says how long the answers to a suite's prompts may be."""
+
+
+def room_for_prompt(context_length: int, max_new_tokens: int, field: str) -> int:
+    """Tokens of a prompt at most, so that an answer fits into the context behind it.
+
+    Args:
+        context_length: Tokens that the model can attend to.
+        max_new_tokens: Of the answer.
+        field: What says so, for the message.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    room = context_length - max_new_tokens
+    if room < 1:
+        raise UserError(
+            f"{field}={max_new_tokens} leaves no room for the prompt; the model's context is {context_length} tokens"
+        )
+    return room
 
 
 class HarnessModel(Protocol):

@@ -12,7 +12,7 @@ from typing import Any
 
 from plw.data.tokenizer import tokenise
 from plw.errors import UserError
-from plw.evaluate.models.protocol import Generation
+from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt
 from plw.evaluate.quiet import quiet
 from plw.progress import Progress, no_progress
 from plw.whole_characters import whole_characters
@@ -53,12 +53,7 @@ class VllmModel:
         """
         from vllm import SamplingParams
 
-        room = self.context_length - max_new_tokens
-        if room < 1:
-            raise UserError(
-                f"max_new_tokens={max_new_tokens} leaves no room for the prompt; the model's context is "
-                f"{self.context_length} tokens"
-            )
+        room = room_for_prompt(self.context_length, max_new_tokens, ANSWER_LIMIT)
         encoded = tokenise(prompts, self.lm.tokenizer)
         sampling = SamplingParams(max_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
         with quiet("vllm"):

@@ -206,3 +206,31 @@ def test_a_name_that_no_folder_can_have_is_refused(tiny_llama: Path, tmp_path: P
 def test_a_benchmarks_name_is_a_files_name(fields: dict[str, Any]) -> None:
     with pytest.raises(UserError, match="benchmark's name in suite"):
         SuiteConfig(name="s", **fields)
+
+
+@pytest.mark.parametrize(
+    ("word", "field"),
+    [
+        ("suite.tasks.piqa.shots=-1", "suite.tasks.piqa.shots"),
+        ("+suite.tasks.easy={task: arc_easy, group: words}", "suite.tasks.easy.group"),
+        ("+suite.prompts.mine={protocol: nosuch, prompts: a.json}", "suite.prompts.mine.protocol"),
+        ("+suite.prompts.mine={protocol: mt_bench, prompts: a.json}", "suite.prompts.mine.judge_prompts"),
+        ("+execution.cost.datasets.d={examples: 0, tokens: 5}", "execution.cost.datasets.d.examples"),
+    ],
+)
+def test_a_mistake_in_an_entry_names_the_entrys_field(word: str, field: str) -> None:
+    assert refused(word).startswith(f"{field}=")
+
+
+@pytest.mark.parametrize(
+    ("word", "advice", "taken"),
+    [
+        ("suite.tasks=x", "+suite.tasks.NAME.FIELD=VALUE", "+suite.tasks.easy.task=arc_easy"),
+        ("judge.opponents=x", "+judge.opponents.NAME=VALUE", "+judge.opponents.alpaca_eval=x.json"),
+        ("dataset.columns=x", "+dataset.columns.NAME=VALUE", "+dataset.columns.instruction=question"),
+    ],
+)
+def test_the_advice_for_entries_by_name_is_taken(word: str, advice: str, taken: str) -> None:
+    assert refused(word).endswith(advice)
+    group = ["+suite.tasks.easy.group=multiple_choice"] * taken.startswith("+suite")
+    cell(taken, *group)

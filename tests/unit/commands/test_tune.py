@@ -153,6 +153,7 @@ def test_without_a_judge_nothing_outside_the_world_is_judged(tune, place, monkey
         (["judge=world", *MINE], "knows the embedded world's prompts alone, not those of mine"),
         (["suite=quiz", "~suite.tasks.piqa", *MINE], "mine need a judge; give --judge"),
         (["--judge", "gpt4", "judge.endpoint=null"], "judge.endpoint is missing"),
+        (["--judge", "llama-3.3-70b"], "grades dialogues (mt_bench) and compares no answers with a record's"),
         (["stages=[train]"], "stages is set by plw tune"),
         (["loss.prompt_weight=0"], "loss.prompt_weight is set by plw tune"),
         (["execution.runs={place}/mine.json"], "execution.runs="),

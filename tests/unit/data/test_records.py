@@ -108,7 +108,10 @@ def test_a_weight_in_a_table_of_text_is_a_number(tmp_path: Path) -> None:
         ("instruction,output\na\n", "row 1 has 1 fields where the first line names 2"),
         ('instruction,output\na,"b\n', "row 1 cannot be read as CSV"),
         ("instruction,output,output\na,b,c\n", "two columns are named 'output'"),
-        ("question,output\na,b\n", r"row 1 has no field 'instruction' \(fields found: question, output\)"),
+        (
+            "question,output\na,b\n",
+            r"row 1 has no field 'instruction' \(fields found: question, output\); if it has another name: ",
+        ),
     ],
 )
 def test_a_table_of_text_that_is_broken(tmp_path: Path, text: str, found: str) -> None:

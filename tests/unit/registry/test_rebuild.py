@@ -7,7 +7,10 @@ import time
 
 import pytest
 from sqlalchemy import select
+from typer.testing import CliRunner
 
+from plw.cli import app
+from plw.config.overrides import quoted
 from plw.errors import UserError
 from plw.files import write_json_atomic
 from plw.registry.owner import Owner
@@ -93,6 +96,21 @@ def test_a_stage_at_work_stops_the_rebuild_and_a_dead_one_does_not(study, runs, 
     assert rebuild(study, runs).records == 6
     with Registry.open(study) as registry:
         assert {row.status for row in registry.stage_rows()} == {"done"}
+
+
+def test_how_long_a_silent_worker_is_waited_for_is_the_configs(study, runs, make_cell, tmp_path):
+    """A worker on another machine that said nothing for 100 seconds: gone after 60, at work where 600 are allowed."""
+    key = StageKey(study="plw", scale="mini", cell=make_cell(0.0).cell, name="judge")
+    owner, now = Owner(host="elsewhere", pid=1), time.time()
+    with Registry.open(study) as registry:
+        registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=now)
+    with Registry.open(study) as registry, registry.transaction() as connection:
+        connection.execute(metadata.tables["stages"].update().values(heartbeat=now - 100))
+    words = ["registry", "rebuild", f"registry.url={quoted(study)}", f"execution.runs={runs}"]
+    refused = CliRunner().invoke(app, [*words, "execution.lease_timeout_s=600"])
+    assert isinstance(refused.exception, UserError)
+    assert "plw-mini 00000000 judge by process 1 on elsewhere" in str(refused.exception)
+    assert CliRunner().invoke(app, words).exit_code == 0
 
 
 def test_a_file_that_another_process_has_open_is_not_replaced(runs, tmp_path):

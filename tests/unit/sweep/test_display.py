@@ -2,6 +2,7 @@
 
 import io
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,24 +76,30 @@ def test_durations(seconds, said):
     assert duration(seconds) == said
 
 
+def wait_for(happened: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happened():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_lines_go_to_the_screen_and_to_the_log(tmp_path: Path):
     screen = io.StringIO()
     console = Console(file=screen, width=200)
     with GridDisplay("grid", cells=1, stages=2, console=console, folder=tmp_path, lines_every_s=0.05) as display:
         display.stage_moved("a/b", "train", 1, 9, "loss [1.0]")
-        deadline = time.monotonic() + 20
-        while not (tmp_path / PROGRESS_LOG).exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: (tmp_path / PROGRESS_LOG).exists())
     lines = (tmp_path / PROGRESS_LOG).read_text().splitlines()
     assert any(line.endswith("a/b: train 1/9, loss [1.0]") for line in lines)
     assert "a/b: train 1/9, loss [1.0]" in screen.getvalue()
 
 
 def test_a_log_that_cannot_be_written_stops_nothing(tmp_path: Path):
+    screen = io.StringIO()
     (tmp_path / "runs").write_text("a file where the folder should be")
     with GridDisplay(
-        "grid", cells=1, stages=1, console=Console(quiet=True), folder=tmp_path / "runs", lines_every_s=0.01
+        "grid", cells=1, stages=1, console=Console(file=screen), folder=tmp_path / "runs", lines_every_s=0.01
     ) as display:
-        time.sleep(0.1)
+        wait_for(lambda: "0/1 cells" in screen.getvalue())
         display.cell_ended("a/b")
+    assert (tmp_path / "runs").read_text() == "a file where the folder should be"

@@ -16,7 +16,10 @@ from plw.errors import UserError
         ({"requeues": -1}, "hydra.launcher.requeues=-1 is too small; allowed: 0 or more"),
         ({"requeues": 1.5}, "hydra.launcher.requeues=1.5 is no whole number"),
         ({"wait": "maybe"}, "hydra.launcher.wait=maybe is not known; allowed: true, false"),
-        ({"sbatch": 5}, "hydra.launcher.sbatch=5 is no mapping; give one of its fields: sbatch.FIELD=VALUE"),
+        (
+            {"sbatch": 5},
+            "hydra.launcher.sbatch=5 is no mapping; give one of its fields: +hydra.launcher.sbatch.FIELD=VALUE",
+        ),
         ({"sbatch": {"folder": "x"}}, "hydra.launcher.sbatch.folder is set by the launcher; leave it out"),
     ],
 )

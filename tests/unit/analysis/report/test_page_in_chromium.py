@@ -11,6 +11,7 @@ import analysis.report.write as report
 from analysis.figures.theme import RC
 from analysis.report.parts import Chapter, Widget
 from analysis.scores.benchmarks import Benchmarks
+from plw.files import write_json_atomic
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry
@@ -57,6 +58,9 @@ def url(tmp_path_factory):
         lambda cell, i: float(cell.prompt_weight == 0 and i < 3),
     )  # fmt: skip
     with Registry.open(registry_url) as registry:
+        for cell in registry.cells():
+            rows = [{"instruction": "Say why.", "input": "", "output": "So.", "tokens": 1, "finished": True}]
+            write_json_atomic(runs / cell.folder / "generate-world" / "unjudged.json", rows)
         key, owner = StageKey(study="plw", scale="mini", cell=registry.cells()[0].cell, name="judge"), Owner.here()
         registry.claim(key, kind="judge", fingerprint="x", owner=owner, lease_timeout_s=60, now=1.0)
         registry.fail(key, owner.token, f"the judge said {HOSTILE}", "Traceback", now=2.0)
@@ -224,6 +228,16 @@ def test_answers_of_two_cells_stand_side_by_side_as_text(open_page):
     answers.get_by_label("With the words").fill("question 11 ")
     assert answers.locator("article").count() == 1
     assert page.locator("img[src='x']").count() == 0
+
+
+def test_answers_that_no_judge_saw_have_no_choice_of_verdicts(open_page):
+    page = open_page()
+    answers = page.locator("[data-widget=generations]")
+    assert answers.get_by_label("Show").count() == 1
+    answers.get_by_label("Benchmark").select_option(label="unjudged")
+    assert answers.locator("article").count() == 1
+    assert answers.get_by_label("Show").count() == 0
+    assert "null" not in answers.inner_text()
 
 
 def test_curves_follow_the_cells_chosen_and_leave_out_what_is_not_known(open_page):
