@@ -13,6 +13,7 @@ from analysis.scores.sample import spread
 from analysis.scores.study import Study
 from plw.errors import UserError, shortened
 from plw.files import read_json
+from plw.paths import PAYLOAD
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import DONE
 
@@ -112,13 +113,13 @@ def _verdicts(
         if stage.kind != "judge" or stage.status != DONE or not (folder / f"{benchmark}.json").is_file():
             continue
         try:
-            payload = read_json(folder / "payload.json")
+            payload = read_json(folder / PAYLOAD)
             if payload["generate"] == generate.fingerprint:
                 yield str(payload["judge"]["name"]), _rows(folder / f"{benchmark}.json", ("points",))
         except (UserError, OSError) as error:
             problems.append(str(error))
         except (KeyError, TypeError):
-            problems.append(f"{folder / 'payload.json'}: not the payload of a judge stage")
+            problems.append(f"{folder / PAYLOAD}: not the payload of a judge stage")
 
 
 def _results(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import pandas as pd
 from analysis.scores.choice import StudyChoice
 from plw.errors import UserError
 from plw.files import read_json
+from plw.paths import PAYLOAD, RECORD
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE
 from plw.score import protocol_metric
@@ -85,11 +86,11 @@ def _from_stages(
         of_kind.sort(key=lambda stage: (stage.status != DONE, -(stage.finished or 0.0)))
         for stage in of_kind[:3]:
             folder = folders[stage.cell] / stage.name
-            payload = _mapping(folder / "payload.json") or _mapping(folder / "record.json").get("payload")
+            payload = _mapping(folder / PAYLOAD) or _mapping(folder / RECORD).get("payload")
             found = _told(payload if isinstance(payload, dict) else {})
             if found:
                 info |= {name: about for name, about in found.items() if name not in info}
-                recorded = _mapping(folder / "record.json").get("groups")
+                recorded = _mapping(folder / RECORD).get("groups")
                 groups |= recorded if isinstance(recorded, dict) else {}
                 groups |= {name: "long_generation" for name in found if kind == "judge"}
                 break

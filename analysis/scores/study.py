@@ -17,6 +17,7 @@ from analysis.scores.sample import spread
 from analysis.scores.series import FurtherSeries, StudyRows, further_series
 from plw.errors import UserError, shortened
 from plw.files import read_json
+from plw.paths import RECORD
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import DONE
 from plw.registry.store import Registry
@@ -194,7 +195,7 @@ def read_model_sizes(study: Study) -> dict[str, float]:
         if cell.model in found:
             continue
         for stage in study.stages_of(cell):
-            path = study.runs / cell.folder / stage.name / "record.json"
+            path = study.runs / cell.folder / stage.name / RECORD
             if stage.kind == "train" and path.exists():
                 try:
                     size = read_json(path)["training"]["parameters"]
@@ -211,7 +212,7 @@ def _records(study: Study) -> list[Path]:
     if len(cells) > MOST_CELLS_READ:
         cells, kinds = [cells[place] for place in spread(len(cells), MOST_CELLS_READ)], "train"
     paths = [
-        study.runs / cell.folder / stage.name / "record.json"
+        study.runs / cell.folder / stage.name / RECORD
         for cell in cells
         for stage in study.stages_of(cell)
         if kinds in (None, stage.kind)

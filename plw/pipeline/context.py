@@ -12,6 +12,7 @@ from plw import world
 from plw.data.prompts import PromptRecord, load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.errors import UserError
 from plw.files import read_json
+from plw.paths import MODEL
 from plw.pipeline.cell import Cell
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.tracking import Tracker, open_tracker
@@ -114,7 +115,7 @@ class CellContext:
     def fine_tuned_folder(self) -> Path:
         """The model of the finished training."""
         self.trained_record()
-        return self.cell.stages["train"].product("model", always=self.always_verify)
+        return self.cell.stages["train"].product(MODEL, always=self.always_verify)
 
     def model_folder(self) -> Path:
         """The model that is evaluated: the preference stage's where the cell has one, else the fine-tuned one.
@@ -127,7 +128,7 @@ class CellContext:
         stage = self.cell.last_training
         if stage.finished_record() is None:
             raise UserError(f"{self.cell.label}: not trained on its pairs yet; add {stage.kind} to stages")
-        return stage.product("model", always=self.always_verify)
+        return stage.product(MODEL, always=self.always_verify)
 
     def base_folder(self) -> Path:
         """The base model's weights on this machine."""

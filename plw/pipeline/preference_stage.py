@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from plw.config.loss import LossConfig
+from plw.paths import LOG
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
 
@@ -15,7 +16,7 @@ def prefer(context: CellContext, check_lease: CheckLease) -> StageResult:
     """
     from plw.config.study import PREFERENCE
     from plw.data.tokenizer import load_tokenizer
-    from plw.train.job import LOG, TrainingJob
+    from plw.train.job import TrainingJob
     from plw.train.log import logged_steps
     from plw.train.trainer import train
 

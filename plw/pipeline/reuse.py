@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import DamagedError, UserError
-from plw.paths import RECORD
+from plw.paths import LOG, MODEL, RECORD
 from plw.pipeline.cell import Cell
 from plw.pipeline.stage import Stage
 
-TRAINED = ("model", "log.jsonl")
+TRAINED = (MODEL, LOG)
 """What a training leaves that later stages and people read."""
 SAID = ("training", "data", "curves")
 """What its record says beside what every stage's does."""

@@ -10,6 +10,7 @@ from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
 from plw.files import read_rows, write_json_atomic
 from plw.items import ITEMS, ItemRow, write_items
+from plw.paths import CHECKPOINTS, LOG
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.dialogues import grade_answers
 from plw.pipeline.harness_stage import run_harness
@@ -46,7 +47,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
     found = finished_training(context.cell)
     if found is not None:
         return _reuse_training(context, found)
-    from plw.train.job import LOG, TrainingJob
+    from plw.train.job import TrainingJob
     from plw.train.trainer import train
 
     config, data, folder = context.config, context.data, context.cell.stages["train"].folder
@@ -83,7 +84,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
 def _reuse_training(context: CellContext, found: Stage) -> StageResult:
     folder = context.cell.stages["train"].folder
     details = take_over(found, folder, always_verify=context.always_verify)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
     logger.info("%s: trained already in %s", context.cell.label, found.folder)
     return StageResult(
         details={**details, "reused": context.relative_path(found.folder)}, cell_updates={"r_g": details["data"]["r_g"]}
@@ -111,7 +112,6 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
     """
     from plw.evaluate.diagnostics.measurements import loss_rsd, preference_fit
     from plw.evaluate.diagnostics.weight_distance import weight_distance
-    from plw.train.job import LOG
     from plw.train.log import logged_steps
 
     suite = context.config.suite

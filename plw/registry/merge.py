@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.paths import PAYLOAD, RECORD
+from plw.paths import LOG, PAYLOAD, RECORD
 from plw.products import check_products
 from plw.progress import Progress, no_progress
 from plw.registry.garbage import MOVED
@@ -16,9 +16,6 @@ from plw.registry.rebuild import check_runs, record_paths
 from plw.registry.rows import StageRecord
 from plw.registry.store import Busy, Registry
 from plw.sealed import read_sealed_json
-
-TIMED = "log.jsonl"
-"""The training's log: it has the seconds of each step, so no two trainings leave the same."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,7 +86,7 @@ def _conflict(ours: Path, theirs: Path) -> str:
         hashes = [{name: about["sha256"] for name, about in record["products"].items()} for record in (here, there)]
     except (UserError, KeyError, TypeError, AttributeError) as error:
         return str(error) if isinstance(error, UserError) else f"{ours.name} has a record without {error}"
-    differing = sorted(name for name, _ in hashes[0].items() ^ hashes[1].items() if name != TIMED)
+    differing = sorted(name for name, _ in hashes[0].items() ^ hashes[1].items() if name != LOG)
     return f"{ours.name}/{differing[0]} has another hash there" if differing else ""
 
 

@@ -15,11 +15,11 @@ from plw.pipeline.reuse import finished_training
 from plw.pipeline.training_check import check_trainings
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
+from plw.registry.schema import DONE, FAILED, RUNNING
 from plw.sweep.cost_table import print_costs, print_missing_inputs
 from plw.sweep.drain import read_drain
 from plw.sweep.grid import registry_exists, resolve_grid
 
-FINISHED = "done"
 HELD = "wait (held by another worker)"
 RUN, RETRY, RESUME, REDO = "run", "run (failed before)", "resume (interrupted)", "run (record lost)"
 REUSE = "link (trained already)"
@@ -115,13 +115,13 @@ def _state(cell: Cell, kind: str, known: Known) -> str:
         return DAMAGED
     if record is not None:
         found = known.finished.get(key)
-        return FINISHED if found is None or found.holds(record) else RESTORE
+        return DONE if found is None or found.holds(record) else RESTORE
     row = known.rows.get(key)
     if row is None or row.fingerprint != stage.fingerprint:
         return REUSE if kind == "train" and finished_training(cell) is not None else RUN
-    if row.status == "failed":
+    if row.status == FAILED:
         return RETRY
-    if row.status == "running":
+    if row.status == RUNNING:
         stale = abandoned(row, Owner.here().host, cell.config.execution.lease_timeout_s, known.now)
         return RESUME if stale else HELD
     return REDO

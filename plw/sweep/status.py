@@ -7,10 +7,11 @@ from rich.text import Text
 from plw.config import CellConfig
 from plw.progress import count, duration
 from plw.registry import Overview, Registry, StageRow
+from plw.registry.schema import DONE, FAILED, RUNNING
 from plw.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
 
-STATES = ("done", "running", "failed")
+STATES = (DONE, RUNNING, FAILED)
 UNKNOWN = "–"
 
 
@@ -27,8 +28,8 @@ def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> Ren
     if drain is not None:
         parts.append(Text(f"{drain.words}: no new cell is begun; `plw drain --undo` with the same words lets it go on"))
     parts.append(_by_stage(config, found))
-    running = [(cell, row) for cell, row in found.open if row.status == "running"]
-    failed = [(cell, row) for cell, row in found.open if row.status == "failed"]
+    running = [(cell, row) for cell, row in found.open if row.status == RUNNING]
+    failed = [(cell, row) for cell, row in found.open if row.status == FAILED]
     if running:
         parts.append(_running(running, found.now))
     if failed:

@@ -16,6 +16,7 @@ from plw.config import CellConfig
 from plw.errors import RegistryAwayError
 from plw.progress import count, duration
 from plw.registry import Overview, Registry
+from plw.registry.schema import DONE, FAILED, RUNNING
 from plw.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
 from plw.sweep.status import heartbeat_age, status_view
@@ -91,7 +92,7 @@ class _Looker:
     @property
     def is_over(self) -> bool:
         """Nothing is left to see."""
-        if self._away or self.found.of_status("running"):
+        if self._away or self.found.of_status(RUNNING):
             return False
         return self.drain is not None or self.stages_left == 0
 
@@ -106,17 +107,17 @@ class _Looker:
         found, total = self.found, 0.0
         for kind in self._config.stages:
             states = found.of_kind(kind)
-            left = max(0, found.cells - states.get("done", 0) - states.get("failed", 0))
+            left = max(0, found.cells - states.get(DONE, 0) - states.get(FAILED, 0))
             mean = found.seconds.get(kind)
             if left and mean is None:
                 return None
             total += left * (mean or 0.0)
-        workers = found.of_status("running")
+        workers = found.of_status(RUNNING)
         return total / workers if total and workers else None
 
     def headline(self) -> str:
         found, asked = self.found, self._config.stages
-        done = sum(found.of_kind(kind).get("done", 0) for kind in asked)
+        done = sum(found.of_kind(kind).get(DONE, 0) for kind in asked)
         words = [
             f"{self._config.runs_name}: {done}/{found.cells * len(asked)} stages of {count(found.cells, 'cell')} done",
             f"{found.of_status('running')} running",
@@ -136,7 +137,7 @@ class _Looker:
         if self._queue is not None:
             said.append(f"  {self._queue.line}")
         for cell, row in self.found.open:
-            if row.status == "running":
+            if row.status == RUNNING:
                 state = StageState.from_json(row.progress)
                 words = "begun" if state is None else state.words
                 said.append(

@@ -19,9 +19,6 @@ from plw.launch.job_folder import job_fields, put_job
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-MODEL = "model"
-LOG = "log.jsonl"
-CHECKPOINTS = "checkpoints"
 EXAMPLES = ("examples", "held_out")
 """Fields of a job that are written as safetensors."""
 

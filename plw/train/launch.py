@@ -12,7 +12,8 @@ from typing import Any
 from plw.files import read_json
 from plw.launch.job_folder import LAUNCH
 from plw.launch.torchrun import Workers
-from plw.train.job import LOG, TrainingJob, TrainingSummary, write_job
+from plw.paths import LOG
+from plw.train.job import TrainingJob, TrainingSummary, write_job
 from plw.train.log import logged_steps
 
 BEGINS = "begins.json"

@@ -18,13 +18,14 @@ from plw.interrupt import Interrupted, deferred, requested
 from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
 from plw.memory import release_memory
+from plw.paths import CHECKPOINTS, LOG, MODEL
 from plw.train import checkpoint
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import Step, TrainingPlan, plan_training
 from plw.train.build import prepare_model
 from plw.train.determinism import deterministic
-from plw.train.job import CHECKPOINTS, LOG, MODEL, TrainingJob, TrainingSummary
+from plw.train.job import TrainingJob, TrainingSummary
 from plw.train.launch import launch
 from plw.train.layout_choice import preferred_layout
 from plw.train.log import TrainingLog, logged_steps

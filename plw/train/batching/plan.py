@@ -73,7 +73,15 @@ def plan_training(
     names = [example.where or str(number) for number, example in enumerate(examples, start=1)]
     _check_negative(examples, names, loss)
     _check_weights(sums, loss, recipe)
-    _check_layout(length_E, names, recipe, token_budget, processes)
+    check_units(
+        length_E,
+        names,
+        recipe.batch_size,
+        token_budget=token_budget,
+        processes=processes,
+        unit="example",
+        shorter="recipe.max_length",
+    )
     digest = hashlib.sha256()
     for example in examples:
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
@@ -135,19 +143,39 @@ def _check_weights(sums: RoleSums, loss: LossConfig, recipe: RecipeConfig) -> No
         )
 
 
-def _check_layout(
-    length_E: NDArray[np.int64], names: Sequence[str], recipe: RecipeConfig, token_budget: int, processes: int
+def check_units(
+    length_X: NDArray[np.int64],
+    names: Sequence[str],
+    batch_size: int,
+    *,
+    token_budget: int,
+    processes: int,
+    unit: str,
+    shorter: str,
 ) -> None:
-    longest = int(length_E.argmax())
-    if length_E[longest] > token_budget:
+    """Each unit that stays whole fits into a micro-batch, and each process gets one of a step.
+
+    Args:
+        length_X: Tokens of each unit.
+        names: What each is called.
+        batch_size: Units of a step.
+        token_budget: Tokens of a micro-batch.
+        processes: That share a step.
+        unit: Its kind: example or pair.
+        shorter: The config field that cuts them.
+
+    Raises:
+        UserError: one is longer, or there are fewer than processes.
+    """
+    longest = int(length_X.argmax())
+    if length_X[longest] > token_budget:
         raise UserError(
-            f"execution.token_budget={token_budget} is smaller than the dataset's longest example, "
-            f"{names[longest]} with {length_E[longest]} tokens; allowed: {length_E[longest]} or more, or a smaller "
-            "recipe.max_length"
+            f"execution.token_budget={token_budget} is smaller than the longest {unit}, {names[longest]} with "
+            f"{length_X[longest]} tokens; allowed: {length_X[longest]} or more, or a smaller {shorter}"
         )
-    most = min(recipe.batch_size, len(length_E))
+    most = min(batch_size, len(length_X))
     if processes > most:
         raise UserError(
-            f"execution.processes={processes} is more than the {most} examples of an optimizer step; "
+            f"execution.processes={processes} is more than the {most} {unit}s of an optimizer step; "
             f"allowed: 1 to {most}"
         )

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from plw.config.training import RecipeConfig
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
-from plw.errors import UserError
 from plw.train.batching.balance import assign_microbatches
 from plw.train.batching.layout import PADDED, PREFIX
-from plw.train.batching.plan import Step, TrainingPlan
+from plw.train.batching.plan import Step, TrainingPlan, check_units, example_order
 from plw.train.batching.prefixes import rank_by_prefix, shared_prefix_lengths
 
 SIDES = 2
@@ -50,7 +49,7 @@ def plan_pairs(
         digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
     steps = []
     for epoch in range(1, recipe.epochs + 1):
-        order_X = np.random.default_rng([seed, epoch]).permutation(units.pairs)
+        order_X = example_order(units.pairs, seed, epoch)
         for first in range(0, units.pairs, recipe.batch_size):
             steps.append(units.step(epoch, order_X[first : first + recipe.batch_size]))
             digest.update(steps[-1].example_E.tobytes())
@@ -89,19 +88,16 @@ class _PairLayout:
 
     def check(self, recipe: RecipeConfig) -> None:
         """Each pair fits into a micro-batch, and each process gets one of a step."""
-        longest = int(self._length_X.argmax())
-        if self._length_X[longest] > self._budget:
-            raise UserError(
-                f"execution.token_budget={self._budget} is smaller than the longest pair, "
-                f"{self._examples[SIDES * longest].where or longest + 1} with {self._length_X[longest]} tokens; "
-                f"allowed: {self._length_X[longest]} or more, or a smaller preference.max_length"
-            )
-        most = min(recipe.batch_size, self.pairs)
-        if self._processes > most:
-            raise UserError(
-                f"execution.processes={self._processes} is more than the {most} pairs of an optimizer step; "
-                f"allowed: 1 to {most}"
-            )
+        names = [example.where or str(number) for number, example in enumerate(self._examples[::SIDES], start=1)]
+        check_units(
+            self._length_X,
+            names,
+            recipe.batch_size,
+            token_budget=self._budget,
+            processes=self._processes,
+            unit="pair",
+            shorter="preference.max_length",
+        )
 
     def step(self, epoch: int, pair_X: NDArray[np.int64]) -> Step:
         """A step on some pairs; the examples of a pair are at neighbouring places."""

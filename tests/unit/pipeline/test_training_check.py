@@ -102,7 +102,7 @@ def test_it_says_of_any_cell_what_its_plan_says(own_study: OwnStudy, tmp_path: P
     ("overrides", "words"),
     [
         (("recipe.max_length=5", "loss.prompt_weight=0"), "their prompts fill recipe.max_length=5"),
-        (("execution.token_budget=20",), "execution.token_budget=20 is smaller than the dataset's longest example"),
+        (("execution.token_budget=20",), "execution.token_budget=20 is smaller than the longest example"),
         (("execution.processes=9",), "execution.processes=9 is more than the 8 examples of an optimizer step"),
         (("execution.processes=2", "recipe.lora_rank=2"), "needs execution.sharding=ddp, found fsdp"),
     ],
