@@ -36,7 +36,6 @@ class Design:
     benchmarks: tuple[str, ...]
     models: tuple[str, ...]
     seeds: tuple[str, ...]
-    squeezed: bool
 
     @property
     def n(self) -> int:
@@ -92,7 +91,6 @@ def make_design(
         benchmarks=benchmarks,
         models=models,
         seeds=seeds,
-        squeezed=squeezed,
     )
 
 

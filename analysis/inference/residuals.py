@@ -21,7 +21,6 @@ from plw.errors import UserError
 
 RESIDUAL_QUANTILES = (0.25, 0.5, 0.75)
 MINIMUM_DRAWS = 100
-Statistic = Callable[[Array], float]
 
 
 @dataclass(frozen=True, kw_only=True)

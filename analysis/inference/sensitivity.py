@@ -73,7 +73,7 @@ def normalizer_sensitivity(
     """``sensitivity`` for each normalizer of the loss that the registry has cells of, each scaled by itself.
 
     Args:
-        scores: ``Registry.scores_frame()`` of one study and scale.
+        scores: ``Study.scores`` of one study and scale.
         groups: benchmark -> group, as ``tidy_frame`` takes them.
         cells: cells of the registry.
     """

@@ -24,7 +24,7 @@ def ablation_table(scores: pd.DataFrame, groups: Mapping[str, str]) -> Table:
     PLW, at 0 and 1 alone it is the ends without regulariser. Cells that lack a benchmark do not count.
 
     Args:
-        scores: ``Registry.scores_frame()`` of the ablation study, whose column ``recipe`` names the regularisers.
+        scores: ``Study.scores`` of the ablation study, whose column ``recipe`` names the regularisers.
         groups: benchmark -> group, of the benchmarks that count.
 
     Returns:

@@ -20,7 +20,7 @@ def preferences_table(scores: pd.DataFrame) -> Table | None:
     """Means over base models and seeds, by dataset and weights; None where no cell was trained on pairs.
 
     Args:
-        scores: ``Registry.scores_frame()``.
+        scores: ``Study.scores``.
 
     Returns:
         ``raw``: dataset, prompt_weight, response_weight, the four measurements, and cells.

@@ -16,8 +16,6 @@ from plw.world.facts import World, stream
 from plw.world.generative_benchmarks import bbh, ifeval, mmlu
 from tests.unit.world.test_metrics_of_tasks import metrics
 
-FIRST_STUDY = ("facts.json", "instructions", "tokenizer", "models", "world.json")
-
 
 def test_an_old_world_gets_the_texts_and_keeps_its_own_files(
     tiny_folder: Path, tiny_config: WorldConfig, tmp_path: Path
