@@ -1,5 +1,6 @@
 """The SQL registry: cells, claims on their stages, scores and curves. The records on disk can always make it again."""
 
+from plw.registry.claim import AlreadyDone, Busy, Claimed
 from plw.registry.database import migrate_registry, parse_url
 from plw.registry.export import export_csv
 from plw.registry.garbage import Garbage, find_garbage, remove_garbage
@@ -10,7 +11,7 @@ from plw.registry.owner import Owner, abandoned
 from plw.registry.reader import FinishedStage, Overview
 from plw.registry.rebuild import RebuildCounts, rebuild
 from plw.registry.rows import CellRow, CurveRow, StageKey, StageRecord, StageRow
-from plw.registry.store import AlreadyDone, Busy, Claimed, Registry
+from plw.registry.store import Registry
 from plw.registry.verify import Verification, verify_results
 
 __all__ = [

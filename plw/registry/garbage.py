@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, delete, exists, not_, select
 from plw.errors import UserError
 from plw.files import TEMPORARY
 from plw.paths import FAILURE, PAYLOAD, RECORD
+from plw.registry.claim import Claimed
 from plw.registry.owner import Owner
 from plw.registry.rebuild import STAGE_FOLDERS, check_runs
 from plw.registry.rows import CellRow, StageKey, StageRow
@@ -23,7 +24,7 @@ from plw.registry.statements import (
     same_key,
     same_stage,
 )
-from plw.registry.store import Claimed, Registry
+from plw.registry.store import Registry
 from plw.sealed import read_sealed_json
 
 MOVED = ".moved"

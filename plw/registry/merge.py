@@ -10,11 +10,12 @@ from plw.errors import UserError
 from plw.paths import LOG, PAYLOAD, RECORD
 from plw.products import check_products
 from plw.progress import Progress, no_progress
+from plw.registry.claim import Busy
 from plw.registry.garbage import MOVED
 from plw.registry.owner import Owner
 from plw.registry.rebuild import check_runs, record_paths
 from plw.registry.rows import StageRecord
-from plw.registry.store import Busy, Registry
+from plw.registry.store import Registry
 from plw.sealed import read_sealed_json
 
 

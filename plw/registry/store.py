@@ -6,24 +6,23 @@ lost its claim changes nothing.
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import islice
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, and_, func, select
 
+from plw.registry.claim import AlreadyDone, Busy, Claim, Claimed
 from plw.registry.database import connect, parse_url
 from plw.registry.outages import outlast
-from plw.registry.owner import Owner, abandoned
+from plw.registry.owner import Owner
 from plw.registry.reader import RegistryReader
-from plw.registry.rows import CellRow, StageKey, StageRecord, StageRow
-from plw.registry.schema import DONE, FAILED, RUNNING, cells, curves, scores, stages
+from plw.registry.rows import CellRow, StageKey, StageRecord
+from plw.registry.schema import DONE, FAILED, cells, curves, scores, stages
 from plw.registry.statements import (
     UNCLAIMED,
     clock_of,
     done_values,
-    insert_or_ignore,
     learn_ratio,
     put_cell,
     put_cells,
@@ -31,7 +30,6 @@ from plw.registry.statements import (
     put_results,
     same_cell,
     same_stage,
-    stages_now,
     update_held,
 )
 
@@ -39,29 +37,6 @@ Result = TypeVar("Result")
 
 CELLS_A_TRANSACTION = 500
 """Cells that are written in one transaction."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claimed:
-    """The stage is the caller's; this is the attempt of that number, counted from 1 for each fingerprint."""
-
-    attempt: int
-    taken_from: str | None = field(default=None, compare=False)
-    """Who held the stage and is silent or dead; None: nobody did."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Busy:
-    """Another process works on the stage and is alive as far as can be known."""
-
-    owner: str
-    seconds: float
-    """Since its last heartbeat."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class AlreadyDone:
-    """Another process has finished the stage, with the same fingerprint."""
 
 
 class Registry(RegistryReader):
@@ -150,65 +125,25 @@ class Registry(RegistryReader):
             redo: take also a row that is done with this fingerprint (its record was lost).
             once: leave it while another cell's stage of this fingerprint is under way, whose result then serves both.
         """
-        taken = {
-            "kind": kind,
-            "fingerprint": fingerprint,
-            "status": RUNNING,
-            "token": owner.token,
-            "host": owner.host,
-            "pid": owner.pid,
-            "process_started": owner.process_started,
-            "progress": None,
-            "finished": None,
-            "seconds": None,
-            "error": None,
-            "traceback": None,
-        }
-
-        def first(connection: Connection) -> bool | Busy:
-            elsewhere = and_(stages.c.status == RUNNING, stages.c.fingerprint == fingerprint, stages.c.cell != key.cell)
-            for row, at in stages_now(connection, elsewhere, now) if once else ():
-                if not abandoned(row, owner.host, lease_timeout_s, at):
-                    return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
-            clock = clock_of(connection, now)
-            values = asdict(key) | taken | {"heartbeat": clock, "started": clock, "attempts": 1}
-            return insert_or_ignore(connection, stages, values)
-
-        def work(connection: Connection) -> Claimed | Busy | AlreadyDone | None:
-            clock = clock_of(connection, now)
-            begun = taken | {"heartbeat": clock, "started": clock}
-            found = stages_now(connection, same_stage(key), now)
-            if not found:
-                return None
-            ((row, at),) = found
-            if row.token == owner.token:
-                # Committed by a call whose answer was lost on its way.
-                return Claimed(attempt=row.attempts)
-            if row.status == DONE and row.fingerprint == fingerprint and not redo:
-                return AlreadyDone()
-            if row.status == RUNNING and not abandoned(row, owner.host, lease_timeout_s, at):
-                return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
-            attempt = row.attempts + 1 if row.fingerprint == fingerprint else 1
-            unchanged = and_(
-                stages.c.status == row.status,
-                stages.c.attempts == row.attempts,
-                stages.c.token.is_not_distinct_from(row.token),
-                stages.c.heartbeat.is_not_distinct_from(row.heartbeat),
-            )
-            update = stages.update().where(same_stage(key), unchanged).values(**begun, attempts=attempt)
-            if connection.execute(update).rowcount != 1:
-                return None
-            return Claimed(attempt=attempt, taken_from=_last_sign(row, at) if row.status == RUNNING else None)
-
+        wanted = Claim(
+            key=key,
+            kind=kind,
+            fingerprint=fingerprint,
+            owner=owner,
+            lease_timeout_s=lease_timeout_s,
+            now=now,
+            redo=redo,
+            once=once,
+        )
         answer: Claimed | Busy | AlreadyDone | None = None
         while answer is None:
-            begun = self._write(first, alone=not once)
-            if isinstance(begun, Busy):
-                return begun
-            if begun:
+            inserted = self._write(wanted.insert, alone=not once)
+            if isinstance(inserted, Busy):
+                return inserted
+            if inserted:
                 self._first.add(owner.token)
                 return Claimed(attempt=1)
-            answer = self._write(work)
+            answer = self._write(wanted.take)
         return answer
 
     def heartbeat(
@@ -303,10 +238,6 @@ def _holds(connection: Connection, record: StageRecord) -> bool:
         connection.execute(select(func.count()).select_from(table).where(condition)).scalar_one() == count
         for count, table, condition in counts
     )
-
-
-def _last_sign(row: StageRow, now: float) -> str:
-    return row.holder if row.heartbeat is None else f"{row.holder}, last heartbeat {now - row.heartbeat:.0f} s ago"
 
 
 def _storable(text: str) -> str:

@@ -11,16 +11,18 @@ from dataclasses import replace
 
 import pytest
 
+from plw.registry.claim import AlreadyDone, Busy, Claimed
 from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import StageKey
-from plw.registry.store import AlreadyDone, Busy, Claimed, Registry
+from plw.registry.store import Registry
 
 WORKER = """
 import json, os, random, sys, time
 from pathlib import Path
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.store import Claimed, AlreadyDone, Registry
+from plw.registry.claim import AlreadyDone, Claimed
+from plw.registry.store import Registry
 
 url, folder, seed, go = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
 records = json.loads((folder / "records.json").read_text())

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from plw.errors import UserError
+from plw.registry.claim import Claimed
 from plw.registry.garbage import find_garbage, remove_garbage
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.store import Claimed, Registry
+from plw.registry.store import Registry
 from plw.registry.verify import verify_results
 
 
