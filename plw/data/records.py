@@ -109,7 +109,7 @@ def parse_rows(
         group: of the config, for messages.
 
     Raises:
-        UserError: a missing or mistyped field.
+        UserError: a missing or mistyped field, or an input's column that no row has.
     """
     parsers: dict[str, Callable[[_Row], Record]] = {
         "alpaca": _alpaca,
@@ -118,7 +118,18 @@ def parse_rows(
         "turns": _turns,
     }
     names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
-    return [parsers[record_format](_Row(where, values, names, group)) for where, values in rows]
+    made, first, has_input = [], None, "input" not in (columns or {})
+    for row in (_Row(where, values, names, group) for where, values in rows):
+        made.append(parsers[record_format](row))
+        first = first or row
+        has_input = has_input or find(row.values, names["input"]) is not MISSING
+    if first is not None and not has_input:
+        # A row may lack its input, so nobody else would say that the name is wrong.
+        raise UserError(
+            f"{first.where} has no field '{names['input']}' (fields found: {named(first.values)}), nor has any other "
+            f"row; {group}.columns.input names one that rows have"
+        )
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,24 +215,43 @@ def _alpaca(row: _Row) -> AlpacaRecord:
         "input": row.text("input") if row.is_given("input") else "",
         "output": row.text("output"),
     }
+    _check_no_other_input(row)
     name = row.names.get("spans")
     spans = () if name is None else weight_spans(row.value("spans"), texts, name, row.where)
     return AlpacaRecord(**texts, weight=row.weight(), spans=spans, where=row.where)
 
 
+def _check_no_other_input(row: _Row) -> None:
+    """An input whose column is written another way would be left out of every prompt."""
+    if row.names["input"] != "input" or "input" in row.values:
+        return
+    for name in row.values:
+        if name.strip().casefold() == "input":
+            raise UserError(
+                f"{row.where} has no field 'input', but one named {name!r}; rename it, or give "
+                f'+{row.group}.columns.input="{name}"'
+            )
+
+
 def _chat(row: _Row) -> ChatRecord:
-    return _conversation(row, list(_turns_of(row, "messages", "role", "content", CHAT_ROLES)))
+    return _conversation(row, _with_system(row, list(_turns_of(row, "messages", "role", "content", CHAT_ROLES))))
 
 
 def _sharegpt(row: _Row) -> ChatRecord:
-    """LLaMA-Factory's rows may have the system message beside the conversation."""
     turns = list(_turns_of(row, "conversations", "from", "value", SHAREGPT_ROLES))
+    return _conversation(row, _with_system(row, turns))
+
+
+def _with_system(row: _Row, turns: list[ChatMessage]) -> list[ChatMessage]:
+    """The turns after the system message that LLaMA-Factory's and Anthropic's rows have beside them."""
     system = row.values.get("system")
     if system is None or not _text(system, "system", row.where).strip():
-        return _conversation(row, turns)
-    if turns[0].role == "system":
+        return turns
+    if turns[0].role != "system":
+        return [ChatMessage(role="system", content=system), *turns]
+    if turns[0].content != system:
         raise UserError(f"{row.where} has a field 'system' and a first message of the system; leave one of them out")
-    return _conversation(row, [ChatMessage(role="system", content=system), *turns])
+    return turns
 
 
 def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[str, str]) -> Iterator[ChatMessage]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,15 @@ from typing import Any
 from plw.errors import UserError
 from plw.file_starts import check_no_pointer
 from plw.files import check_texts, read_objects, read_rows, read_text
+from plw.progress import count
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
+"""End of a table's name -> what stands between its fields, unless its first line says otherwise."""
+OTHER_DELIMITERS = (",", ";", "\t")
+"""Excel writes semicolons where a comma is the decimal mark."""
+DELIMITER_LINE = re.compile(r'"?sep=([^\r\n"])"?(?:\r\n|\r|\n|$)')
+"""A line of Excel's own before the columns' names."""
+DELIMITER_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 KINDS = (".json", ".jsonl", ".parquet", *DELIMITERS)
 ALLOWED = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
@@ -18,7 +26,8 @@ ALLOWED = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
     """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, of a parquet or CSV table.
 
-    The first line of a CSV file names the columns and is no row; all its values are texts.
+    The first line of a CSV file names the columns and is no row; what stands between its names stands between all
+    fields. All values are texts. Lines with nothing in any field are no rows.
 
     Raises:
         UserError: a missing or unreadable file, one of another kind, or malformed JSON with its row.
@@ -31,11 +40,12 @@ def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
         )
     if not path.exists():
         raise UserError(f"{path}: no such file; set dataset.path to an existing {ALLOWED} file")
-    if path.suffix == ".parquet":
+    kind = path.suffix.lower()
+    if kind == ".parquet":
         return _table(path)
-    if path.suffix in DELIMITERS:
-        return _separated(path, DELIMITERS[path.suffix])
-    if path.suffix in KINDS:
+    if kind in DELIMITERS:
+        return _separated(path, DELIMITERS[kind])
+    if kind in KINDS:
         return read_rows(path)
     raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
 
@@ -60,29 +70,60 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
         raise UserError(f"{path}: {place} holds text that is not UTF-8 ({error.reason})") from None
 
 
-def _separated(path: Path, delimiter: str) -> Iterator[tuple[str, dict[str, str]]]:
+def _separated(path: Path, usual: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The rows of a text table as RFC 4180 has it: a quoted field may hold delimiters and line breaks."""
     text = read_text(path)
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    said = DELIMITER_LINE.match(text)
+    text = text if said is None else text[said.end() :]
+    delimiter = _delimiter(text, usual) if said is None else said[1]
+    lines = (values for values in _fields(text, delimiter) if any(map(str.strip, values)))
     row = 0
     try:
         header = next(lines, [])
-        twice = sorted({name for name in header if header.count(name) > 1})
-        if twice:
-            raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own")
+        _check_header(header, path)
         for values in lines:
-            if not values:
-                continue
             row += 1
             if len(values) != len(header):
                 raise UserError(
-                    f"{path}: row {row} has {len(values)} fields where the first line names {len(header)}; put a field "
-                    f'that holds "{delimiter}" or line breaks in quotation marks'
+                    f"{path}: row {row} has {count(len(values), 'field')} where the first line names {len(header)}; "
+                    f"put a field that holds {DELIMITER_NAMES.get(delimiter, repr(delimiter))} or line breaks in "
+                    "quotation marks"
                 )
             yield f"{path}: row {row}", dict(zip(header, values, strict=True))
     except csv.Error as error:
-        raise UserError(f"{path}: row {row + 1} cannot be read as {path.suffix[1:].upper()} ({error})") from None
+        raise UserError(
+            f"{path}: row {row + 1} cannot be read as {path.suffix[1:].upper()} ({error}); a field that holds "
+            "quotation marks stands in quotation marks, and each of its own is doubled"
+        ) from None
+
+
+def _fields(text: str, delimiter: str) -> Iterator[list[str]]:
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+
+
+def _delimiter(text: str, usual: str) -> str:
+    """The usual one, unless another alone makes several names of the first line."""
+    for delimiter in (usual, *OTHER_DELIMITERS):
+        try:
+            header = next((values for values in _fields(text, delimiter) if any(map(str.strip, values))), [])
+        except csv.Error:
+            continue
+        if len(header) > 1:
+            return delimiter
+    return usual
+
+
+def _check_header(header: list[str], path: Path) -> None:
+    """The columns' names tell them apart; one without a name, as tables with an index have, is nobody's field."""
+    twice = sorted({name for name in header if name and header.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own")
+    spaced = [name for name in header if name != name.strip()]
+    if spaced:
+        raise UserError(
+            f"{path}: the first line names a column {spaced[0]!r}, with white space at an end; take it out there"
+        )
 
 
 def task_rows(path: Path) -> list[dict[str, Any]]:

@@ -262,7 +262,7 @@ def _size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None
     known = config.execution.cost.datasets.get(name)
     if known is not None:
         return known.examples, float(known.tokens)
-    if path.is_file() and path.suffix in KINDS:
+    if path.is_file() and path.suffix.lower() in KINDS:
         records, tokens = _measured(path)
         return (records, tokens) if records else None
     return None

@@ -84,12 +84,43 @@ def test_a_table_of_text_holds_the_same_records(tmp_path: Path) -> None:
         {"instruction": "x" * 200_000, "input": "a\tb", "output": "007"},
     ]
     expected = load_records(write(tmp_path / "a.json", rows), "alpaca")
-    for name, delimiter, encoding in (("a.csv", ",", "utf-8-sig"), ("a.tsv", "\t", "utf-16")):
-        with (tmp_path / name).open("w", encoding=encoding, newline="") as file:
-            writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
-            writer.writeheader()
-            writer.writerows(rows)
-        assert load_records(tmp_path / name, "alpaca") == expected
+    for name, delimiter, encoding in (
+        ("a.csv", ",", "utf-8-sig"),
+        ("b.csv", ";", "utf-8-sig"),
+        ("c.CSV", "\t", "utf-8"),
+        ("a.tsv", "\t", "utf-16"),
+    ):
+        for before in ("", "\r\n  \r\n", f"sep={delimiter}\r\n"):
+            with (tmp_path / name).open("w", encoding=encoding, newline="") as file:
+                file.write(before)
+                writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter)
+                writer.writeheader()
+                for row in rows:
+                    writer.writerow(row)
+                    file.write("\r\n" + delimiter * 2 + "\r\n")
+            assert load_records(tmp_path / name, "alpaca") == expected
+
+
+def test_columns_without_a_name_are_nobodys(tmp_path: Path) -> None:
+    """A table with an index has one in front, one from Excel some at the end."""
+    path = write(tmp_path / "a.csv", ",instruction,output,,\n0,a,b,,\n")
+    (record,) = load_records(path, "alpaca")
+    assert (record.instruction, record.output) == ("a", "b")
+
+
+@pytest.mark.parametrize("name", ["Input", "INPUT", "input ", " Input"])
+def test_an_input_by_another_name_is_not_left_out_silently(tmp_path: Path, name: str) -> None:
+    rows = [{"instruction": "a", "output": "b"}, {"instruction": "a", name: "important", "output": "b"}]
+    path = write(tmp_path / "a.json", rows)
+    with pytest.raises(UserError, match=rf"row 2 has no field 'input', but one named {name!r}; .*\+dataset.columns"):
+        load_records(path, "alpaca")
+    assert [record.input for record in load_records(path, "alpaca", {"input": name})] == ["", "important"]
+
+
+def test_an_input_column_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", [{"instruction": "a", "ctx": "c", "output": "b"}] * 2)
+    with pytest.raises(UserError, match=r"row 1 has no field 'context' \(fields found: .*\), nor has any other row"):
+        load_records(path, "alpaca", {"input": "context"})
 
 
 def test_a_weight_in_a_table_of_text_is_a_number(tmp_path: Path) -> None:
@@ -105,8 +136,13 @@ def test_a_weight_in_a_table_of_text_is_a_number(tmp_path: Path) -> None:
         ("", "holds no records"),
         ("instruction,output\n", "holds no records"),
         ("instruction,output\na,b\nc,d,e\n", "row 2 has 3 fields where the first line names 2"),
-        ("instruction,output\na\n", "row 1 has 1 fields where the first line names 2"),
+        ("instruction,output\na\n", "row 1 has 1 field where the first line names 2"),
         ('instruction,output\na,"b\n', "row 1 cannot be read as CSV"),
+        (
+            "instruction;output\na\n",
+            "row 1 has 1 field where the first line names 2; put a field that holds a semicolon",
+        ),
+        ("instruction, output\na,b\n", "the first line names a column ' output', with white space"),
         ("instruction,output,output\na,b,c\n", "two columns are named 'output'"),
         (
             "question,output\na,b\n",
@@ -119,17 +155,29 @@ def test_a_table_of_text_that_is_broken(tmp_path: Path, text: str, found: str) -
         load_records(write(tmp_path / "a.csv", text), "alpaca")
 
 
-def test_a_system_text_beside_a_conversation_is_its_first_message(tmp_path: Path) -> None:
-    said = [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
-    rows = [{"system": "Be brief.", "conversations": said}, {"system": "", "conversations": said}]
-    with_system, without = load_records(write(tmp_path / "c.json", rows), "sharegpt")
+@pytest.mark.parametrize(
+    ("form", "field", "speaker", "words", "names"),
+    [
+        ("sharegpt", "conversations", "from", "value", ("human", "gpt")),
+        ("chat", "messages", "role", "content", ("user", "assistant")),
+    ],
+)
+def test_a_system_text_beside_a_conversation_is_its_first_message(
+    tmp_path: Path, form: str, field: str, speaker: str, words: str, names: tuple[str, str]
+) -> None:
+    """LLaMA-Factory's rows have it so, and Anthropic's."""
+    said = [{speaker: names[0], words: "q"}, {speaker: names[1], words: "a"}]
+    inside = [{speaker: "system", words: "Be brief."}, *said]
+    rows = [{"system": "Be brief.", field: said}, {"system": "", field: said}, {"system": "Be brief.", field: inside}]
+    with_system, without, twice = load_records(write(tmp_path / "c.json", rows), form)
     assert isinstance(with_system, ChatRecord)
     assert isinstance(without, ChatRecord)
     assert [(m.role, m.content) for m in with_system.messages[:2]] == [("system", "Be brief."), ("user", "q")]
     assert with_system.messages[1:] == without.messages
-    twice = {"system": "Be brief.", "conversations": [{"from": "system", "value": "s"}, *said]}
+    assert twice == with_system
+    other = {"system": "Be long.", field: inside}
     with pytest.raises(UserError, match="row 1 has a field 'system' and a first message of the system"):
-        load_records(write(tmp_path / "d.json", [twice]), "sharegpt")
+        load_records(write(tmp_path / "d.json", [other]), form)
 
 
 @pytest.mark.parametrize(
