@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from plw.config import CellConfig
 from plw.config.composer import Composer
 from plw.config.overrides import with_group
+from plw.config.study_tables import check_hydra_tables
 from plw.console import console, step_bar
 from plw.errors import UserError
 from plw.sweep.plan import print_plan
@@ -118,6 +119,7 @@ class GridLauncher(Launcher):
         composer = Composer(self._context.config_loader, self._config)
         with step_bar("configs", console()) as progress:
             configs = composer.compose(job_overrides, progress)
+        check_hydra_tables(configs, self._config.hydra)
         self.work(configs)
         return [JobReturn(overrides=list(overrides), status=JobStatus.COMPLETED) for overrides in job_overrides]
 

@@ -52,6 +52,7 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
 
     from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
     from plw.config.overrides import quoted
+    from plw.config.study_tables import check_study_tables
     from plw.paths import conf_folder
 
     words = list(overrides or [])
@@ -60,7 +61,9 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
         words.append(f"hydra.searchpath=[{quoted(f'file://{config_dir.absolute()}')}]")
     words = register_schema(words)
     with one_line_errors(), initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return typed(compose("config", overrides=words))
+        config = typed(compose("config", overrides=words))
+    check_study_tables([config], words, [conf_folder(), *([] if config_dir is None else [config_dir])])
+    return config
 
 
 def study_cells(registry: "Registry", url: str, study: str, scale: str) -> "list[CellRow]":

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -182,6 +182,7 @@ def _hydra(arguments: list[str]) -> None:
     from omegaconf import DictConfig
 
     from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
+    from plw.config.study_tables import check_hydra_tables
     from plw.paths import conf_folder
     from plw.sweep.summary import run_and_summarise
 
@@ -189,15 +190,21 @@ def _hydra(arguments: list[str]) -> None:
     if (folder := option_value(options, "--config-dir", "-cd")) is not None:
         check_config_dir(Path(folder))
     words = register_schema(words, sweep=bool({"-m", "--multirun"} & set(options)))
-    single: list[DictConfig] = []
+    single: list[tuple[DictConfig, DictConfig]] = []
 
     def job(config: DictConfig) -> None:
-        if HydraConfig.get().mode == RunMode.RUN:
-            single.append(config)
+        hydra_node: Any = HydraConfig.get()
+        if hydra_node.mode == RunMode.RUN:
+            single.append((config, hydra_node))
         else:
             # Another launcher's process has no handlers yet.
             with interruptible():
-                run_and_summarise([typed(config)])
+                run_one(config, hydra_node)
+
+    def run_one(config: DictConfig, hydra_node: DictConfig) -> None:
+        cell = typed(config)
+        check_hydra_tables([cell], hydra_node)
+        run_and_summarise([cell])
 
     decorated: Callable[[], None] = hydra.main(
         version_base="1.3", config_path=str(conf_folder()), config_name="config"
@@ -208,4 +215,4 @@ def _hydra(arguments: list[str]) -> None:
     with one_line_errors():
         decorated()
     if single:
-        run_and_summarise([typed(single[0])])
+        run_one(*single[0])
