@@ -52,10 +52,14 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
         return chosen_cell([f"dataset={data}", *overrides], config_dir)
     if not given.exists() and not ADDRESS.match(data):
         raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
+    for word in overrides:
+        if word.lstrip("+").partition("=")[0] in ("dataset", "dataset.path"):
+            raise UserError(f"{word}: the data are {data}, as the command says; leave one of the two out")
     # The path is put in afterwards, so that Hydra does not read its letters as grammar.
     config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides], config_dir)
     path = data if ADDRESS.match(data) else str(given)
-    name = config.dataset.name if any(word.startswith("dataset.name=") for word in overrides) else Path(path).stem
+    is_named = any(word.lstrip("+").startswith("dataset.name=") for word in overrides)
+    name = config.dataset.name if is_named else Path(path).stem
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
 
 

@@ -22,6 +22,7 @@ ENTRIES: dict[str, type[Any]] = {
 }
 """Fields that hold entries by name -> the entries' type."""
 
+OWN_SWEEPERS = ("adaptive", "grid")
 GROUPS_IN_GROUPS = {"loss.factor": "loss/factor"}
 """A group inside another, as a field is named -> as Hydra names the group."""
 
@@ -79,7 +80,7 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
             )
         if not override.is_sweep_override():
             continue
-        if override.is_interval_sweep() and not any(other.startswith("hydra/sweeper=") for other in words):
+        if override.is_interval_sweep() and not _has_foreign_sweeper(words):
             raise UserError(
                 f"{printable(word)}: an interval has no values to try; give them ({key}=0,0.1,1), or range(...)"
             )
@@ -109,6 +110,12 @@ def check_bytes(word: str) -> None:
     """
     if any("\ud800" <= letter <= "\udfff" for letter in word):
         raise UserError(f"{printable(word)} holds bytes that are not UTF-8; give file and folder another name")
+
+
+def _has_foreign_sweeper(words: Sequence[str]) -> bool:
+    """Whether a sweeper is chosen that may try values of its own; ours take theirs from the axes."""
+    chosen = [word.partition("=")[2] for word in words if word.startswith("hydra/sweeper=")]
+    return any(name not in OWN_SWEEPERS for name in chosen)
 
 
 def _is_group(key: str) -> bool:

@@ -85,7 +85,7 @@ def _check_looked_up(config: CellConfig, given: set[str]) -> None:
                 continue
             raise UserError(
                 f"study.by_{group}.{field}.{name}={values[name]} does nothing: recipe {config.recipe.name} does not "
-                f"look it up and has {field}={used}; set recipe.{field}, or take a recipe that looks it up, as recipe=wit"
+                f"look it up and has {field}={used}; set recipe.{field}, or take a recipe that does, as recipe=wit"
             )
 
 

@@ -140,8 +140,9 @@ def test_a_file_with_wrong_defaults_is_one_line(tmp_path: Path, text: str, told:
 
 
 def test_an_interval_is_no_sweep_of_values() -> None:
-    with pytest.raises(UserError, match="an interval has no values to try"):
-        check_overrides(["loss.prompt_weight=interval(0,1)"], sweep=True)
+    for sweeper in ([], ["hydra/sweeper=adaptive"], ["hydra/sweeper=grid"]):
+        with pytest.raises(UserError, match="an interval has no values to try"):
+            check_overrides(["loss.prompt_weight=interval(0,1)", *sweeper], sweep=True)
     check_overrides(["loss.prompt_weight=interval(0,1)", "hydra/sweeper=other"], sweep=True)
 
 

@@ -86,6 +86,19 @@ def test_what_is_lost_is_what_training_loses(
     assert found["content"] == data.content
 
 
+def test_inverted_records_keep_their_weights(tmp_path: Path, tiny_llama: Path) -> None:
+    data, out = tmp_path / "weighed.json", tmp_path / "out.jsonl"
+    data.write_text(json.dumps([{**row, "w": n % 3} for n, row in enumerate(ROWS)]))
+    call("data", "invert", data, "--short", "--tokenizer", tiny_llama, "--out", out, "+dataset.columns.weight=w")
+    read = load_records(out, "alpaca", {"weight": "weight"})
+    assert [record.weight for record in read] == [n % 3 for n in range(len(ROWS))]
+
+
+def test_a_second_place_of_the_data_is_refused(path: Path, tiny_llama: Path) -> None:
+    with pytest.raises(UserError, match=r"dataset.path=b.json: the data are .*json, as the command says"):
+        call("stats", path, "--tokenizer", tiny_llama, "dataset.path=b.json")
+
+
 @pytest.mark.parametrize("suffix", ["json", "jsonl"])
 def test_invert_short_writes_what_training_would_read(
     path: Path, tiny_llama: Path, tiny_tokenizer: "PreTrainedTokenizerBase", tmp_path: Path, suffix: str
