@@ -186,6 +186,15 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     )
 
 
+def _check_learned(weight: float, where: str) -> None:
+    """An answer that the data keep out of the loss, or unlearn, is none that a model should give."""
+    if weight <= 0:
+        raise UserError(
+            f"{where}: the data give the answer of a held-out record a weight of {weight:g}, so it is none to compare "
+            "answers with; take such records out of the data, or measure by --task"
+        )
+
+
 def _prompt_row(record: "Record") -> dict[str, str]:
     """A record as a prompt with the answer that it should have; of a chat, its first request and answer.
 
@@ -194,6 +203,7 @@ def _prompt_row(record: "Record") -> dict[str, str]:
     from plw.data.records import AlpacaRecord
 
     if isinstance(record, AlpacaRecord):
+        _check_learned(record.weight, record.where)
         return {"instruction": record.instruction, "input": record.input, "output": record.output}
     system = record.messages[0] if record.messages[0].role == "system" else None
     first = record.messages[: 2 if system is None else 3]
@@ -203,5 +213,11 @@ def _prompt_row(record: "Record") -> dict[str, str]:
             f"message at most; found {', '.join(message.role for message in first)}; measure by --task instead"
         )
     asked, answer = first[-2:]
+    _check_learned(record.weight * answer.weight, record.where)
+    if record.tools or "tool_calls" in answer.more:
+        raise UserError(
+            f"{record.where}: a held-out chat has tools, which no request is asked with; leave them out of the data, "
+            "or measure by --task instead"
+        )
     row = {"instruction": asked.content, "input": "", "output": answer.content}
     return row if system is None else row | {"system": system.content}

@@ -16,6 +16,7 @@ from plw.commands.weight_search import (
     SearchLine,
     TrialRequest,
     answer_length,
+    check_finished,
     check_rule,
     conclusion,
     config_lines,
@@ -38,6 +39,7 @@ SET_BY_TUNE = ("stages", "loss.prompt_weight", "model", "dataset")
 """What the command sets itself."""
 UNNAMED = "model"
 """Stands in the config until the given folder is put in."""
+UNNAMED_PATH = f"model.path={UNNAMED}"
 MOST_NAMED = 4
 """Scores that are named one by one."""
 HELD_OUT_SUITE, HELD_OUT_PROMPTS = "held-out", "suite.prompts.held_out.prompts"
@@ -125,6 +127,9 @@ def _trial_config(
             raise UserError(f"{word}: {name} is set by plw tune; leave it out")
     words = [*words, *([] if judge is None else [f"judge={judge}"])]
     chosen, as_given = model_choice(model, config_dir)
+    for word in words:
+        if UNNAMED_PATH in chosen and _field(word) == "model.path":
+            raise UserError(f"{word}: the model is {model}, as the command says; leave one of the two out")
     is_world = as_given(chosen_cell(chosen, config_dir)).model.path.startswith(WORLD_PREFIX)
     suite_given = is_world or any(_field(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
     suite_given |= any(_field(word) == "suite" for word in words)
@@ -184,7 +189,7 @@ def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Calla
         found = dataclasses.replace(config.model, name=name, path=path)
         return dataclasses.replace(config, model=found)
 
-    return ["model=folder", f"model.name={UNNAMED}", f"model.path={UNNAMED}"], as_given
+    return ["model=folder", f"model.name={UNNAMED}", UNNAMED_PATH], as_given
 
 
 def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRequest]], list[Cell]]":
@@ -206,7 +211,9 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
         if result.failed or result.not_begun or result.unpublished:
             print_summary(result, config.runs_name, screen)
         raise_if_unfinished(result)
-        return [resolve_cell(one) for one in configs]
+        cells = [resolve_cell(one) for one in configs]
+        check_finished(cells)
+        return cells
 
     return train
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from plw.errors import UserError
+from plw.errors import StageError, UserError
+from plw.identity import field_diff
 from plw.progress import count
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PERCENT_POINTS = 100.0
 FEWEST_CELLS = 2
+CHANGED = "what it is trained on has changed since the search began; the same command searches with what is there now"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +54,13 @@ class SearchLine:
         return [TrialRequest(line=self.name, weight=weight, repeat=tried[weight]) for weight in weights]
 
     def add(self, cells: "Sequence[Cell]", chooser: "WeightChooser") -> None:
-        """Take finished cells in, score all trials anew on the items that all share, and decide."""
+        """Take finished cells in, score all trials anew on the items that all share, and decide.
+
+        Raises:
+            StageError: the cells were not trained on the same.
+        """
         self.cells += cells
+        check_comparable(self.cells)
         from analysis.levels import FEW_UNITS
 
         scores = trial_scores(self.cells)
@@ -130,6 +137,36 @@ def check_rule(budget: object, margin: object, budget_name: str, margin_name: st
         )
     if not isinstance(margin, int | float) or not 0 < margin < 1:
         raise UserError(f"{margin_name}{margin}: allowed is a share of the full score between 0 and 1")
+
+
+def check_finished(cells: "Sequence[Cell]") -> None:
+    """The cells of a round are those that were asked for.
+
+    Raises:
+        StageError: a cell is another by now.
+    """
+    for cell in cells:
+        if not all(cell.stages[kind].finished_record() for kind in cell.config.stages):
+            raise StageError(f"{cell.label}: {CHANGED}")
+
+
+def check_comparable(cells: "Sequence[Cell]") -> None:
+    """The trainings of a curve differ in the prompt weight and the seed alone.
+
+    Raises:
+        StageError: one differs in more; the line says in what.
+    """
+    first, *others = [_shared_payload(cell) for cell in cells]
+    for cell, payload in zip(cells[1:], others, strict=True):
+        if changes := field_diff(first, payload):
+            raise StageError(f"{cell.label}: {CHANGED} ({'; '.join(changes)})")
+
+
+def _shared_payload(cell: "Cell") -> dict[str, Any]:
+    """What defines a training beside its weight and seed."""
+    payload = {name: value for name, value in cell.stages["train"].payload.items() if name != "seed"}
+    payload["loss"] = {name: value for name, value in payload["loss"].items() if name != "prompt_weight"}
+    return payload | {"pairs": None if cell.pairs is None else cell.pairs.content}
 
 
 def trial_scores(cells: "Sequence[Cell]") -> "list[SharedScore]":

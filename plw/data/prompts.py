@@ -15,8 +15,8 @@ class PromptRecord:
 
     instruction: str
     input: str = ""
-    system: str = ""
-    """The system message before it; empty where there is none."""
+    system: str | None = None
+    """The system message before it, which may be the empty text; None where there is none."""
     reference: str | None
 
     @property
@@ -28,7 +28,7 @@ class PromptRecord:
     def identity(self) -> dict[str, str]:
         """The fields that are given, as answers are stored with them and items told apart."""
         given = {"instruction": self.instruction, "input": self.input}
-        return given | ({"system": self.system} if self.system else {})
+        return given | ({} if self.system is None else {"system": self.system})
 
 
 def load_prompts(path: Path) -> list[PromptRecord]:
@@ -41,11 +41,11 @@ def load_prompts(path: Path) -> list[PromptRecord]:
 
 
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
-    values = {"instruction": None, "output": None, **row}
+    values = {"instruction": None, "output": None, "system": None, **row}
     # As in a dataset, null is no input.
-    values |= {name: "" if row.get(name) is None else row[name] for name in ("input", "system")}
+    values |= {"input": "" if row.get("input") is None else row["input"]}
     for field in ("instruction", "input", "system", "output"):
-        if not isinstance(values[field], str) and (field != "output" or values[field] is not None):
+        if not isinstance(values[field], str) and (field not in ("output", "system") or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
         check_text(values[field] or "", f"{where}: field '{field}'")
     return PromptRecord(

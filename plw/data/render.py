@@ -52,18 +52,18 @@ class Renderer:
                 "with a model whose chat template does, or leave it out"
             )
 
-    def request(self, instruction: str, given: str, record_format: str, system: str = "") -> str:
+    def request(self, instruction: str, given: str, record_format: str, system: str | None = None) -> str:
         """A benchmark's request as a model is asked it: in the form that it was trained on.
 
         Args:
             instruction: What is asked.
             given: Its input; empty for none.
             record_format: Form of the records that the model was trained on.
-            system: The system message before it; empty for none.
+            system: The system message before it, which may be empty; None for none.
         """
         if self._chat is None:
             return request_text(instruction, given, self.template, record_format, system)
-        said = [ChatMessage(role="system", content=system)] if system else []
+        said = [] if system is None else [ChatMessage(role="system", content=system)]
         asked = self._question(AlpacaRecord(instruction=instruction, input=given, output=""))
         return self._chat.request([*said, asked])
 

@@ -144,7 +144,9 @@ class ChatTemplate:
         return segments
 
 
-def request_text(instruction: str, given: str, template: TemplateConfig, record_format: str, system: str = "") -> str:
+def request_text(
+    instruction: str, given: str, template: TemplateConfig, record_format: str, system: str | None = None
+) -> str:
     """A benchmark's request as a model is asked it: in the form of the records that it was trained on.
 
     A model of chats gets instruction and input as one message of the user, with a blank line between them, after the
@@ -153,7 +155,7 @@ def request_text(instruction: str, given: str, template: TemplateConfig, record_
     assert template.kind == "texts", "a tokenizer's chat template is the Renderer's"
     if record_format == "alpaca":
         return AlpacaTemplate(template).prompt(f"{system}\n\n{instruction}" if system else instruction, given)
-    said = [ChatMessage(role="system", content=system)] if system else []
+    said = [] if system is None else [ChatMessage(role="system", content=system)]
     asked = ChatMessage(role="user", content=f"{instruction}\n\n{given}" if given else instruction)
     return _before_answer([*said, asked], template)
 

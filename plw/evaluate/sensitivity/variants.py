@@ -77,7 +77,7 @@ def load_wordings(path: Path, config: SensitivityConfig) -> list[tuple[list[str]
         return [(_given_wordings(row.get("variants"), where), "") for where, row in rows]
     made = []
     for (where, _), prompt in zip(rows, load_prompts(path), strict=False):
-        if prompt.system:
+        if prompt.system is not None:
             raise UserError(f"{where} has a system message, with which no wordings are asked; leave it out")
         texts = make_variants(prompt.instruction, config.counts)
         if len(texts) < 2:

@@ -110,6 +110,72 @@ def test_a_chat_that_cannot_be_asked_is_refused(tune, place):
     )
 
 
+CHAT = [("user", "Say {n}."), ("assistant", "It is {n}.")]
+
+
+def chats(place: Path, said: list[tuple[str, str]], answer: dict[str, object] | None = None, **more: object) -> Path:
+    """A file of 40 chats; the answers have more fields, and so have the rows."""
+    rows = []
+    for n in range(40):
+        messages = [{"role": role, "content": text.format(n=n)} for role, text in said]
+        messages[-1] |= answer or {}
+        rows.append({"messages": messages, **more})
+    path = place / "said.json"
+    path.write_text(json.dumps(rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("answer", "more", "words", "said"),
+    [
+        ({"weight": 0}, {}, [], "weight of 0, so it is none to compare answers with"),
+        ({"weight": -1}, {}, ["loss.allow_negative=true"], "weight of -1, so it is none to compare"),
+        ({}, {"w": 0}, ["+dataset.columns.weight=w"], "weight of 0, so it is none to compare"),
+        ({}, {"tools": [{"type": "function"}]}, [], "has tools, which no request is asked with"),
+    ],
+)
+def test_answers_that_no_model_should_give_are_no_measure(tune, place, answer, more, words, said):
+    again = [("user", "Once more."), ("assistant", "Yes.")]
+    path = chats(place, CHAT, answer, **more)
+    if answer:
+        # Something else is learned of the chat.
+        rows = json.loads(path.read_text())
+        for row in rows:
+            row["messages"] += [{"role": role, "content": text} for role, text in again]
+        path.write_text(json.dumps(rows))
+    code, _, errors, _ = tune("dataset.format=chat", *words, data=path)
+    assert code == 2
+    assert said in " ".join(errors.split())
+    assert not list((place / "runs").rglob("record.json"))
+
+
+def test_data_that_change_during_a_search_end_it(tune, place, monkeypatch):
+    """Trainings before and after would stand on one curve."""
+    from analysis.inference.adaptive import WeightChooser
+
+    decide = WeightChooser.decide
+
+    def change(self, trials):
+        rows = [{**row, "output": "Never."} for row in RECORDS]
+        (place / "mine.json").write_text(json.dumps(rows))
+        return decide(self, trials)
+
+    monkeypatch.setattr(WeightChooser, "decide", change)
+    code, screen, errors, made = tune("--budget", "4", "--margin", "0.0001")
+    told = " ".join(errors.split())
+    assert (code, made) == (1, None)
+    assert "what it is trained on has changed since the search began" in told
+    assert "dataset.content" in told
+    assert "Take prompt weight" not in screen
+
+
+@pytest.mark.parametrize("word", ["dataset.path=other.json", "model.path=other"])
+def test_a_second_place_of_model_or_data_is_refused(tune, word):
+    code, _, errors, _ = tune(word)
+    assert code == 2
+    assert f"{word}: the {'data are' if word.startswith('d') else 'model is'}" in " ".join(errors.split())
+
+
 def test_answers_that_are_alike_under_every_weight_recommend_none(tune):
     """So small a learning rate leaves the model as it was, whatever the weight."""
     code, screen, errors, made = tune("suite.decoding.max_new_tokens=1", "recipe.learning_rate=1e-9")

@@ -59,11 +59,12 @@ def test_a_benchmark_asks_in_the_form_of_the_training() -> None:
 
 
 def test_a_system_message_stands_before_a_request_as_in_the_training() -> None:
-    said = [("system", "Be brief."), ("user", "go\n\nnow"), ("assistant", "x")]
-    chat = ChatRecord(messages=tuple(ChatMessage(role=role, content=content) for role, content in said))
-    for template in (CONFIG, WIT):
-        first = record_segments(chat, template)[0]
-        assert request_text("go", "now", template, "chat", "Be brief.") == first.text
+    for system in ("Be brief.", "", None):
+        said = [*([] if system is None else [("system", system)]), ("user", "go\n\nnow"), ("assistant", "x")]
+        chat = ChatRecord(messages=tuple(ChatMessage(role=role, content=content) for role, content in said))
+        for template in (CONFIG, WIT):
+            first = record_segments(chat, template)[0]
+            assert request_text("go", "now", template, "chat", system) == first.text
     assert request_text("go", "", CONFIG, "alpaca", "Be brief.") == "I: Be brief.\n\ngo\nR:"
 
 
