@@ -13,9 +13,10 @@ from plw.commands.weight_search import SearchLine, TrialRequest, check_rule, con
 from plw.config import CellConfig
 from plw.config.composer import Composer
 from plw.console import console
-from plw.errors import StageError, UserError
+from plw.errors import PermanentError, StageError, UserError
 from plw.pipeline import Cell, resolve_cell
 
+FAILED_LINE = "No weight is found here: a cell failed. The same command tries it again."
 WEIGHT_AXIS, SEED_AXIS = "loss.prompt_weight", "seed"
 
 
@@ -43,6 +44,8 @@ class AdaptiveSweeper(GridSweeper):
         self.margin = margin
         self.returns: list[Sequence[JobReturn]] = []
         self._words: dict[str, list[str]] = {}
+        self._failure: StageError | None = None
+        """What the first round with a failed cell ended with."""
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search the best weight of every combination, all of them side by side, and say what was found.
@@ -50,7 +53,8 @@ class AdaptiveSweeper(GridSweeper):
         Raises:
             UserError: no axis of weights, several grids, scores that no weight can be chosen by, or a rule that makes
                 no search.
-            StageError: a cell is not finished after its launch.
+            StageError: a cell failed, told when the other combinations have ended; or one is not finished after its
+                launch.
         """
         from analysis.inference.adaptive import WeightChooser
 
@@ -69,7 +73,10 @@ class AdaptiveSweeper(GridSweeper):
             )
             return self.returns
         for line in lines:
-            screen.print("\n".join([*filter(None, [line.name]), *conclusion(line, chooser)]), markup=False)
+            found = [FAILED_LINE] if line.has_failed else conclusion(line, chooser)
+            screen.print("\n".join([*filter(None, [line.name]), *found]), markup=False)
+        if self._failure is not None:
+            raise self._failure
         return self.returns
 
     def split_lines(self, overrides: list[Override]) -> tuple[tuple[float, ...], dict[str, list[str]]]:
@@ -105,8 +112,8 @@ class AdaptiveSweeper(GridSweeper):
         for config in {repr((config.suite, config.judge, config.stages)): config for config in configs}.values():
             check_measurable(config)
 
-    def _train(self, requests: list[TrialRequest]) -> list[Cell]:
-        """Launch a round's cells; those that are done are skipped by the launcher's grid."""
+    def _train(self, requests: list[TrialRequest]) -> list[Cell | None]:
+        """Launch a round's cells; those that are done are skipped by the launcher's grid. A failed one is None."""
         assert self.config is not None
         assert self.launcher is not None
         assert self.hydra_context is not None
@@ -117,23 +124,30 @@ class AdaptiveSweeper(GridSweeper):
                 seed = composer.compose([job])[0].seed + request.repeat
                 job[:] = [*(word for word in job if not word.startswith(f"{SEED_AXIS}=")), f"{SEED_AXIS}={seed}"]
         self.validate_batch_is_legal(jobs)
-        results = self.launcher.launch(jobs, initial_job_idx=sum(map(len, self.returns)))
-        for result in results:
-            # Reading it raises what made the job fail.
-            _ = result.return_value
-        self.returns.append(results)
-        return self._finished(composer.compose(jobs))
+        failure: StageError | None = None
+        try:
+            results = self.launcher.launch(jobs, initial_job_idx=sum(map(len, self.returns)))
+            for result in results:
+                # Reading it raises what made the job fail.
+                _ = result.return_value
+            self.returns.append(results)
+        except PermanentError:
+            # The disk or the registry, without which no other cell gets on either.
+            raise
+        except StageError as error:
+            failure = error
+            self._failure = self._failure or failure
+        return self._finished(composer.compose(jobs), failure)
 
-    def _finished(self, configs: list[CellConfig]) -> list[Cell]:
+    def _finished(self, configs: list[CellConfig], failure: StageError | None) -> list[Cell | None]:
         cells = [resolve_cell(config) for config in configs]
-        waiting = [
-            cell for cell in cells if not all(cell.stages[kind].finished_record() for kind in cell.config.stages)
-        ]
-        if waiting and isinstance(self.launcher, PlanLauncher):
+        done = [all(cell.stages[kind].finished_record() for kind in cell.config.stages) for cell in cells]
+        if not all(done) and isinstance(self.launcher, PlanLauncher):
             raise _PlannedError
-        if waiting:
-            raise StageError(f"{waiting[0].label} is not finished; the same command continues when it is")
-        return cells
+        if not all(done) and failure is None:
+            label = cells[done.index(False)].label
+            raise StageError(f"{label} is not finished; the same command continues when it is")
+        return [cell if is_done else None for cell, is_done in zip(cells, done, strict=True)]
 
 
 class _PlannedError(Exception):

@@ -44,11 +44,15 @@ class SearchLine:
     cells: "list[Cell]" = field(default_factory=list)
     trials: "list[Trial]" = field(default_factory=list)
     decision: "Decision | None" = None
+    has_failed: bool = False
+    """Whether a cell failed, so that nothing more is trained."""
     few: list[str] = field(default_factory=list)
     """Benchmarks with fewer independent items than an error is well known by."""
 
     def requests(self, chooser: "WeightChooser") -> list[TrialRequest]:
-        """What is to be trained now; nothing once the search has stopped."""
+        """What is to be trained now; nothing once the search has stopped, or a cell has failed."""
+        if self.has_failed:
+            return []
         weights = chooser.first if self.decision is None else self.decision.next_weights
         tried = Counter(cell.config.loss.prompt_weight for cell in self.cells)
         return [TrialRequest(line=self.name, weight=weight, repeat=tried[weight]) for weight in weights]
@@ -105,7 +109,7 @@ class SearchLine:
 def search(
     lines: Sequence[SearchLine],
     chooser: "WeightChooser",
-    train: "Callable[[list[TrialRequest]], list[Cell]]",
+    train: "Callable[[list[TrialRequest]], Sequence[Cell | None]]",
     screen: "Console",
 ) -> None:
     """Train what the lines ask for, round by round, until all of them have stopped.
@@ -113,15 +117,18 @@ def search(
     Args:
         lines: The curves, nothing trained yet.
         chooser: The rule.
-        train: Brings the cells that are asked for to their end, and returns them in the same order.
+        train: Brings the cells that are asked for to their end, and returns them in the same order; None in place of
+            one that failed. The other lines go on.
         screen: Is told each round's decisions.
     """
     while requests := [request for line in lines for request in line.requests(chooser)]:
         cells = train(requests)
         for line in lines:
             own = [cell for cell, request in zip(cells, requests, strict=True) if request.line == line.name]
-            if own:
-                line.add(own, chooser)
+            finished = [cell for cell in own if cell is not None]
+            line.has_failed = line.has_failed or len(finished) < len(own)
+            if own and not line.has_failed:
+                line.add(finished, chooser)
                 screen.print(_round_line(line, chooser), markup=False)
 
 

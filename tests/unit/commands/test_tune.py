@@ -294,6 +294,26 @@ def test_a_search_killed_at_its_first_cell_goes_on_to_the_same_end(tune, place, 
     assert undisturbed == made
 
 
+def test_a_failed_cell_ends_the_search_of_its_combination_alone(place, tiny_llama, monkeypatch, capsys):
+    words = [
+        "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=4", "hydra.sweeper.margin=0.00001", "study=own",
+        "scale=own", "model=folder", "model.name=tiny", f"model.path={tiny_llama}", "dataset=file", "dataset.name=mine",
+        f"dataset.path={place}/mine.json", "dataset.limit=32", "suite=held-out", "stages=[train,generate]",
+        f"suite.prompts.held_out.prompts={place}/mine.json", "execution.max_attempts=1",
+        "loss.prompt_weight=0,0.01,0.1,1", *WORDS, "recipe.learning_rate=1e12,1e-3", f"execution.runs={place}/runs",
+        *registry(place),
+    ]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", ["plw", *words])
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    told = capsys.readouterr()
+    assert stopped.value.code == 1
+    assert told.err == "plw: 3 stages failed; the same command tries them again\n"
+    assert "recipe.learning_rate=0.001\nTake prompt weight" in told.out
+    assert "recipe.learning_rate=1000000000000.0\nNo weight is found here: a cell failed." in told.out
+    assert len(list((place / "runs").rglob("generate-*/record.json"))) == 4
+
+
 def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llama, monkeypatch, capsys):
     words = [
         "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=3", "study=own", "scale=own", "model=folder",
