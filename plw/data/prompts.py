@@ -84,7 +84,8 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
     The first answers count where the file has more than there are prompts.
 
     Args:
-        path: JSON list of {instruction, input?, output}; the instruction may hold the input after a blank line.
+        path: JSON list of {instruction, input?, system?, output}; the instruction may hold the input after a blank
+            line.
         prompts: What was asked, in the same order.
 
     Raises:
@@ -95,6 +96,6 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
         raise UserError(f"{path}: {len(rows)} answers for {len(prompts)} prompts")
     for number, (row, prompt) in enumerate(zip(rows, prompts, strict=False), start=1):
         asked = {f"{prompt.instruction}\n\n{prompt.input}".strip(), f"{prompt.instruction}\n{prompt.input}".strip()}
-        if f"{row.instruction}\n\n{row.input}".strip() not in asked:
+        if f"{row.instruction}\n\n{row.input}".strip() not in asked or row.system not in (None, prompt.system):
             raise UserError(f"{path}: row {number} answers another prompt: {shortened(row.instruction, 60)!r}")
     return reference_answers(rows[: len(prompts)], path, "give a file in which every row has one")

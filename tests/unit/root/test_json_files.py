@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from plw.data.prompts import load_prompts
+from plw.data.prompts import load_answers, load_prompts
 from plw.data.records import load_records
 from plw.data.rows import task_rows
 from plw.errors import UserError
@@ -120,6 +120,31 @@ def test_a_row_without_input_is_one_in_prompts_as_in_data(given: dict[str, None]
     path.write_text(json.dumps([{"instruction": "x", "input": 3, "output": "y"}]))
     with pytest.raises(UserError, match="row 1 has no text in field input"):
         load_prompts(path)
+
+
+def test_an_empty_system_message_is_one_and_null_is_none(tmp_path: Path) -> None:
+    """A chat template writes its own where there is none; an empty one is how data leave that out."""
+    path = tmp_path / "data.json"
+    rows = [{"instruction": "x", "output": "y"} | given for given in ({}, {"system": None}, {"system": ""})]
+    path.write_text(json.dumps(rows))
+    assert [prompt.system for prompt in load_prompts(path)] == [None, None, ""]
+    path.write_text(json.dumps([{"instruction": "x", "system": ["s"], "output": "y"}]))
+    with pytest.raises(UserError, match="row 1 has no text in field system"):
+        load_prompts(path)
+
+
+def test_an_answer_after_another_system_message_is_to_another_prompt(tmp_path: Path) -> None:
+    asked, given = tmp_path / "asked.json", tmp_path / "given.json"
+    rows = [{"instruction": "x", "system": system, "output": "y"} for system in ("Be brief.", "Be long.", None)]
+    asked.write_text(json.dumps(rows))
+    prompts = load_prompts(asked)
+    assert load_answers(asked, prompts) == ["y"] * 3
+    # Others' files have no field of the kind.
+    given.write_text(json.dumps([{"instruction": "x", "output": "z"}] * 3))
+    assert load_answers(given, prompts) == ["z"] * 3
+    given.write_text(json.dumps([rows[1], rows[0], rows[2]]))
+    with pytest.raises(UserError, match="row 1 answers another prompt"):
+        load_answers(given, prompts)
 
 
 def test_a_whole_pair_in_escapes_is_text(tmp_path: Path) -> None:
