@@ -110,14 +110,6 @@ def test_invert_short_writes_what_training_would_read(
     assert f"{out}: 29 records, R_g 0." in printed
 
 
-def test_inverted_records_keep_their_weight(tiny_llama: Path, tmp_path: Path) -> None:
-    path, out, column = tmp_path / "w.json", tmp_path / "o.json", "+dataset.columns.weight=weight"
-    path.write_text(json.dumps([{**row, "weight": n / 8} for n, row in enumerate(ROWS)]))
-    call("data", "invert", path, "--short", "--tokenizer", tiny_llama, "--out", out, column)
-    made = load_records(out, "alpaca", {"weight": "weight"})
-    assert [record.weight for record in made] == [n / 8 for n in range(len(ROWS))]
-
-
 def test_a_target_ratio_is_met_in_the_file_that_is_written(shared_data: Path, tmp_path: Path) -> None:
     ratio = 0.042
     tokens, real = shared_data / "llama_tokenizer.model", shared_data / "alpaca/alpaca_cleaned_999.json"
