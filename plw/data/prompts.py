@@ -85,7 +85,7 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
 
     Args:
         path: JSON list of {instruction, input?, system?, output}; the instruction may hold the input after a blank
-            line.
+            line, and the system message before one.
         prompts: What was asked, in the same order.
 
     Raises:
@@ -95,7 +95,10 @@ def load_answers(path: Path, prompts: Sequence[PromptRecord]) -> list[str]:
     if len(rows) < len(prompts):
         raise UserError(f"{path}: {len(rows)} answers for {len(prompts)} prompts")
     for number, (row, prompt) in enumerate(zip(rows, prompts, strict=False), start=1):
-        asked = {f"{prompt.instruction}\n\n{prompt.input}".strip(), f"{prompt.instruction}\n{prompt.input}".strip()}
-        if f"{row.instruction}\n\n{row.input}".strip() not in asked or row.system not in (None, prompt.system):
-            raise UserError(f"{path}: row {number} answers another prompt: {shortened(row.instruction, 60)!r}")
+        asked = {f"{prompt.asked}\n\n{prompt.input}".strip(), f"{prompt.asked}\n{prompt.input}".strip()}
+        if f"{row.asked}\n\n{row.input}".strip() not in asked:
+            raise UserError(
+                f"{path}: row {number} answers another prompt: {shortened(row.asked, 60)!r}, where "
+                f"{shortened(prompt.asked, 60)!r} is asked"
+            )
     return reference_answers(rows[: len(prompts)], path, "give a file in which every row has one")

@@ -18,6 +18,9 @@ from plw.paths import judge_prompt_folder
 
 PACKAGE = "package:"
 CONFIG = "configs.yaml"
+ASKED_BY = "openai_completions"
+"""alpaca_eval's way of asking that goes to an OpenAI-compatible address; its others bring clients of their own, or load
+a model."""
 
 
 def evaluator_folder(name: str) -> Path:
@@ -46,7 +49,8 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     """Name, config and prompt file of an evaluator.
 
     Raises:
-        UserError: the folder is not that of an evaluator, or its prompt is not there.
+        UserError: the folder is not that of an evaluator, its prompt is not there, or it asks elsewhere than at
+            ``judge.endpoint``.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -55,6 +59,12 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     if not isinstance(configs, dict) or len(configs) != 1:
         raise UserError(f"{path}: one evaluator is expected at the top level")
     ((name, config),) = configs.items()
+    if not isinstance(config, dict) or config.get("fn_completions") != ASKED_BY:
+        found = config.get("fn_completions") if isinstance(config, dict) else None
+        raise UserError(
+            f"{path}: fn_completions={found} does not ask at judge.endpoint; allowed is an evaluator with "
+            f"fn_completions: {ASKED_BY}"
+        )
     template = str(config.get("prompt_template"))
     if template.startswith(PACKAGE):
         places = [package_folder() / template.removeprefix(PACKAGE)]

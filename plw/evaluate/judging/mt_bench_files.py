@@ -67,6 +67,8 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
                 f"{where}: field category is {category!r}, which is how the score of a turn is called; allowed is any "
                 f"other name than {' and '.join(TURN_SCORES)}"
             )
+        if row.get("system"):
+            raise UserError(f"{where}: field system is not asked by this protocol; put it into the first of turns")
         turns = _texts(row.get("turns"), where, "turns")
         if len(turns) > TURNS:
             raise UserError(f"{where} has {len(turns)} turns; allowed: 1 or {TURNS}")

@@ -10,6 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from plw.config import CellConfig, JudgeConfig
 from plw.config.compose import register_schema, typed
+from plw.data.prompts import load_answers, load_prompts
 from plw.errors import UserError
 from plw.evaluate.judging.local_judge import LocalJudge
 from plw.paths import conf_folder
@@ -107,6 +108,10 @@ def test_two_judges_of_one_model_are_two_pieces_of_work(configure: Configure, pa
             [*SERVED, "judge.evaluator=package:none"],
             r"judge\.evaluator=package:none is not there; allowed: .*guanaco_33b",
         ),
+        (
+            [*SERVED, "judge.evaluator=package:claude"],
+            r"fn_completions=anthropic_completions does not ask at judge\.endpoint; allowed .*openai_completions",
+        ),
     ],
 )
 def test_mistakes_are_found_before_anything_is_asked(
@@ -121,6 +126,39 @@ def test_an_answer_to_another_prompt_is_named(configure: Configure, tmp_path: Pa
     (tmp_path / "answers.json").write_text(json.dumps([ANSWERS[0], {"instruction": "Sub.", "output": "1"}]))
     with pytest.raises(UserError, match=r"answers\.json: row 2 answers another prompt: 'Sub\.'"):
         check_inputs([resolve_cell(configure(*SERVED, f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
+
+
+BRIEF, FRENCH = (
+    {"instruction": "Name a city.", "system": "Be brief.", "output": "Paris"},
+    {"instruction": "Name a city.", "system": "Answer in French.", "output": "Lyon"},
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "words"),
+    [
+        ([BRIEF, FRENCH], None),
+        ([{"instruction": f"{row['system']}\n\n{row['instruction']}", "output": "x"} for row in (BRIEF, FRENCH)], None),
+        ([FRENCH, BRIEF], r"row 1 answers another prompt: 'Answer in French\.\\n\\nName a city\.', where 'Be brief"),
+        ([{"instruction": "Name a city.", "output": "x"}] * 2, r"row 1 answers another prompt: 'Name a city\.'"),
+        ([BRIEF, {**FRENCH, "system": None}], r"row 2 answers another prompt"),
+    ],
+)
+def test_the_system_message_is_part_of_what_an_opponent_was_asked(
+    configure: Configure, tmp_path: Path, answers: list[dict[str, Any]], words: str | None
+) -> None:
+    (tmp_path / "systems.json").write_text(json.dumps([BRIEF, FRENCH]))
+    (tmp_path / "opponent.json").write_text(json.dumps(answers))
+    prompts, opponent = f"{tmp_path}/systems.json", f"{tmp_path}/opponent.json"
+    cell = resolve_cell(
+        configure(*SERVED, f"suite.prompts.pandalm.prompts={prompts}", f"+judge.opponents.pandalm={opponent}")
+    )
+    read = load_prompts(cell.prompts["pandalm"].path)
+    if words is None:
+        assert load_answers(cell.opponents["pandalm"].path, read) == [row["output"] for row in answers]
+    else:
+        with pytest.raises(UserError, match=words):
+            check_inputs([cell])
 
 
 def test_weights_are_loaded_once_for_all_cells(

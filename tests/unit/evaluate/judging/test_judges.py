@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from plw.config.compose import register_schema, typed
 from plw.config.evaluation import JudgeConfig
 from plw.errors import UnreadableError, UserError
-from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
+from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash, package_folder
 from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -123,10 +124,27 @@ def test_an_answer_cannot_leave_mixtrals_request(hydra: None, text: str, tmp_pat
 
 def test_evaluators_are_found_by_name_and_known_by_their_prompt(tmp_path: Path) -> None:
     assert (evaluator_folder("package:guanaco_33b") / "basic_prompt.txt").is_file()
-    hashes = {name: evaluator_hash(evaluator_folder(name)) for name in ("pairwise", "mixtral", "package:guanaco_33b")}
-    assert len(set(hashes.values())) == 3
+    names = ("pairwise", "mixtral", "package:alpaca_eval_gpt4")
+    assert len({evaluator_hash(evaluator_folder(name)) for name in names}) == 3
     with pytest.raises(UserError, match=r"package:no_such.*alpaca_eval_gpt4"):
         evaluator_folder("package:no_such")
+
+
+def test_an_evaluator_that_asks_elsewhere_than_at_the_judges_address_is_refused() -> None:
+    """alpaca_eval's evaluators of Anthropic, Bedrock, Cohere and the hub send answers there; others load a model."""
+    refused = {}
+    for config in sorted(package_folder().glob("*/configs.yaml")):
+        evaluators = yaml.safe_load(config.read_text())
+        if len(evaluators) > 1:
+            continue
+        (ways,) = {evaluator["fn_completions"] for evaluator in evaluators.values()}
+        try:
+            evaluator_hash(config.parent)
+        except UserError as error:
+            refused[config.parent.name] = str(error)
+            assert f"fn_completions={ways} does not ask at judge.endpoint; allowed" in refused[config.parent.name]
+        assert (config.parent.name in refused) == (ways != "openai_completions")
+    assert {"claude", "bedrock_claude", "cohere", "guanaco_33b"} <= refused.keys()
 
 
 @pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])

@@ -96,6 +96,10 @@ def test_the_real_questions_are_read(shared_data: Path) -> None:
         ({"question_id": True, "category": "c", "turns": ["a"]}, "row 1 has no number of its own in field question_id"),
         ({"question_id": 1, "category": "turn_1", "turns": ["a"]}, "row 1: field category is 'turn_1', .* score of a"),
         ({"question_id": 1, "category": "turn_2", "turns": ["a"]}, "row 1: field category is 'turn_2', .* score of a"),
+        (
+            {"question_id": 1, "category": "c", "turns": ["a"], "system": "Be brief."},
+            "row 1: field system is not asked",
+        ),
         ({"question_id": 1, "category": "\ud800", "turns": ["a"]}, "row 1: field 'category'"),
     ],
 )
