@@ -326,6 +326,7 @@ class JudgeConfig:
         given("judge.name", self.name)
         one_of("judge.kind", self.kind, ("openai", "weights", "world"))
         web_address("judge.endpoint", self.endpoint)
+        _base_address("judge.endpoint", self.endpoint)
         for protocol in self.protocols if self.protocols is not None else ():
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":
@@ -340,3 +341,16 @@ class JudgeConfig:
         in_range("judge.max_unparsed", self.max_unparsed, 0, 1)
         at_least("judge.concurrency", self.concurrency, 1)
         above_zero("judge.timeout_s", self.timeout_s)
+
+
+def _base_address(field: str, value: str | None) -> None:
+    """An address that requests' paths are added to; ``None`` (not set) passes."""
+    if value is None:
+        return
+    for part in ("/chat/completions", "/completions", "/models"):
+        if value.rstrip("/").endswith(part):
+            raise UserError(f"{field}={value} is the address of one request; give it without {part}")
+    for mark in "?#":
+        if mark in value:
+            # What stands behind it may be a key.
+            raise UserError(f"{field}={value.partition(mark)[0]} has a {mark} behind it; allowed: http://HOST:PORT/v1")

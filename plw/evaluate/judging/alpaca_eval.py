@@ -78,7 +78,8 @@ def judge_alpaca_eval(
         with patched_alpaca_eval(ask, client.stop_on_error(progress), said) as library:
             annotations, metrics = _annotate(library, rows, folder, judge)
     verdicts = [_verdict(row, said) for row in annotations]
-    result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
+    with client.telling_of_cuts():
+        result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
         raise StageError(f"alpaca_eval counted {metrics['n_total']} verdicts where {result.n} can be read")
     # The number is the library's own; ours differs from it by rounding at most.

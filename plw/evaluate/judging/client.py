@@ -8,18 +8,27 @@ import ipaddress
 import json
 import os
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import httpx
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import PermanentError, StageError, UserError
+from plw.errors import PermanentError, StageError, UnreadableError, UserError
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.judging.responses import Failure, failure_of, read_choice
+from plw.evaluate.judging.responses import (
+    ADDRESS_REMEDY,
+    Failure,
+    failure_of,
+    missing_logprobs,
+    read_choice,
+    was_cut,
+)
 from plw.progress import Progress
 from plw.redact import redact
 
@@ -44,6 +53,8 @@ class JudgeClient:
         self._http = _http_client(judge, base_url, judge.timeout_s)
         self._stopped = threading.Event()
         self._failed: StageError | None = None
+        self._turns: dict[str, threading.Lock] = {}
+        self._cut: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -67,19 +78,34 @@ class JudgeClient:
             StageError: no answer: the server is away or busy after all retries, or its reply cannot be read.
         """
         asked = f"{path}\n{json.dumps(body, sort_keys=True)}"
-        kept = None if self._cache is None else self._cache.get(asked)
-        if kept is not None:
-            choice: dict[str, Any] = json.loads(kept)
-            return choice
+        # Equal requests wait for each other: one is paid for, and all have its reply.
+        with self._turns.setdefault(asked, threading.Lock()):
+            kept = None if self._cache is None else self._cache.get(asked)
+            choice: dict[str, Any] = self._ask_now(path, body, where) if kept is None else json.loads(kept)
+            if kept is None and self._cache is not None:
+                self._cache.put(asked, json.dumps(choice))
+        if was_cut(choice):
+            self._cut.add(asked)
+        return choice
+
+    def _ask_now(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
         try:
-            choice = self._send(path, body, where)
+            return self._send(path, body, where)
         except StageError as error:
             self._failed = self._failed or error
             self._stopped.set()
             raise
-        if self._cache is not None:
-            self._cache.put(asked, json.dumps(choice))
-        return choice
+
+    @contextmanager
+    def telling_of_cuts(self) -> Iterator[None]:
+        """Add to an ``UnreadableError`` of the block how many replies ended at ``judge.max_tokens``."""
+        try:
+            yield
+        except UnreadableError as error:
+            if not self._cut:
+                raise
+            limit = self._judge.max_tokens
+            raise UnreadableError(f"{error}; {len(self._cut)} replies were cut at judge.max_tokens={limit}") from None
 
     def stop_on_error(self, progress: Progress) -> Progress:
         """``progress``, which ends all asking where it raises: the claim is lost, or the user has interrupted."""
@@ -136,13 +162,40 @@ class JudgeClient:
     def _try(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         judge = self._judge
         try:
-            response = self._http.post(path, json=body)
+            response = self._post(path, body)
         except httpx.TimeoutException:
             said = f"no reply within judge.timeout_s={judge.timeout_s:g} seconds"
             return Failure(said, "raise judge.timeout_s or lower judge.concurrency", retries=2)
         except httpx.RequestError as error:
             return Failure(f"cannot be reached ({error})", "see that the server runs at this address", retries=2)
-        return failure_of(response, judge) or read_choice(response.json(), judge)
+        if response.request.method != "POST":
+            said = f"HTTP {response.history[0].status_code}: it leads requests elsewhere, to {response.url}"
+            return Failure(said, "give the address that it leads to as judge.endpoint", permanent=True)
+        failure = failure_of(response, judge)
+        if failure is not None:
+            return failure
+        choice = read_choice(response.json(), judge)
+        return missing_logprobs(choice, judge) if body.get("logprobs") else choice
+
+    def _post(self, path: str, body: dict[str, Any]) -> httpx.Response:
+        """The whole response, which a server that trickles it has no more than ``judge.timeout_s`` for.
+
+        httpx's own time-outs begin anew with every byte.
+        """
+        deadline = time.monotonic() + self._judge.timeout_s
+        with self._http.stream("POST", path, json=body) as response:
+            received = []
+            for part in response.iter_raw():
+                received.append(part)
+                if time.monotonic() > deadline:
+                    raise httpx.ReadTimeout("not whole in time", request=response.request)
+        return httpx.Response(
+            response.status_code,
+            headers=response.headers,
+            content=b"".join(received),
+            request=response.request,
+            history=response.history,
+        )
 
     def _error(self, failure: Failure, where: str) -> StageError:
         place = f"{where}: " if failure.about_request else ""
@@ -157,29 +210,63 @@ def check_server(judge: JudgeConfig, base_url: str) -> None:
     A server that keeps no such list passes.
 
     Raises:
-        UserError: nobody answers there, the key is refused, or the server has no model of that name.
+        UserError: nobody answers there, the answer is a web page or leads to another server, the list is one folder
+            further (``/v1``), the key is refused, or the server has no model of that name.
     """
     later = "start it, set judge.endpoint right, or leave judge out of stages until then"
+    place = f"judge.endpoint={base_url}"
     try:
         with _http_client(judge, base_url, CHECK_TIMEOUT_S) as client:
             response = client.get("models")
+            known = _model_names(response)
+            if known is None:
+                _check_address(client, response, place)
+            elif not _serves(client, known, judge.model):
+                listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+                raise UserError(f"judge.model={judge.model} is not on the server at {base_url}; allowed: {listed}")
     except httpx.HTTPError as error:
-        raise UserError(f"judge.endpoint={base_url}: judge {judge.name} cannot be reached ({error}); {later}") from None
+        raise UserError(f"{place}: judge {judge.name} cannot be reached ({error}); {later}") from None
     if response.status_code in (401, 403):
         failure = failure_of(response, judge)
         assert failure is not None
-        raise UserError(redact(f"judge.endpoint={base_url}: {failure.words}; {failure.remedy}", judge.key_variable))
-    known = _model_names(response)
-    if known is not None and judge.model not in known:
-        listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
-        raise UserError(f"judge.model={judge.model} is not on the server at {base_url}; allowed: {listed}")
+        raise UserError(redact(f"{place}: {failure.words}; {failure.remedy}", judge.key_variable))
+    moved = [step for step in response.history if step.status_code in (301, 302, 303)]
+    if moved and _origin(response.url) != _origin(moved[0].url):
+        raise UserError(f"{place}: it leads requests elsewhere, to {response.url}; give the address there")
+
+
+def _check_address(client: httpx.Client, response: httpx.Response, place: str) -> None:
+    """That an address without a list of models is none of those that people give by mistake."""
+    if response.is_success and response.text.lstrip().startswith("<"):
+        raise UserError(f"{place}: a web page answers there; {ADDRESS_REMEDY}")
+    if not response.is_success and not str(client.base_url).endswith("/v1/"):
+        further = f"{str(client.base_url).rstrip('/')}/v1"
+        if _model_names(client.get(f"{further}/models")) is not None:
+            raise UserError(
+                f"{place}: the server's list of models is at {further}/models; give judge.endpoint={further}"
+            )
+
+
+def _serves(client: httpx.Client, known: list[str], model: str) -> bool:
+    """Whether a model is on the list, fits a name of it that ends in a star (LiteLLM's), or is known by an alias."""
+    if any(model == name or (name.endswith("*") and model.startswith(name[:-1])) for name in known):
+        return True
+    try:
+        found = client.get(f"models/{quote(model, safe='/:')}")
+        return found.is_success and isinstance(found.json().get("id"), str)
+    except (httpx.HTTPError, ValueError, RecursionError, AttributeError):
+        return False
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    return url.scheme, url.host, url.port
 
 
 def _model_names(response: httpx.Response) -> list[str] | None:
     """The names on the server's list; ``None`` where it gives none."""
     try:
         names = [str(model["id"]) for model in response.json()["data"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return names or None
 

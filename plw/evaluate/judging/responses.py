@@ -20,6 +20,16 @@ TOO_LONG = re.compile(
 )
 ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
 SERVER_LOG = "see the server's own log"
+OTHER_REQUESTS = re.compile(
+    r"unsupported.{0,3}(parameter|value)|(parameter|argument|value)s?\b.{0,80}not supported"
+    r"|unrecognized request argument",
+    re.IGNORECASE,
+)
+BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
+"""Reasons for which a reply ended that are the server's trouble: OpenRouter's, vLLM's and SGLang's, DeepSeek's."""
+REASONING_END = re.compile(r"\A\s*<think>.*?</think>|\A.*?^</think>", re.DOTALL | re.MULTILINE)
+"""A reply up to the end of its reasoning. Of one that a template has opened only the end stands there, on a line."""
+UNFINISHED_REASONING = re.compile(r"\A\s*<think>(?!.*</think>)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,8 @@ class Failure:
 
     def delay(self, tried: int) -> float:
         """Seconds to wait before the next try, doubled with each."""
-        return min(LONGEST_WAIT_S, self.wait_s if self.wait_s is not None else 0.5 * 2**tried)
+        # Servers that ask to come back in 0 seconds do not mean it: all tries would be over at once.
+        return min(LONGEST_WAIT_S, self.wait_s or 0.5 * 2**tried)
 
 
 def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
@@ -53,17 +64,18 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
         body = None
     error = body.get("error") if isinstance(body, dict) else None
     if not response.is_success or error:
-        status = response.status_code
-        if response.is_success and isinstance(error, dict) and re.fullmatch("[0-9]{3}", str(error.get("code"))):
-            status = int(error["code"])
-        words = f"HTTP {response.status_code}: {server_words(response.text, error, judge)}"
-        return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
+        return _told_error(response, error, judge)
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
         return Failure(f"the reply has no choices: {_quoted(response, judge)!r}", ADDRESS_REMEDY)
+    if choices[0].get("error"):
+        return _told_error(response, choices[0]["error"], judge)
+    if choices[0].get("finish_reason") in BROKEN_OFF:
+        said = f"the reply was broken off (finish_reason {choices[0]['finish_reason']}): {_quoted(response, judge)!r}"
+        return Failure(said, SERVER_LOG, retries=2)
     if _text(choices[0]) is not None:
         return None
-    if choices[0].get("finish_reason") == "length":
+    if was_cut(choices[0]):
         said = f"the reply ended at judge.max_tokens={judge.max_tokens} before its first word"
         return Failure(said, "raise judge.max_tokens, or switch the reasoning of such a model off")
     return Failure(f"the reply has no content: {_quoted(response, judge)!r}", SERVER_LOG)
@@ -82,6 +94,28 @@ def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
     return {**choice, "text": _text(choice), "total_tokens": tokens if known else 0}
 
 
+def missing_logprobs(choice: dict[str, Any], judge: JudgeConfig) -> dict[str, Any] | Failure:
+    """The choice, or why it is no answer to a request for log-probabilities, which the verdict is read from."""
+    if choice.get("logprobs") or not choice["text"] or choice.get("finish_reason") == "content_filter":
+        return choice
+    remedy = "choose a server that gives them, or another evaluator"
+    return Failure(f"no log-probabilities, which judge.evaluator={judge.evaluator} reads", remedy, permanent=True)
+
+
+def was_cut(choice: dict[str, Any]) -> bool:
+    """Whether a reply ended because it had as many tokens as it may."""
+    return bool(choice.get("finish_reason") == "length")
+
+
+def _told_error(response: httpx.Response, error: Any, judge: JudgeConfig) -> Failure:
+    """What an error object says, or a status that is none of success; in a reply of success its code is the status."""
+    status = response.status_code
+    if response.is_success and isinstance(error, dict) and re.fullmatch("[0-9]{3}", str(error.get("code"))):
+        status = int(error["code"])
+    words = f"HTTP {response.status_code}: {server_words(response.text, error, judge)}"
+    return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
+
+
 def server_words(text: str, error: Any, judge: JudgeConfig) -> str:
     """The message of an error object, or the beginning of another body, on one line, without the judge's key."""
     said = error.get("message") if isinstance(error, dict) else error
@@ -95,17 +129,25 @@ def _quoted(response: httpx.Response, judge: JudgeConfig) -> str:
 
 def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, error: Any) -> Failure:
     wait = _seconds_until(retry_after)
-    code = error.get("code") if isinstance(error, dict) else None
+    codes = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
     if status in (401, 403):
         return Failure(words, f"see the key in the environment variable {judge.key_variable}", permanent=True)
     if status == 404:
         return Failure(words, f"see judge.model={judge.model} and judge.endpoint", permanent=True)
-    if code == "insufficient_quota":
+    if status == 402 or "insufficient_quota" in codes:
         return Failure(words, "see the account's quota", permanent=True)
+    if status == 405:
+        return Failure(words, ADDRESS_REMEDY, permanent=True)
     if status == 429:
         return Failure(words, "wait, or lower judge.concurrency", retries=RATE_LIMIT_RETRIES, wait_s=wait)
     if status >= 500 or status in (408, 409, 425):
         return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
+    if 400 <= status < 500 and OTHER_REQUESTS.search(words):
+        remedy = (
+            f"judge.model={judge.model} takes no temperature, max_tokens or other field that judges are asked with: "
+            "choose another, or ask it through a proxy that translates requests (LiteLLM's drop_params)"
+        )
+        return Failure(words, remedy, permanent=True)
     if 400 <= status < 500:
         remedy = "it can never be judged as it is"
         if TOO_LONG.search(words):
@@ -130,25 +172,45 @@ def _seconds_until(retry_after: str) -> float | None:
 def _text(choice: dict[str, Any]) -> str | None:
     """The words of a choice: its text, its message's content, refusal or call; ``None`` where there are none.
 
-    Nothing said on purpose (an empty reply, a filtered one) is a reply, which no parser will understand; nothing said
-    because the tokens ran out is none.
+    Reasoning before the words is none of them. Nothing said on purpose (an empty reply, a filtered one) is a reply,
+    which no parser will understand; nothing said because the tokens ran out is none.
     """
     if "message" not in choice:
         found = choice.get("text")
-        return found if isinstance(found, str) and (found or choice.get("finish_reason") != "length") else None
+        return _spoken(found, choice) if isinstance(found, str) else None
     message = choice["message"]
     if not isinstance(message, dict):
         return None
     calls = message.get("tool_calls") or []
     call = message.get("function_call") or (calls[0].get("function") if calls else None)
-    for said in (call.get("arguments") if isinstance(call, dict) else None, message.get("content")):
-        if isinstance(said, str) and said:
-            return said
+    content = _joined(message.get("content"))
+    if isinstance(call, dict) and isinstance(call.get("arguments"), str) and call["arguments"]:
+        return str(call["arguments"])
+    if content:
+        return _spoken(content, choice)
     if isinstance(message.get("refusal"), str):
         return str(message["refusal"])
     if choice.get("finish_reason") == "content_filter":
         return ""
-    return "" if message.get("content") == "" and choice.get("finish_reason") != "length" else None
+    return None if content is None else _spoken(content, choice)
+
+
+def _joined(content: Any) -> Any:
+    """The texts of a content in parts, as Mistral's API writes it; parts of another type are reasoning."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    parts = [part for part in content if isinstance(part, dict) and part.get("type") == "text"]
+    return "".join(part["text"] for part in parts if isinstance(part.get("text"), str))
+
+
+def _spoken(text: str, choice: dict[str, Any]) -> str | None:
+    """A text without the reasoning before it; ``None`` where the tokens ran out before the first word."""
+    spoken, found = REASONING_END.subn("", text, count=1)
+    if found:
+        spoken = spoken.lstrip()
+    elif UNFINISHED_REASONING.match(text):
+        spoken = ""
+    return spoken if spoken or not was_cut(choice) else None
 
 
 def _short(text: str, limit: int = 300) -> str:
