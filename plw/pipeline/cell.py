@@ -209,7 +209,10 @@ def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None,
     opponents = {name: resolver.file(path, f"judge.opponents.{name}") for name, path in judge.opponents.items()}
     if judge.kind != "weights":
         return None, opponents
-    return resolver.model(str(judge.path), judge.revision, "judge.path", pickled=True), opponents
+    weights = resolver.model(str(judge.path), judge.revision, "judge.path", pickled=True)
+    if weights.packed is not None:
+        raise UserError(f"judge.path={judge.path} is a GGUF file; give the folder or hub name of the judge's weights")
+    return weights, opponents
 
 
 def _grading_inputs(config: CellConfig, resolver: Resolver) -> dict[str, dict[str, Input]]:

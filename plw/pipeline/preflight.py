@@ -6,7 +6,7 @@ from pathlib import Path
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
-from plw.data.prompts import load_answers, load_prompts, opponent_wanted, reference_answers
+from plw.data.prompts import load_prompts, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
@@ -14,7 +14,8 @@ from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import check_records, is_ours
 from plw.pipeline.hub import go_offline_if_unreachable
-from plw.pipeline.judge_cache import JudgeCache, check_world_judge, missing_endpoint
+from plw.pipeline.judge_cache import JudgeCache
+from plw.pipeline.judge_check import ask_judges, check_judge, check_judge_weights, hub_judge
 from plw.progress import Progress, no_progress
 
 
@@ -34,7 +35,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
 
         device_of("cuda")
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
-    offline = _needs_hub(cells, suites.values()) and go_offline_if_unreachable()
+    offline = (_needs_hub(cells, suites.values()) or any(map(hub_judge, cells))) and go_offline_if_unreachable()
     if offline:
         for cell in cells:
             _check_model_is_here(cell)
@@ -46,7 +47,8 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
     for cell in cells:
-        _check_judge(cell)
+        check_judge(cell)
+    check_judge_weights(cells)
     for cell in {cell.config.suite.name: cell for cell in cells}.values():
         _check_wordings(cell)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
@@ -55,7 +57,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         check_installed()
     for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
         _check_tasks(cell)
-    _ask_judges(cells)
+    ask_judges(cells)
 
 
 def _probe_models(cells: list[Cell]) -> dict[str, int]:
@@ -178,38 +180,6 @@ def _check_fetched(cell: Cell) -> None:
                 )
 
 
-def _check_judge(cell: Cell) -> None:
-    """The judge has an address, and its opponents have answered the prompts."""
-    judge = cell.config.judge
-    if "judge" not in cell.config.stages or not cell.config.judged:
-        return
-    if judge.kind == "openai" and judge.endpoint is None:
-        raise UserError(missing_endpoint(judge.name))
-    if judge.kind == "world":
-        check_world_judge(cell.config)
-    for name, item in cell.config.judged.items():
-        if item.protocol == MT_BENCH:
-            _check_grading(cell, name)
-        elif is_ours(item.prompts):
-            prompts = load_prompts(cell.prompts[name].path)[: item.limit]
-            if name in cell.opponents:
-                load_answers(cell.opponents[name].path, prompts)
-            else:
-                reference_answers(prompts, cell.prompts[name].path, opponent_wanted(name))
-
-
-def _check_grading(cell: Cell, benchmark: str) -> None:
-    """The questions have the references that they are graded beside, and the judge has its prompts."""
-    item = cell.config.suite.prompts[benchmark]
-    if not all(is_ours(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
-        return
-    from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
-
-    files = {field: found.path for field, found in cell.grading[benchmark].items()}
-    load_questions(cell.prompts[benchmark].path, files.get("references"))
-    GradingPrompts.load(files["judge_prompts"])
-
-
 def _check_tasks(cell: Cell) -> None:
     """Every benchmark's task is known, has what it needs, and can score its documents.
 
@@ -225,19 +195,6 @@ def _check_tasks(cell: Cell) -> None:
     from plw.evaluate.lm_eval.tasks import check_tasks
 
     check_tasks(suite, task_folder(), files)
-
-
-def _ask_judges(cells: list[Cell]) -> None:
-    """Every judge behind an address answers, takes the key and has the model."""
-    from plw.evaluate.judging.client import check_server
-
-    asked = [
-        cell.config.judge
-        for cell in cells
-        if "judge" in cell.config.stages and cell.config.judged and cell.config.judge.kind == "openai"
-    ]
-    for judge in {(judge.endpoint, judge.model, judge.key_variable): judge for judge in asked}.values():
-        check_server(judge, str(judge.endpoint))
 
 
 def _prompts(cell: Cell) -> list[str]:

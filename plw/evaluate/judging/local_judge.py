@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import UserError
+from plw.context_length import context_length
+from plw.data.tokenizer import load_tokenizer
+from plw.errors import UserError, shortened
 from plw.evaluate.judging.mt_bench import Grading
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.pandalm import judge_both_orders
@@ -18,7 +20,9 @@ from plw.evaluate.models.hf import EvalModel, generate
 from plw.paths import judge_prompt_folder
 from plw.progress import Progress, no_progress
 
-FILES = ["*.safetensors", "*.bin", "*.json", "*.model", "*.txt"]
+SMALL_FILES = ["*.json", "*.model", "*.txt"]
+"""Config and tokenizer."""
+FILES = ["*.safetensors", "*.bin", *SMALL_FILES]
 """What a judge on the hub is made of. Older weights are pickles; they are read by torch's restricted reader only."""
 
 
@@ -38,7 +42,7 @@ class LocalJudge:
         """
         folder = Path(location)
         if not folder.is_dir():
-            folder = _fetch(location, judge)
+            folder = _fetch(location, judge, FILES)
         return cls(judge, EvalModel.load(folder, device, judge.dtype, safetensors_only=False))
 
     def release(self) -> None:
@@ -123,14 +127,46 @@ class LocalJudge:
         return text
 
 
-def _fetch(name: str, judge: JudgeConfig) -> Path:
+def check_local_judge(judge: JudgeConfig, location: str) -> None:
+    """That a judge can be had and read, as far as its config and tokenizer tell, and has room for a prompt.
+
+    Of a hub name these small files are fetched.
+
+    Args:
+        judge: The tokens of a verdict, and the revision on the hub.
+        location: Folder or hub name.
+
+    Raises:
+        UserError: it is not so.
+    """
+    from transformers import AutoConfig
+
+    folder = Path(location)
+    if not folder.is_dir():
+        folder = _fetch(location, judge, SMALL_FILES)
+    try:
+        config: Any = AutoConfig.from_pretrained(str(folder), local_files_only=True)
+    except Exception as error:  # Each kind of config fails in its own way.
+        reason = shortened(" ".join(str(error).split()), 200)
+        raise UserError(f"judge.path={location}: its config.json cannot be read ({reason})") from None
+    load_tokenizer(folder)
+    length = context_length(config)
+    if length is not None and judge.max_tokens >= length:
+        raise UserError(
+            f"judge.max_tokens={judge.max_tokens} leaves no room for a prompt; the context of judge.path={location} is "
+            f"{length} tokens"
+        )
+
+
+def _fetch(name: str, judge: JudgeConfig, files: list[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, revision=judge.revision, allow_patterns=FILES))
+        return Path(snapshot_download(name, revision=judge.revision, allow_patterns=files))
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        away = "the hub cannot be reached, and its cache has no such files"
+        reason = away if isinstance(error, LocalEntryNotFoundError) else str(error).splitlines()[0]
         raise UserError(
             f"judge.path={name} cannot be fetched ({reason}); fetch https://huggingface.co/{name} elsewhere "
             "and give its folder as judge.path"

@@ -1,10 +1,15 @@
 """Which judge a cell gets: its identity, its work, mistakes before the first request, and one judge over many cells."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
@@ -126,6 +131,82 @@ def test_an_answer_to_another_prompt_is_named(configure: Configure, tmp_path: Pa
     (tmp_path / "answers.json").write_text(json.dumps([ANSWERS[0], {"instruction": "Sub.", "output": "1"}]))
     with pytest.raises(UserError, match=r"answers\.json: row 2 answers another prompt: 'Sub\.'"):
         check_inputs([resolve_cell(configure(*SERVED, f"+judge.opponents.pandalm={tmp_path}/answers.json"))])
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        ({}, None),
+        (
+            {"max_position_embeddings": 512},
+            r"judge\.max_tokens=512 leaves no room .* judge\.path=\S+/judge is 512 tokens",
+        ),
+        ({"max_position_embeddings": 513}, None),
+        ({"model_type": "unheard-of"}, r"judge\.path=\S+/judge: its config\.json cannot be read \("),
+    ],
+)
+def test_weights_that_cannot_judge_are_told_before_the_first_cell(
+    configure: Configure, tiny_llama: Path, tmp_path: Path, damage: dict[str, Any], words: str | None
+) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "judge")
+    config = json.loads((tmp_path / "judge/config.json").read_text())
+    (tmp_path / "judge/config.json").write_text(json.dumps({**config, "max_position_embeddings": 2048, **damage}))
+    cell = resolve_cell(configure("judge=pandalm", f"judge.path={tmp_path}/judge"))
+    if words is None:
+        check_inputs([cell])
+    else:
+        with pytest.raises(UserError, match=words):
+            check_inputs([cell])
+
+
+def test_weights_without_a_tokenizer_are_told_before_the_first_cell(
+    configure: Configure, tiny_llama: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(tiny_llama, tmp_path / "judge", ignore=shutil.ignore_patterns("tokenizer*"))
+    cell = resolve_cell(configure("judge=pandalm", f"judge.path={tmp_path}/judge", "judge.max_tokens=4"))
+    with pytest.raises(UserError, match=r"/judge: .*tokenizer"):
+        check_inputs([cell])
+
+
+def test_weights_of_the_hub_that_cannot_be_fetched_are_told_before_the_first_cell(
+    configure: Configure, tmp_path: Path
+) -> None:
+    """Without a network, in a process of its own: the hub's library reads its switch when it is imported."""
+    cell = "resolve_cell(typed(compose('config', overrides=sys.argv[1:])))"
+    words = (
+        "import sys; from hydra import compose, initialize_config_dir; from plw.config.compose import *; "
+        "from plw.paths import conf_folder; from plw.pipeline import check_inputs, resolve_cell; register_schema(); "
+        f"initialize_config_dir(str(conf_folder()), version_base='1.3'); check_inputs([{cell}])"
+    )
+    base = configure()
+    overrides = [
+        "model=folder", "model.name=m", f"model.path={base.model.path}", "dataset=file", "dataset.name=d",
+        f"dataset.path={tmp_path}/data.json", f"execution.runs={tmp_path}/runs", "suite.builtin_tasks=false",
+        f"suite.prompts.pandalm.prompts={tmp_path}/prompts.json", "~suite.prompts.alpaca_eval", "stages=[judge]",
+        "judge=pandalm",
+    ]  # fmt: skip
+    nowhere = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub")}
+    done = subprocess.run(
+        [sys.executable, "-c", words, *overrides], capture_output=True, text=True, check=False, env=nowhere
+    )
+    assert "UserError: judge.path=WeOpenML/PandaLM-7B-v1 cannot be fetched (the hub cannot be reached" in done.stderr, (
+        done.stderr
+    )
+
+
+def test_a_gguf_file_is_no_judge(configure: Configure, tmp_path: Path) -> None:
+    writer = pytest.importorskip("gguf").GGUFWriter(tmp_path / "judge.gguf", "llama")
+    writer.add_context_length(64)
+    writer.add_tensor("token_embd.weight", np.zeros((3, 32), dtype=np.float32))
+    for write in (
+        writer.write_header_to_file,
+        writer.write_kv_data_to_file,
+        writer.write_tensors_to_file,
+        writer.close,
+    ):
+        write()
+    with pytest.raises(UserError, match=r"judge\.path=\S+ is a GGUF file; give the folder or hub name"):
+        resolve_cell(configure("judge=pandalm", f"judge.path={tmp_path}/judge.gguf"))
 
 
 BRIEF, FRENCH = (
