@@ -71,8 +71,8 @@ class PromptSetConfig:
     """`alpaca_eval` (the library, against the reference outputs), `pandalm` (both orders, conflict rule), `mt_bench`
     (dialogues of two turns, graded from 1 to 10), or `reference` (no judge: chrF of answers and references)."""
     prompts: str
-    """JSON list of {instruction, input?, output}; `output` is the reference answer (`world:` paths allowed). With
-    protocol `mt_bench`: rows {question_id, category, turns}, FastChat's `question.jsonl`."""
+    """JSON list of {instruction, input?, system?, output}; `output` is the reference answer (`world:` paths allowed).
+    With protocol `mt_bench`: rows {question_id, category, turns}, FastChat's `question.jsonl`."""
     local: str | None = field(default=None, metadata=EXECUTION)
     """Name of that file in the folder `suite.data`."""
     judge_prompts: str | None = field(default=None, metadata=LATER)

@@ -65,9 +65,27 @@ class ChatRenderer:
             done, told = end, place + 1
         return segments
 
-    def request(self, messages: Sequence[ChatMessage]) -> str:
-        """The text after which the model is to answer."""
-        return self._render([plain_message(message) for message in messages], True, "a benchmark's request", None)
+    def request(self, messages: Sequence[ChatMessage], where: str = "a benchmark's request") -> str:
+        """The text after which the model is to answer; ``where`` names it for messages.
+
+        Raises:
+            UserError: the template refuses the conversation, or leaves its system message out.
+        """
+        plain = [plain_message(message) for message in messages]
+        asked = self._render(plain, True, where, None)
+        if plain[0]["role"] == "system" and not self._writes_system(plain, asked, where):
+            raise UserError(
+                f"{where}: the chat template of {_name(self.tokenizer)} leaves out the system message; put its words "
+                "into the instruction, or give a template that writes it"
+            )
+        return asked
+
+    def _writes_system(self, plain: list[dict[str, Any]], asked: str, where: str) -> bool:
+        """Whether a request has its system message: its own words, or others where the request without it differs."""
+        try:
+            return self._render(plain[1:], True, where, None) != asked or plain[0]["content"].strip() in asked
+        except UserError:
+            return True  # So it is needed.
 
     def _answers(
         self, messages: Sequence[ChatMessage], answers: Sequence[int], record: ChatRecord

@@ -52,7 +52,14 @@ class Renderer:
                 "with a model whose chat template does, or leave it out"
             )
 
-    def request(self, instruction: str, given: str, record_format: str, system: str | None = None) -> str:
+    def request(
+        self,
+        instruction: str,
+        given: str,
+        record_format: str,
+        system: str | None = None,
+        where: str = "a benchmark's request",
+    ) -> str:
         """A benchmark's request as a model is asked it: in the form that it was trained on.
 
         Args:
@@ -60,12 +67,16 @@ class Renderer:
             given: Its input; empty for none.
             record_format: Form of the records that the model was trained on.
             system: The system message before it, which may be empty; None for none.
+            where: Names the request, for messages.
+
+        Raises:
+            UserError: the tokenizer's chat template refuses it, or leaves its system message out.
         """
         if self._chat is None:
             return request_text(instruction, given, self.template, record_format, system)
         said = [] if system is None else [ChatMessage(role="system", content=system)]
         asked = self._question(AlpacaRecord(instruction=instruction, input=given, output=""))
-        return self._chat.request([*said, asked])
+        return self._chat.request([*said, asked], where)
 
     def dialogue(self, questions: Sequence[str], answers: Sequence[str], record_format: str) -> str:
         """The request of a dialogue's next answer, as :func:`plw.data.template.dialogue_text` writes it.

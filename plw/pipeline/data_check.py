@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
 from plw.data.pairs import check_pairs
 from plw.data.prepare import check_weights, sample, split_held_out
+from plw.data.prompts import load_prompts
 from plw.data.records import load_records
 from plw.data.render import Renderer
 from plw.data.sources import local_files
@@ -41,6 +43,28 @@ def check_records(cells: list[Cell], progress: Progress = no_progress) -> None:
         config = cell.config
         files = local_files(config.preference, cell.pairs, cache_of(cell), progress)
         check_pairs(config.preference, files, config.template, tokenizer_of(cell))
+
+
+def check_requests(cells: list[Cell]) -> None:
+    """Every prompt with a system message that is to be answered, as the model is asked it; the world's have none.
+
+    Raises:
+        UserError: a template refuses one, or leaves its system message out.
+    """
+    seen = set()
+    for cell in cells:
+        config, is_chat = cell.config, cell.config.template.kind == "chat"
+        for name, item in config.suite.prompts.items() if cell.is_left("generate") else ():
+            path, how = cell.prompts[name].path, (config.dataset.format, _writing(cell))
+            if item.protocol == MT_BENCH or not is_ours(item.prompts) or (path, item.limit, how) in seen:
+                continue
+            seen.add((path, item.limit, how))
+            asked = [(row, prompt) for row, prompt in enumerate(load_prompts(path)[: item.limit], 1) if prompt.system]
+            renderer = Renderer(config.template, tokenizer_of(cell) if is_chat else None) if asked else None
+            for row, prompt in asked:
+                assert renderer is not None
+                where = f"{path}: row {row}"
+                renderer.request(prompt.instruction, prompt.input, config.dataset.format, prompt.system, where)
 
 
 def data_is_here(cell: Cell) -> bool:

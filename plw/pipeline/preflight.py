@@ -12,7 +12,7 @@ from plw.errors import UserError
 from plw.files import read_json
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
-from plw.pipeline.data_check import check_records, is_ours
+from plw.pipeline.data_check import check_records, check_requests, is_ours
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.judge_check import ask_judges, check_judge, check_judge_weights, hub_judge
@@ -46,6 +46,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     _check_positions(cells, limits)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
+    check_requests(cells)
     for cell in cells:
         check_judge(cell)
     check_judge_weights(cells)

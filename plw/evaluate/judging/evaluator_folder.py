@@ -18,6 +18,8 @@ from plw.paths import judge_prompt_folder
 
 PACKAGE = "package:"
 CONFIG = "configs.yaml"
+SLOTS = ("{instruction}", "{output_1}", "{output_2}")
+"""What a prompt shows."""
 ASKED_BY = "openai_completions"
 """alpaca_eval's way of asking that goes to an OpenAI-compatible address; its others bring clients of their own, or load
 a model."""
@@ -49,8 +51,8 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     """Name, config and prompt file of an evaluator.
 
     Raises:
-        UserError: the folder is not that of an evaluator, its prompt is not there, or it asks elsewhere than at
-            ``judge.endpoint``.
+        UserError: the folder is not that of an evaluator, its prompt is not there or does not show what is compared,
+            or it asks elsewhere than at ``judge.endpoint``.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -74,6 +76,10 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     prompt = next((place for place in places if place.is_file()), None)
     if prompt is None:
         raise UserError(f"{path}: prompt_template={template}: no such file in {places[0].parent}")
+    text = prompt.read_text(encoding="utf-8")
+    for slot in SLOTS:
+        if slot not in text:
+            raise UserError(f"{prompt}: has no {slot}, so the judge would not see it; needed: {', '.join(SLOTS)}")
     return str(name), config, prompt
 
 

@@ -112,7 +112,7 @@ class GradingPrompts:
         """Read rows {name, system_prompt, prompt_template}; those of other names than the four are passed over.
 
         Raises:
-            UserError: not such a file, or one of the four prompts is not there.
+            UserError: not such a file, or one of the four prompts is not there or does not show what is graded.
         """
         needed = [name + ending for name in (SINGLE_ANSWER, WITH_MATHS) for ending in ("", FURTHER_TURN)]
         found: dict[str, tuple[str, str]] = {}
@@ -124,6 +124,10 @@ class GradingPrompts:
             for field in ("system_prompt", "prompt_template"):
                 if not isinstance(row.get(field), str):
                     raise UserError(f"{where} has no text in field {field}")
+            for slots in _needed_slots(row["name"]):
+                if not any(f"{{{slot}}}" in row["prompt_template"] for slot in slots):
+                    lack = f"prompt_template of {row['name']} has no {{{slots[0]}}}"
+                    raise UserError(f"{where}: {lack}, so the judge would not see it")
             found[str(row["name"])] = (row["system_prompt"], row["prompt_template"])
         lacking = [name for name in needed if name not in found]
         if lacking:
@@ -143,6 +147,13 @@ class GradingPrompts:
         slots = {f"{{{slot}}}": escape(text, form, OPENED_BY) for slot, text in fields.items()}
         request = re.sub(r"\{\w+\}", lambda match: slots.get(match.group(), match.group()), form)
         return [{"role": "system", "content": system}, {"role": "user", "content": request}]
+
+
+def _needed_slots(name: str) -> list[tuple[str, ...]]:
+    """What a prompt has to show of the turn that it grades, each under one of its names."""
+    turn = 2 if name.endswith(FURTHER_TURN) else 1
+    needed: list[tuple[str, ...]] = [(f"{part}_{turn}", part) for part in ("question", "answer")]
+    return [*needed, *([(f"ref_answer_{turn}",)] if name.startswith(WITH_MATHS) else [])]
 
 
 def _numbered(name: str, texts: Sequence[str]) -> dict[str, str]:

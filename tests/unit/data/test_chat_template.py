@@ -349,6 +349,28 @@ def test_bos_before_a_later_turn_is_bos_where_the_tokenizer_has_it_in_front(bare
     assert (is_bos_T == (example.role_T == ROLES.index("bos"))).all()
 
 
+def test_a_request_has_its_system_message_or_is_refused(bare: Any) -> None:
+    config = TemplateConfig(**yaml.safe_load((conf_folder() / "template/chat.yaml").read_text()))
+
+    def asked(template: str, system: str) -> str:
+        bare.chat_template = template
+        return Renderer(config, bare).request("Say it.", "", "chat", system, "p.json: row 3")
+
+    for template in (CHATML, DEFAULT_SYSTEM, SYSTEM_IN_USER, HEADERS, MARKED):
+        assert "Be brief." in asked(template, "Be brief.")
+        assert "Be kind." in asked(template, "Be kind."), "which one of them writes by itself"
+    for template, words in (
+        (NO_SYSTEM, r"p\.json: row 3: .* leaves out the system message; put its words into the instruction"),
+        (TURNS, r"p\.json: row 3: .* refuses the conversation \(System role not supported\)"),
+    ):
+        with pytest.raises(UserError, match=words):
+            asked(template, "Be brief.")
+    made = renderer(bare, CHATML)
+    bare.chat_template = "{% if messages[0]['role'] != 'system' %}{{ raise_exception('None') }}{% endif %}" + CHATML
+    said = [ChatMessage(role="system", content="Be brief."), ChatMessage(role="user", content="q")]
+    assert "Be brief." in made.request(said), "of a template that needs one"
+
+
 def test_what_a_template_does_not_write_is_refused(bare: Any) -> None:
     def refused(template: str, *messages: ChatMessage, **fields: Any) -> str:
         with pytest.raises(UserError) as caught:

@@ -24,6 +24,7 @@ from plw.pipeline import check_inputs, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.run import run_cell
+from tests.unit.pipeline.conftest import OwnStudy
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -135,3 +136,34 @@ def test_what_a_template_does_not_write_is_told_before_the_first_cell(
     config = dataclasses.replace(config, dataset=dataset, template=TemplateConfig(**text))
     with pytest.raises(UserError, match=expected):
         check_inputs([resolve_cell(config)])
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (
+            "{% if m.role != 'system' %}{{ m.content }}{{ eos_token }}{% endif %}",
+            r"row 2: .* leaves out the system message",
+        ),
+        (
+            "{% if m.role == 'system' %}{{ raise_exception('None') }}{% endif %}{{ m.content }}{{ eos_token }}",
+            "refuses",
+        ),
+        ("{{ m.content }}{{ eos_token }}", None),
+    ],
+)
+def test_a_system_message_that_a_template_does_not_take_is_told_before_the_first_cell(
+    own_study: OwnStudy, tmp_path: Path, template: str, words: str | None
+) -> None:
+    for file in (tmp_path / "model").glob("chat_template*"):
+        file.unlink()
+    (tmp_path / "model/chat_template.jinja").write_text("{% for m in messages %}" + template + "{% endfor %}")
+    rows = [{"instruction": "Say a.", "output": "a"}, {"instruction": "Say b.", "system": "Be brief.", "output": "b"}]
+    (tmp_path / "prompts.json").write_text(json.dumps(rows))
+    for stages in ("[train,generate]", "[generate]"):
+        cell = resolve_cell(own_study("template=chat", f"stages={stages}"))
+        if words is None:
+            check_inputs([cell])
+        else:
+            with pytest.raises(UserError, match=words):
+                check_inputs([cell])

@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -145,6 +146,17 @@ def test_an_evaluator_that_asks_elsewhere_than_at_the_judges_address_is_refused(
             assert f"fn_completions={ways} does not ask at judge.endpoint; allowed" in refused[config.parent.name]
         assert (config.parent.name in refused) == (ways != "openai_completions")
     assert {"claude", "bedrock_claude", "cohere", "guanaco_33b"} <= refused.keys()
+
+
+@pytest.mark.parametrize("slot", ["instruction", "output_1", "output_2"])
+def test_an_evaluator_whose_prompt_does_not_show_what_is_compared_is_refused(slot: str, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    shutil.copytree(evaluator_folder("pairwise"), folder)
+    evaluator_hash(folder)
+    prompt = folder / "prompt.txt"
+    prompt.write_text(prompt.read_text().replace(f"{{{slot}}}", ""))
+    with pytest.raises(UserError, match=rf"prompt\.txt: has no \{{{slot}\}}, so the judge would not see it"):
+        evaluator_hash(folder)
 
 
 @pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])

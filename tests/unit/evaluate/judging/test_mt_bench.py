@@ -112,8 +112,31 @@ def test_mistakes_in_the_questions_name_their_row(tmp_path: Path, row: dict[str,
 
 def test_prompts_that_lack_one_of_the_four(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
-    path.write_text(json.dumps({"name": "single-v1", "system_prompt": "", "prompt_template": "x"}))
+    path.write_text(json.dumps({"name": "single-v1", "system_prompt": "", "prompt_template": "{question} {answer}"}))
     with pytest.raises(UserError, match="no prompt named single-v1-multi-turn"):
+        GradingPrompts.load(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "form", "slot"),
+    [
+        ("single-v1", "[Question]\n{question}", "answer_1"),
+        ("single-v1", "[Answer]\n{answer}", "question_1"),
+        ("single-math-v1", "{question_1} {answer_1}", "ref_answer_1"),
+        ("single-v1-multi-turn", "{question_1} {answer_1} {question_2}", "answer_2"),
+        ("single-math-v1-multi-turn", "{question_2} {ref_answer_1} {answer_2}", "ref_answer_2"),
+    ],
+)
+def test_a_prompt_that_does_not_show_what_is_graded_is_refused(
+    tmp_path: Path, shared_data: Path, name: str, form: str, slot: str
+) -> None:
+    rows = [json.loads(line) for line in (shared_data / "judges/mt_bench_judge_prompts.jsonl").read_text().splitlines()]
+    for row in rows:
+        if row["name"] == name:
+            row["prompt_template"] = form
+    path = tmp_path / "judge_prompts.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(UserError, match=rf"prompt_template of {name} has no \{{{slot}\}}, so the judge"):
         GradingPrompts.load(path)
 
 
@@ -124,7 +147,7 @@ def test_what_stands_twice_is_refused_and_not_overwritten(tmp_path: Path) -> Non
     references.write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(UserError, match=r"reference\.jsonl: row 2: question_id 7 stands in an earlier row too"):
         load_questions(questions, references)
-    prompt = {"name": "single-v1", "system_prompt": "", "prompt_template": "x"}
+    prompt = {"name": "single-v1", "system_prompt": "", "prompt_template": "{question} {answer}"}
     prompts.write_text("\n".join(map(json.dumps, (prompt, prompt))))
     with pytest.raises(UserError, match=r"prompts\.jsonl: row 2: the prompt single-v1 stands in an earlier row too"):
         GradingPrompts.load(prompts)
