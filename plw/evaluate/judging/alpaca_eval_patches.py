@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from plw.evaluate.judging.request_pool import RequestPool
 from plw.evaluate.quiet import quiet, tqdm_adapter
 from plw.progress import Progress
 
@@ -27,9 +28,10 @@ LIBRARY_OPTIONS = (
 
 @contextmanager
 def patched_alpaca_eval(ask: Ask, progress: Progress, replies: Replies) -> Iterator[Any]:
-    """alpaca_eval, imported and running in silence, with four replacements; the block gets the library.
+    """alpaca_eval, imported and running in silence, with five replacements; the block gets the library.
 
     - Requests go through ``ask``: the library's own sender counts a request without an answer as an empty one.
+    - Its threads do not keep an interrupted process until their last reply.
     - The bar over the requests tells ``progress``.
     - A parser's 0 is a draw, as the library documents it, and other values outside [1, 2] are unreadable: the library
       ends in a bare AssertionError at both.
@@ -48,6 +50,7 @@ def patched_alpaca_eval(ask: Ask, progress: Progress, replies: Replies) -> Itera
         root.setLevel(level)
         for owner, name, value in (
             (decoder, "_openai_completion_helper", _sender(ask)),
+            (decoder, "ThreadPoolExecutor", RequestPool),
             (decoder, "tqdm", SimpleNamespace(tqdm=tqdm_adapter(progress))),
             (SingleAnnotator, "_parse_completions", _parsing(SingleAnnotator._parse_completions)),
             (SingleAnnotator, "_postprocess", _noting(SingleAnnotator._postprocess, replies)),

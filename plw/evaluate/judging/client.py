@@ -10,7 +10,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
@@ -20,6 +19,7 @@ import httpx
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import PermanentError, StageError, UnreadableError, UserError
+from plw.evaluate.judging.request_pool import RequestPool
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.judging.responses import (
     ADDRESS_REMEDY,
@@ -140,7 +140,7 @@ class JudgeClient:
             return str(self.ask(CHAT, body, name)["text"])
 
         tell, replies = self.stop_on_error(progress), []
-        with ThreadPoolExecutor(judge.concurrency) as pool:
+        with RequestPool(judge.concurrency) as pool:
             for reply in pool.map(ask, chats, names):
                 replies.append(reply)
                 tell(len(replies), len(chats), f"{judge.name} on {what}")

@@ -1,10 +1,12 @@
 """Replies and addresses as public servers have them: read where they are legal, told in one line where they are not."""
 
 import json
+import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,34 @@ def _trickling() -> Iterator[str]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+@pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])
+def test_an_interrupt_waits_for_no_request(protocol: str, tmp_path: Path) -> None:
+    wake = threading.Event()
+
+    def slow(number: int, body: dict[str, Any]) -> Reply:
+        wake.wait(20)
+        return 200, said("1"), {}
+
+    pairs = [Pair(instruction=f"Say {n}.", answer=f"a{n}", reference=f"b{n}") for n in range(4)]
+    here = threading.main_thread().ident or 0
+    interrupted = partial(signal.pthread_kill, here, signal.SIGINT)
+    server, interrupt = Server(slow), threading.Thread(target=lambda: _when(server.asked, interrupted))
+    with server.running() as address, ResponseCache(tmp_path / "replies") as replies:
+        interrupt.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            ServedJudge(JUDGE, address).compare(protocol, pairs, replies=replies, work=tmp_path, progress=no_progress)
+        assert time.monotonic() - started < 15
+        wake.set()
+
+
+def _when(asked: list[Any], act: Callable[[], None]) -> None:
+    """Act once the server has been asked."""
+    while not asked:
+        time.sleep(0.01)
+    act()
 
 
 def test_equal_requests_under_way_at_once_are_asked_once(tmp_path: Path) -> None:
