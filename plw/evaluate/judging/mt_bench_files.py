@@ -74,7 +74,8 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
             raise UserError(f"{where} has {len(turns)} turns; allowed: 1 or {TURNS}")
         reference = known.get(number)
         if category in WITH_REFERENCE and (reference is None or len(reference) < len(turns)):
-            place = "give the file of reference answers" if references is None else f"{references} has none for it"
+            given = f"{len(reference)} for its {len(turns)} turns" if reference else "none for it"
+            place = "give the file of reference answers" if references is None else f"{references} has {given}"
             raise UserError(f"{where}: category {category} is graded beside a reference of each turn; {place}")
         questions[number] = Question(id=number, category=category, turns=turns, reference=reference)
     return list(questions.values())

@@ -110,6 +110,15 @@ def test_mistakes_in_the_questions_name_their_row(tmp_path: Path, row: dict[str,
         load_questions(path)
 
 
+def test_a_reference_of_too_few_turns_is_told_as_such(tmp_path: Path) -> None:
+    questions, references = tmp_path / "question.jsonl", tmp_path / "reference.jsonl"
+    questions.write_text(json.dumps({"question_id": 7, "category": "math", "turns": ["a", "b"]}))
+    for number, words in ((7, r"reference\.jsonl has 1 for its 2 turns"), (8, r"reference\.jsonl has none for it")):
+        references.write_text(json.dumps({"question_id": number, "choices": [{"turns": ["four"]}]}))
+        with pytest.raises(UserError, match=words):
+            load_questions(questions, references)
+
+
 def test_prompts_that_lack_one_of_the_four(tmp_path: Path) -> None:
     path = tmp_path / "prompts.jsonl"
     path.write_text(json.dumps({"name": "single-v1", "system_prompt": "", "prompt_template": "{question} {answer}"}))
