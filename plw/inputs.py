@@ -7,7 +7,9 @@ otherwise. So a study can be planned before anything is built or fetched.
 """
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -39,11 +41,32 @@ class Input:
     fingerprints of the stages that read it, are not final."""
     packed: Path | None = None
     """The GGUF file that the location, a model's folder, is unpacked from before it is first read."""
+    asked: str = ""
+    """The config field and its value, for messages."""
+    again: "Callable[[], Input] | None" = field(default=None, compare=False, repr=False)
+    """Resolves it anew; None for what cannot change under a name: the world's parts, and what lies elsewhere."""
 
     @property
     def path(self) -> Path:
         """The location as a path; meaningful for files and folders only."""
         return Path(self.location)
+
+
+def check_unchanged(inputs: Iterable[Input]) -> None:
+    """Compare files and folders that are about to be read with what they were when their cell was planned.
+
+    A cell is named by the content of its inputs; what is read hours later has to be that content.
+
+    Raises:
+        UserError: one was changed or is gone; the line names the config field.
+    """
+    for item in inputs:
+        now = item.content if item.again is None else item.again().content
+        if now != item.content:
+            raise UserError(
+                f"{item.asked} was changed since the command began (its hash was {item.content[:16]} and is {now[:16]}"
+                "): put it back and give the command again, or give what is there now a name of its own"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +93,12 @@ class Resolver:
             raise UserError(f"{field}={path}: no such file (looked in {location.absolute().parent})")
         if not location.is_file():
             raise UserError(f"{field}={path} is a folder; give a file")
-        return Input(location=str(location.absolute()), content=file_hash(location))
+        return Input(
+            location=str(location.absolute()),
+            content=file_hash(location),
+            asked=f"{field}={path}",
+            again=partial(self.file, path, field),
+        )
 
     def data(self, dataset: DataSource) -> Input:
         """A dataset's file, here or elsewhere; of one that lies elsewhere the location is the address.
@@ -117,17 +145,22 @@ class Resolver:
         if path.startswith(WORLD_PREFIX):
             return self._world(path)
         location = Path(path).expanduser()
+        anew = partial(self.model, path, revision, field, trust_remote_code=trust_remote_code, pickled=pickled)
         if location.is_dir():
             folder = location.absolute()
             check_model_folder(folder, field, trust_remote_code=trust_remote_code, pickled=pickled)
             return Input(
-                location=str(folder), content=model_hash(folder, trust_remote_code=trust_remote_code, pickled=pickled)
+                location=str(folder),
+                content=model_hash(folder, trust_remote_code=trust_remote_code, pickled=pickled),
+                asked=f"{field}={path}",
+                again=anew,
             )
         if location.is_file() and path.endswith(SUFFIX):
             check_gguf(location, field)
             file = location.absolute()
             folder = unpacked_folder(file, self.cache)
-            return Input(location=str(folder), content=f"gguf:{file_hash(file)}", packed=file)
+            content = f"gguf:{file_hash(file)}"
+            return Input(location=str(folder), content=content, packed=file, asked=f"{field}={path}", again=anew)
         if location.is_file():
             raise UserError(f"{field}={path} is a file; give the model's folder, or a {SUFFIX} file")
         if path.startswith((".", "/", "~")) or path.endswith(SUFFIX) or not HUB_NAME.fullmatch(path):

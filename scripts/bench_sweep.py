@@ -35,7 +35,7 @@ def configs(url: str, folder: Path, cells: int) -> list[Any]:
 
 def work(chosen: list[Any], next_cell: Any, walk: bool, go: Any, answers: Any) -> None:
     """One worker: run cells until there are none, and tell what became of them and the seconds of CPU that it took."""
-    from plw.pipeline import JudgeCache, open_registry, run
+    from plw.pipeline import JudgeCache, open_registry, resolve_cell, run
 
     run.run_stage_function = nothing
     counts: Counter[str] = Counter()
@@ -44,7 +44,7 @@ def work(chosen: list[Any], next_cell: Any, walk: bool, go: Any, answers: Any) -
     go.wait()
     before = resource.getrusage(resource.RUSAGE_SELF)
     for index in range(len(chosen)) if walk else handed_out(next_cell, len(chosen)):
-        outcome = run.run_cell(chosen[index], lambda *_: None, judges, registry)
+        outcome = run.run_cell(resolve_cell(chosen[index]), lambda *_: None, judges, registry)
         counts.update(stage.status for stage in outcome.stages.values())
     used = resource.getrusage(resource.RUSAGE_SELF)
     answers.put((dict(counts), used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime))

@@ -75,6 +75,32 @@ class Cell:
         """Weights and seed, as folders of cells are named."""
         return _weights_name(self.config)
 
+    def read_by(self, kind: str) -> list[Input]:
+        """What a stage itself reads of the inputs, beside what other stages left. The training data of `diagnose` are
+        compared with those that were trained on where they are read.
+        """
+        found: dict[str, list[Input | None]] = {
+            "train": [self.model, self.dataset],
+            "preference": [self.pairs],
+            "diagnose": [self.model, self.sensitivity],
+            "harness": [item for files in self.files.values() for item in files.values()],
+            "generate": [self.model, *self.prompts.values()],
+            "judge": [
+                self.judge_weights,
+                *self.opponents.values(),
+                *(self.prompts[name] for name in self.config.judged),
+                *(item for name in self.config.judged for item in self.grading[name].values()),
+            ],
+        }
+        return [item for item in found[kind] if item is not None]
+
+    @property
+    def inputs(self) -> list[Input]:
+        """What names the cell, and what its stages read."""
+        return [
+            item for kind in dict.fromkeys(("train", PREFERENCE, *self.config.stages)) for item in self.read_by(kind)
+        ]
+
     def is_left(self, kind: str) -> bool:
         """Whether a stage is asked for and not finished yet."""
         return kind in self.config.stages and not self.stages[kind].has_record

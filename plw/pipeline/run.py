@@ -12,7 +12,7 @@ from plw.errors import ClaimLostError, DamagedError
 from plw.interrupt import raise_if_requested
 from plw.memory import release_memory
 from plw.paths import RECORD
-from plw.pipeline.cell import Cell, needed_by, resolve_cell
+from plw.pipeline.cell import Cell, needed_by
 from plw.pipeline.context import CellContext
 from plw.pipeline.harness_stage import tell_missing_samples
 from plw.pipeline.judge_cache import JudgeCache
@@ -51,18 +51,17 @@ class CellOutcome:
         return any(need in self.stages and not self.stages[need].finished for need in needed_by(kind))
 
     @classmethod
-    def worker_died(cls, config: CellConfig) -> Self:
+    def worker_died(cls, cell: Cell) -> Self:
         """A cell whose worker process died as often as a stage may fail."""
-        cell = resolve_cell(config)
-        error = f"the worker process died {config.execution.max_attempts} times (out of memory, or killed)"
+        error = f"the worker process died {cell.config.execution.max_attempts} times (out of memory, or killed)"
         return cls(folder=cell.folder, label=cell.label, stages={"worker": Outcome(status="failed", error=error)})
 
 
-def run_cell(config: CellConfig, report: Report, judges: JudgeCache, registry: Registry | None = None) -> CellOutcome:
+def run_cell(cell: Cell, report: Report, judges: JudgeCache, registry: Registry | None = None) -> CellOutcome:
     """Run the cell's stages in order; a stage is left out where one that it needs has failed or is held by another.
 
     Args:
-        config: the cell's.
+        cell: as it was planned; a stage whose inputs are others by now fails.
         report: told of every stage's progress.
         judges: keeps a judge over cells.
         registry: the config's, where it is open already; it is opened and closed otherwise.
@@ -70,10 +69,10 @@ def run_cell(config: CellConfig, report: Report, judges: JudgeCache, registry: R
     Raises:
         UserError: a stage's folder was made for another payload.
     """
+    config = cell.config
     if registry is None:
         with open_registry(config) as opened:
-            return run_cell(config, report, judges, opened)
-    cell = resolve_cell(config)
+            return run_cell(cell, report, judges, opened)
     outcome = CellOutcome(folder=cell.folder, label=cell.label)
     with _context(cell, report, judges) as context:
         for kind in config.stages:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
 from plw.files import read_rows, write_json_atomic
+from plw.inputs import check_unchanged
 from plw.items import ITEMS, ItemRow, write_items
 from plw.paths import CHECKPOINTS, LOG
 from plw.pipeline.context import CellContext, CheckLease
@@ -32,6 +33,7 @@ CURVE_FIELDS = tuple(field.name for field in fields(CurveRow))
 def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease) -> StageResult:
     """The work of one stage; its scores are shown on the tracker."""
     context.make_shared_inputs()
+    check_unchanged(context.cell.read_by(kind))
     if kind != "judge":
         context.judges.release_weights()
     result = STAGE_FUNCTIONS[kind](context, check_lease)

@@ -256,13 +256,13 @@ def _run(cells: list[Cell], result: GridResult, console: Console, gate: Gate) ->
     console.print(f"{name}: {count(len(cells), 'cell')} to run {processes}, {result.skipped} done before")
     folder = Path(cells[0].config.execution.runs).absolute() / name
     with GridDisplay(name, cells=len(cells), stages=stages, console=console, folder=folder) as display:
-        waiting = [cell.config for cell in cells]
+        waiting = cells
         while waiting and gate.may_begin():
-            busy: list[CellConfig] = []
+            busy: list[Cell] = []
             ran = run_cells(waiting, workers=workers, report=display.stage_moved, may_begin=gate.may_begin)
-            for config, outcome in ran:
+            for cell, outcome in ran:
                 if outcome.busy:
-                    busy.append(config)
+                    busy.append(cell)
                 else:
                     display.cell_ended(outcome.label)
                     result.outcomes.append(outcome)

@@ -23,7 +23,7 @@ from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.launch.process_end import end_with_parent
 from plw.logs import configure_logging
 from plw.machine import DEVICES, MIG, available_cores, device_shares, free_memory, visible_gpus
-from plw.pipeline import CellOutcome, JudgeCache, Report, open_registry, run_cell
+from plw.pipeline import Cell, CellOutcome, JudgeCache, Report, open_registry, run_cell
 from plw.pipeline.tracking import outage, share_outage
 from plw.registry import Registry
 
@@ -41,56 +41,56 @@ _registry: Registry | None = None
 
 
 def run_cells(
-    configs: list[CellConfig], *, workers: int, report: Report, may_begin: Callable[[], bool]
-) -> Iterator[tuple[CellConfig, CellOutcome]]:
+    cells: list[Cell], *, workers: int, report: Report, may_begin: Callable[[], bool]
+) -> Iterator[tuple[Cell, CellOutcome]]:
     """Run every cell, several at a time, and yield each with its outcome as they come.
 
     Args:
-        configs: the cells.
+        cells: as they were planned.
         workers: cells at once.
         report: told of every stage's progress.
         may_begin: asked before each cell; once it says no, none is begun, and those left are not yielded.
     """
-    configs = [_with_threads(config, workers) for config in configs]
+    cells = [dataclasses.replace(cell, config=_with_threads(cell.config, workers)) for cell in cells]
     if workers == 1:
-        _limit_threads(configs[0].execution.thread_count)
-        with JudgeCache() as judges, open_registry(configs[0]) as registry:
-            for config in configs:
+        _limit_threads(cells[0].config.execution.thread_count)
+        with JudgeCache() as judges, open_registry(cells[0].config) as registry:
+            for cell in cells:
                 if not may_begin():
                     return
-                yield config, run_cell(config, report, judges, registry)
+                yield cell, run_cell(cell, report, judges, registry)
         return
-    left = {str(index): config for index, config in enumerate(configs)}
+    left = {str(index): cell for index, cell in enumerate(cells)}
     crashes: Counter[str] = Counter()
     while left and may_begin():
         for name, outcome in _run_until_broken(left, workers, report, may_begin):
             if outcome is None:
                 crashes[name] += 1
-                if crashes[name] < left[name].execution.max_attempts:
+                if crashes[name] < left[name].config.execution.max_attempts:
                     continue
                 outcome = CellOutcome.worker_died(left[name])
             yield left.pop(name), outcome
 
 
 def _run_until_broken(
-    configs: dict[str, CellConfig], workers: int, report: Report, may_begin: Callable[[], bool]
+    cells: dict[str, Cell], workers: int, report: Report, may_begin: Callable[[], bool]
 ) -> Iterator[tuple[str, CellOutcome | None]]:
     """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cells under way."""
     context = multiprocessing.get_context("spawn")
     events: Queue[Any] = context.Queue()
     listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
     listener.start()
-    pool = worker_pool(next(iter(configs.values())).execution, workers, events)
+    pool = worker_pool(next(iter(cells.values())).config.execution, workers, events)
     under_way: dict[Future[CellOutcome], str] = {}
-    waiting = list(configs.items())
+    waiting = list(cells.items())
     try:
         # Only as many cells as workers are handed out, so that a broken pool tells which cells were under way.
         while waiting or under_way:
             if not may_begin():
                 waiting.clear()
             while waiting and len(under_way) < workers:
-                name, config = waiting.pop(0)
-                under_way[pool.submit(_run_in_worker, config)] = name
+                name, cell = waiting.pop(0)
+                under_way[pool.submit(_run_in_worker, cell)] = name
             if not under_way:
                 break
             future = next(as_completed(under_way))
@@ -183,13 +183,13 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _run_in_worker(config: CellConfig) -> CellOutcome:
+def _run_in_worker(cell: Cell) -> CellOutcome:
     global _registry
     assert _report is not None
     with undeferred():
         if _registry is None:
-            _registry = open_registry(config)
-        return run_cell(config, _report, _judges, _registry)
+            _registry = open_registry(cell.config)
+        return run_cell(cell, _report, _judges, _registry)
 
 
 def _forward(events: "Queue[Any]", report: Report) -> None:

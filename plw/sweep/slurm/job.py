@@ -15,6 +15,7 @@ from pathlib import Path
 from plw.config import CellConfig, ExecutionConfig
 from plw.config.study import PREFERENCE
 from plw.ending import told_in_a_line
+from plw.inputs import Input, check_unchanged
 from plw.interrupt import Interrupted, interruptible
 from plw.launch.job_folder import ENDED, JOB, LAUNCH
 from plw.launch.torchrun import Workers
@@ -32,10 +33,12 @@ class CellJob:
     Args:
         config: the cell.
         requeues: times that a job may put itself back into the queue.
+        inputs: what the cell reads, as it was when it was submitted.
     """
 
     config: CellConfig
     requeues: int
+    inputs: tuple[Input, ...] = ()
 
     def __call__(self) -> None:
         """Run the cell, or help the node that does; leaves with the signal's code where one stopped it."""
@@ -51,6 +54,7 @@ class CellJob:
 
         try:
             with interruptible(also=(TIME_IS_UP,)):
+                check_unchanged(self.inputs)
                 # Nobody is there to give the command again, should the server be started anew just now.
                 run_and_summarise([self.config], wait_s=self.config.registry.wait_s)
         except Interrupted as stop:

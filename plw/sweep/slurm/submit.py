@@ -110,7 +110,10 @@ def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submissio
         executor = submitit.SlurmExecutor(folder=folder / FOLDER / LOGS, max_num_timeout=options.requeues)
         executor.update_parameters(**own)
         with executor.batch():
-            jobs = [executor.submit(CellJob(_one_at_a_time(cell.config), options.requeues)) for cell in cells]
+            jobs = [
+                executor.submit(CellJob(_one_at_a_time(cell.config), options.requeues, tuple(cell.inputs)))
+                for cell in cells
+            ]
     except (RuntimeError, ValueError, submitit.core.utils.FailedJobError) as error:
         raise UserError(f"Slurm took no jobs: {' '.join(str(error).split())}") from None
     array = str(jobs[0].job_id).partition("_")[0]

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
 from plw.paths import conf_folder
-from plw.pipeline import CellOutcome, JudgeCache, run_cell
+from plw.pipeline import CellOutcome, JudgeCache, resolve_cell, run_cell
 
 OwnStudy = Callable[..., CellConfig]
 
@@ -55,4 +55,4 @@ def own_study(tmp_path: Path, tiny_llama: Path) -> Iterator[OwnStudy]:
 def run(config: CellConfig) -> CellOutcome:
     """Run a cell to its end in this process."""
     with JudgeCache() as judges:
-        return run_cell(config, lambda *_: None, judges)
+        return run_cell(resolve_cell(config), lambda *_: None, judges)

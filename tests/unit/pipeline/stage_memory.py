@@ -22,7 +22,7 @@ def main() -> None:
     from plw.config import CellConfig
     from plw.config.plain import from_plain
     from plw.memory import release_memory
-    from plw.pipeline import JudgeCache, run_cell
+    from plw.pipeline import JudgeCache, resolve_cell, run_cell
 
     first, second = (from_plain(CellConfig, plain) for plain in json.loads(Path(sys.argv[1]).read_text()))
     stages: dict[str, dict[str, float]] = {}
@@ -33,11 +33,11 @@ def main() -> None:
             CLEAR.write_text(RESET_PEAK)
 
     with JudgeCache() as judges:
-        run_cell(first, lambda *_: None, judges)
+        run_cell(resolve_cell(first), lambda *_: None, judges)
         release_memory()
         before = {"peak": mebibytes("VmRSS"), "held": mebibytes("RssAnon")}
         CLEAR.write_text(RESET_PEAK)
-        outcome = run_cell(second, report, judges)
+        outcome = run_cell(resolve_cell(second), report, judges)
     release_memory()
     errors = {kind: stage.error for kind, stage in outcome.stages.items() if stage.error}
     found = {"before": before, "stages": stages, "after": mebibytes("RssAnon"), "errors": errors}

@@ -163,7 +163,7 @@ def test_every_stage_of_every_kind(kind: str, configure: Callable[[Path], CellCo
     cell = resolve_cell(config)
     check_inputs([cell])
     with JudgeCache() as judges:
-        outcome = run_cell(config, lambda *_: None, judges)
+        outcome = run_cell(resolve_cell(config), lambda *_: None, judges)
     ended = {name: (stage.status, stage.error) for name, stage in outcome.stages.items()}
     assert ended == dict.fromkeys(STAGES, ("done", None))
     records = {name: json.loads((cell.stages[name].folder / "record.json").read_text()) for name in STAGES}

@@ -97,7 +97,7 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
         assert np.count_nonzero(np.diff(example.role_T.astype(int))) == 3
 
     with JudgeCache() as judges:
-        outcome = run_cell(config, quiet, judges)
+        outcome = run_cell(resolve_cell(config), quiet, judges)
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "diagnose": "done"}
     record = json.loads((cell.folder / "train/record.json").read_text())
     assert record["data"]["content"] == hashlib.sha256(content).hexdigest()
@@ -107,7 +107,7 @@ def test_from_plan_to_diagnosis(config: CellConfig, tiny_tokenizer: "PreTrainedT
     write_table(place, TALKS[:20])
     shutil.rmtree(cell.stages["diagnose"].folder)
     with JudgeCache() as judges:
-        again = run_cell(config, quiet, judges).stages["diagnose"]
+        again = run_cell(resolve_cell(config), quiet, judges).stages["diagnose"]
     assert again.status == "failed"
     assert "was trained on" in str(again.error)
 

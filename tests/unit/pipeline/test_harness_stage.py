@@ -35,7 +35,7 @@ def test_continued_after_a_failure_in_the_middle_and_with_samples(
 
     caplog.set_level(logging.INFO, "plw")
     with JudgeCache() as judges:
-        outcome = run_cell(cut, report, judges)
+        outcome = run_cell(resolve_cell(cut), report, judges)
 
     assert {kind: stage.status for kind, stage in outcome.stages.items()} == {"train": "done", "harness": "done"}
     assert heard[9] == (8, 16, "continues at 8 of 16 requests")
