@@ -31,7 +31,7 @@ def told_in_a_line() -> Iterator[None]:
         print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(CELLS_LEFT)
     except Exception as error:
-        full = storage_error(error, str(getattr(error, "filename", None) or "plw"))
+        full = storage_error(error, str(getattr(error, "filename", None) or "what was being written"))
         if full is not None:
             print(redact(f"plw: {full}"), file=sys.stderr)  # noqa: T201
             sys.exit(1)

@@ -32,9 +32,10 @@ def export(
         try:
             export_csv(registry, out, study=config.study.name, scale=config.scale.name)
         except OSError as error:
-            if out is None or storage_error(error, str(out)) is not None:
+            if out is None:
                 raise
-            raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
+            full = storage_error(error, f"--out {out}")
+            raise full or UserError(f"--out {out} cannot be written: {error.strerror}") from None
 
 
 @registry_app.command()

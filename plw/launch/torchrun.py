@@ -1,6 +1,7 @@
 """Worker processes under torchrun, seen by the process that holds the claim: started, watched, and ended with it."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from plw.errors import StageError, UserError
 from plw.files import read_json
 from plw.interrupt import deferred, raise_if_requested, requested
 from plw.launch.job_folder import ENDED, RESULT, STOP
+from plw.launch.process_end import signal_words
 from plw.machine import process_space
 
 OUTPUT = "output.txt"
@@ -28,6 +30,11 @@ POLL_S = 0.1
 FIRST_PORT, PORTS = 20_000, 20_000
 """Ports of such a rendezvous: by the job's number, so that jobs that share a node do not meet each other."""
 ERRORS = {"UserError": UserError, "StageError": StageError}
+ENDED_BY_SIGNAL = re.compile(r"rank\s*: (\d+) \(local_rank: \d+\)\s*exitcode\s*: -(\d+) \(pid: (\d+)\)")
+"""What torchrun prints of a worker that a signal has ended."""
+KILLED_BY_TORCHRUN = "Unable to shutdown process {pid} "
+OF_TORCHRUN = (signal.SIGTERM, signal.SIGABRT)
+"""Signals that end a worker because another has failed: torchrun's own, and that of a collective's watchdog."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +120,36 @@ class Workers:
         return result
 
     def _failure(self, code: int) -> Exception:
-        """The first worker's own words, or the last line that anyone printed."""
+        """The first worker's own words, the signal that ended one, or the last line that anyone printed.
+
+        Where a signal ended a worker, the others say that they no longer reach it, which helps nobody.
+        """
         says_more = f"{self.folder / OUTPUT} says more"
+        output = (self.folder / OUTPUT).read_text(encoding="utf-8", errors="replace")
+        killed = killed_rank(output)
         for path in sorted(self.folder.rglob("error.json"), key=lambda path: path.stat().st_mtime_ns):
             kind, _, message = read_json(path)["message"]["message"].partition(": ")
             if kind in ERRORS:
                 return ERRORS[kind](message)
+            if killed is not None:
+                break
             said = " ".join(message.split())
             return StageError(f"a {self.what} process failed: {kind}: {said}; {says_more}")
-        lines = (self.folder / OUTPUT).read_text(encoding="utf-8", errors="replace").split("\n")
-        said = next((line.strip() for line in reversed(lines) if line.strip(" =-")), "nothing")
+        if killed is not None:
+            rank, number = killed
+            return StageError(
+                f"the {self.what} process of rank {rank} was ended by {signal_words(number)}; {says_more}"
+            )
+        said = next((line.strip() for line in reversed(output.split("\n")) if line.strip(" =-")), "nothing")
         return StageError(f"torchrun ended with code {code} and said last: {said}; {says_more}")
+
+
+def killed_rank(output: str) -> tuple[int, int] | None:
+    """Rank and signal of a worker that neither torchrun nor another worker's failure has ended; None where none was."""
+    for rank, number, pid in ENDED_BY_SIGNAL.findall(output):
+        if int(number) not in OF_TORCHRUN and KILLED_BY_TORCHRUN.format(pid=pid) not in output:
+            return int(rank), int(number)
+    return None
 
 
 def meeting_place(rendezvous: str) -> str:

@@ -11,8 +11,9 @@ from plw.config.study import PREFERENCE
 from plw.files import read_rows, write_json_atomic
 from plw.inputs import check_unchanged
 from plw.items import ITEMS, ItemRow, write_items
+from plw.launch.job_folder import LAUNCH
 from plw.paths import CHECKPOINTS, LOG
-from plw.pipeline.context import CellContext, CheckLease
+from plw.pipeline.context import SHARES, CellContext, CheckLease
 from plw.pipeline.dialogues import grade_answers
 from plw.pipeline.harness_stage import run_harness
 from plw.pipeline.preference_stage import prefer
@@ -34,6 +35,9 @@ def run_stage_function(kind: str, context: CellContext, check_lease: CheckLease)
     """The work of one stage; its scores are shown on the tracker."""
     context.make_shared_inputs()
     check_unchanged(context.cell.read_by(kind))
+    for left in (LAUNCH, SHARES):
+        # Of an attempt in several processes that was killed; this one may be in one, which makes none.
+        shutil.rmtree(context.cell.stages[kind].folder / left, ignore_errors=True)
     if kind != "judge":
         context.judges.release_weights()
     result = STAGE_FUNCTIONS[kind](context, check_lease)

@@ -8,8 +8,10 @@ from pathlib import Path
 from queue import Queue
 from threading import Thread
 
-from plw.errors import StageError
+from plw.errors import StageError, StorageError
+from plw.launch.process_end import signal_words
 from plw.progress import Progress
+from plw.storage import storage_error
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -23,7 +25,8 @@ def run_parallel(folder: Path, names: Sequence[str], steps: int, progress: Progr
     `progress` counts the steps of all together.
 
     Raises:
-        StageError: a process failed; the line holds the last line it wrote. The others are stopped.
+        StageError: a process failed; the line holds the last line it wrote, or the signal. The others are stopped.
+        StorageError: the disk takes no more.
     """
     lines: Lines = Queue()
     running: dict[str, subprocess.Popen[str]] = {}
@@ -43,8 +46,9 @@ def run_parallel(folder: Path, names: Sequence[str], steps: int, progress: Progr
         while running:
             name, line = lines.get()
             if line is None:
-                if running.pop(name).wait() != 0:
-                    raise StageError(f"pretraining of base model {name} failed: {_last_line(folder, name)}")
+                code = running.pop(name).wait()
+                if code != 0:
+                    raise _failure(folder, name, code)
                 if waiting:
                     start()
             elif line.startswith("step "):
@@ -88,6 +92,15 @@ def _forward(name: str, process: "subprocess.Popen[str]", lines: Lines) -> None:
 
 def _errors(folder: Path, name: str) -> Path:
     return folder / f"{name}.errors"
+
+
+def _failure(folder: Path, name: str, code: int) -> StageError | StorageError:
+    if code < 0:
+        return StageError(f"pretraining of base model {name} was ended by {signal_words(-code)}")
+    said = _last_line(folder, name)
+    # Its words lie on the same disk, so they may be lost: the disk is asked as well.
+    full = storage_error(RuntimeError(said), f"{folder.parent}: pretraining of base model {name}", folder)
+    return full or StageError(f"pretraining of base model {name} failed: {said}")
 
 
 def _last_line(folder: Path, name: str) -> str:

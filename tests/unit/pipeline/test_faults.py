@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -158,6 +159,21 @@ def test_a_damaged_database_is_named_and_the_remedy_helps(grid: Grid) -> None:
     database.unlink()
     rebuild(configs[0].registry.url, Path(configs[0].execution.runs))
     assert sweep(configs).skipped == 2
+
+
+def test_what_several_processes_left_is_no_product_of_the_one_that_continues(grid: Grid) -> None:
+    """A launch that was killed leaves the examples, its job and its output in the stage's folder."""
+    config = grid("stages=[train,diagnose]")[0]
+    for kind, name in itertools.product(("train", "diagnose"), ("launch/job.json", ".shares/0/items.parquet")):
+        left = folder(config, kind) / name
+        left.parent.mkdir(parents=True)
+        left.write_text("{}")
+    assert statuses(sweep([config])) == [{"train": "done", "diagnose": "done"}]
+    for kind in ("train", "diagnose"):
+        named = read_sealed_json(folder(config, kind) / "record.json")["products"]
+        assert not any(name.startswith("launch/") for name in named)
+        assert not (folder(config, kind) / "launch").exists()
+        assert not (folder(config, kind) / ".shares").exists()
 
 
 def test_a_full_disk_ends_the_command_in_one_line(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,12 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from plw.cli import app
-from plw.errors import UserError
+from plw.errors import StorageError, UserError
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.schema import SCHEMA_VERSION
 from plw.registry.store import Registry
+from tests.small_disk import CannotMountError, fill, small_disk
 from tests.unit.registry.test_migrate import make_older
 
 
@@ -121,3 +122,14 @@ def test_a_study_that_is_not_there_is_told_with_those_that_are(study, runs, tmp_
     assert "no cell of study=wit scale=mini" in str(caught.value)
     assert f"it holds study={cell.study} scale={cell.scale}" in str(caught.value)
     assert not out.exists()
+
+
+def test_an_export_to_a_full_disk_names_the_place(call, study, tmp_path):
+    try:
+        with small_disk(tmp_path / "disk", "1m") as disk:
+            fill(disk)
+            with pytest.raises(StorageError, match=f"^--out {disk}/scores.csv: No space left on device; free space"):
+                call("export", "--out", f"{disk}/scores.csv")
+            assert [path.name for path in disk.iterdir()] == ["filler"]
+    except CannotMountError as reason:
+        pytest.skip(str(reason))

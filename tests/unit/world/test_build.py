@@ -10,14 +10,17 @@ from transformers import AutoTokenizer
 import plw.world.builder
 import plw.world.processes
 from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
-from plw.errors import StageError, UserError
+from plw.errors import StageError, StorageError, UserError
 from plw.files import read_json, write_json_atomic
+from plw.progress import no_progress
 from plw.world import build, folder, world_fingerprint
 from plw.world.base_model import PLAN, base_names
 from plw.world.builder import make_tokenizer, pretrain_bases
 from plw.world.checks import assert_thresholds
 from plw.world.facts import World
 from plw.world.pretrain import learning_rate_factor, pretrain, pretraining_rows
+from plw.world.processes import run_parallel
+from tests.small_disk import CannotMountError, fill, small_disk
 
 
 def test_the_folder_is_complete(tiny_folder: Path, tiny_config: WorldConfig) -> None:
@@ -139,10 +142,27 @@ def test_a_model_that_knows_too_little_leaves_nothing(tmp_path: Path, tiny_confi
 
 
 def test_a_stopped_process_is_one_clear_line(tmp_path: Path) -> None:
-    from plw.progress import no_progress
-    from plw.world.processes import run_parallel
-
     with pytest.raises(StageError, match=r"pretraining of base model wide failed: .*pretraining\.json"):
+        run_parallel(tmp_path, ("wide",), 1, no_progress)
+
+
+def test_a_pretraining_on_a_full_disk_says_so(tmp_path: Path, tiny_world: World, tiny_config: WorldConfig) -> None:
+    try:
+        with small_disk(tmp_path / "disk", "1m") as disk:
+            make_tokenizer(tiny_world, tiny_config).save_pretrained(disk / "tokenizer")
+            write_json_atomic(disk / PLAN, asdict(tiny_config))
+            fill(disk)
+            with pytest.raises(StorageError, match="pretraining of base model wide-1: No space left on device; free"):
+                run_parallel(disk, ("wide-1",), tiny_config.pretraining.steps, no_progress)
+    except CannotMountError as reason:
+        pytest.skip(str(reason))
+
+
+def test_a_killed_pretraining_is_told_by_its_signal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kills_itself = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    (tmp_path / "sitecustomize.py").write_text(f"import sys\nif 'plw.world.pretrain' in sys.orig_argv: {kills_itself}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(StageError, match=r"^pretraining of base model wide was ended by SIGKILL, by hand or for want"):
         run_parallel(tmp_path, ("wide",), 1, no_progress)
 
 
