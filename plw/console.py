@@ -1,5 +1,7 @@
 """Where words for a person go: as wide as their terminal, and wide enough for a table in a log file."""
 
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -8,8 +10,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from plw.progress import Progress
+from plw.progress import Pace, Progress, duration
 
+LINES_EVERY_S = 60.0
+"""Seconds between two lines on long work where there is no terminal."""
 LOG_WIDTH = 200
 DRAWN_ROWS = 1000
 """A table of more rows is not drawn."""
@@ -37,10 +41,13 @@ def print_table(out: Console, header: Sequence[str], rows: Sequence[Sequence[str
 
 @contextmanager
 def step_bar(name: str, out: Console) -> Iterator[Progress]:
-    """A progress bar with the time left on a terminal, and nothing elsewhere."""
+    """A progress bar with the time left on a terminal, and a line a minute elsewhere."""
+    if not out.is_terminal:
+        with _step_lines(name, out) as told:
+            yield told
+        return
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn())
     bars = Bars(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=out, transient=True)
-    bars.disable = not out.is_terminal
     with bars:
         task = bars.add_task(name, total=None)
 
@@ -48,3 +55,35 @@ def step_bar(name: str, out: Console) -> Iterator[Progress]:
             bars.update(task, completed=done, total=total, description=f"{name}: {note}" if note else name)
 
         yield progress
+
+
+@contextmanager
+def _step_lines(name: str, out: Console) -> Iterator[Progress]:
+    """Says every minute how far the work is, also where the work itself says nothing for long."""
+    started, over = time.monotonic(), threading.Event()
+    pace: list[Pace] = []
+    notes = [""]
+
+    def progress(done: int, total: int, note: str = "") -> None:
+        notes[0] = note
+        if pace:
+            pace[0].move(done, total, time.monotonic())
+        else:
+            pace.append(Pace.begin(done, total, time.monotonic()))
+
+    def tell() -> None:
+        while not over.wait(LINES_EVERY_S):
+            words = [notes[0], f"after {duration(time.monotonic() - started)}"]
+            if pace:
+                left = pace[0].seconds_left
+                words.insert(0, f"{pace[0].done:,}/{pace[0].total:,}")
+                words += [] if left is None else [f"about {duration(left)} left"]
+            out.print(f"{name}: {', '.join(filter(None, words))}", markup=False)
+
+    teller = threading.Thread(target=tell, daemon=True)
+    teller.start()
+    try:
+        yield progress
+    finally:
+        over.set()
+        teller.join()

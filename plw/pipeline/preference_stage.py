@@ -45,7 +45,7 @@ def prefer(context: CellContext, check_lease: CheckLease) -> StageResult:
         context.state.measure(row["loss"], row["tokens_per_second"])
         said(row["step"], row["steps"], format_preference(row))
 
-    summary = train(job, on_step=on_step, check_lease=check_lease)
+    summary = train(job, on_step=on_step, check_lease=check_lease, progress=said)
     rows = logged_steps(folder / LOG)
     about = {key: value for key, value in asdict(pairs).items() if key != "examples"}
     done = {key: value for key, value in summary.to_dict().items() if key not in ("examples", "empty_units")}

@@ -20,9 +20,9 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from plw.console import LINES_EVERY_S
 from plw.sweep.progress_lines import ProgressLines
 
-LINES_EVERY_S = 60.0
 PROGRESS_LOG = "progress.log"
 """File of the plain lines, in the study's folder of results; a later run appends to it."""
 

@@ -11,8 +11,10 @@ from typing import Any
 
 from plw.files import read_json
 from plw.launch.job_folder import LAUNCH
+from plw.launch.progress_file import ProgressReader
 from plw.launch.torchrun import Workers
 from plw.paths import LOG
+from plw.progress import Progress
 from plw.train.job import TrainingJob, TrainingSummary, write_job
 from plw.train.log import logged_steps
 
@@ -21,17 +23,22 @@ BEGINS = "begins.json"
 
 
 def launch(
-    job: TrainingJob, *, on_step: Callable[[dict[str, Any]], None] | None, check_lease: Callable[[], None]
+    job: TrainingJob,
+    *,
+    on_step: Callable[[dict[str, Any]], None] | None,
+    check_lease: Callable[[], None],
+    progress: Progress,
 ) -> TrainingSummary:
     """``train`` in the job's processes on this machine, and on the others that join at the rendezvous.
 
     Raises:
         UserError, StageError: what the first process to fail says, in its own words.
     """
-    log = _LogFollower(job.folder / LOG, on_step)
+    log, said = _LogFollower(job.folder / LOG, on_step), ProgressReader(job.folder / LAUNCH, progress)
 
     def on_poll() -> None:
         check_lease()
+        said.poll()
         log.poll()
 
     result = workers(job).run(

@@ -19,6 +19,7 @@ from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
 from plw.memory import release_memory
 from plw.paths import CHECKPOINTS, LOG, MODEL
+from plw.progress import Progress, no_progress
 from plw.train import checkpoint
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.layout import PADDED
@@ -43,7 +44,11 @@ OnStep = Callable[[dict[str, Any]], None]
 
 
 def train(
-    job: TrainingJob, *, on_step: OnStep | None = None, check_lease: Callable[[], None] | None = None
+    job: TrainingJob,
+    *,
+    on_step: OnStep | None = None,
+    check_lease: Callable[[], None] | None = None,
+    progress: Progress = no_progress,
 ) -> TrainingSummary:
     """Do a job from the newest checkpoint in its folder, or from the start.
 
@@ -61,6 +66,7 @@ def train(
         job: what to do.
         on_step: gets each log row once it is written, and ``steps``, their number.
         check_lease: called before each step and before each write; stops the work at once by raising.
+        progress: told how far the log-probabilities of DPO's frozen model are, which come before the first step.
 
     Raises:
         UserError: nothing to train on, a layout that cannot carry it, a model that cannot be loaded, or checkpoints of
@@ -71,9 +77,9 @@ def train(
     if job.group_size > 1:
         # Mistakes that the plan finds are told without starting anything.
         _plan(job, PADDED, size=job.group_size)
-        return launch(job, on_step=on_step, check_lease=check_lease or _always)
+        return launch(job, on_step=on_step, check_lease=check_lease or _always, progress=progress)
     device = device_of(job.execution.device)
-    return Trainer(job, device, on_step=on_step, check_lease=check_lease).run()
+    return Trainer(job, device, on_step=on_step, check_lease=check_lease, progress=progress).run()
 
 
 def _plan(job: TrainingJob, layout: str, *, size: int) -> TrainingPlan:
@@ -109,8 +115,9 @@ class Trainer:
         on_step: OnStep | None = None,
         check_lease: Callable[[], None] | None = None,
         stop_requested: Callable[[], bool] = lambda: requested() is not None,
+        progress: Progress = no_progress,
     ) -> None:
-        self.job, self.device, self.group = job, device, group
+        self.job, self.device, self.group, self.progress = job, device, group, progress
         self.on_step, self.check_lease = on_step, check_lease or _always
         self.stop_requested = stop_requested
         self.checkpoints = job.folder / CHECKPOINTS
@@ -182,6 +189,7 @@ class Trainer:
             group=self.group,
             wrapper=self.prepared.wrapper,
             check_lease=self.check_lease,
+            progress=self.progress,
         )
 
     def _train(self) -> tuple[int, float]:

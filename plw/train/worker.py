@@ -14,6 +14,8 @@ def train_in_group(folder: Path) -> dict[str, Any]:
     from plw.launch.device import device_of, local_device
     from plw.launch.group import process_group
     from plw.launch.job_folder import STOP
+    from plw.launch.progress_file import written_progress
+    from plw.progress import no_progress
     from plw.train.job import read_job
     from plw.train.launch import BEGINS
     from plw.train.trainer import Trainer
@@ -29,7 +31,15 @@ def train_in_group(folder: Path) -> dict[str, Any]:
         def stop_requested() -> bool:
             return requested() is not None or (folder / STOP).exists()
 
-        return Trainer(job, device, group, on_step=on_step, stop_requested=stop_requested).run().to_dict()
+        trainer = Trainer(
+            job,
+            device,
+            group,
+            on_step=on_step,
+            stop_requested=stop_requested,
+            progress=written_progress(folder) if group.is_rank0 else no_progress,
+        )
+        return trainer.run().to_dict()
 
 
 if __name__ == "__main__":

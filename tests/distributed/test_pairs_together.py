@@ -34,7 +34,9 @@ def test_two_processes_train_on_pairs_as_one_does(
     alone = make_job(tied_llama, tmp_path / "alone", examples=make_pairs(), beta=0.3)
     together = with_fields(alone, folder=tmp_path / "together", processes=2, sharding=sharding)
     for job in (alone, together):
-        train(job)
+        told: list[str] = []
+        train(job, progress=lambda done, total, note="", told=told: told.append(note))  # type: ignore[misc]
+        assert set(told) == {"log-probabilities by the model before the first step"}
     rows, expected = (logged_steps(job.folder / "log.jsonl") for job in (together, alone))
     assert len(rows) == len(expected) == 4
     assert expected[-1]["loss"] < expected[0]["loss"]

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.launch.group import ALONE, Group
+from plw.progress import Progress, no_progress
 from plw.train.batching.collate import Batch
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.placement import place_tokens
@@ -148,17 +149,21 @@ def reference_log_probs(
     group: Group = ALONE,
     wrapper: nn.Module | None = None,
     check_lease: Callable[[], None] = lambda: None,
+    progress: Progress = no_progress,
 ) -> NDArray[np.float64]:
     """Log-probability of every answer by the model as it is, the sum over its tokens.
 
-    ``everything`` is a step with each pair once; ``check_lease`` is called before each micro-batch.
+    ``everything`` is a step with each pair once; ``check_lease`` is called before each micro-batch of this process, and
+    ``progress`` after it.
     """
     module, log_p_E = wrapper or weighted, np.zeros(len(examples))
     module.eval()
-    for places in everything.micro_batches[group.rank]:
+    micro_batches = everything.micro_batches[group.rank]
+    for number, places in enumerate(micro_batches, start=1):
         check_lease()
         batch = collate_pairs(weighted, examples, everything, places, log_p_E, 1.0, device)
         log_p_E[everything.example_E[places]] = module(batch)[1].cpu().numpy()
+        progress(number, len(micro_batches), "log-probabilities by the model before the first step")
     module.train()
     reshard(module)
     return group.all_reduce(torch.from_numpy(log_p_E).to(device)).cpu().numpy()

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from plw.errors import UserError
 from plw.files import hash_file, read_json
-from plw.pipeline import JudgeCache, resolve_cell
+from plw.pipeline import JudgeCache, resolve_cell, run_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.preflight import check_inputs
 from plw.pipeline.run import StageClaims
@@ -90,6 +90,24 @@ def test_a_cell_and_its_parent_share_a_training_and_nothing_else(
     assert [stage.status for stage in run(config).stages.values()] == ["skipped"] * 3
     counts = rebuild(url, tmp_path / "runs")
     assert (counts.cells, counts.damaged) == (2, ())
+
+
+def test_what_comes_before_the_first_step_is_told(own_study: OwnStudy, pairs: list[str]) -> None:
+    """The frozen model answers all pairs first, which takes a good part of an epoch."""
+    heard: list[tuple[int, int | None, str]] = []
+
+    def report(label: str, stage: str, done: int, total: int | None, note: str) -> None:
+        if stage == "preference":
+            heard.append((done, total, note))
+
+    # Batches of two pairs at most, so that there are several.
+    cell = resolve_cell(own_study(*pairs, "stages=[train,preference]", "execution.token_budget=256"))
+    with JudgeCache() as judges:
+        assert run_cell(cell, report, judges).stages["preference"].error is None
+    before = [(done, total) for done, total, note in heard if note.startswith("log-probabilities by the model before")]
+    assert before
+    assert [(done, total) for done, total, _ in heard[: len(before)]] == before
+    assert before == [(number, len(before)) for number in range(1, len(before) + 1)]
 
 
 def test_a_stage_that_lacks_its_pairs_model_says_so(own_study: OwnStudy, pairs: list[str]) -> None:

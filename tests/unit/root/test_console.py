@@ -1,0 +1,62 @@
+"""Long work says how far it is where there is no terminal, and short work says nothing there."""
+
+import io
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from plw import console
+from plw.console import step_bar
+from plw.progress import Progress
+
+EVERY_S = 0.05
+
+
+def said(work: Callable[[Progress], None]) -> list[str]:
+    """The lines in a log of a step that does ``work``."""
+    log = io.StringIO()
+    with step_bar("verify", Console(file=log, width=200)) as progress:
+        work(progress)
+    return log.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_line_comes_every_so_often(monkeypatch: pytest.MonkeyPatch, silent: bool) -> None:
+    monkeypatch.setattr(console, "LINES_EVERY_S", EVERY_S)
+
+    def work(progress: Progress) -> None:
+        for done in range(1, 9):
+            if not silent:
+                progress(done, 2_000, "a file")
+            time.sleep(EVERY_S)
+
+    lines = said(work)
+    assert 2 <= len(lines) <= 8
+    state, left = ("", "") if silent else (r"\d/2,000, a file, ", r"(, about [\d.]+ (s|min|h) left)?")
+    wanted = rf"verify: {state}after \d+ s{left}"
+    assert all(re.fullmatch(wanted, line) for line in lines), lines
+    assert silent or any("left" in line for line in lines)
+
+
+def test_short_work_says_nothing() -> None:
+    assert said(lambda progress: progress(1, 1)) == []
+
+
+def test_work_that_fails_ends_its_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "LINES_EVERY_S", EVERY_S)
+    log = io.StringIO()
+
+    def fail() -> None:
+        with step_bar("data", Console(file=log, width=200)):
+            time.sleep(2.5 * EVERY_S)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    before = log.getvalue()
+    time.sleep(3 * EVERY_S)
+    assert before.startswith("data: after")
+    assert log.getvalue() == before
