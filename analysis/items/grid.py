@@ -12,6 +12,7 @@ from typing import Any
 from analysis.items.benchmark import ModelItems
 from analysis.items.parquet import item_files, read_cell
 from analysis.scores.frame import AXES
+from analysis.scores.mixtures import refuse_mixed_cells
 from plw.errors import UserError
 from plw.registry.rows import CellRow
 
@@ -93,7 +94,8 @@ def pair_grids(a: GridSide, b: GridSide, metrics: Sequence[str] = ()) -> Iterato
         metrics: What to compare; by default the headline metrics.
 
     Raises:
-        UserError: a side whose cells cannot be told apart, nothing that matches, or nothing that has items.
+        UserError: a side whose cells cannot be told apart, nothing that matches, or nothing that has items; or cells of
+            one study that have one dataset's, model's or recipe's name and two contents.
     """
     named = [field for field in AXES if field in a.fields and field in b.fields]
     contrast = [field for field in named if a.fields[field] != b.fields[field]]
@@ -103,6 +105,8 @@ def pair_grids(a: GridSide, b: GridSide, metrics: Sequence[str] = ()) -> Iterato
     both = [key for key in of_a if key in of_b]
     if not both:
         raise UserError(f"{a.label} and {b.label}: no cell of the one matches one of the other in {_matched(contrast)}")
+    if a.runs.resolve() == b.runs.resolve():
+        refuse_mixed_cells(cell for key in both for cell in (of_a[key], of_b[key]))
     _refuse_without_items(a, [of_a[key] for key in both])
     _refuse_without_items(b, [of_b[key] for key in both])
     place = AXES.index("dataset")

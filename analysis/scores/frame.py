@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis.scores.mixtures import refuse_mixed_cells, refuse_mixed_scores
 from plw.errors import UserError, shortened
 from plw.identity import field_diff
 from plw.registry.rows import CellRow
@@ -75,8 +76,9 @@ def tidy_frame(
         recipe: the recipe that is shown; by default the one with the most cells.
 
     Raises:
-        UserError: a column is missing, no headline score, two for one cell and benchmark, a weight outside 0 to 1, or a
-            value outside its metric's range.
+        UserError: a column is missing, no headline score, two for one cell and benchmark, cells of one name and two
+            contents, a benchmark that was scored in two ways, a weight outside 0 to 1, or a value outside its metric's
+            range.
     """
     absent = [name for name in NEEDED if name not in scores]
     if absent:
@@ -101,6 +103,10 @@ def tidy_frame(
     notes += why
     rows, grid = _only(rows, variant), _only(grid, variant)
     _refuse_duplicates(rows, cells)
+    # Rows of an export name no cells.
+    shown = set(rows["cell"]) if "cell" in rows else set()
+    refuse_mixed_cells(cell for cell in cells if cell.cell in shown)
+    refuse_mixed_scores(rows, groups.items())
     if rows["value"].isna().any():
         notes.append(f"{int(rows['value'].isna().sum())} headline scores have no value; they count as missing.")
         rows = rows[rows["value"].notna()]

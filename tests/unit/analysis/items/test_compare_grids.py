@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy
 from simulated_study import give_items, right_or_wrong, simulate
 from typer.testing import CliRunner
 
@@ -15,6 +16,7 @@ from plw.cli import app
 from plw.errors import UserError
 from plw.items import ItemRow
 from plw.registry.rows import CellRow
+from plw.registry.store import Registry
 
 N = 200
 Study = tuple[str, Path]
@@ -160,6 +162,19 @@ def test_other_mistakes_are_one_line(study: Study, make_study: MakeStudy, tmp_pa
     assert "--where" in refused(tmp_path, tmp_path, "--where", "p=1")
     assert "--cluster passage" in refused("p=0", "p=1", "--cluster", "passage", *words(study))
     assert "no benchmark has items of the metric f1" in refused("p=0", "p=1", "--metric", "f1", *words(study))
+
+
+def test_weights_of_one_datasets_name_and_two_contents_are_not_compared(make_study: MakeStudy) -> None:
+    """Such as data that were edited after the first weight was trained."""
+    url, runs = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
+    give_items(url, runs, items_of)
+    edited = sqlalchemy.text("UPDATE cells SET payload = :payload WHERE prompt_weight = :weight")
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        for weight in (0.0, 1.0):
+            content = json.dumps({"dataset": {"content": f"{weight:g}" * 64}})
+            connection.execute(edited, {"payload": content, "weight": weight})
+    said = refused("p=0", "p=1", *words((url, runs)))
+    assert " have one dataset.name, data, and differ in dataset.content: 000" in said
 
 
 def test_help_has_an_example_of_each() -> None:

@@ -1,5 +1,6 @@
 """The tidy frame: scales by hand, missing listed, what does not belong refused or left out with a note."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -193,6 +194,40 @@ def test_two_cells_of_one_point_are_named_with_what_tells_them_apart(make_study)
     expected = rf"{cell.folder} and other are both of data, wide, PLW 0, seed \d+, and differ in recipe.epochs: 1 -> 2"
     with pytest.raises(UserError, match=expected):
         tidy_frame(pd.concat([scores, scores.assign(cell="b" * 64)]), GROUPS, cells)
+
+
+@pytest.mark.parametrize("name", ["dataset", "model", "recipe"])
+def test_cells_of_one_name_and_two_contents_are_not_drawn_in_one_line(make_study, name):
+    """Such as data that were edited after half of the weights were trained: no two cells are of one point."""
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
+    with Registry.open(url) as registry:
+        scores, (first, second) = registry.scores_frame(), sorted(registry.cells(), key=lambda cell: cell.prompt_weight)
+    contents = {field: {"content": "a" * 64} for field in ("dataset", "model", "recipe", "template")}
+    first = replace(first, payload=json.dumps(contents), created=1.0)
+    other = json.dumps(contents | {name: {"content": "b" * 64}})
+    tidy_frame(scores, GROUPS, [first, replace(second, payload=first.payload)])
+    expected = f"^{first.folder} and {second.folder} have one {name}.name, {getattr(first, name)}, and differ in {name}"
+    with pytest.raises(UserError, match=expected):
+        tidy_frame(scores, GROUPS, [first, replace(second, payload=other, created=2.0)])
+
+
+@pytest.mark.parametrize(("column", "value"), [("metric", "acc_norm"), ("n", 20)])
+def test_a_benchmark_that_was_scored_in_two_ways_is_refused(make_study, column, value):
+    """Such as a suite whose limit was changed after half of the cells: each alone is in order."""
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    changed = (scores["benchmark"] == "piqa") & (scores["prompt_weight"] == 1.0)
+    with pytest.raises(UserError, match=rf"piqa was scored in two ways, .* {value} for data, wide, PLW 1"):
+        tidy_frame(scores.assign(**{column: scores[column].mask(changed, value)}), GROUPS)
+
+
+def test_unreadable_verdicts_are_no_other_way_of_scoring(make_study):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    fewer = (scores["benchmark"] == "pandalm") & (scores["prompt_weight"] == 1.0)
+    tidy_frame(scores.assign(n=scores["n"].mask(fewer, 97)), GROUPS)
 
 
 def test_lower_is_better_is_turned_round(make_study):

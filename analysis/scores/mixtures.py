@@ -1,0 +1,79 @@
+"""Refuses to compare cells that share a name and not what the name stands for.
+
+A cell is named in a study by its dataset, model and recipe. Where a file was edited, or a field changed, while a study
+was run, cells of one name are of two contents, and a difference between weights would be one between data.
+"""
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+import pandas as pd
+
+from plw.errors import UserError, shortened
+from plw.identity import canonical_json, field_diff
+from plw.registry.rows import CellRow
+
+SAID_BY = {"dataset": ("dataset", "template"), "model": ("model",), "recipe": ("recipe",)}
+"""Name of a cell -> fields of its payload that the name stands for."""
+LONG = "long_generation"
+"""Group of benchmarks whose number of items may differ between cells: a judge's unreadable verdicts do not count."""
+
+
+def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
+    """Compare the cells that are shown together.
+
+    Args:
+        cells: of one registry.
+
+    Raises:
+        UserError: two of one dataset's, model's or recipe's name are of different contents; the line has their folders
+            and the fields.
+    """
+    chosen = sorted(cells, key=lambda cell: cell.created)
+    for name, fields in SAID_BY.items():
+        first: dict[str, tuple[CellRow, dict[str, Any]]] = {}
+        for cell in chosen:
+            payload = json.loads(cell.payload)
+            about = {field: payload.get(field) for field in fields}
+            other, before = first.setdefault(getattr(cell, name), (cell, about))
+            if canonical_json(before) != canonical_json(about):
+                differ = shortened("; ".join(field_diff(before, about)), 160)
+                raise UserError(
+                    f"{other.folder} and {cell.folder} have one {name}.name, {getattr(cell, name)}, and differ in "
+                    f"{differ}, so they do not compare. Remove the folder of one and call `plw registry gc`, "
+                    f"or train it under a {name}.name of its own"
+                )
+
+
+def refuse_mixed_scores(rows: pd.DataFrame, groups: Iterable[tuple[str, str]]) -> None:
+    """Compare how a benchmark was scored in the cells that are shown.
+
+    Args:
+        rows: headline scores of one suite.
+        groups: (benchmark, group) of each benchmark.
+
+    Raises:
+        UserError: its headline is of two metrics, or over two numbers of documents.
+    """
+    group_of = dict(groups)
+    for (suite, benchmark), of_one in rows.groupby(["suite", "benchmark"], sort=True):
+        for column, words in (("metric", "the metric"), ("n", "the number of items")):
+            if column == "n" and group_of.get(str(benchmark)) == LONG:
+                continue
+            found = of_one[of_one[column].notna()].drop_duplicates(column)
+            if len(found) > 1:
+                first, second = (row for _, row in found.head(2).iterrows())
+                raise UserError(
+                    f"suite {suite}: {benchmark} was scored in two ways, {words} is {_shown(first[column])} for "
+                    f"{_cell_words(first)} and {_shown(second[column])} for {_cell_words(second)}: give the changed "
+                    "suite a suite.name of its own, or remove the stage folders of one and run it again"
+                )
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
+
+
+def _cell_words(row: "pd.Series[Any]") -> str:
+    return f"{row['dataset']}, {row['model']}, PLW {row['prompt_weight']:g}, seed {row['seed']}"
