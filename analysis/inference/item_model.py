@@ -46,7 +46,7 @@ class ItemDesign:
     fixed: tuple[str, ...]
     random: tuple[str, ...]
     over: str
-    """What errors are over: ``base model``, ``cell`` or ``item``."""
+    """What errors are over: ``base model``, ``benchmark``, ``cell``, ``cluster`` or ``item``."""
     df: int
     messages: tuple[str, ...]
 
@@ -130,7 +130,7 @@ def make_item_design(rows: ItemRows, family: str | None = None) -> ItemDesign:
         raise UserError(f"--family binomial needs values of 0 and 1; one is {other:g}")
     bases, benchmarks = len(rows.base_models), len(rows.benchmarks)
     cells, runs = int(rows.cell_N.max()) + 1, int(rows.run_N.max()) + 1
-    items = int(rows.item_N.max()) + 1
+    items, clusters = int(rows.item_N.max()) + 1, int(rows.cluster_N.max()) + 1
     terms = min(2, len(rows.weights) - 1)
     curve = ("w", "w2")[:terms]
     messages = [f"{rows.dropped} answers without a value are left out"] * bool(rows.dropped)
@@ -140,18 +140,21 @@ def make_item_design(rows: ItemRows, family: str | None = None) -> ItemDesign:
     random += ["(1 | run)"] * (runs > bases)
     random += ["(1 | cell)"] * (of_cells >= 1)
     random += ["(1 | item)", *["(0 + w | item)"] * (cells >= CELLS_OF_SLOPES), *["(1 | pair)"] * (bases > 1)]
-    random += ["(1 | cluster)"] * (int(rows.cluster_N.max()) + 1 < items)
+    # Items of one passage move together: without that slope their change would count as so many independent ones.
+    random += ["(1 + w | cluster)"] * (clusters < items)
     if benchmarks > 1:
         random += ["(1 | benchmark)", f"(0 + {' + '.join(curve)} | benchmark)", *["(1 | bb)"] * (bases > 1)]
         random += ["(1 | cb)"] * (of_cells >= 1)
-    if sample:
+    over, df = "cluster" if clusters < items else "item", clusters - 1
+    if sample and bases - 1 <= df:
         over, df = "base model", bases - 1
-    elif of_cells >= 1:
-        over, df = "cell", of_cells
+    elif not sample and of_cells >= 1:
+        over, df = ("cell", of_cells) if of_cells <= df else (over, df)
         messages.append(f"{bases} base model{'s' * (bases > 1)}: not a sample; the numbers are of these alone")
-    else:
-        over, df = "item", items - 1
-        messages.append("too few cells to tell the curve from what cells do by chance; the errors are over items alone")
+    elif not sample:
+        messages.append(
+            f"too few cells to tell the curve from what cells do by chance; the errors are over {over}s alone"
+        )
     if benchmarks > 1 and benchmarks - 1 < df:
         over, df = "benchmark", benchmarks - 1
     return ItemDesign(
@@ -224,7 +227,7 @@ def _from_r(design: ItemDesign, told: Mapping[str, Any], version: str) -> ItemFi
     curve = slice(1, 1 + design.terms)
     over_units = WeightCurve(
         at_0=float(fixed_C[0]), slope_C=fixed_C[curve], covariance_CC=covariance_CC[curve, curve], df=design.df,
-        over_bases=design.over in ("base model", "benchmark"), largest_w=float(design.rows.weights[-1]),
+        over_bases=design.over in ("base model", "benchmark", "cluster"), largest_w=float(design.rows.weights[-1]),
         smallest_w=float(design.rows.weights[0]),
     )  # fmt: skip
     said = [f"lme4: {' '.join(str(line).split())}" for line in told["messages"]]
@@ -281,10 +284,13 @@ def _effect(
     se = float(np.sqrt(max(0.0, float(gradient_C @ covariance_CC @ gradient_C))))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, design.df)) * se
     difference = float(at_2[1] - at_2[0])
+    value_N = design.rows.value_N
+    # t of few units knows no bounds; shares have them, and so has their difference.
+    most = 1.0 if ((value_N >= 0) & (value_N <= 1)).all() else np.inf
     return WeightEffect(
         from_weight=weight_from_scale(float(place_2[0])), to_weight=weight_from_scale(float(place_2[1])),
         at_from=float(at_2[0]), at_to=float(at_2[1]), difference=difference, se=se,
-        low=difference - half, high=difference + half,
+        low=max(-most, difference - half), high=min(most, difference + half),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.arrays import Array, Index
 from analysis.scores.frame import EXPONENT
-from plw.errors import UserError
+from plw.errors import NAME_LENGTH, UserError, shortened
 from plw.items import MEAN
 from plw.score import PERCENT_METRICS
 
@@ -152,6 +152,13 @@ def _refuse_few(rows: pd.DataFrame, dataset: str) -> None:
         items = own[["task", "item_hash"]].drop_duplicates()
         if len(items) < 2:
             raise UserError(f"dataset {dataset}, benchmark {benchmark}: one item only; a model of items needs several")
+    shared = rows[["benchmark", "cluster"]].drop_duplicates()
+    if len(shared) == 1 and shared["cluster"].notna().all():
+        name = shortened(str(shared["cluster"].iloc[0]), NAME_LENGTH)
+        raise UserError(
+            f"dataset {dataset}, benchmark {benchmark}: all items share the cluster {name!r}; a model of items "
+            "needs two"
+        )
     weights = sorted(rows["prompt_weight"].unique())
     if len(weights) < 2:
         raise UserError(f"dataset {dataset}: one prompt weight only ({weights[0]:g}); a curve needs two or more")

@@ -12,6 +12,7 @@ from scipy.special import expit
 
 from analysis.inference.item_model import BINOMIAL, GAUSSIAN, fit_items, make_item_design
 from analysis.inference.item_rows import choose_rows
+from analysis.items.clustered import clustered_mean
 from analysis.r_bridge import r_has
 from plw import cli
 from plw.errors import UserError
@@ -124,6 +125,57 @@ def test_answers_that_hardly_change_are_no_ground_for_a_binomial_model():
     fit = fit_items(choose_rows(table.assign(value=still)), BINOMIAL)
     assert "take the Gaussian family" in " ".join(fit.messages)
     assert "Gaussian" not in " ".join(fit_items(choose_rows(table.assign(value=still))).messages)
+
+
+def in_clusters(table, clusters, shared=0.3):
+    """The items dealt out to clusters, each of which the weight moves by an amount of its own."""
+    number = table["item"] % clusters
+    moved_G = np.random.default_rng(0).normal(0, shared, clusters)
+    value = table["value"] + moved_G[number] * table["prompt_weight"]
+    return table.assign(cluster=[f"passage {one}" for one in number], value=value)
+
+
+@pytest.mark.r
+@needs_r
+@pytest.mark.parametrize("seed", [1, 2])
+def test_of_clusters_that_move_alike_the_error_is_that_of_the_clustered_mean(seed):
+    table = in_clusters(study(bases=1, weights=(0.0, 1.0), items=60, seed=seed), 12)
+    fit = fit_items(choose_rows(table))
+    by_item = table.pivot_table(index="item", columns="prompt_weight", values="value")
+    known = clustered_mean((by_item[1.0] - by_item[0.0]).to_numpy(), by_item.index.to_numpy() % 12)
+    assert (fit.design.over, fit.design.df) == ("cluster", 11)
+    assert fit.effect.difference == pytest.approx(known.mean, abs=1e-6)
+    assert fit.effect.se == pytest.approx(known.se, rel=0.01)
+    assert fit.p == pytest.approx(known.p, rel=0.05)
+    np.testing.assert_allclose([fit.effect.low, fit.effect.high], known.interval(0.95), rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.r
+@needs_r
+def test_the_interval_of_shares_lies_within_their_range():
+    table = study(bases=2, weights=(0.0, 1.0), items=20, graded=False)
+    fit = fit_items(choose_rows(table))
+    assert fit.design.df == 1
+    assert -1 <= fit.effect.low <= fit.effect.high <= 1
+    # t with one degree of freedom would run beyond.
+    assert 12.7 * fit.effect.se > 1 - abs(fit.effect.difference)
+
+
+@pytest.mark.parametrize(("size", "clusters", "over", "df"), [
+    ({"bases": 1, "weights": (0.0, 1.0)}, 4, "cluster", 3),
+    ({"bases": 2, "weights": (0.0, 1.0)}, 4, "cell", 1),
+    ({"bases": 6}, 4, "cluster", 3),
+    ({"bases": 3}, 4, "base model", 2),
+])  # fmt: skip
+def test_the_fewest_units_count_clusters_among_them(size, clusters, over, df):
+    design = make_item_design(choose_rows(in_clusters(study(**size), clusters)))
+    assert (design.over, design.df) == (over, df)
+    assert "(1 + w | cluster)" in design.random
+
+
+def test_items_of_one_cluster_alone_are_refused():
+    with pytest.raises(UserError, match="dataset short, benchmark arc: all items share the cluster 'passage 0'"):
+        choose_rows(in_clusters(study(), 1))
 
 
 @pytest.mark.parametrize(("size", "over", "df"), [
