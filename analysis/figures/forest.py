@@ -1,4 +1,4 @@
-"""The forest plot of paired items: each weight's difference from weight 0 with its interval."""
+"""The forest plot of paired items: each weight's difference from the smallest one with its interval."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, panel_names, rows_of_datasets, short_names
-from analysis.inference.paired_weights import MARGIN, WeightComparison
+from analysis.inference.paired_weights import MARGIN, WeightComparison, reference_name
 from analysis.tables.paired import GROUP_ORDER
 
 BENCHMARK_NAME = 24
@@ -24,14 +24,14 @@ def figure_forest(rows: Sequence[WeightComparison]) -> Figure | None:
     Within a benchmark the weights rise from top to bottom. A difference that is shown after Holm's correction is drawn
     strong and filled, any other faint and hollow.
     """
-    against_0 = [row for row in rows if row.reference == 0 and row.found.scale]
-    if not against_0:
+    from_smallest = [row for row in rows if row.from_smallest and row.found.scale]
+    if not from_smallest:
         return None
-    datasets = list(dict.fromkeys(row.dataset for row in against_0))
-    present = {row.group for row in against_0}
+    datasets = list(dict.fromkeys(row.dataset for row in from_smallest))
+    present = {row.group for row in from_smallest}
     groups = [name for name in GROUP_ORDER if name in present] + sorted(present - set(GROUP_ORDER))
-    weights = sorted({row.weight for row in against_0})
-    benchmarks = {group: sorted({r.found.benchmark for r in against_0 if r.group == group}) for group in groups}
+    weights = sorted({row.weight for row in from_smallest})
+    benchmarks = {group: sorted({r.found.benchmark for r in from_smallest if r.group == group}) for group in groups}
     heights = [len(benchmarks[group]) * (len(weights) + GAP) for group in groups]
     blocks = rows_of_datasets(datasets)
     across = len(blocks[0])
@@ -53,10 +53,13 @@ def figure_forest(rows: Sequence[WeightComparison]) -> Figure | None:
                         titles[dataset], (0.5, 1), xytext=(0, 14), xycoords="axes fraction",
                         textcoords="offset points", ha="center", fontsize=8, fontweight="bold",
                     )  # fmt: skip
-                panel = [row for row in against_0 if (row.group, row.dataset) == (group, dataset)]
+                panel = [row for row in from_smallest if (row.group, row.dataset) == (group, dataset)]
                 _panel(axis, panel, benchmarks[group], weights, dataset_colours(datasets)[dataset])
             line[0].set_title(group.replace("_", " "), fontsize=7.5, pad=3)
-        title = f"difference from PLW 0 in points; in a benchmark PLW {weights[0]:g} (top) to {weights[-1]:g} (bottom)"
+        title = (
+            f"difference from {reference_name(from_smallest)} in points; in a benchmark "
+            f"PLW {weights[0]:g} (top) to {weights[-1]:g} (bottom)"
+        )
         figure.legend(handles=_handles(), loc="outside lower center", ncols=3, title=title, title_fontsize=7.5)
     return figure
 

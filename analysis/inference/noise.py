@@ -23,7 +23,7 @@ def noise_floor(frame: TidyFrame, comparisons: Sequence[WeightComparison] = ()) 
 
     - ``seed``: of one cell over seeds, everything else equal, pooled over cells; two such cells differ by less than
       ``floor`` in 95 % of cases.
-    - ``base model``: over base models, of the change that a weight makes from weight 0, pooled over weights and
+    - ``base model``: over base models, of the change that a weight makes from the smallest, pooled over weights and
       datasets; the mean over base models is not used up, so a single base's change differs from the mean by less than
       ``floor`` in 95 % of cases. A base's own level is not counted: it is the same at every weight.
     - ``items``: median standard error, over documents alone, of the paired difference of two weights.
@@ -60,12 +60,13 @@ def _counts(row: WeightComparison, benchmark: str) -> bool:
 
 
 def _changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """Each base model's change from its own score at weight 0, mean over its seeds."""
+    """Each base model's change from its own score at the dataset's smallest weight, mean over its seeds."""
     means = rows.groupby(["dataset", "model", "prompt_weight"])["points"].mean().reset_index()
-    at_0 = means[means["prompt_weight"] == 0].set_index(["dataset", "model"])["points"]
+    is_first = means["prompt_weight"] == means.groupby("dataset")["prompt_weight"].transform("min")
+    first = means[is_first].set_index(["dataset", "model"])["points"]
     keys = pd.MultiIndex.from_frame(means[["dataset", "model"]])
-    changed = means.assign(points=means["points"].to_numpy() - at_0.reindex(keys).to_numpy())
-    return changed[(changed["prompt_weight"] != 0) & changed["points"].notna()]
+    changed = means.assign(points=means["points"].to_numpy() - first.reindex(keys).to_numpy())
+    return changed[~is_first & changed["points"].notna()]
 
 
 def _pooled(rows: pd.DataFrame, alike: Sequence[str]) -> tuple[float, int] | None:

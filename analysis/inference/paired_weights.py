@@ -1,4 +1,4 @@
-"""Each weight of a study against weight 0, and the best one against 1, on the items that the paired cells answered."""
+"""Each weight of a study against the smallest, and the best against 1, on the items that the paired cells answered."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -20,6 +20,8 @@ from plw.registry.schema import DONE
 
 MARGIN = 0.02
 """Two points: a difference within it, either way, is called none."""
+BEST_REFERENCE = 1.0
+"""The weight that the best is held against; no other is, since it is the largest that there can be."""
 MOST_CELLS_COMPARED = 400
 """Of a study with more cells, their items are not read."""
 
@@ -47,6 +49,11 @@ class WeightComparison(_AtTwoWeights):
     found: Comparison
     """Its ``p_holm`` is corrected for all comparisons of the dataset with the same reference."""
 
+    @property
+    def from_smallest(self) -> bool:
+        """Whether the reference is the dataset's smallest weight; else the best weight is held against 1."""
+        return self.reference < BEST_REFERENCE
+
     def to_dict(self) -> dict[str, Any]:
         """Plain types, the comparison's fields beside the weights; what cannot be told is None."""
         found = asdict(self.found)
@@ -68,6 +75,12 @@ class NotCompared(_AtTwoWeights):
         return self._place() | dict.fromkeys(field.name for field in fields(Comparison)) | {"benchmark": self.benchmark}
 
 
+def reference_name(rows: Sequence[WeightComparison]) -> str:
+    """What the weights of all datasets are held against: ``PLW 0``, or in words where the smallest weights differ."""
+    found = {row.reference for row in rows if row.from_smallest}
+    return f"PLW {found.pop():g}" if len(found) == 1 else "the smallest weight"
+
+
 @dataclass(frozen=True, kw_only=True)
 class WeightComparisons:
     """All comparisons of a study, and why there are none where there are none."""
@@ -85,6 +98,8 @@ class WeightComparisons:
 
 def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]) -> WeightComparisons:
     """Compare the cells of the study that the frame shows, paired by everything but the weight.
+
+    The reference is the dataset's smallest weight: 0 where the study has it.
 
     Args:
         study: Its cells' folders hold the items.
@@ -109,17 +124,21 @@ def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]
                 of_reference += made
                 left_out += without
             rows += _corrected(of_reference)
-    if not rows and not notes:
+    weights = sorted(frame.rows["prompt_weight"].unique())
+    if len(weights) == 1:
+        notes.append(f"There is but one prompt weight, PLW {weights[0]:g}: no difference between weights to show.")
+    elif not rows and not notes:
         notes.append("No two weights have items in common: the cells keep none, or were run before items were kept.")
     return WeightComparisons(rows=rows, notes=notes, left_out=left_out)
 
 
 def _contrasts(of_weight: Mapping[float, object], best: float | None) -> Iterator[tuple[float, list[float]]]:
     """Reference -> weights that are held against it."""
-    if 0.0 in of_weight:
-        yield 0.0, [weight for weight in sorted(of_weight) if weight > 0]
-    if best in of_weight and 1.0 in of_weight and best not in (None, 0.0, 1.0):
-        yield 1.0, [float(best)]
+    smallest = min(of_weight, default=None)
+    if smallest is not None:
+        yield smallest, [weight for weight in sorted(of_weight) if weight > smallest]
+    if best in of_weight and BEST_REFERENCE in of_weight and best not in (None, smallest, BEST_REFERENCE):
+        yield BEST_REFERENCE, [float(best)]
 
 
 def _read(study: Study, cells: Sequence[CellRow], notes: list[str]) -> dict[float, dict[Run, ModelItems]]:

@@ -31,6 +31,15 @@ class VerdictScope(StrEnum):
     BENCHMARK = "benchmark"
 
 
+class Undecided(StrEnum):
+    """Why there is no test, though scores vary."""
+
+    ONE_WEIGHT = "one weight"
+    LACKING = "too few cells have all benchmarks"
+    NO_PAIR = "no base model and seed has two weights"
+    FEW_CELLS = "too few cells"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ScopeVerdict:
     """One dataset and scope; numbers are on the score's own range, higher is better, None where the data have none."""
@@ -51,6 +60,12 @@ class ScopeVerdict:
     moved: bool
     same: bool
     """Whether the scores are the same at every weight in each run: no p and no bound follows from them."""
+    undecided: Undecided | None
+    """Why there is no p; None where there is one, or where the scores are the same at every weight."""
+    cells: int
+    """With all benchmarks of the scope: the verdict is of these."""
+    cells_lacking: int
+    """That lack some of its benchmarks, and have others."""
     direction: str | None
     """``up``, ``down``, ``peak`` or ``dip`` of the mean curve over the weight; None where nothing moved, or where
     benchmarks moved against each other."""
@@ -123,7 +138,8 @@ def _corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
 
 def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -> ScopeVerdict:
     """Before the correction; ``direction`` is the mean curve's shape whether or not it moved."""
-    table = rows.pivot_table(index=["model", "seed", "w_p"], columns="benchmark", values="score01").dropna()
+    scored = rows.pivot_table(index=["model", "seed", "w_p"], columns="benchmark", values="score01")
+    table = scored.dropna()
     cells = table.reset_index()
     base_N = [str(model) for model in cells["model"]]
     run_N = [f"{model} {seed}" for model, seed in zip(cells["model"], cells["seed"], strict=True)]
@@ -133,16 +149,31 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     p_mean = curve.p if curve is not None and curve.decides and not same else None
     # Several metrics are put on 0 to 1.
     scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
+    several = score_NG.shape[1] > 1 and not same
+    p = _omnibus(curve, score_NG, w_N, base_N, run_N) if several else p_mean
     blank: dict[str, Any] = {
         "dataset": dataset, "scope": scope, "name": name,
         "group": str(rows["group"].iloc[0]) if scope == VerdictScope.BENCHMARK else None,
         "benchmarks": int(rows["benchmark"].nunique()),
-        "p": _omnibus(curve, score_NG, w_N, base_N, run_N) if score_NG.shape[1] > 1 and not same else p_mean,
-        "p_holm": None, "p_mean": p_mean, "moved": False, "same": same,
+        "p": p, "p_holm": None, "p_mean": p_mean, "moved": False, "same": same,
+        "undecided": None if p is not None or same else _why_undecided(scored, table),
+        "cells": len(table), "cells_lacking": len(scored) - len(table),
         "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
         "turned": bool(turned_round(rows)),
     }  # fmt: skip
-    return ScopeVerdict(**blank, **_curve_numbers(curve, scale))
+    numbers = _curve_numbers(curve, scale)
+    if curve is None:
+        numbers["from_weight"] = weight_from_scale(float(rows["w_p"].min()))
+    return ScopeVerdict(**blank, **numbers)
+
+
+def _why_undecided(scored: pd.DataFrame, complete: pd.DataFrame) -> Undecided:
+    """Of tables with a row a cell (index model, seed, w_p): all cells, and those that have every benchmark."""
+    if scored.index.get_level_values("w_p").nunique() == 1:
+        return Undecided.ONE_WEIGHT
+    if len(complete) < len(scored):
+        return Undecided.LACKING
+    return Undecided.FEW_CELLS if scored.groupby(["model", "seed"]).size().max() > 1 else Undecided.NO_PAIR
 
 
 def _omnibus(

@@ -101,14 +101,14 @@ def _moved(row: Comparison) -> str:
     better = ""
     if row.higher_is_better is not None:
         better = ", better" if (row.difference > 0) == row.higher_is_better else ", worse"
-    surely = f"{_interval(row)}, {_p(row)}"
+    surely = f"{difference_interval(row)}, {p_text(row)}"
     return (
         f"{row.benchmark}: B is {higher} by {amount(row, abs(row.difference))} {unit(row)}{better} "
         f"({' to '.join(score_texts(row))}; {surely})."
     )
 
 
-def _interval(row: Comparison) -> str:
+def difference_interval(row: Comparison) -> str:
     """Of the difference, in the direction of it."""
     if math.isinf(row.low):
         return NO_INTERVAL
@@ -124,15 +124,16 @@ def _not_shown(row: Comparison) -> str:
     signed = f"{amount(row, row.low, sign=True)} to {amount(row, row.high, sign=True)} {unit(row)}"
     if row.p < SIGNIFICANCE:
         interval = NO_INTERVAL if math.isinf(row.low) else signed
-        return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({_p(row)})."
+        return f"{row.benchmark}: shown alone (p {row.p:.3f}, {interval}), but not once corrected ({p_text(row)})."
     if math.isinf(row.low):
-        return f"{row.benchmark}: not shown ({_p(row)}); {NO_INTERVAL}."
+        return f"{row.benchmark}: not shown ({p_text(row)}); {NO_INTERVAL}."
     if row.low > 0 or row.high < 0:
         # Newcombe's interval and the exact test, which asks for more, do not always agree.
-        return f"{row.benchmark}: not shown ({_p(row)}), though the 95 % interval is {signed}."
+        return f"{row.benchmark}: not shown ({p_text(row)}), though the 95 % interval is {signed}."
     found = f"a difference of {amount(row, row.mde)}" if math.isfinite(row.mde) else "no possible difference"
     return (
-        f"{row.benchmark}: not shown ({_p(row)}). Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
+        f"{row.benchmark}: not shown ({p_text(row)}). "
+        f"Excluded are a fall of more than {amount(row, max(0.0, -row.low))} "
         f"and a rise of more than {amount(row, max(0.0, row.high))} {unit(row)}; "
         f"{row.n} items find {found} four times in five."
     )
@@ -148,7 +149,8 @@ def _equivalence(rows: Sequence[Comparison], margin: float) -> str:
     )
 
 
-def _p(row: Comparison) -> str:
+def p_text(row: Comparison) -> str:
+    """The p, corrected where there was something to correct for."""
     # The largest of several p is its own correction; of one benchmark there is nothing to correct for.
     said = "p" if row.p == row.p_holm else "corrected p"
     return f"{said} {'< 0.001' if row.p_holm < 0.001 else f'{row.p_holm:.3f}'}"

@@ -34,7 +34,7 @@ from analysis.tables.beyond_paper import (
 )
 from analysis.tables.captions import coverage, seed_text
 from analysis.tables.checks import residual_table, sensitivity_table
-from analysis.tables.paired import comparisons_table, noise_table
+from analysis.tables.paired import EACH_WEIGHT, comparisons_table, noise_table
 from analysis.tables.paper import results_table, stage_table, table_1, table_2, table_3
 from analysis.tables.preferences import preferences_table
 from analysis.tables.ratio_model import table_4
@@ -56,7 +56,7 @@ TITLES = {
     "figure9_contour_generation": "Figure 9. The ratio model of generation without translation",
     "figure_gains": "Gain over PLW 0",
     "figure_residuals": "Residual checks of the regression",
-    "figure_forest": "Each weight against PLW 0, item by item",
+    "figure_forest": EACH_WEIGHT,
 }
 """Figure -> its title; the captions follow it."""
 
@@ -71,7 +71,7 @@ ALTS = {
         "A contour map of the predicted score: prompt weight across, generation ratio up, the best weight a line.",
     ),
     "figure_gains": "A column of panels for each dataset: gain of each weight over PLW 0 with its interval.",
-    "figure_forest": "A column of panels for each dataset: every benchmark's difference from PLW 0 with its interval.",
+    "figure_forest": "A column of panels for each dataset: every benchmark's difference from the smallest weight.",
     "figure_residuals": "A row for each dataset: quantiles of the residuals, and residuals by fitted value.",
 }
 """Figure -> what it shows, for those who cannot see it."""
@@ -278,9 +278,9 @@ _GAINS = (
     f"{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}. Weights are spaced as w_p."
 )
 _FOREST = (
-    "Difference from PLW 0 on the items that the paired cells answered, with its 95 % interval, uncorrected. Strong "
-    "and filled: shown after Holm's correction for all weights and benchmarks of the dataset. Each row of panels has a "
-    "scale of its own; the grey band is the same in all."
+    "Difference from the smallest weight on the items that the paired cells answered, with its 95 % interval, "
+    "uncorrected. Strong and filled: shown after Holm's correction for all weights and benchmarks of the dataset. Each "
+    "row of panels has a scale of its own; the grey band is the same in all."
 )
 _RESIDUALS = (
     "Uniform quantile residuals of the regression of Table 3. Left: their quantiles against those of the uniform "

@@ -7,9 +7,11 @@ import pandas as pd
 
 from analysis.figures.theme import dataset_colours
 from analysis.inference.regression import GLMM, Regression
+from analysis.inference.verdicts import ScopeVerdict, VerdictScope
 from analysis.items.sentences import listed
 from analysis.levels import SIGNIFICANCE
 from analysis.report.context import Context
+from analysis.report.item_headline import items_sentence
 from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.report.weight_grid_parts import choice_headline
 from analysis.scores.datasets import dataset_order
@@ -34,6 +36,11 @@ class DatasetVerdict:
 def study_headline(context: Context) -> str:
     """The study's answer in a few sentences; of both weights first, where it varies both."""
     of_prompt = study_sentences(context.verdicts)
+    datasets = dict.fromkeys(verdict.dataset for verdict in context.verdicts)
+    by_item = {name: items_sentence(context.verdicts, context.comparisons.rows, name) for name in datasets}
+    several = len(datasets) > 1
+    said = [f"{f'{name}: ' if several else ''}{line}" for name, line in by_item.items() if line]
+    of_prompt = " ".join([of_prompt, *said])
     if not context.varies_both:
         return of_prompt
     of_prompt = f"At response weight {context.response_weight:g}: {of_prompt}"
@@ -53,7 +60,13 @@ def verdicts(context: Context) -> list[DatasetVerdict]:
     made = []
     for name in names:
         best = _best_weight(table[table["dataset"] == name])
-        sentences = [*dataset_sentences(context.verdicts, name), _table_3(fits.get(name)), *best]
+        by_item = items_sentence(context.verdicts, context.comparisons.rows, name)
+        sentences = [
+            *dataset_sentences(context.verdicts, name),
+            *([by_item] if by_item else []),
+            _table_3(fits.get(name)),
+            *best,
+        ]
         moved = any(verdict.moved for verdict in context.verdicts if verdict.dataset == name)
         made.append(DatasetVerdict(dataset=name, colour=colours[name], moved=moved, sentences=sentences))
     return made
@@ -101,18 +114,13 @@ def size_sentences(context: Context) -> list[str]:
         )
     others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
     unseen = [f"Not counted here: {listed(others)}; see What else this study holds."] if others else []
-    if not context.fits:
-        return [size, *unseen]
-    return [size, *unseen, _tested(context)]
+    tested = any(verdict.p is not None for verdict in context.verdicts)
+    return [size, *unseen, *([_tested(context)] if tested else [])]
 
 
 def _tested(context: Context) -> str:
     """How the verdicts were found, and of which base models they are."""
-    known = [verdict.over_bases for verdict in context.verdicts if verdict.over_bases is not None]
-    sample = bool(known) and all(known)
-    bases = context.frame.rows["model"].nunique()
-    these = "this base model" if bases == 1 else f"these {bases} base models"
-    scope = "base models are taken as a sample" if sample else f"the verdicts are of {these}, others may differ"
+    scope = _of_which_bases(context.verdicts)
     return (
         f"A kind of benchmark is shown to move where p is below {SIGNIFICANCE:g} after Holm's correction within its "
         f"dataset, by a test in which effects of opposite sign do not cancel; {scope}. Points, scores and best weights "
@@ -120,6 +128,23 @@ def _tested(context: Context) -> str:
         "range, and not of single cells; mean scores are in the tables. Several datasets are not corrected for. The "
         "best weights tried are not corrected for having been chosen."
     )
+
+
+def _of_which_bases(verdicts: Sequence[ScopeVerdict]) -> str:
+    """Whether base models count as a sample, of datasets where they do and others where they are too few."""
+    tested = [verdict for verdict in verdicts if verdict.p is not None and verdict.over_bases is not None]
+    of = {
+        sample: {v.dataset: v.base_models for v in tested if v.over_bases is sample and v.scope != VerdictScope.ALL}
+        for sample in (True, False)
+    }
+    most = max(of[False].values(), default=0)
+    these = "this base model" if most == 1 else f"these {most} base models"
+    given = f"the verdicts are of {these}, others may differ"
+    if not of[True]:
+        return given
+    if not of[False]:
+        return "base models are taken as a sample"
+    return f"base models are taken as a sample, but on {listed(list(of[False]))} {given}"
 
 
 def missing_lines(context: Context) -> list[str]:

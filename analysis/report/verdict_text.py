@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from analysis.inference.verdicts import ScopeVerdict, VerdictScope
+from analysis.inference.verdicts import ScopeVerdict, Undecided, VerdictScope
 from analysis.items.sentences import listed
 
 NAMED = 4
@@ -25,6 +25,8 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
                 f"On {dataset} no kind of benchmark is shown to move, but single benchmarks are: {listed(names)}. "
                 f"Of the kinds' means: {_bounds(groups)}."
             )
+        elif groups and all(group.undecided == Undecided.ONE_WEIGHT for group in groups):
+            still.append(f"On {dataset} there is but one weight, {_weight(groups[0].from_weight)}: nothing to compare.")
         elif groups:
             still.append(f"On {dataset} nothing is shown to move: {_bounds(groups)}.")
     return " ".join(moved + still) or "No dataset has scores to compare."
@@ -65,16 +67,18 @@ def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = 
     """How a scope moved, without its scores."""
     turned = _turned(verdict, verdicts)
     if verdict.opposed:
-        return f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}{turned}"
+        both = f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
+        return f"{both}{turned}{_of_cells(verdict)}"
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
     start = _start(verdict, axis)
+    where = _of_cells(verdict)
     how = {
         "up": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)}",
         "peak": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)} and down again",
         "down": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)}",
         "dip": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
-    return how + turned
+    return how + turned + where
 
 
 def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) -> str:
@@ -83,8 +87,8 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
     if verdict.same:
         return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
     if not verdict.moved:
-        decided = "too few cells to decide" if verdict.p_holm is None else f"not shown to move ({_p(verdict)})"
-        excluded = "" if verdict.p_holm is None else "; no change of its mean is excluded"
+        decided = untested_reason(verdict, axis) or f"not shown to move ({_p(verdict)}){_of_cells(verdict)}"
+        excluded = "" if verdict.undecided else "; no change of its mean is excluded"
         if verdict.excluded:
             excluded = f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
         return f"{name}: {decided}{excluded}."
@@ -136,18 +140,51 @@ def _start(verdict: ScopeVerdict, axis: str, before: str = " ") -> str:
 
 def _bounds(groups: Sequence[ScopeVerdict]) -> str:
     known = [
-        f"{_size(group)} ({kind(group)}{_start(group, 'weight', ', ')})"
+        f"{_size(group)} ({kind(group)}{_start(group, 'weight', ', ')}{_count_of_cells(group, ', of ')})"
         for group in groups
         if group.excluded is not None
     ]
     same = [kind(group) for group in groups if group.same]
-    free = [kind(group) for group in groups if group.excluded is None and not group.same]
+    free = [kind(group) for group in groups if group.excluded is None and not group.same and not group.undecided]
     said = [f"changes by more than {listed(known)} points are excluded"] if known else []
-    if known and free:
-        said.append(f"no change of {listed(free)} is")
+    if free:
+        said.append(f"no change of {listed(free)} is{'' if known else ' excluded'}")
     if same:
         said.append(f"the scores are the same at every weight ({listed(same)}), which excludes nothing")
-    return "; ".join(said) or "the cells are too few to tell"
+    reasons: dict[str, list[str]] = {}
+    for group in groups:
+        if group.undecided and group.excluded is None:
+            reasons.setdefault(untested_reason(group), []).append(kind(group))
+    said += [
+        f"{reason}{f' ({listed(names)})' if len(names) < len(groups) else ''}" for reason, names in reasons.items()
+    ]
+    return "; ".join(said)
+
+
+def untested_reason(verdict: ScopeVerdict, axis: str = "weight") -> str:
+    """Why nothing was tested; empty where something was, or where the scores are the same everywhere."""
+    if verdict.undecided is None:
+        return ""
+    has = "has" if verdict.cells == 1 else "have"
+    return {
+        Undecided.ONE_WEIGHT: f"but one {axis}, {_weight(verdict.from_weight)}: nothing to compare",
+        Undecided.LACKING: (
+            f"too few cells to decide, as {verdict.cells} of {verdict.cells + verdict.cells_lacking} {has} all its "
+            "benchmarks"
+        ),
+        Undecided.NO_PAIR: f"no base model and seed was trained at two {axis}s, so nothing can be compared",
+        Undecided.FEW_CELLS: "too few cells to decide",
+    }[verdict.undecided]
+
+
+def _of_cells(verdict: ScopeVerdict) -> str:
+    """That a verdict is not of all cells."""
+    counted = _count_of_cells(verdict, " (of ")
+    return f"{counted}; the others lack benchmarks of it)" if counted else ""
+
+
+def _count_of_cells(verdict: ScopeVerdict, before: str) -> str:
+    return f"{before}{verdict.cells} of {verdict.cells + verdict.cells_lacking} cells" if verdict.cells_lacking else ""
 
 
 def _points(verdict: ScopeVerdict, at: float | None) -> str:

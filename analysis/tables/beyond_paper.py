@@ -18,6 +18,8 @@ from analysis.tables.table import NOT_COMPARED, SHOWN_SERIES, UNLIKE, Table, num
 REASONS = {"mini": "embedded world, not the paper's models, data and benchmarks"}
 """Scale -> why its numbers differ from the published ones, whatever they are."""
 
+NO_WIDTH = 1e-9
+
 OPEN_CHOICES = "the paper leaves the loss's normaliser and the squeeze of 0 and 1 open"
 
 
@@ -42,8 +44,8 @@ def gains_table(intervals: pd.DataFrame) -> Table | None:
     caption = (
         f"Mean difference from PLW 0 on the same benchmark, base model and seed [{CONFIDENCE:.0%} percentile "
         f"bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}]. * the interval excludes 0, before any correction "
-        "for looking at several weights. The CSV has the gains over PLW 1 too, and intervals that take the base models "
-        "as given."
+        "for looking at several weights; one without any width is no certainty and has none. The CSV has the gains "
+        "over PLW 1 too, and intervals that take the base models as given."
     )
     return Table(
         key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
@@ -268,11 +270,18 @@ def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
 def _with_interval(value: float, low: float, high: float, *, star: bool) -> str:
     if pd.isna(low):
         return number(value, 3)
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and (low > 0 or high < 0))
+    return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and _excludes_0(low, high))
+
+
+def _excludes_0(low: float, high: float) -> bool:
+    """Whether an interval lies on one side of 0; one without any width, but for rounding, is no certainty."""
+    return high - low > NO_WIDTH and (low > 0 or high < 0)
 
 
 def _ends_and_best(values: "pd.Series[float]", fair: "pd.Series[bool]", kind: str) -> dict[str, str]:
     """The score at PLW 0, the best one with its weight, and that at PLW 1; a dash where there is none.
+
+    Of one weight alone, between 0 and 1, its score stands in the place of the best.
 
     Args:
         values: the scores by weight.
@@ -282,6 +291,8 @@ def _ends_and_best(values: "pd.Series[float]", fair: "pd.Series[bool]", kind: st
     lead = f"{kind}, " if kind else ""
     highest = best_of(values, fair)
     best = "–" if pd.isna(highest) else f"{highest:.3f} ({values[fair].idxmax():g})"
+    if list(values.index) not in ([0.0], [1.0]) and len(values) == 1:
+        best = f"{number(values.iloc[0], 3)} ({values.index[0]:g})"
     first, last = (
         number(values.get(weight), 3) + UNLIKE * (weight in values.index and not fair[weight]) for weight in (0.0, 1.0)
     )

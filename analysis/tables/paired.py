@@ -1,4 +1,4 @@
-"""Tables of paired items: each weight against weight 0, and the noise floor."""
+"""Tables of paired items: each weight against the smallest, and the noise floor."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,51 +6,51 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from analysis.inference.noise import BASE_DRAWN, ITEMS_DRAWN, SEED_DRAWN
-from analysis.inference.paired_weights import MARGIN, NotCompared, WeightComparison
+from analysis.inference.paired_weights import MARGIN, NotCompared, WeightComparison, reference_name
 from analysis.items.sentences import listed
 from analysis.tables.table import Table, number
 
+EACH_WEIGHT = "Each weight against the smallest, item by item"
 GROUP_ORDER = ("multiple_choice", "short_generation", "translation", "long_generation")
 
 
 def comparisons_table(rows: Sequence[WeightComparison], left_out: Sequence[NotCompared] = ()) -> Table:
-    """Each weight's difference from weight 0, a row a dataset and benchmark; all numbers stand in the CSV.
+    """Each weight's difference from the smallest, a row a dataset and benchmark; all numbers stand in the CSV.
 
     Args:
         rows: what was compared.
         left_out: what could not be, for the caption.
     """
     raw = pd.DataFrame([row.to_dict() for row in rows])
-    against_0 = [row for row in rows if row.reference == 0]
-    weights = sorted({row.weight for row in against_0})
-    best = {row.dataset: row.weight for row in rows if row.reference == 1}
+    weights = sorted({row.weight for row in rows if row.from_smallest})
+    smallest = reference_name(rows)
+    best = {row.dataset: row.weight for row in rows if not row.from_smallest}
     shown = []
     order = list(dict.fromkeys(row.dataset for row in rows))
     ordered = sorted(rows, key=lambda row: (order.index(row.dataset), _order(row)))
     for dataset, group, benchmark in dict.fromkeys(map(_place, ordered)):
         of_benchmark = [row for row in rows if _place(row) == (dataset, group, benchmark)]
-        by_weight = {row.weight: row for row in of_benchmark if row.reference == 0}
-        line = {"dataset": dataset, "benchmark": benchmark, "PLW 0": _score_at_0(by_weight.values())}
+        by_weight = {row.weight: row for row in of_benchmark if row.from_smallest}
+        line = {"dataset": dataset, "benchmark": benchmark, smallest: _score_at_start(by_weight.values())}
         line |= {f"{weight:g}": _difference(by_weight.get(weight)) for weight in weights}
         detectable = [_points(row, row.found.mde) for row in by_weight.values() if math.isfinite(row.found.mde)]
         line["detectable"] = number(pd.Series(detectable).median(), 1) if detectable else "–"
-        over_1 = next((row for row in of_benchmark if row.reference == 1), None)
+        over_1 = next((row for row in of_benchmark if not row.from_smallest), None)
         if best:
             line["best over 1"] = _difference(over_1)
         shown.append(line)
     chosen = listed([f"{weight:g} on {dataset}" for dataset, weight in best.items()]) if best else ""
     caption = (
-        "Difference from PLW 0 in points of a hundred, on the items that the paired cells answered; at PLW 0 the "
+        f"Difference from {smallest} in points of a hundred, on the items that the paired cells answered; at it the "
         "score. * shown after Holm's correction for all weights and benchmarks of the dataset; "
-        f"= shown to be within {MARGIN * 100:g} points of PLW 0 by two one-sided tests of 5 %, uncorrected. "
+        f"= shown to be within {MARGIN * 100:g} points of {smallest} by two one-sided tests of 5 %, uncorrected. "
         "Detectable: the difference that a study of this size finds four times in five at one weight, uncorrected, "
         "median over weights. " + (f"Best over 1: PLW {chosen}, chosen on the same scores. " if best else "")
         + _sample(rows) + " The CSV and comparisons.json have intervals, p and n."
         + _not_compared(rows, left_out)
     )  # fmt: skip
     return Table(
-        key="comparisons", title="Each weight against PLW 0, item by item", raw=raw, shown=pd.DataFrame(shown),
-        caption=caption,
+        key="comparisons", title=EACH_WEIGHT, raw=raw, shown=pd.DataFrame(shown), caption=caption,
     )  # fmt: skip
 
 
@@ -69,9 +69,9 @@ def noise_table(noise: pd.DataFrame) -> Table:
     caption = (
         "Points of a hundred. Seed: standard deviation of one cell over seeds, all else equal; two cells that differ "
         "in the seed alone differ by less than the floor in 95 % of cases. Base model: standard deviation over base "
-        "models of the change from PLW 0; one base's change lies within the floor of their mean in 95 % of cases. "
-        "Items: standard error of the paired difference over documents, where base models are few. Degrees of freedom "
-        "and intervals are in the CSV."
+        "models of the change from the smallest weight; one base's change lies within the floor of their mean in 95 % "
+        "of cases. Items: standard error of the paired difference over documents, where base models are few. Degrees "
+        "of freedom and intervals are in the CSV."
     )
     return Table(key="noise", title="The noise floor", raw=noise, shown=pd.DataFrame(shown), caption=caption)
 
@@ -131,6 +131,6 @@ def _difference(row: WeightComparison | None) -> str:
     return f"{_points(row, row.found.difference):+.1f}{mark}"
 
 
-def _score_at_0(rows: Iterable[WeightComparison]) -> str:
+def _score_at_start(rows: Iterable[WeightComparison]) -> str:
     first = next(iter(rows), None)
     return "–" if first is None else f"{_points(first, first.found.a):.1f}"

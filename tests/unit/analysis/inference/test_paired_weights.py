@@ -1,4 +1,4 @@
-"""Each weight against weight 0 on paired items, and the noise floor: known differences and spreads are found again."""
+"""Each weight against the smallest on paired items, and the noise floor: known numbers are found again."""
 
 import json
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import pytest
 from simulated_study import GROUPS, give_items, right_or_wrong, some_items
 from study_frames import frame_of
 
+from analysis.figures.forest import figure_forest
 from analysis.inference.noise import noise_floor
 from analysis.inference.paired_weights import WeightComparisons, weight_comparisons
 from analysis.scores.benchmarks import Benchmarks
@@ -47,6 +48,32 @@ def test_each_weight_is_held_against_0_and_the_best_against_1(make_study: MakeSt
     raw = comparisons_table(list(rows.values())).raw
     assert len(raw) == 6
     assert {"dataset", "weight", "reference", "low", "high", "p_holm", "mde", "equivalent"} <= set(raw)
+
+
+def test_without_weight_0_each_weight_is_held_against_the_smallest(make_study: MakeStudy) -> None:
+    url, runs = make_study(weights=(0.1, 0.5, 1.0), datasets=("data",), models=("wide", "deep", "long"))
+    give_items(url, runs, some_items)
+
+    found = compared(url, runs)
+
+    # The smallest weight is the best here: it is held against 1 already.
+    assert {(row.weight, row.reference) for row in found.rows} == {(0.5, 0.1), (1.0, 0.1)}
+    table = comparisons_table(found.rows)
+    assert list(table.shown) == ["dataset", "benchmark", "PLW 0.1", "0.5", "1", "detectable"]
+    assert "Difference from PLW 0.1 in points" in table.caption
+    assert "PLW 0 " not in table.caption
+    assert (table.shown != "–").all(axis=None)
+    assert figure_forest(found.rows) is not None
+
+
+def test_of_one_weight_the_note_is_that_there_is_but_one(make_study: MakeStudy) -> None:
+    url, runs = make_study(weights=(0.1,), datasets=("data",), models=("wide",))
+    give_items(url, runs, some_items)
+
+    found = compared(url, runs)
+
+    assert list(found.rows) == []
+    assert list(found.notes) == ["There is but one prompt weight, PLW 0.1: no difference between weights to show."]
 
 
 def test_what_cannot_be_compared_is_named_with_the_reason(make_study: MakeStudy) -> None:

@@ -7,9 +7,11 @@ from itertools import permutations, product
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from analysis.inference.omnibus import omnibus_p
-from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
+from analysis.inference.verdicts import ScopeVerdict, Undecided, scope_verdicts
 from analysis.inference.weight_curve import fit_curve
 from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.scores.frame import EXPONENT, TidyFrame, tidy_frame
@@ -263,7 +265,8 @@ def test_a_bound_as_wide_as_the_range_is_no_bound(start: float, rise: float, bou
     found = group_of(frame_of(values, weights=(0, 0.1, 1), models="ab"))
 
     assert (found.excluded is not None) == bounded
-    headline, (line,) = study_sentences([other, found]), dataset_sentences([replace(found, p_holm=0.5)], "D")
+    tested = replace(found, p_holm=0.5, undecided=None)
+    headline, (line,) = study_sentences([other, tested]), dataset_sentences([tested], "D")
     if found.excluded is not None:
         assert found.excluded < max(found.at_0, 1 - found.at_0)
         assert f"by more than {100 * found.excluded:.1f} points is excluded" in line
@@ -271,6 +274,46 @@ def test_a_bound_as_wide_as_the_range_is_no_bound(start: float, rise: float, bou
         assert headline.endswith(f"by more than {100 * calm.excluded:.1f} (calm) points are excluded; "
                                  "no change of translation is.")  # fmt: skip
         assert line == "Translation: not shown to move (corrected p 0.500); no change of its mean is excluded."
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_of_one_weight_the_headline_says_that_there_is_but_one(weight: float) -> None:
+    found = scope_verdicts(frame_of({"x": lambda _, at: 0.5 + noise(at)}, weights=(weight,), models="abc"))
+    assert study_sentences(found) == f"On D there is but one weight, {weight:g}: nothing to compare."
+    assert dataset_sentences(found, "D") == [f"Translation: but one weight, {weight:g}: nothing to compare."]
+    assert {(verdict.undecided, verdict.p) for verdict in found} == {(Undecided.ONE_WEIGHT, None)}
+
+
+def test_base_models_of_one_weight_each_are_said_not_to_compare() -> None:
+    frame = frame_of({"x": lambda w, _: 0.5 + 0.1 * w}, models="abc")
+    own = {"a": 0.0, "b": 0.1, "c": 1.0}
+    alone = replace(frame, rows=frame.rows[frame.rows["prompt_weight"] == frame.rows["model"].map(own)])
+    assert "no base model and seed was trained at two weights" in study_sentences(scope_verdicts(alone))
+
+
+def test_where_nothing_is_excluded_though_tested_the_headline_does_not_say_too_few() -> None:
+    """Three base models that rise by the same: a sign test of them cannot show it."""
+    frame = frame_of({"x": lambda w, _: 0.4 + 0.2 * w}, weights=(0.0, 1.0), models="abc")
+    found = group_of(frame)
+    assert (found.p, found.undecided, found.excluded) == (0.25, None, None)
+    assert study_sentences([found]) == "On D nothing is shown to move: no change of translation is excluded."
+
+
+@settings(deadline=None, max_examples=20)
+@given(lacking=st.sets(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=1, max_size=9))
+def test_cells_that_lack_a_benchmark_are_counted_where_they_do_not_count(lacking: set[tuple[int, int]]) -> None:
+    """The first benchmark is in every cell, the second is not: its kind's verdict is of the cells that have both."""
+    frame = frame_of({name: lambda w, at: 0.4 + 0.2 * w + noise(at) for name in "xy"}, models="ab")
+    places = {(model, weight): (base, place) for base, model in enumerate("ab") for place, weight in enumerate(WEIGHTS)}
+    is_left_out = [
+        row.benchmark == "y" and places[row.model, row.prompt_weight] in lacking for row in frame.rows.itertuples()
+    ]
+    found = group_of(replace(frame, rows=frame.rows[~np.array(is_left_out)]))
+    (line,) = dataset_sentences([found], "D")
+    assert (found.cells, found.cells_lacking) == (10 - len(lacking), len(lacking))
+    assert f"{10 - len(lacking)} of 10 " in line
+    if found.moved or found.excluded or found.undecided:
+        assert f"{10 - len(lacking)} of 10 " in study_sentences([found])
 
 
 @pytest.mark.parametrize("benchmarks", ["xy", "uvwxyz"])

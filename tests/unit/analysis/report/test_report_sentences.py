@@ -3,16 +3,27 @@
 from types import SimpleNamespace
 
 import pytest
+from simulated_study import GROUPS, give_items, right_or_wrong, some_items
 from study_frames import frame_of
 
-from analysis.report.text import size_sentences, verdicts
+from analysis.inference.bootstrap import bootstrap_aggregates
+from analysis.inference.paired_weights import WeightComparisons, weight_comparisons
+from analysis.inference.verdicts import scope_verdicts
+from analysis.report.item_headline import items_sentence
+from analysis.report.text import size_sentences, study_headline, verdicts
 from analysis.scores.aggregates import aggregates, cell_aggregates
-from analysis.scores.frame import AXES
+from analysis.scores.benchmark_curves import benchmark_curves
+from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.frame import AXES, tidy_frame
+from analysis.scores.study import read_study
+from analysis.tables.beyond_paper import curves_table, gains_table
 
 
 def _said(rule, weights=(0.0, 0.1, 1.0)):
     frame = frame_of(rule, weights=weights)
-    [verdict] = verdicts(SimpleNamespace(aggregates=aggregates(frame), fits=[], verdicts=[]))
+    [verdict] = verdicts(
+        SimpleNamespace(aggregates=aggregates(frame), fits=[], verdicts=[], comparisons=WeightComparisons())
+    )
     return " ".join(verdict.sentences)
 
 
@@ -50,7 +61,9 @@ def _size(frame, weightings):
         for row in frame.rows[AXES].drop_duplicates().to_dict("records")
     ]
     study = SimpleNamespace(cells=cells, shown=cells, choice=SimpleNamespace(others=()))
-    context = SimpleNamespace(frame=frame, study=study, cells=cell_aggregates(frame), varies_both=False, fits=[])
+    context = SimpleNamespace(
+        frame=frame, study=study, cells=cell_aggregates(frame), varies_both=False, fits=[], verdicts=[]
+    )
     return size_sentences(context)[0]
 
 
@@ -63,3 +76,71 @@ def test_of_several_weightings_the_size_says_which_is_shown_and_counts_its_cells
     alone = _size(frame, [""])
     assert alone.startswith("6 cells of 1 dataset")
     assert alone.endswith("6 of the cells have every benchmark.")
+
+
+def _of_items(made, items):
+    """Frame, verdicts and comparisons of a study on disk."""
+    url, runs = made
+    give_items(url, runs, items)
+    study = read_study(url, runs, "plw", "mini", configured=lambda name: Benchmarks(groups=GROUPS))
+    frame = tidy_frame(study.scores, GROUPS, study.cells)
+    return scope_verdicts(frame), weight_comparisons(study, frame, {})
+
+
+def test_where_scores_are_too_few_the_headline_says_what_single_items_show(make_study):
+    """Two weights of one base model: one difference of scores has no error, its items have."""
+    found, compared = _of_items(make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",)), some_items)
+    row = next(row for row in compared.rows if row.found.benchmark == "alpaca_eval")
+    said = study_headline(SimpleNamespace(verdicts=found, comparisons=compared, varies_both=False))
+    assert said.startswith("On data nothing is shown to move: too few cells to decide. Item by item, of these trained ")
+    assert f"alpaca_eval is higher by {row.found.difference:.2f} points at weight 1 than at 0 (95 % interval " in said
+    assert f"{row.found.low:.2f} to {row.found.high:.2f}" in said
+    assert "arc" not in said
+
+
+def test_where_items_show_nothing_it_says_what_they_exclude(make_study):
+    made = make_study(weights=(0.1, 0.5), datasets=("data",), models=("wide",))
+    found, compared = _of_items(made, lambda cell: right_or_wrong("arc", [number % 2 for number in range(50)]))
+    (row,) = compared.rows
+    assert items_sentence(found, compared.rows, "data") == (
+        "Item by item, of these trained models alone, no benchmark is shown to move; differences of more than "
+        f"{100 * row.found.high:.1f} (arc) points are excluded, by 95 % intervals of each."
+    )
+
+
+def test_where_scores_decide_items_are_left_to_their_table(make_study):
+    found, compared = _of_items(
+        make_study(weights=(0.0, 0.1, 1.0), datasets=("data",), models=tuple("abc")), some_items
+    )
+    assert compared.rows
+    assert items_sentence(found, compared.rows, "data") is None
+
+
+def test_base_models_are_a_sample_where_they_are_three():
+    def rule(dataset, benchmark, model, weight, seed):
+        if dataset == "few" and model != "a":
+            return None
+        return 0.5 + 0.1 * weight + 0.01 * (("abc".index(model) * 5 + round(100 * weight)) % 7)
+
+    frame = frame_of(rule, datasets=("few", "short"), models="abc", weights=(0.0, 0.01, 0.1, 0.5, 1.0))
+    study = SimpleNamespace(cells=[], shown=[], choice=SimpleNamespace(others=()))
+    context = SimpleNamespace(
+        frame=frame, study=study, cells=[], varies_both=False, fits=[], verdicts=scope_verdicts(frame)
+    )
+    said = size_sentences(context)[-1]
+    assert (
+        "base models are taken as a sample, but on few the verdicts are of this base model, others may differ" in said
+    )
+
+
+def test_of_one_weight_the_tables_have_its_scores():
+    frame = frame_of(_falling, weights=(0.1,))
+    shown = curves_table(benchmark_curves(frame)).shown
+    assert list(shown["short"]) == ["– / 0.545 (0.1) / –"] * 2
+
+
+def test_an_interval_without_width_gets_no_star():
+    """Of two weights of one base model every relative gain is 1: drawn anew it stays 1."""
+    frame = frame_of(lambda d, b, m, weight, s: 0.3 + 0.2 * weight + 0.1 * (b == "arc"), weights=(0.0, 1.0), models="a")
+    shown = gains_table(bootstrap_aggregates(frame)).shown
+    assert list(shown["short"]) == ["0.200 [0.200, 0.200]", "1.000 [1.000, 1.000]"]
