@@ -9,10 +9,13 @@ from matplotlib.figure import Figure
 from scipy import stats
 
 from analysis.arrays import Array
-from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
+from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers, panel_names, rows_of_datasets, short_names
 from analysis.levels import TAILS
 from analysis.published.wit_grid import CONVENTIONAL, LossWeights, pairs, prompt_share
 
+MODELS_ACROSS, MAP_INCHES = 5, 1.3
+DATASET_NAME = 16
+"""Characters of a dataset's name at most, along the height of a map."""
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
 """Red below 0, blue above; and for scores."""
 
@@ -21,6 +24,8 @@ def heat_maps(
     values: pd.DataFrame, *, unit: str, diverging: bool, lower_is_better: bool = False, good: pd.DataFrame | None = None
 ) -> Figure:
     """A small map for each panel, rows of datasets and columns of models.
+
+    More than ``MODELS_ACROSS`` models go on in further rows. Long names are shown by their ends.
 
     Args:
         values: a row a panel (dataset, model), a column a pair (λ_p, λ_r).
@@ -35,31 +40,38 @@ def heat_maps(
     trained_C = np.array([response > 0 for _, response in pairs(values)])
     limit = float(np.abs(values.to_numpy()[:, trained_C]).max())
     low, high = (-limit, limit) if diverging else (float(values.to_numpy().min()), float(values.to_numpy().max()))
+    blocks = rows_of_datasets(models, MODELS_ACROSS)
+    across, rows = len(blocks[0]), len(blocks) * len(datasets)
+    width = min(PAGE_INCHES, MAP_INCHES * across + 1.6)
+    # The labels and the bar of the colours take the rest of the width.
+    titles = panel_names(models, across, width - 1.2 + 0.3 * across)
+    labels = short_names(datasets, DATASET_NAME)
     with mpl.rc_context(RC | {"axes.grid": False}):
-        figure = Figure(
-            figsize=(min(PAGE_INCHES, 1.3 * len(models) + 1.6), 1.3 * len(datasets) + 0.4), layout="constrained"
-        )
-        axes = figure.subplots(len(datasets), len(models), squeeze=False, sharex=True, sharey=True)
-        for row, dataset in enumerate(datasets):
-            for column, model in enumerate(models):
-                axis = axes[row, column]
+        figure = Figure(figsize=(width, MAP_INCHES * rows + 0.4), layout="constrained")
+        axes = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True)
+        for row, line in enumerate(axes):
+            block, dataset = blocks[row // len(datasets)], datasets[row % len(datasets)]
+            for axis in line[len(block) :]:
+                axis.set_axis_off()
+            for axis, model in zip(line, block, strict=False):
                 if (dataset, model) not in values.index:
                     axis.set_axis_off()
                     continue
                 drawn = _map(axis, values.loc[(dataset, model)], (low, high), diverging, lower_is_better)
                 if good is not None:
                     _cross(axis, good.loc[(dataset, model)])
-                if row == 0:
-                    axis.set_title(model, fontsize=7)
-                if column == 0:
-                    axis.set_ylabel(f"{dataset}\nλ_p")
-                if row == len(datasets) - 1:
+                if dataset == datasets[0]:
+                    axis.set_title(titles[model], fontsize=7)
+                if model == block[0]:
+                    axis.set_ylabel(f"{labels[dataset]}\nλ_p")
+                if dataset == datasets[-1]:
                     axis.set_xlabel("λ_r")
+                    axis.tick_params(labelbottom=True)
         bar = figure.colorbar(
             drawn,
             ax=axes,
             pad=0.01,
-            fraction=0.02 if len(models) > 2 else 0.06,
+            fraction=0.02 if across > 2 else 0.06,
             extend=_beyond(values.to_numpy(), low, high),
         )
         bar.set_label(unit, fontsize=7)
@@ -104,10 +116,14 @@ def share_figure(gain: pd.DataFrame) -> Figure:
     by_share = gain.T.groupby(share_C).mean().T
     datasets = list(dict.fromkeys(gain.index.get_level_values("dataset")))
     colours, signs = dataset_colours(datasets), markers(datasets)
+    blocks = rows_of_datasets(datasets)
+    titles = panel_names(datasets, len(blocks[0]))
     with mpl.rc_context(RC):
-        figure = Figure(figsize=(PAGE_INCHES, 2.6), layout="constrained")
-        axes = figure.subplots(1, len(datasets), squeeze=False, sharey=True)[0]
-        for axis, dataset in zip(axes, datasets, strict=True):
+        figure = Figure(figsize=(PAGE_INCHES, 2.6 * len(blocks)), layout="constrained")
+        axes = figure.subplots(len(blocks), len(blocks[0]), squeeze=False, sharey=True)
+        for axis in axes.flat[len(datasets) :]:
+            axis.set_axis_off()
+        for axis, dataset in zip(axes.flat, datasets, strict=False):
             of_model_MS = by_share.loc[dataset].to_numpy()
             x_S = by_share.columns.to_numpy(dtype=float)
             axis.plot(x_S, of_model_MS.T, color=colours[dataset], alpha=0.3, linewidth=0.7)
@@ -122,7 +138,8 @@ def share_figure(gain: pd.DataFrame) -> Figure:
                 x_S, mean_S, yerr=error_S, color=colours[dataset], marker=signs[dataset], capsize=1.5, elinewidth=0.7
             )
             axis.axhline(0, color="black", linewidth=0.6)
-            axis.set_title(dataset)
+            axis.set_title(titles[dataset])
             axis.set_xlabel("λ_p / (λ_p + λ_r)")
-        axes[0].set_ylabel("gain over (0, 1), percent")
+        for axis in axes[:, 0]:
+            axis.set_ylabel("gain over (0, 1), percent")
     return figure

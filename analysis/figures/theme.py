@@ -91,14 +91,14 @@ def _ends(name: str, most: int) -> str:
     return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
 
 
-def rows_of_datasets(datasets: Sequence[str]) -> list[list[str]]:
+def rows_of_datasets(datasets: Sequence[str], most: int = DATASETS_ACROSS) -> list[list[str]]:
     """The datasets of each row of a figure in which each has a column; all but the last row are of equal length."""
-    return [list(datasets[at : at + DATASETS_ACROSS]) for at in range(0, len(datasets), DATASETS_ACROSS)]
+    return [list(datasets[at : at + most]) for at in range(0, len(datasets), most)]
 
 
-def panel_names(names: Iterable[str], across: int) -> dict[str, str]:
-    """Names as titles of panels (bold, 7.5 points) of which so many stand beside each other on a page's width."""
-    return short_names(names, max(8, int((PAGE_INCHES / across - 0.35) / 0.075)))
+def panel_names(names: Iterable[str], across: int, width: float = PAGE_INCHES) -> dict[str, str]:
+    """Names as titles of panels (bold, 7.5 points) of which so many stand beside each other on a width in inches."""
+    return short_names(names, max(8, int((width / across - 0.35) / 0.075)))
 
 
 def picture(figure: "Figure", kind: str) -> bytes:

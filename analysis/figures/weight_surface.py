@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from analysis.figures.heat_maps import DIVERGING
-from analysis.figures.theme import COLUMN_INCHES, PAGE_INCHES, RC
+from analysis.figures.theme import COLUMN_INCHES, PAGE_INCHES, RC, panel_names
 from analysis.inference.weight_surface import SURFACE_PLACES, WeightSurface
 from analysis.published.wit_grid import CONVENTIONAL
 
@@ -22,8 +22,11 @@ def surface_figure(surfaces: list[WeightSurface]) -> Figure:
         width = min(PAGE_INCHES, COLUMN_INCHES * len(surfaces))
         figure = Figure(figsize=(width, 2.6), layout="constrained")
         axes = figure.subplots(1, len(surfaces), squeeze=False, sharey=True)[0]
+        # The bar of the colours and the labels take the rest.
+        titles = panel_names([surface.scope for surface in surfaces], len(surfaces), width - 0.8)
         for axis, surface in zip(axes, surfaces, strict=True):
             drawn = _contours(axis, surface, levels)
+            axis.set_title(titles[surface.scope])
         axes[0].set_ylabel("λ_p")
         bar = figure.colorbar(drawn, ax=axes, pad=0.01, fraction=0.04)
         bar.set_ticks(levels[::3].tolist(), labels=[f"{level:.1f}" for level in levels[::3]])
@@ -46,6 +49,5 @@ def _contours(axis: Any, surface: WeightSurface, levels: Any) -> Any:
             response_weight, prompt_weight, marker, markersize=8 if marker == "*" else 6, markeredgecolor="black",
             markerfacecolor="white" if marker == "*" else "none", markeredgewidth=0.8, clip_on=False,
         )  # fmt: skip
-    axis.set_title(surface.scope)
     axis.set_xlabel("λ_r")
     return drawn
