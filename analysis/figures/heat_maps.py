@@ -14,7 +14,7 @@ from analysis.levels import TAILS
 from analysis.published.wit_grid import CONVENTIONAL, LossWeights, pairs, prompt_share
 
 MODELS_ACROSS, MAP_INCHES = 5, 1.3
-DATASET_NAME = 16
+ROW_NAME = 16
 """Characters of a dataset's name at most, along the height of a map."""
 DIVERGING, SEQUENTIAL = "RdBu", "cividis"
 """Red below 0, blue above; and for scores."""
@@ -45,7 +45,7 @@ def heat_maps(
     width = min(PAGE_INCHES, MAP_INCHES * across + 1.6)
     # The labels and the bar of the colours take the rest of the width.
     titles = panel_names(models, across, width - 1.2 + 0.3 * across)
-    labels = short_names(datasets, DATASET_NAME)
+    labels = short_names(datasets, ROW_NAME)
     with mpl.rc_context(RC | {"axes.grid": False}):
         figure = Figure(figsize=(width, MAP_INCHES * rows + 0.4), layout="constrained")
         axes = figure.subplots(rows, across, squeeze=False, sharex=True, sharey=True)

@@ -277,3 +277,17 @@ def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, en
         assert found.trained_tokens is None
         with pytest.raises(UserError, match=rf"bad-{number}\.json: row 1 "):
             printed(plan(f"dataset.path={path}"))
+
+
+@pytest.mark.parametrize("study", ["plw", "plw-ablation", "wit", "wit-dpo"])
+def test_of_studies_of_the_embedded_world_every_stage_has_a_cost_before_it_is_built(study: str, tmp_path: Path) -> None:
+    register_schema()
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        names = typed(compose("config", overrides=[f"study={study}", "scale=mini"])).study.axes["mini"]["dataset"]
+        for name in names.split(","):
+            asked = [f"study={study}", "scale=mini", f"dataset={name}", f"execution.runs={tmp_path}/runs"]
+            cell = resolve_cell(typed(compose("config", overrides=asked)))
+            for stage in cell.config.stages:
+                work = stage_cost(cell, stage)
+                known = judge_calls(cell) if work is None else work.operations
+                assert known, (name, stage)
