@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.inference.nearest import NearestVerdicts
 from analysis.inference.recommend import ALL, Recommendation
-from analysis.inference.verdicts import VerdictScope
+from analysis.inference.verdicts import Undecided, VerdictScope
 from analysis.published.pocket import pocket_gain, pocket_ratios, read_pocket
 from analysis.published.weight_gain import WeightGain
 from analysis.published.wit_weights import wit_gain
@@ -179,7 +179,8 @@ def _verdicts(nearest: NearestVerdicts, r_g: float, registry: str, *, like_yours
         elif verdict.same:
             finding = Finding(weight=None, words="the same scores at every weight", decided=False)
         elif p is None:
-            finding = Finding(weight=None, words="too few cells to decide", decided=False)
+            few = "one weight alone" if verdict.undecided == Undecided.ONE_WEIGHT else "too few cells to decide"
+            finding = Finding(weight=None, words=few, decided=False)
         elif verdict.moved:
             finding = Finding(weight=None, words=f"moved: {verdict.direction or 'benchmarks against each other'}")
         else:

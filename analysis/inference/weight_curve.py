@@ -144,20 +144,27 @@ class WeightCurve:
     def best(self) -> tuple[float, float, float]:
         """The weight (PLW) at which the curve is highest, with a 95 % interval.
 
-        The interval is of the highest place of curves drawn around the fitted one.
+        The interval is of the highest place of curves drawn around the fitted one. A curve that runs beyond the full
+        score is cut there: it is highest from where it reaches it, and the interval has all places where it is cut.
         """
         generator = np.random.default_rng(INTERVAL_SEED)
         terms = len(self.slope_C)
         noise_ZC = generator.normal(size=(DRAWS, terms)) @ covariance_root(self.covariance_CC).T
         noise_ZC /= np.sqrt(generator.chisquare(self.df, size=(DRAWS, 1)) / self.df)
-        top_Z = self.w_M[((self.slope_C + noise_ZC) @ self._powers(self.w_M).T).argmax(axis=1)]
-        low, high = np.quantile(top_Z, TAILS)
-        best = self.w_M[int(self.difference_M.argmax())]
+        # The level is that of the fitted curve: drawn anew it would move all places alike.
+        drawn_ZM = self._cut((self.slope_C + noise_ZC) @ self._powers(self.w_M).T)
+        low = np.quantile(self.w_M[drawn_ZM.argmax(axis=1)], TAILS[0])
+        high = np.quantile(self.w_M[GRID - 1 - drawn_ZM[:, ::-1].argmax(axis=1)], TAILS[1])
+        best = self.w_M[int(self._cut(self.difference_M).argmax())]
         return weight_from_scale(float(best)), weight_from_scale(float(low)), weight_from_scale(float(high))
 
     def lowest(self) -> float:
-        """The weight (PLW) at which the curve is lowest."""
-        return weight_from_scale(float(self.w_M[int(self.difference_M.argmin())]))
+        """The weight (PLW) at which the curve is lowest; of one that runs below 0, where it reaches it."""
+        return weight_from_scale(float(self.w_M[int(self._cut(self.difference_M).argmin())]))
+
+    def _cut(self, difference_M: Array) -> Array:
+        """Differences from the smallest weight that leave the score within its range, 0 to 1."""
+        return np.clip(difference_M, min(0.0, -self.at_start), max(0.0, 1 - self.at_start))
 
     @property
     def shape(self) -> str:

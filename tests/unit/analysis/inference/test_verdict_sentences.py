@@ -299,6 +299,23 @@ def test_where_nothing_is_excluded_though_tested_the_headline_does_not_say_too_f
     assert study_sentences([found]) == "On D nothing is shown to move: no change of translation is excluded."
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_scores_that_are_full_from_some_weight_on_name_no_single_best_weight(turned: bool) -> None:
+    """The parabola's top lies between the weights, beyond the full score: a place that no cell has."""
+    start = {"a": 0.03, "b": 0.05, "c": 0.06}
+
+    def value(weight: float, place: int) -> float:
+        below = list(start.values())[place // 7] if weight == 0 else 0.0
+        return below if turned else 1 - below
+
+    frame = frame_of({"x": value}, weights=(0.0, 0.1, 1.0), models="abc", higher=not turned)
+    found = group_of(frame)
+    assert found.at_best == 1.0
+    assert found.best_weight == pytest.approx(0.1, abs=0.01)
+    assert found.best_low <= 0.1
+    assert found.best_high == 1.0
+
+
 @settings(deadline=None, max_examples=20)
 @given(lacking=st.sets(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=1, max_size=9))
 def test_cells_that_lack_a_benchmark_are_counted_where_they_do_not_count(lacking: set[tuple[int, int]]) -> None:
