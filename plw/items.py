@@ -141,10 +141,14 @@ def read_item_export(path: Path) -> "pa.Table":
     """The items of a study's cells, as ``plw items export`` writes them: ``CELL_COLUMNS``, then those of the items.
 
     Raises:
-        UserError: as ``read_items``.
+        UserError: as ``read_items``; a CSV export, which has no types.
     """
     import pyarrow as pa
 
+    if path.suffix.lower() == ".csv":
+        raise UserError(
+            f"{path}: a CSV table; export the items to a .parquet file (plw items export --out FILE.parquet)"
+        )
     types = {"prompt_weight": pa.float64(), "response_weight": pa.float64(), "seed": pa.int64()}
     fields_of_cell = [pa.field(name, types.get(name, pa.string()), nullable=False) for name in CELL_COLUMNS]
     return _checked(path, pa.schema([*fields_of_cell, *item_schema()]))

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pandas as pd
 
-from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, UNITS
+from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, STAR_BENCHMARKS, UNITS
 from analysis.inference.regression import Regression
 from analysis.levels import CONFIDENCE
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, best_of
@@ -47,6 +47,11 @@ def gains_table(intervals: pd.DataFrame) -> Table | None:
         "for looking at several weights; one without any width is no certainty and has none. The CSV has the gains "
         "over PLW 1 too, and intervals that take the base models as given."
     )
+    if (over_zero["benchmarks"] < STAR_BENCHMARKS).any():
+        caption += (
+            f" Of fewer than {STAR_BENCHMARKS} benchmarks there is no star: by chance alone all move one way in "
+            "more than 5 % of studies, and intervals by draws of them are too narrow."
+        )
     return Table(
         key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
     )
@@ -252,7 +257,7 @@ def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
     intervals = intervals[intervals["unit"] == UNITS[0]]
     texts = {
         (row["kind"], row["prompt_weight"], row["dataset"]): _with_interval(
-            row["estimate"], row["low"], row["high"], star=star
+            row["estimate"], row["low"], row["high"], star=star and row["benchmarks"] >= STAR_BENCHMARKS
         )
         for row in intervals.to_dict("records")
     }

@@ -87,7 +87,7 @@ def _show_items(fit: "ItemFit", screen: "Console") -> None:
     ]
     if fit.lrt.p is not None:
         lines.append(
-            f"likelihood ratio: χ²({fit.lrt.df}) {fit.lrt.chisq:.3f}, p {fit.lrt.p:.3g}, too small with few base models"
+            f"likelihood ratio: χ²({fit.lrt.df}) {fit.lrt.chisq:.3f}, p {fit.lrt.p:.3g}, as if the sample were large"
         )
     for one in told["random"]:
         term = f"{one['term'] or ''}{' with ' + one['with'] if one['with'] else ''}"

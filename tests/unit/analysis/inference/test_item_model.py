@@ -276,3 +276,5 @@ def test_without_r_or_file_it_is_said(monkeypatch, tmp_path):
         fit_items(choose_rows(TABLE))
     with pytest.raises(UserError, match="no such file"):
         read_item_export(tmp_path / "none.parquet")
+    with pytest.raises(UserError, match="a CSV table; export the items to a "):
+        read_item_export(tmp_path / "items.csv")

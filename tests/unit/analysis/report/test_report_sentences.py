@@ -139,8 +139,25 @@ def test_of_one_weight_the_tables_have_its_scores():
     assert list(shown["short"]) == ["– / 0.545 (0.1) / –"] * 2
 
 
+@pytest.mark.parametrize("benchmarks", ["ab", "abcde", "abcdef"])
+def test_fewer_benchmarks_than_chance_alone_moves_one_way_get_no_star(benchmarks):
+    """Without any effect all of five move alike in one study of sixteen, and every draw of them then excludes 0."""
+    frame = frame_of(
+        lambda d, benchmark, m, weight, s: 0.3 + weight * (0.01 + 0.02 * benchmarks.index(benchmark)),
+        benchmarks=benchmarks, weights=(0.0, 0.5, 1.0), models=("a", "b"),
+    )  # fmt: skip
+    table = gains_table(bootstrap_aggregates(frame))
+    simple = table.shown[table.shown["aggregate"] == "simple"]
+    starred = [text.endswith("*") for text in simple["short"] if text != "–"]
+    assert starred == [len(benchmarks) == 6] * 2
+    assert ("Of fewer than 6 benchmarks there is no star" in table.caption) == (len(benchmarks) < 6)
+
+
 def test_an_interval_without_width_gets_no_star():
     """Of two weights of one base model every relative gain is 1: drawn anew it stays 1."""
-    frame = frame_of(lambda d, b, m, weight, s: 0.3 + 0.2 * weight + 0.1 * (b == "arc"), weights=(0.0, 1.0), models="a")
+    frame = frame_of(
+        lambda d, benchmark, m, weight, s: 0.3 + 0.2 * weight + 0.01 * "abcdefg".index(benchmark),
+        benchmarks="abcdefg", weights=(0.0, 1.0), models="a",
+    )  # fmt: skip
     shown = gains_table(bootstrap_aggregates(frame)).shown
     assert list(shown["short"]) == ["0.200 [0.200, 0.200]", "1.000 [1.000, 1.000]"]
