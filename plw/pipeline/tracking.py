@@ -60,7 +60,7 @@ class WandbTracker:
 
     def __init__(self, *, mode: str, folder: Path, **about: Any) -> None:
         self._run: Any = None
-        self._broken = False
+        self._broken = not _imported()
         self._calls: queue.Queue[Callable[[], None] | None] = queue.Queue()
         self._thread = threading.Thread(target=self._work, name="tracker", daemon=True)
         self._thread.start()
@@ -117,6 +117,16 @@ class WandbTracker:
             except Exception as error:
                 _stay_offline(_first_line(error))
         self._run = wandb.init(mode="offline", **options)
+
+
+def _imported() -> bool:
+    """Import wandb in the caller's thread: Python 3.11 may fail where two threads compile at once (gh-106905)."""
+    try:
+        import wandb  # noqa: F401
+    except Exception as error:
+        _stay_offline(_first_line(error))
+        return False
+    return True
 
 
 def open_tracker(choice: TrackerConfig, **about: Any) -> Tracker:
