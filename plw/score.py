@@ -12,6 +12,11 @@ PERCENT_METRICS = frozenset(
 """Metrics that are reported from 0 to 100; the analysis divides them by 100 and takes all others as they are."""
 
 
+def is_percentage(metric: str) -> bool:
+    """Whether a metric is reported from 0 to 100; lm-eval's name of its filter may follow behind a comma."""
+    return metric.partition(",")[0] in PERCENT_METRICS
+
+
 def protocol_metric(protocol: str) -> str:
     """The headline metric of prompts that are asked by a protocol."""
     return {"reference": "chrf", "mt_bench": "mt_bench"}.get(protocol, "win_rate")

@@ -11,7 +11,7 @@ from analysis.arrays import Array, Index
 from analysis.scores.frame import EXPONENT
 from plw.errors import NAME_LENGTH, UserError, shortened
 from plw.items import MEAN
-from plw.score import PERCENT_METRICS
+from plw.score import is_percentage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +174,7 @@ def _refuse_few(rows: pd.DataFrame, dataset: str) -> None:
 
 
 def _numbered(rows: pd.DataFrame, dataset: str, dropped: int) -> ItemRows:
-    percent = rows["metric"].str.split(",").str[0].isin(PERCENT_METRICS)
+    percent = rows["metric"].map(is_percentage)
     value_N = rows["value"].to_numpy(np.float64) / np.where(percent, 100.0, 1.0)
     if rows["benchmark"].nunique() > 1 and not ((value_N >= 0) & (value_N <= 1)).all():
         raise UserError(

@@ -20,7 +20,7 @@ from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame, turned_round, weight_from_scale
-from plw.score import PERCENT_METRICS
+from plw.score import is_percentage
 
 
 class VerdictScope(StrEnum):
@@ -148,7 +148,7 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     same = curve is not None and same_at_every_weight(score_NG, run_N)
     p_mean = curve.p if curve is not None and curve.decides and not same else None
     # Several metrics are put on 0 to 1.
-    scale = 100.0 if set(rows["metric"]) <= PERCENT_METRICS else 1.0
+    scale = 100.0 if rows["metric"].map(is_percentage).all() else 1.0
     several = score_NG.shape[1] > 1 and not same
     p = _omnibus(curve, score_NG, w_N, base_N, run_N) if several else p_mean
     blank: dict[str, Any] = {

@@ -16,7 +16,7 @@ from analysis.items.proportions import PairedProportions, beta_binomial, wilson
 from analysis.levels import CONFIDENCE, SIGNIFICANCE, TAILS
 from plw.corpus_metrics import CORPUS_METRICS, SHARE, corpus_scores
 from plw.items import MEAN
-from plw.score import PERCENT_METRICS
+from plw.score import is_percentage
 
 MCNEMAR = "exact McNemar"
 WIN_RATES = ("win_rate", "discrete_win_rate")
@@ -330,7 +330,7 @@ def _right_or_wrong(pairs: Pairs) -> bool:
 
 def _scale(pairs: Pairs) -> float | None:
     """Full range of the score: of a mean whose name says nothing, 1 where all values are within 0 and 1."""
-    if pairs.aggregation in CORPUS_METRICS or pairs.metric.split(",")[0] in PERCENT_METRICS:
+    if pairs.aggregation in CORPUS_METRICS or is_percentage(pairs.metric):
         return 100.0
     if pairs.aggregation == SHARE:
         return 1.0

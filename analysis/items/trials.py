@@ -11,7 +11,7 @@ from analysis.items.clustered import Codes
 from plw.corpus_metrics import CORPUS_METRICS, COUNTED, corpus_scores
 from plw.errors import UserError
 from plw.items import MEAN
-from plw.score import PERCENT_METRICS
+from plw.score import is_percentage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ def _shared_score(name: str, items: Sequence[BenchmarkItems]) -> SharedScore:
     if items[0].aggregation == MEAN:
         score_K = value_NK.mean(axis=0)
     cluster_N = _clusters(items[0], rows[0])[known_N]
-    full = 100.0 if items[0].metric.split(",")[0] in PERCENT_METRICS or items[0].aggregation in CORPUS_METRICS else 1.0
+    full = 100.0 if is_percentage(items[0].metric) or items[0].aggregation in CORPUS_METRICS else 1.0
     score_K = score_K / full
     if items[0].higher_is_better is False:
         score_K = 1 - score_K

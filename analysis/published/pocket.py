@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.published.weight_gain import WeightGain, weight_gain
 from plw.errors import UserError
-from plw.score import PERCENT_METRICS
+from plw.score import is_percentage
 
 POCKET = Path(__file__).with_name("pocket.csv")
 TRAINING = ["model", "seed", "recipe"]
@@ -37,7 +37,7 @@ def read_pocket(path: Path = POCKET) -> pd.DataFrame | None:
     if lacking:
         raise UserError(f"{path}: no column {lacking[0]}; allowed is what `plw registry export` writes")
     rows = read[read["headline"].astype(str).str.lower().eq("true") & read["response_weight"].eq(1)]
-    scale = np.where(rows["metric"].isin(PERCENT_METRICS), 1.0, 100.0)
+    scale = np.where(rows["metric"].map(is_percentage), 1.0, 100.0)
     choice = rows["benchmark"].str.lower().str.startswith(_CHOICE_TASKS)
     # A score that came without an error is a share of its documents: theirs would be the binomial's.
     share = rows["value"] * scale / 100

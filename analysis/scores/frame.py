@@ -13,7 +13,7 @@ from analysis.scores.mixtures import refuse_mixed_cells, refuse_mixed_scores
 from plw.errors import UserError, shortened
 from plw.identity import field_diff
 from plw.registry.rows import CellRow
-from plw.score import PERCENT_METRICS
+from plw.score import PERCENT_METRICS, is_percentage
 
 EXPONENT = 0.30103
 """w_p = PLW ** 0.30103 (PLW paper, section 5.1): 0.1 becomes 0.5, 0.01 becomes 0.25."""
@@ -143,7 +143,7 @@ def turned_round(rows: pd.DataFrame) -> dict[str, float]:
     """Benchmarks whose ``score01`` is 1 less the score, since lower ones are better, with the score's full range."""
     known = rows[~np.isclose(_on_unit_scale(rows, "value"), rows["score01"])].sort_values("benchmark")
     return {
-        str(name): 100.0 if metric in PERCENT_METRICS else 1.0
+        str(name): 100.0 if is_percentage(metric) else 1.0
         for name, metric in zip(known["benchmark"], known["metric"], strict=True)
     }
 
@@ -276,7 +276,7 @@ def _unit_scores(rows: pd.DataFrame) -> "pd.Series[float]":
 
 
 def _on_unit_scale(rows: pd.DataFrame, column: str) -> "pd.Series[float]":
-    return rows[column].where(~rows["metric"].isin(PERCENT_METRICS), rows[column] / 100)
+    return rows[column].mask(rows["metric"].map(is_percentage).astype(bool), rows[column] / 100)
 
 
 def _constant(rows: pd.DataFrame) -> list[tuple[Any, Any]]:

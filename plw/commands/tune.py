@@ -9,8 +9,9 @@ import typer
 
 from plw.commands.choice import ConfigDir, chosen_cell
 from plw.commands.dataset import Data, dataset_choice
+from plw.commands.held_out import hold_out
 from plw.commands.measurable import AS_FIELD, check_measurable
-from plw.commands.measure import hold_out, with_judge, with_suite, with_tasks
+from plw.commands.measure import with_judge, with_suite, with_tasks
 from plw.commands.score_table import Out, write_numbers
 from plw.commands.weight_search import (
     SearchLine,

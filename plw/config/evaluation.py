@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, names, one_of, web_address
 from plw.config.fields import EXECUTION, LATER
-from plw.config.local_files import existing_folder, found_below
+from plw.config.local_files import take_local_files
 from plw.errors import UserError
 
 MT_BENCH = "mt_bench"
@@ -230,7 +230,7 @@ class SuiteConfig:
         one_of("suite.dtype", self.dtype, ("float32", "bfloat16", "float16"))
         at_least("suite.limit", self.limit, 1)
         if self.data is not None:
-            take_local_files(self)
+            take_local_files(self.data, self.tasks, self.prompts)
         at_least("suite.bootstrap_iterations", self.bootstrap_iterations, 0)
         in_range("suite.bootstrap_seed", self.bootstrap_seed, 0, MAX_SEED)
         at_least("suite.batch_size", self.batch_size, 1)
@@ -239,24 +239,6 @@ class SuiteConfig:
         """How many documents of each of a benchmark's tasks are scored: the smaller of both limits; None: all."""
         given = [limit for limit in (self.limit, self.tasks[benchmark].limit) if limit is not None]
         return min(given, default=None)
-
-
-def take_local_files(suite: SuiteConfig) -> None:
-    """Point every benchmark that names a local file, and has no path of its own, at that file in ``suite.data``.
-
-    Raises:
-        UserError: no such folder, or the file of a benchmark is not in it, or is there twice.
-    """
-    folder = existing_folder(str(suite.data))
-    for name, task in suite.tasks.items():
-        if not task.files:
-            task.files = {
-                split: found_below(folder, file, f"suite.tasks.{name}.local.{split}")
-                for split, file in task.local.items()
-            }
-    for name, item in suite.prompts.items():
-        if item.local is not None:
-            item.prompts = found_below(folder, item.local, f"suite.prompts.{name}.local")
 
 
 def check_local_files_are_read(suite: SuiteConfig) -> None:

@@ -1,6 +1,8 @@
 """Local files of benchmarks, found by name in the one folder that a user gives."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 from plw.errors import UserError
 
@@ -39,3 +41,35 @@ def found_below(folder: str, name: str, field: str) -> str:
             "keep one"
         )
     return str(found[0])
+
+
+class TaskFiles(Protocol):
+    """A benchmark of lm-eval."""
+
+    files: dict[str, str]
+    local: dict[str, str]
+
+
+class PromptFile(Protocol):
+    """A set of prompts."""
+
+    prompts: str
+    local: str | None
+
+
+def take_local_files(data: str, tasks: Mapping[str, TaskFiles], prompts: Mapping[str, PromptFile]) -> None:
+    """Point every benchmark that names a local file, and has no path of its own, at that file in ``suite.data``.
+
+    Raises:
+        UserError: no such folder, or the file of a benchmark is not in it, or is there twice.
+    """
+    folder = existing_folder(data)
+    for name, task in tasks.items():
+        if not task.files:
+            task.files = {
+                split: found_below(folder, file, f"suite.tasks.{name}.local.{split}")
+                for split, file in task.local.items()
+            }
+    for name, item in prompts.items():
+        if item.local is not None:
+            item.prompts = found_below(folder, item.local, f"suite.prompts.{name}.local")

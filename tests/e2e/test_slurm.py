@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from plw.progress import count
 from tests.e2e.conftest import Study, environment
 from tests.slurm import Cluster, cluster
 
@@ -103,7 +104,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     slurm: Cluster, study: Study, tiny_llama: Path, tmp_path: Path
 ) -> None:
     slurm.wait_idle()
-    chosen = (*words(tiny_llama, tmp_path), "recipe.epochs=250", "loss.prompt_weight=" + ",".join(WEIGHTS))
+    chosen = (*words(tiny_llama, tmp_path), "recipe.epochs=1000", "loss.prompt_weight=" + ",".join(WEIGHTS))
     one_at_a_time = (
         "hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.sbatch.mem=1000M",
         "hydra.launcher.sbatch.array_parallelism=1",
@@ -121,8 +122,8 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     )
     assert seen.stdout is not None
     shown = ""
-    # The queue is looked at now and then: the first look may be from before the job began.
-    while not re.search("Slurm:.*1 running.*2 pending|Slurm:.*2 pending.*1 running", shown):
+    # The queue is looked at now and then: the first look may be from before the job began, or from after its end.
+    while not re.search("Slurm:.*1 running.*[12] pending|Slurm:.*[12] pending.*1 running", shown):
         assert time.monotonic() < deadline, shown
         line = seen.stdout.readline()
         assert line, shown
@@ -130,8 +131,10 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     study.call("drain", *chosen[:2])
     said, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 75, said + errors
-    assert "2 cells left for later" in said + errors
-    assert len(list(study.runs.rglob("train/record.json"))) == 1, "what ran is finished, what waited is not begun"
+    trained = len(list(study.runs.rglob("train/record.json")))
+    assert 1 <= trained < len(WEIGHTS), "what ran is finished, what waited is not begun"
+    left = count(len(WEIGHTS) - trained, "cell")
+    assert f"{left} left for later" in said + errors
     seen.communicate(timeout=60)
     assert seen.returncode == 0
 
@@ -139,7 +142,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     slurm.wait_idle()
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "2 cells submitted" in done.stdout
+    assert f"{left} submitted" in done.stdout
     records = [json.loads(path.read_text()) for path in study.runs.rglob("train/record.json")]
     assert [record["attempts"] for record in records] == [1] * len(WEIGHTS)
 

@@ -139,9 +139,13 @@ def test_an_answer_after_another_system_message_is_to_another_prompt(tmp_path: P
     asked.write_text(json.dumps(rows))
     prompts = load_prompts(asked)
     assert load_answers(asked, prompts) == ["y"] * 3
-    # Others' files have no field of the kind.
-    given.write_text(json.dumps([{"instruction": "x", "output": "z"}] * 3))
+    # Others' files have no field of the kind, and the message before the instruction.
+    texts = ("Be brief.\n\nx", "Be long.\n\nx", "x")
+    given.write_text(json.dumps([{"instruction": text, "output": "z"} for text in texts]))
     assert load_answers(given, prompts) == ["z"] * 3
+    given.write_text(json.dumps([{"instruction": "x", "output": "z"}] * 3))
+    with pytest.raises(UserError, match="row 1 answers another prompt"):
+        load_answers(given, prompts)
     given.write_text(json.dumps([rows[1], rows[0], rows[2]]))
     with pytest.raises(UserError, match="row 1 answers another prompt"):
         load_answers(given, prompts)

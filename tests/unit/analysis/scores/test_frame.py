@@ -36,6 +36,17 @@ def test_one_row_per_cell_and_benchmark_on_the_unit_scale(make_study):
     assert set(rows.loc[rows["benchmark"] == "alpaca_eval", "group"]) == {"long_generation"}
 
 
+def test_a_percentage_stays_one_behind_the_name_of_a_filter(make_study):
+    """lm-eval names a metric ``bleu,FILTER`` where a task filters its answers."""
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    filtered = scores.assign(metric=scores["metric"].replace("bleu", "bleu,take_first"))
+    plain, named = (tidy_frame(frame, GROUPS).rows for frame in (scores, filtered))
+    assert named["metric"].eq("bleu,take_first").any()
+    pd.testing.assert_series_equal(named["score01"], plain["score01"])
+
+
 def test_a_constant_benchmark_has_no_relative_score_and_a_note(make_study):
     url, _ = make_study(weights=(0.0, 1.0), datasets=("data",),
                         value=lambda cell, benchmark, simulated: 0.5 if benchmark == "arc" else simulated)  # fmt: skip

@@ -1,9 +1,11 @@
 """Replies and addresses as public servers have them: read where they are legal, told in one line where they are not."""
 
+import gc
 import json
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -170,6 +172,22 @@ def _trickling() -> Iterator[str]:
         server.server_close()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Where a shell started the tests in the background, an interrupt would be ignored."""
+    before, threads = signal.signal(signal.SIGINT, signal.default_int_handler), set(threading.enumerate())
+    yield
+    signal.signal(signal.SIGINT, before)
+    # Requests that nobody waits for keep their connections until they end; these are no other test's.
+    deadline = time.monotonic() + 20
+    while set(threading.enumerate()) - threads and time.monotonic() < deadline:
+        time.sleep(0.01)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])
 def test_an_interrupt_waits_for_no_request(protocol: str, tmp_path: Path) -> None:
     wake = threading.Event()

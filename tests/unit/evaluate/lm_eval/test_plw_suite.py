@@ -136,7 +136,8 @@ def test_data_that_only_the_hub_has_is_missed_at_once_without_it(monkeypatch: py
     assert go_offline_if_unreachable()
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     name = TRANSLATIONS[0]
-    with pytest.raises(UserError, match=r"fetch wmt/wmt14 \(fr-en\) from the hub.*suite\.tasks\.\*\.files"):
+    remedy = r"\+suite\.tasks\.wmt14_en_fr\.files\.SPLIT=FILE"
+    with pytest.raises(UserError, match=rf"fetch wmt/wmt14 \(fr-en\) from the hub.*{remedy}"):
         load_task(task_manager(task_folder(), False), name, TaskConfig(**SUITE["tasks"][name]), {}, 1)
 
 

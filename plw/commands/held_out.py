@@ -1,0 +1,140 @@
+"""Records that `plw tune` keeps out of training, written as the prompts whose answers tell the weights apart."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plw.commands.dataset import read_dataset
+from plw.commands.measurable import FEWEST_ITEMS
+from plw.errors import UserError
+from plw.files import write_json_atomic
+from plw.identity import fingerprint
+from plw.inputs import WORLD_PREFIX
+from plw.progress import count
+
+if TYPE_CHECKING:
+    from plw.config import CellConfig
+    from plw.data.records import Record
+
+FEWEST_RECORDS = 20
+"""Fewer records say nothing about a weight: what is held out would be a handful."""
+MOST_HELD_OUT = 100
+SHARE_HELD_OUT = 5
+"""One record in so many is held out, up to the most."""
+
+
+def hold_out(config: "CellConfig") -> "CellConfig":
+    """Count the records, and where prompts are still to come keep some records out of training and write them as such.
+
+    The records are those that training leaves out by ``dataset.held_out``, so none of them is trained on.
+
+    Raises:
+        UserError: too few records, one whose form makes no prompt, or that has no answer; a folder that cannot be
+            written.
+        StorageError: the disk takes no more.
+    """
+    from plw.data.prepare import split_held_out
+    from plw.sweep.grid import folder_problem, registry_exists
+
+    waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
+    if config.dataset.path.startswith(WORLD_PREFIX) and not waiting:
+        return config
+    unwritable = folder_problem(config)
+    if unwritable is not None and not registry_exists(config):
+        raise unwritable
+    records = _records(config)
+    if len(records) < FEWEST_RECORDS:
+        raise UserError(
+            f"{config.dataset.path}: {count(len(records), 'record')}; a weight is chosen with {FEWEST_RECORDS} or more"
+        )
+    if not waiting:
+        return config
+    number = config.dataset.held_out or min(MOST_HELD_OUT, len(records) // SHARE_HELD_OUT)
+    if number < FEWEST_ITEMS:
+        raise UserError(f"dataset.held_out={number}: trainings are compared on {FEWEST_ITEMS} held-out records or more")
+    _, kept = split_held_out(records, number)
+    rows = _prompt_rows(kept)
+    path = Path(config.execution.cache).absolute() / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
+    if not path.exists():
+        if unwritable is not None:
+            raise unwritable
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json_atomic(path, rows)
+    prompts = {
+        name: dataclasses.replace(item, prompts=str(path)) if name in waiting else item
+        for name, item in config.suite.prompts.items()
+    }
+    return dataclasses.replace(
+        config,
+        dataset=dataclasses.replace(config.dataset, held_out=number),
+        suite=dataclasses.replace(config.suite, prompts=prompts),
+    )
+
+
+def _records(config: "CellConfig") -> "list[Record]":
+    """The records that the cells will read, by the model's tokenizer; a world that is not there is built for it."""
+    from plw.console import console
+    from plw.data.tokenizer import load_tokenizer
+    from plw.pipeline import resolve_cell
+    from plw.pipeline.hub import go_offline_if_unreachable
+    from plw.pipeline.unpacking import unpack_model
+    from plw.sweep.grid import build_world
+
+    model = config.model
+    shown = dataclasses.replace(config, suite=dataclasses.replace(config.suite, prompts={}), stages=["train"])
+    cell = resolve_cell(shown)
+    unpack_model(cell)
+    build_world([cell], console())
+    location = cell.model.location
+    if not Path(location).exists():
+        go_offline_if_unreachable()
+    tokenizer = load_tokenizer(location, revision=model.revision, trust_remote_code=model.trust_remote_code)
+    return read_dataset(config, tokenizer)[1]
+
+
+def _prompt_rows(kept: "list[Record]") -> list[dict[str, str]]:
+    rows = [_prompt_row(record) for record in kept]
+    blank = [record.where for record, row in zip(kept, rows, strict=True) if not row["output"].strip()]
+    if blank:
+        raise UserError(
+            f"{blank[0]}: no completion to compare answers with ({len(blank)} of {count(len(kept), 'held-out record')} "
+            "have none); take such records out of the data, or measure by --task"
+        )
+    return rows
+
+
+def _check_learned(weight: float, where: str) -> None:
+    """An answer that the data keep out of the loss, or unlearn, is none that a model should give."""
+    if weight <= 0:
+        raise UserError(
+            f"{where}: the data give the answer of a held-out record a weight of {weight:g}, so it is none to compare "
+            "answers with; take such records out of the data, or measure by --task"
+        )
+
+
+def _prompt_row(record: "Record") -> dict[str, str]:
+    """A record as a prompt with the answer that it should have; of a chat, its first request and answer.
+
+    The system message before the request goes with it, as the model was trained with it.
+    """
+    from plw.data.records import AlpacaRecord
+
+    if isinstance(record, AlpacaRecord):
+        _check_learned(record.weight, record.where)
+        return {"instruction": record.instruction, "input": record.input, "output": record.output}
+    system = record.messages[0] if record.messages[0].role == "system" else None
+    first = record.messages[: 2 if system is None else 3]
+    if [message.role for message in first if message is not system] != ["user", "assistant"]:
+        raise UserError(
+            f"{record.where}: a held-out chat must begin with the user's request and an answer to it, after a system "
+            f"message at most; found {', '.join(message.role for message in first)}; measure by --task instead"
+        )
+    asked, answer = first[-2:]
+    _check_learned(record.weight * answer.weight, record.where)
+    if record.tools or "tool_calls" in answer.more:
+        raise UserError(
+            f"{record.where}: a held-out chat has tools, which no request is asked with; leave them out of the data, "
+            "or measure by --task instead"
+        )
+    row = {"instruction": asked.content, "input": "", "output": answer.content}
+    return row if system is None else row | {"system": system.content}
