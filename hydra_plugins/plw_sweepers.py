@@ -141,7 +141,7 @@ class AdaptiveSweeper(GridSweeper):
 
     def _finished(self, configs: list[CellConfig], failure: StageError | None) -> list[Cell | None]:
         cells = [resolve_cell(config) for config in configs]
-        done = [all(cell.stages[kind].finished_record() for kind in cell.config.stages) for cell in cells]
+        done = [cell.is_finished for cell in cells]
         if not all(done) and isinstance(self.launcher, PlanLauncher):
             raise _PlannedError
         if not all(done) and failure is None:

@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -54,14 +54,20 @@ class Server:
 
         self._http = _QuietServer(("127.0.0.1", 0), Handler)
 
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{self._http.server_address[1]}/v1"
-        finally:
-            self._http.shutdown()
-            self._http.server_close()
+    def running(self) -> AbstractContextManager[str]:
+        """Its base address, while the block lasts."""
+        return serving(self._http, "/v1")
+
+
+@contextmanager
+def serving(server: ThreadingHTTPServer, path: str = "") -> Iterator[str]:
+    """Serve in a thread while the block lasts, which gets the address, ``path`` behind it."""
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}{path}"
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
 def said(content: str | None, finish: str = "stop", **message: Any) -> dict[str, Any]:

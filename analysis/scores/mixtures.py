@@ -30,14 +30,14 @@ def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
         UserError: two of one dataset's, model's or recipe's name are of different contents; the line has their folders
             and the fields.
     """
-    chosen = sorted(cells, key=lambda cell: cell.created)
+    chosen = [(cell, json.loads(cell.payload)) for cell in sorted(cells, key=lambda cell: cell.created)]
     for name, fields in SAID_BY.items():
-        first: dict[str, tuple[CellRow, dict[str, Any]]] = {}
-        for cell in chosen:
-            payload = json.loads(cell.payload)
+        first: dict[str, tuple[CellRow, dict[str, Any], str]] = {}
+        for cell, payload in chosen:
             about = {field: payload.get(field) for field in fields}
-            other, before = first.setdefault(getattr(cell, name), (cell, about))
-            if canonical_json(before) != canonical_json(about):
+            text = canonical_json(about)
+            other, before, same = first.setdefault(getattr(cell, name), (cell, about, text))
+            if text != same:
                 differ = shortened("; ".join(field_diff(before, about)), 160)
                 raise UserError(
                     f"{other.folder} and {cell.folder} have one {name}.name, {getattr(cell, name)}, and differ in "

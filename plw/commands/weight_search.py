@@ -153,7 +153,7 @@ def check_finished(cells: "Sequence[Cell]") -> None:
         StageError: a cell is another by now.
     """
     for cell in cells:
-        if not all(cell.stages[kind].finished_record() for kind in cell.config.stages):
+        if not cell.is_finished:
             raise StageError(f"{cell.label}: {CHANGED}")
 
 

@@ -43,7 +43,7 @@ def load_prompts(path: Path) -> list[PromptRecord]:
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
     values = {"instruction": None, "output": None, "system": None, **row}
     # As in a dataset, null is no input.
-    values |= {"input": "" if row.get("input") is None else row["input"]}
+    values["input"] = "" if row.get("input") is None else row["input"]
     for field in ("instruction", "input", "system", "output"):
         if not isinstance(values[field], str) and (field not in ("output", "system") or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")

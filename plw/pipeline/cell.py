@@ -101,6 +101,11 @@ class Cell:
             item for kind in dict.fromkeys(("train", PREFERENCE, *self.config.stages)) for item in self.read_by(kind)
         ]
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether every stage that is asked for has its record, whole."""
+        return all(self.stages[kind].finished_record() for kind in self.config.stages)
+
     def is_left(self, kind: str) -> bool:
         """Whether a stage is asked for and not finished yet."""
         return kind in self.config.stages and not self.stages[kind].has_record

@@ -120,8 +120,8 @@ class _Looker:
         done = sum(found.of_kind(kind).get(DONE, 0) for kind in asked)
         words = [
             f"{self._config.runs_name}: {done}/{found.cells * len(asked)} stages of {count(found.cells, 'cell')} done",
-            f"{found.of_status('running')} running",
-            f"{found.of_status('failed')} failed",
+            f"{found.of_status(RUNNING)} running",
+            f"{found.of_status(FAILED)} failed",
         ]
         if (left := self.seconds_left()) is not None and self.drain is None:
             words.append(f"about {duration(left)} left at this pace")

@@ -7,7 +7,7 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,7 +27,7 @@ from plw.evaluate.judging.pairwise import Pair
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.judging.responses import Failure, failure_of, read_choice
 from plw.progress import no_progress
-from tests.judge_server import Reply, Server, error, said
+from tests.judge_server import Reply, Server, error, said, serving
 
 JUDGE = JudgeConfig(name="mine", timeout_s=20.0)
 BODY = {"model": "judge", "messages": [{"role": "user", "content": "Which?"}]}
@@ -164,12 +164,8 @@ def _trickling() -> Iterator[str]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/v1"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with serving(server, "/v1") as address:
+        yield address
 
 
 @pytest.fixture
@@ -290,14 +286,8 @@ class Listing:
 
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 
-    @contextmanager
-    def running(self) -> Iterator[str]:
-        threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True).start()
-        try:
-            yield f"http://127.0.0.1:{self._http.server_address[1]}"
-        finally:
-            self._http.shutdown()
-            self._http.server_close()
+    def running(self) -> AbstractContextManager[str]:
+        return serving(self._http)
 
 
 def listed(*names: str) -> tuple[int, str, dict[str, str]]:
