@@ -2,7 +2,8 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
 from plw.sweep.cpu_formats import print_slow_formats, slow_formats
-from plw.sweep.cpu_speed import DISTURBED, CpuSpeed, NumberFormats, cpu_speed, machine_name
+from plw.sweep.cpu_speed import DISTURBED, CpuSpeed, NumberFormats, cpu_speed, machine_name, step_rows
 from plw.sweep.workers import cell_threads, computes_on_cores, worker_count
 
 BYTES_A_PARAMETER = 2
@@ -83,7 +84,9 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
     print_slow_formats(slow_formats(list(cells.values())), console)
     workers = min(worker_count(config), len(cells))
     threads = cell_threads(config, workers)
-    speeds = {key: _speed(cell, threads) for key, cell in cells.items()}
+    # What a busy machine gave is not kept, so that each cell would measure again.
+    measure = cache(cpu_speed)
+    speeds = {key: _speed(cell, threads, measure) for key, cell in cells.items()}
     table = _table("hours here")
     totals: list[float | None] = []
     for kind, of_kind in by_kind.items():
@@ -118,16 +121,16 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
         )
 
 
-def _speed(cell: Cell, threads: int) -> CpuSpeed | None:
+def _speed(cell: Cell, threads: int, measure: Callable[..., CpuSpeed]) -> CpuSpeed | None:
     shape, tokens = cell_shape(cell), step_tokens(cell)
     if shape is None:
         return None
     execution = cell.config.execution
-    return cpu_speed(
+    return measure(
         shape,
         NumberFormats(training=cell.config.recipe.precision, scoring=cell.config.suite.dtype),
         threads=threads,
-        step_tokens=tokens or execution.token_budget,
+        rows=step_rows(tokens or execution.token_budget),
         cache=Path(execution.cache).absolute(),
     )
 

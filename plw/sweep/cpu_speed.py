@@ -147,17 +147,21 @@ def model_shape(folder: Path) -> ModelShape | None:
     )
 
 
-def cpu_speed(shape: ModelShape, formats: NumberFormats, *, threads: int, step_tokens: float, cache: Path) -> CpuSpeed:
+def step_rows(step_tokens: float) -> int:
+    """Rows of MEASURED_TOKENS tokens that are measured for an optimizer step; small steps are slower by the token."""
+    return max(1, min(STEP_ROWS, round(step_tokens / MEASURED_TOKENS)))
+
+
+def cpu_speed(shape: ModelShape, formats: NumberFormats, *, threads: int, rows: int, cache: Path) -> CpuSpeed:
     """Speed of this machine for a shape, from the cache folder where it was measured before, undisturbed.
 
     Args:
         shape: of the model.
         formats: that it is trained and scored in.
         threads: of one cell.
-        step_tokens: tokens of an optimizer step; small steps are slower by the token.
+        rows: of a step, by :func:`step_rows`.
         cache: folder of the cache; where it cannot be written, the next call measures again.
     """
-    rows = max(1, min(STEP_ROWS, round(step_tokens / MEASURED_TOKENS)))
     about = {"shape": asdict(shape), "formats": asdict(formats), "threads": threads, "rows": rows}
     key = f"{machine_name()}: {fingerprint(about)[:16]}"
     known: dict[str, Any] = {}

@@ -1,5 +1,6 @@
 """A plan's costs: known operations for known sizes, unknown where a size is, and what must be fetched first."""
 
+import dataclasses
 import io
 import json
 import os
@@ -9,11 +10,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hydra import compose, initialize_config_dir
 from rich.console import Console
 
+import plw.sweep.cpu_speed as cpu_speed_module
 from plw.config.compose import register_schema, typed
 from plw.config.study import CostConfig
 from plw.errors import UserError
@@ -181,6 +184,24 @@ def test_a_busy_machine_is_told_with_the_hours(plan: Plan, tmp_path: Path) -> No
             process.kill()
             process.wait()
     assert re.search(r"Other work had [1-9]\d% of this machine meanwhile, so the hours are too many", told)
+
+
+def test_cells_of_one_shape_are_measured_once_on_a_busy_machine_too(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def disturbed(*shape: Any, **rest: Any) -> CpuSpeed:
+        made.append(dataclasses.replace(measure_speed(*shape, **rest), others=0.5))
+        return made[-1]
+
+    monkeypatch.setattr(cpu_speed_module, "measure_speed", disturbed)
+    here = ("execution.cost.device=cpu", f"execution.cache={tmp_path}/cache", "execution.threads=1")
+    cells = [plan(*here, f"loss.prompt_weight={weight}") for weight in (0, 0.1, 1)]
+    assert "the next plan measures again" in printed(*cells)
+    assert len(made) == 1
+    printed(*cells)
+    assert len(made) == 2
 
 
 def test_hours_of_a_cell_are_its_works_hours_one_after_the_other() -> None:
