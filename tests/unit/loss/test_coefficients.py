@@ -98,6 +98,16 @@ def test_a_step_without_weight_names_its_examples() -> None:
         step_coefficients(full[:2], LossConfig(prompt_weight=0))
 
 
+def test_a_step_without_weight_says_whether_the_data_or_the_prompts_length_left_none() -> None:
+    roles = [np.array([0, 0, 1, 1], dtype=np.uint8)] * 2
+    left_out = [np.array([1.0, 1.0, 0.0, 0.0])] * 2
+    with pytest.raises(UserError, match="the weights in the data leave out all of their tokens that would count"):
+        step_coefficients(roles, LossConfig(prompt_weight=0), weights=left_out)
+    # Prompt tokens that the data leave out, and that count nothing anyway, are no reason.
+    with pytest.raises(UserError, match=r"their prompts may fill recipe\.max_length"):
+        step_coefficients([np.zeros(4, dtype=np.uint8)], LossConfig(prompt_weight=0), weights=[np.zeros(4)])
+
+
 def test_virtual_micro_batches_are_consecutive_and_the_last_may_be_short() -> None:
     roles = [np.array([0, 1], dtype=np.uint8)] * 5
     result = step_coefficients(roles, LossConfig(scope="micro", virtual_micro_batch=2))

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plw.config.loss import FactorConfig
+from plw.loss.factor import token_factor
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 
 WIDTH, VOCABULARY = 5, 11
@@ -139,6 +140,20 @@ def test_dft_is_trls(shared_data: Path) -> None:
     assert torch.stack(terms).tolist() == pytest.approx(reference["per_token"], rel=1e-6)
     nll = weighted_linear_cross_entropy(logit_TV[:-1], head_VV, target_T, coefficient_T).loss
     assert nll.item() == pytest.approx(reference["nll"], rel=1e-6)
+
+
+def test_a_threshold_takes_both_of_its_ends() -> None:
+    sure_T = torch.zeros(1, 1, dtype=torch.float64)
+    half_T = torch.full((1, 1), math.log(2), dtype=torch.float64)
+    for low, high, cross_entropy, expected in (
+        (0.0, 1.0, sure_T, 1),
+        (1.0, 1.0, sure_T, 1),
+        (0.5, 1.0, half_T, 1),
+        (0.0, 0.5, half_T, 1),
+        (0.6, 1.0, half_T, 0),
+    ):
+        factor = FactorConfig(kind="threshold", low=low, high=high)
+        assert token_factor(factor, cross_entropy, None).item() == expected
 
 
 def test_without_a_factor_nothing_changes_and_a_factor_of_one_is_none() -> None:
