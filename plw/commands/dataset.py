@@ -88,7 +88,7 @@ def read_dataset(
     from plw.inputs import WORLD_PREFIX, Resolver
     from plw.progress import no_progress
 
-    cache = Path(config.execution.cache).absolute()
+    cache = config.execution.cache_folder
     resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="", cache=cache)
     found = resolver.data(config.dataset)
     if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():

@@ -54,7 +54,7 @@ def hold_out(config: "CellConfig") -> "CellConfig":
         raise UserError(f"dataset.held_out={number}: trainings are compared on {FEWEST_ITEMS} held-out records or more")
     _, kept = split_held_out(records, number)
     rows = _prompt_rows(kept)
-    path = Path(config.execution.cache).absolute() / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
+    path = config.execution.cache_folder / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
     if not path.exists():
         if unwritable is not None:
             raise unwritable

@@ -1,7 +1,5 @@
 """`plw publish`: what `execution.publish` lacks of a study's finished stages and reports is copied there."""
 
-from pathlib import Path
-
 import typer
 
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell
@@ -22,7 +20,7 @@ def publish(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     from plw.sweep.summary import print_unpublished
 
     config, out_console = chosen_cell(overrides, config_dir), console()
-    home = Path(config.execution.runs).absolute() / config.runs_name
+    home = config.study_folder
     check_publish(config)
     with step_bar("publish", out_console) as progress:
         found = publish_missing(config, sorted(path.parent for path in home.glob(f"*/*/*/*/{RECORD}")), progress)

@@ -59,19 +59,18 @@ def status(
 ) -> None:
     """How far a study is: stages done, running and failed, from the registry; and its jobs in Slurm's queue."""
     from plw.console import console
-    from plw.sweep.drain import study_folder
     from plw.sweep.slurm.queue import look_at_queue
     from plw.sweep.status import print_status
     from plw.sweep.watch import watch_study
 
     config, out_console = chosen_cell(overrides, config_dir), console()
     if watch:
-        watch_study(config, out_console, every, lambda: look_at_queue(study_folder(config)))
+        watch_study(config, out_console, every, lambda: look_at_queue(config.study_folder))
         return
     if every is not None:
         raise UserError(f"--every {every:g} goes with --watch alone")
     print_status(config, out_console)
-    if (queue := look_at_queue(study_folder(config))) is not None:
+    if (queue := look_at_queue(config.study_folder)) is not None:
         out_console.print(queue.view)
 
 

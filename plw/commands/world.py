@@ -19,7 +19,7 @@ def world_build(overrides: Overrides = None, config_dir: ConfigDir = None) -> No
 
     config, out_console = chosen_cell(overrides, config_dir), console()
     with step_bar("world", out_console) as progress:
-        folder = world.build(config.world, Path(config.execution.cache).absolute(), progress, always_verify=True)
+        folder = world.build(config.world, config.execution.cache_folder, progress, always_verify=True)
     out_console.print(f"world: {folder}", markup=False)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from plw.config.checks import MAX_SEED, check_numbers, in_range
@@ -83,6 +84,11 @@ class CellConfig:
     def runs_name(self) -> str:
         """The study's folder below the runs folder."""
         return f"{self.study.name}-{self.scale.name}"
+
+    @property
+    def study_folder(self) -> Path:
+        """The study's folder of results, absolute."""
+        return self.execution.runs_folder / self.runs_name
 
     @property
     def weighting(self) -> str:

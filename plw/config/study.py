@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
@@ -195,6 +196,16 @@ class ExecutionConfig:
     lease_timeout_s: float = 60.0
     """Seconds of silence after which a claim may be taken over."""
     cost: CostConfig = field(default_factory=CostConfig)
+
+    @property
+    def runs_folder(self) -> Path:
+        """The folder of the results, absolute."""
+        return Path(self.runs).absolute()
+
+    @property
+    def cache_folder(self) -> Path:
+        """The folder of what is made or fetched once, absolute."""
+        return Path(self.cache).absolute()
 
     @property
     def thread_count(self) -> int:

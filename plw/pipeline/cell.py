@@ -131,7 +131,7 @@ class Cell:
             normalizer=config.loss.normalizer,
             scope=config.loss.scope,
             seed=config.seed,
-            folder=str(self.folder.relative_to(Path(config.execution.runs).absolute())),
+            folder=str(self.folder.relative_to(config.execution.runs_folder)),
             payload=canonical_json(
                 self.stages["train"].payload | ({PREFERENCE: self.last_training.payload} if self.pairs else {})
             ),
@@ -163,7 +163,7 @@ def resolve_cell(config: CellConfig) -> Cell:
     Raises:
         UserError: an input that does not exist.
     """
-    cache = Path(config.execution.cache).absolute()
+    cache = config.execution.cache_folder
     resolver = Resolver(
         world_folder=world.folder(config.world, cache),
         world_fingerprint=world.world_fingerprint(config.world),
@@ -282,6 +282,6 @@ def _cell_folder(config: CellConfig, cell_fingerprint: str) -> Path:
         ("preference.name", config.preference.name),
     ):
         names(field, name)
-    runs = Path(config.execution.runs).absolute() / config.runs_name
     method = f"-{config.preference.method}" if config.preference.asked else ""
-    return runs / config.dataset.name / config.model.name / f"{_weights_name(config)}{method}-{cell_fingerprint[:8]}"
+    of_model = config.study_folder / config.dataset.name / config.model.name
+    return of_model / f"{_weights_name(config)}{method}-{cell_fingerprint[:8]}"

@@ -69,12 +69,12 @@ class CellContext:
     @property
     def world_folder(self) -> Path:
         """Where the embedded world lies, built or not."""
-        return world.folder(self.config.world, self._cache)
+        return world.folder(self.config.world, self.config.execution.cache_folder)
 
     def make_shared_inputs(self) -> None:
         """Build the embedded world, and unpack the model, where the cell needs it and it is not there yet."""
         if self.cell.needs_world():
-            world.build(self.config.world, self._cache, always_verify=self.always_verify)
+            world.build(self.config.world, self.config.execution.cache_folder, always_verify=self.always_verify)
         unpack_model(self.cell)
 
     @property
@@ -82,13 +82,9 @@ class CellContext:
         """Whether files are read again each time they are opened."""
         return self.config.execution.verify == "always"
 
-    @property
-    def _cache(self) -> Path:
-        return Path(self.config.execution.cache).absolute()
-
     def relative_path(self, folder: Path) -> str:
         """A folder below the runs folder, as records name it."""
-        return folder.relative_to(Path(self.config.execution.runs).absolute()).as_posix()
+        return folder.relative_to(self.config.execution.runs_folder).as_posix()
 
     def progress_for(self, stage: str, check_lease: CheckLease | None = None) -> Progress:
         """Passes progress on, and stops the work there once the claim is lost."""
@@ -212,7 +208,7 @@ class CellContext:
 
         data = prepare(
             self.config.dataset,
-            local_files(self.config.dataset, self.cell.dataset, self._cache),
+            local_files(self.config.dataset, self.cell.dataset, self.config.execution.cache_folder),
             self.config.template,
             self.tokenizer,
             max_length=self.config.recipe.max_length,
@@ -240,7 +236,7 @@ class CellContext:
 
         assert self.cell.pairs is not None
         preference = self.config.preference
-        files = local_files(preference, self.cell.pairs, self._cache)
+        files = local_files(preference, self.cell.pairs, self.config.execution.cache_folder)
         return prepare_pairs(preference, files, self.config.template, self.tokenizer)
 
     @cached_property

@@ -1,6 +1,5 @@
 """The files that cells are trained on, read once before the first cell: every row, as a template writes it."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plw.config.evaluation import MT_BENCH
@@ -32,7 +31,7 @@ def check_records(cells: list[Cell], progress: Progress = no_progress) -> None:
     renderers = _renderers(cells)
     for cell in _one_of_each_dataset(cells):
         dataset = cell.config.dataset
-        files = local_files(dataset, cell.dataset, cache_of(cell), progress)
+        files = local_files(dataset, cell.dataset, cell.config.execution.cache_folder, progress)
         records = sample(load_records(files, dataset.format, dataset.columns), dataset.sample)
         trained_on, _ = split_held_out(records[: dataset.limit], dataset.held_out)
         check_weights(trained_on, allow_negative=cell.config.loss.allow_negative)
@@ -41,7 +40,7 @@ def check_records(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in _one_of_each_pairs(cells):
         assert cell.pairs is not None
         config = cell.config
-        files = local_files(config.preference, cell.pairs, cache_of(cell), progress)
+        files = local_files(config.preference, cell.pairs, cell.config.execution.cache_folder, progress)
         check_pairs(config.preference, files, config.template, tokenizer_of(cell))
 
 
@@ -71,11 +70,6 @@ def data_is_here(cell: Cell) -> bool:
     """Whether all that :func:`check_records` reads for a cell is on this machine, so that it fetches nothing."""
     tokenizer = cell.model.path.is_dir() or (cell.config.template.kind != "chat" and cell.pairs is None)
     return tokenizer and cell.dataset.path.is_file() and (cell.pairs is None or cell.pairs.path.is_file())
-
-
-def cache_of(cell: Cell) -> Path:
-    """The folder of what is fetched once."""
-    return Path(cell.config.execution.cache).absolute()
 
 
 def tokenizer_of(cell: Cell) -> "PreTrainedTokenizerBase":

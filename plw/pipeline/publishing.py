@@ -66,7 +66,7 @@ def publish_stage(config: CellConfig, folder: Path) -> bool:
     if time.monotonic() < _paused_until.get(address, 0.0):
         return False
     try:
-        remote, runs = RemoteFolder(address, FIELD), Path(config.execution.runs).absolute()
+        remote, runs = RemoteFolder(address, FIELD), config.execution.runs_folder
         for name in STAGE_FILES:
             if (folder / name).exists():
                 remote.put(folder / name, (folder / name).relative_to(runs).as_posix())
@@ -90,7 +90,7 @@ def publish_missing(config: CellConfig, folders: Sequence[Path], progress: Progr
     Raises:
         UserError: the address cannot be used at all.
     """
-    remote, runs = _open(config), Path(config.execution.runs).absolute()
+    remote, runs = _open(config), config.execution.runs_folder
     finished = {folder.relative_to(runs).as_posix(): folder for folder in folders if (folder / RECORD).exists()}
     result = PublishResult()
     try:

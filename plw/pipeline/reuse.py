@@ -65,7 +65,7 @@ def _candidates(cell: Cell) -> Iterator[Path]:
     config, name = cell.config, cell.weights_name
     pattern = f"*/{config.dataset.name}/{config.model.name}/{name}-*/train/{RECORD}"
     own = cell.stages["train"].folder
-    for path in sorted(Path(config.execution.runs).absolute().glob(pattern)):
+    for path in sorted(config.execution.runs_folder.glob(pattern)):
         if path.parent != own:
             yield path.parent
 

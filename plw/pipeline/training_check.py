@@ -23,7 +23,7 @@ from plw.data.sources import local_files
 from plw.errors import UserError
 from plw.loss.coefficients import has_weight, role_coefficients, role_sums
 from plw.pipeline.cell import Cell
-from plw.pipeline.data_check import cache_of, is_ours, tokenizer_of
+from plw.pipeline.data_check import is_ours, tokenizer_of
 from plw.progress import Progress, no_progress
 
 UNSEEN, WITHOUT, WITH = -1, 0, 1
@@ -102,7 +102,7 @@ class _Examples:
     def __init__(self, cell: Cell) -> None:
         config = cell.config
         self._tokenizer = tokenizer_of(cell)
-        files = local_files(config.dataset, cell.dataset, cache_of(cell))
+        files = local_files(config.dataset, cell.dataset, cell.config.execution.cache_folder)
         records = load_dataset(config.dataset, files, self._tokenizer, seed=config.seed)
         trained_on, _ = split_held_out(records, config.dataset.held_out)
         renderer = Renderer(config.template, self._tokenizer)
@@ -188,7 +188,7 @@ def _check_preference(cell: Cell, known: dict[str, PreparedPairs]) -> None:
     key = repr((preference, config.template, _tokenizer_name(cell)))
     if key not in known:
         assert cell.pairs is not None
-        files = local_files(preference, cell.pairs, cache_of(cell))
+        files = local_files(preference, cell.pairs, cell.config.execution.cache_folder)
         known[key] = prepare_pairs(preference, files, config.template, tokenizer_of(cell))
     budget = config.execution.token_budget
     plan_pairs(known[key].examples, preference.recipe(), seed=config.seed, token_budget=budget, processes=processes)

@@ -4,7 +4,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cache
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import yaml
@@ -131,7 +130,7 @@ def _speed(cell: Cell, threads: int, measure: Callable[..., CpuSpeed]) -> CpuSpe
         NumberFormats(training=cell.config.recipe.precision, scoring=cell.config.suite.dtype),
         threads=threads,
         rows=step_rows(tokens or execution.token_budget),
-        cache=Path(execution.cache).absolute(),
+        cache=execution.cache_folder,
     )
 
 

@@ -9,7 +9,6 @@ import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from plw.config import CellConfig
 from plw.errors import UserError
@@ -33,14 +32,9 @@ class Drain:
         return f"drained since {since} by {self.by}"
 
 
-def study_folder(config: CellConfig) -> Path:
-    """The study's folder of results."""
-    return Path(config.execution.runs).absolute() / config.runs_name
-
-
 def read_drain(config: CellConfig) -> Drain | None:
     """The study's drain; None where it takes cells."""
-    path = study_folder(config) / DRAIN
+    path = config.study_folder / DRAIN
     try:
         # Another worker may see it go between two looks.
         found = read_json(path) if path.exists() else None
@@ -62,7 +56,7 @@ def begin_drain(config: CellConfig) -> Drain:
     Raises:
         UserError: nothing of the study has been run, or its folder cannot be written.
     """
-    folder = study_folder(config)
+    folder = config.study_folder
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; nothing of study={config.study.name} has been run there")
     found = read_drain(config)
@@ -87,7 +81,7 @@ def _user() -> str:
 def end_drain(config: CellConfig) -> bool:
     """Let the study take cells again; whether it was drained."""
     try:
-        (study_folder(config) / DRAIN).unlink()
+        (config.study_folder / DRAIN).unlink()
     except FileNotFoundError:
         return False
     return True

@@ -201,7 +201,7 @@ def build_world(cells: list[Cell], console: Console) -> None:
     needed = next((cell.config for cell in cells if cell.needs_world()), None)
     if needed is None:
         return
-    root = Path(needed.execution.cache).absolute()
+    root = needed.execution.cache_folder
     if not (world.folder(needed.world, root) / "world.json").exists():
         bases = count(2 * needed.world.bases, "base model")
         travels = world.packaged_bases(needed.world) is not None
@@ -254,7 +254,7 @@ def _run(cells: list[Cell], result: GridResult, console: Console, gate: Gate) ->
     name = cells[0].config.runs_name
     processes = "in this process" if workers == 1 else f"with {workers} workers"
     console.print(f"{name}: {count(len(cells), 'cell')} to run {processes}, {result.skipped} done before")
-    folder = Path(cells[0].config.execution.runs).absolute() / name
+    folder = cells[0].config.study_folder
     with GridDisplay(name, cells=len(cells), stages=stages, console=console, folder=folder) as display:
         waiting = cells
         while waiting and gate.may_begin():

@@ -65,7 +65,7 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
     todo, cells = prepare_grid(configs, console)
     done = len(cells) - len(todo)
     name = configs[0].runs_name
-    folder = Path(configs[0].execution.runs).absolute() / name
+    folder = configs[0].study_folder
     before = submissions(folder)
     drain = read_drain(configs[0])
     if drain is not None and todo:
@@ -132,8 +132,8 @@ def _one_at_a_time(config: CellConfig) -> CellConfig:
     execution = dataclasses.replace(
         config.execution,
         workers=1,
-        runs=str(Path(config.execution.runs).absolute()),
-        cache=str(Path(config.execution.cache).absolute()),
+        runs=str(config.execution.runs_folder),
+        cache=str(config.execution.cache_folder),
     )
     return dataclasses.replace(config, execution=execution)
 
@@ -188,7 +188,7 @@ def _why(cell: Cell, known: list[Submission]) -> str:
     errors = [row.error for _, row in found if row.cell == cell.fingerprint and row.error]
     if errors:
         return errors[0]
-    logs = Path(config.execution.runs).absolute() / config.runs_name / FOLDER / LOGS
+    logs = config.study_folder / FOLDER / LOGS
     for one in reversed(known):
         for index, (fingerprint, _) in enumerate(one.cells):
             log = logs / f"{one.array}_{index}_0_log.err"

@@ -15,7 +15,7 @@ from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Registry
 from plw.stage_state import StageState
-from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain, study_folder
+from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain
 from plw.sweep.grid import run_grid
 from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.status import print_status
@@ -56,7 +56,7 @@ def test_a_drain_lets_the_cell_under_way_end_and_no_other_begin(
 
 def test_nothing_of_a_drained_study_is_submitted_to_slurm(own_study: OwnStudy) -> None:
     config = own_study()
-    study_folder(config).mkdir(parents=True)
+    config.study_folder.mkdir(parents=True)
     begin_drain(config)
     with pytest.raises(CellsLeftError, match=r"1 cell left for later: drained since .* after `plw drain --undo`"):
         submit_grid([config], SlurmOptions(), SCREEN)
@@ -68,7 +68,7 @@ def test_the_commands(tmp_path: Path) -> None:
     config = chosen_cell(here)
     with pytest.raises(UserError, match="no such folder; nothing of study=plw has been run there"):
         begin_drain(config)
-    study_folder(config).mkdir(parents=True)
+    config.study_folder.mkdir(parents=True)
     Registry.open(url).close()
 
     def said(*words: str) -> str:
@@ -86,7 +86,7 @@ def test_the_commands(tmp_path: Path) -> None:
     watch_study(config, console)
     assert "0 running, 0 failed, drained since" in screen.getvalue(), "nothing runs, so it comes back"
     assert "takes cells again" in said("drain", "--undo")
-    assert not (study_folder(config) / DRAIN).exists()
+    assert not (config.study_folder / DRAIN).exists()
 
 
 def test_a_running_stage_says_how_far_it_is(own_study: OwnStudy, monkeypatch: pytest.MonkeyPatch) -> None:
