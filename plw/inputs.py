@@ -84,7 +84,7 @@ class Resolver:
         Raises:
             UserError: no such file, or a folder; the line names the config field.
         """
-        if path.startswith(WORLD_PREFIX):
+        if in_world(path):
             return self._world(path)
         location = Path(path).expanduser()
         if source is not None and not location.exists():
@@ -116,7 +116,7 @@ class Resolver:
             check_address(path, field)
             return Input(location=path, content=pinned or f"url:{path}")
         found = self.file(path, field)
-        if pinned is not None and not path.startswith(WORLD_PREFIX) and found.content != pinned:
+        if pinned is not None and not in_world(path) and found.content != pinned:
             raise UserError(f"{field}={path}: its SHA-256 is {found.content}, but {dataset.group}.sha256={pinned}")
         return found
 
@@ -142,7 +142,7 @@ class Resolver:
             UserError: neither a folder or file whose model can be loaded, as far as headers tell, nor the form of a hub
                 name.
         """
-        if path.startswith(WORLD_PREFIX):
+        if in_world(path):
             return self._world(path)
         location = Path(path).expanduser()
         anew = partial(self.model, path, revision, field, trust_remote_code=trust_remote_code, pickled=pickled)
@@ -174,7 +174,12 @@ class Resolver:
 
 def foreign_prompts(config: "CellConfig") -> list[str]:
     """The sets of prompts that a judge is to compare answers to and that are not the embedded world's."""
-    return [name for name, item in config.judged.items() if not item.prompts.startswith(WORLD_PREFIX)]
+    return [name for name, item in config.judged.items() if not in_world(item.prompts)]
+
+
+def in_world(path: str) -> bool:
+    """Whether a path of the config leads into the embedded world, and not to a file or folder of the user's."""
+    return path.startswith(WORLD_PREFIX)
 
 
 def is_elsewhere(path: str) -> bool:

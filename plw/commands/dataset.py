@@ -85,13 +85,13 @@ def read_dataset(
     from plw import world
     from plw.data.prepare import load_dataset
     from plw.data.sources import local_files
-    from plw.inputs import WORLD_PREFIX, Resolver
+    from plw.inputs import Resolver, in_world
     from plw.progress import no_progress
 
     cache = config.execution.cache_folder
     resolver = Resolver(world_folder=world.folder(config.world, cache), world_fingerprint="", cache=cache)
     found = resolver.data(config.dataset)
-    if config.dataset.path.startswith(WORLD_PREFIX) and not found.path.exists():
+    if in_world(config.dataset.path) and not found.path.exists():
         raise UserError(f"{config.dataset.name}: the embedded world is not built in {cache}; any mini run builds it")
     files = local_files(config.dataset, found, cache, progress or no_progress)
     return files, load_dataset(config.dataset, files, tokenizer, seed=config.seed)

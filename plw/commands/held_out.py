@@ -9,7 +9,7 @@ from plw.commands.measurable import FEWEST_ITEMS
 from plw.errors import UserError
 from plw.files import write_json_atomic
 from plw.identity import fingerprint
-from plw.inputs import WORLD_PREFIX
+from plw.inputs import in_world
 from plw.progress import count
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     from plw.sweep.grid import folder_problem, registry_exists
 
     waiting = [name for name, item in config.suite.prompts.items() if not item.prompts]
-    if config.dataset.path.startswith(WORLD_PREFIX) and not waiting:
+    if in_world(config.dataset.path) and not waiting:
         return config
     unwritable = folder_problem(config)
     if unwritable is not None and not registry_exists(config):

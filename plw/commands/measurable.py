@@ -8,7 +8,7 @@ from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.data.prompts import load_prompts
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.inputs import WORLD_PREFIX
+from plw.inputs import in_world
 from plw.paths import task_folder
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_answers(item: "PromptSetConfig") -> None:
 
 def _is_there(file: str) -> bool:
     """Whether it is a file of the user's that can be read already; the world's own are sound."""
-    return bool(file) and not file.startswith(WORLD_PREFIX) and Path(file).is_file()
+    return bool(file) and not in_world(file) and Path(file).is_file()
 
 
 def _needed(benchmark: str) -> str:

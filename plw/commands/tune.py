@@ -27,7 +27,7 @@ from plw.commands.weight_search import (
 from plw.config.evaluation import REFERENCE
 from plw.errors import UserError
 from plw.gguf_file import SUFFIX
-from plw.inputs import HUB_NAME, WORLD_PREFIX
+from plw.inputs import HUB_NAME, in_world
 from plw.progress import count
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _trial_config(
     for word in words:
         if UNNAMED_PATH in chosen and _field(word) == "model.path":
             raise UserError(f"{word}: the model is {model}, as the command says; leave one of the two out")
-    is_world = as_given(chosen_cell(chosen, config_dir)).model.path.startswith(WORLD_PREFIX)
+    is_world = in_world(as_given(chosen_cell(chosen, config_dir)).model.path)
     suite_given = is_world or any(_field(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
     suite_given |= any(_field(word) == "suite" for word in words)
     config = as_given(dataset_choice(data, [*chosen, *_defaults(words, is_world=is_world), *words], config_dir))

@@ -14,7 +14,7 @@ from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.study import PREFERENCE
 from plw.errors import UserError
 from plw.identity import canonical_json, fingerprint
-from plw.inputs import WORLD_PREFIX, Input, Resolver
+from plw.inputs import Input, Resolver, in_world
 from plw.pipeline.payloads import judge_contents, stage_payloads
 from plw.pipeline.stage import Stage
 from plw.registry import CellRow, StageKey
@@ -154,7 +154,7 @@ class Cell:
         paths += [path for task in suite.tasks.values() for path in task.files.values()]
         paths += [suite.sensitivity.prompts] if suite.sensitivity else []
         judged = bool(suite.prompts) and "judge" in self.config.stages and self.config.judge.kind == "world"
-        return judged or any(path.startswith(WORLD_PREFIX) for path in paths)
+        return judged or any(in_world(path) for path in paths)
 
 
 def resolve_cell(config: CellConfig) -> Cell:

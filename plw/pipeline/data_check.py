@@ -12,7 +12,7 @@ from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import UserError
-from plw.inputs import WORLD_PREFIX
+from plw.inputs import in_world
 from plw.pipeline.cell import Cell
 from plw.progress import Progress, no_progress
 
@@ -55,7 +55,7 @@ def check_requests(cells: list[Cell]) -> None:
         config, is_chat = cell.config, cell.config.template.kind == "chat"
         for name, item in config.suite.prompts.items() if cell.is_left("generate") else ():
             path, how = cell.prompts[name].path, (config.dataset.format, _writing(cell))
-            if item.protocol == MT_BENCH or not is_ours(item.prompts) or (path, item.limit, how) in seen:
+            if item.protocol == MT_BENCH or in_world(item.prompts) or (path, item.limit, how) in seen:
                 continue
             seen.add((path, item.limit, how))
             asked = [(row, prompt) for row, prompt in enumerate(load_prompts(path)[: item.limit], 1) if prompt.system]
@@ -78,18 +78,13 @@ def tokenizer_of(cell: Cell) -> "PreTrainedTokenizerBase":
     return load_tokenizer(cell.model.location, revision=model.revision, trust_remote_code=model.trust_remote_code)
 
 
-def is_ours(path: str) -> bool:
-    """Whether a path of the config leads to a file or folder of the user's, and not into the embedded world."""
-    return not path.startswith(WORLD_PREFIX)
-
-
 def _renderers(cells: list[Cell]) -> dict[str, Renderer]:
     """What writes the records of each template, and of each model where it is the tokenizer's own."""
     made: dict[str, Renderer] = {}
     for cell in cells:
         if {"train", "diagnose"} & set(cell.config.stages) and _writing(cell) not in made:
             path, is_chat = cell.config.model.path, cell.config.template.kind == "chat"
-            if is_chat and not is_ours(path):
+            if is_chat and in_world(path):
                 raise UserError(
                     f"template=chat: {path} has no chat template, as no base model of the world has; choose "
                     "another template"
@@ -109,7 +104,7 @@ def _one_of_each_dataset(cells: list[Cell]) -> list[Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
         dataset = cell.config.dataset
-        if is_ours(dataset.path) and {"train", "diagnose"} & set(cell.config.stages):
+        if not in_world(dataset.path) and {"train", "diagnose"} & set(cell.config.stages):
             key = (
                 cell.dataset.location,
                 dataset.revision,
@@ -131,6 +126,6 @@ def _one_of_each_pairs(cells: list[Cell]) -> list[Cell]:
     found: dict[str, Cell] = {}
     for cell in cells:
         config = cell.config
-        if PREFERENCE in config.stages and is_ours(config.preference.path):
+        if PREFERENCE in config.stages and not in_world(config.preference.path):
             found.setdefault(repr((config.preference, config.template, cell.model.location)), cell)
     return list(found.values())

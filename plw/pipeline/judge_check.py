@@ -3,8 +3,8 @@
 from plw.config.evaluation import MT_BENCH
 from plw.data.prompts import load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.errors import UserError
+from plw.inputs import in_world
 from plw.pipeline.cell import Cell
-from plw.pipeline.data_check import is_ours
 from plw.pipeline.judge_cache import check_world_judge, missing_endpoint
 
 
@@ -24,7 +24,7 @@ def check_judge(cell: Cell) -> None:
     for name, item in cell.config.judged.items():
         if item.protocol == MT_BENCH:
             _check_grading(cell, name)
-        elif is_ours(item.prompts):
+        elif not in_world(item.prompts):
             prompts = load_prompts(cell.prompts[name].path)[: item.limit]
             if name in cell.opponents:
                 load_answers(cell.opponents[name].path, prompts)
@@ -35,7 +35,7 @@ def check_judge(cell: Cell) -> None:
 def _check_grading(cell: Cell, benchmark: str) -> None:
     """The questions have the references that they are graded beside, and the judge has its prompts."""
     item = cell.config.suite.prompts[benchmark]
-    if not all(is_ours(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
+    if any(in_world(path) for path in (item.prompts, item.judge_prompts, item.references) if path is not None):
         return
     from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
 

@@ -10,9 +10,10 @@ from plw.data.prompts import load_prompts, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
 from plw.files import read_json
+from plw.inputs import in_world
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
-from plw.pipeline.data_check import check_records, check_requests, is_ours
+from plw.pipeline.data_check import check_records, check_requests
 from plw.pipeline.hub import go_offline_if_unreachable
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.judge_check import ask_judges, check_judge, check_judge_weights, hub_judge
@@ -71,7 +72,7 @@ def _probe_models(cells: list[Cell]) -> dict[str, int]:
     todo = {
         (cell.model.content, repr(cell.config.model), repr(cell.config.recipe.lora_targets)): cell
         for cell in cells
-        if cell.is_left("train") and is_ours(cell.config.model.path)
+        if cell.is_left("train") and not in_world(cell.config.model.path)
     }
     for cell in todo.values():
         from plw.train.probe import probe_model
@@ -88,7 +89,7 @@ def _check_positions(cells: list[Cell], limits: dict[str, int]) -> None:
     for cell in cells:
         limit, config = limits.get(cell.model.location), cell.config
         what = (cell.model.location, cell.dataset.location, repr(config.dataset), repr(config.template))
-        if limit is None or config.recipe.max_length <= limit or not is_ours(config.dataset.path) or what in seen:
+        if limit is None or config.recipe.max_length <= limit or in_world(config.dataset.path) or what in seen:
             continue
         seen.add(what)
         from plw.pipeline.context import CellContext
@@ -126,7 +127,7 @@ def _check_model_is_here(cell: Cell) -> None:
 
 def _local_model(cell: Cell) -> bool:
     """Whether a base model is read from a folder of the user's."""
-    return "train" in cell.config.stages and is_ours(cell.config.model.path) and cell.model.path.is_dir()
+    return "train" in cell.config.stages and not in_world(cell.config.model.path) and cell.model.path.is_dir()
 
 
 def _check_tokenizer(cell: Cell) -> None:
@@ -154,7 +155,7 @@ def _check_wordings(cell: Cell) -> None:
             f"suite.sensitivity.prompts: {found.location} is not there; fetch it from {found.source}, or set "
             "suite.sensitivity=null"
         )
-    if is_ours(asked.prompts):
+    if not in_world(asked.prompts):
         from plw.evaluate.sensitivity.variants import load_wordings
 
         load_wordings(found.path, asked)
@@ -165,7 +166,7 @@ def _check_fetched(cell: Cell) -> None:
         return
     for name, item in cell.prompts.items():
         asked = cell.config.suite.prompts[name]
-        if item.source is None and asked.protocol == REFERENCE and is_ours(asked.prompts):
+        if item.source is None and asked.protocol == REFERENCE and not in_world(asked.prompts):
             remedy = f"give another suite.prompts.{name}.prompts"
             reference_answers(load_prompts(item.path)[: asked.limit], item.path, remedy)
         if item.source is not None:
@@ -188,7 +189,7 @@ def _check_tasks(cell: Cell) -> None:
     """
     suite, files = cell.config.suite, {}
     for name, task in suite.tasks.items():
-        if task.files and all(is_ours(path) for path in task.files.values()):
+        if task.files and not any(in_world(path) for path in task.files.values()):
             files[name] = {split: item.path for split, item in cell.files[name].items()}
     known = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
     if known and not files and not _hub_tasks(suite):
@@ -204,5 +205,5 @@ def _prompts(cell: Cell) -> list[str]:
     return [
         cell.prompts[name].location
         for name, item in cell.config.suite.prompts.items()
-        if is_ours(item.prompts) and item.protocol != MT_BENCH
+        if not in_world(item.prompts) and item.protocol != MT_BENCH
     ]

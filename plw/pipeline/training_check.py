@@ -21,9 +21,10 @@ from plw.data.prepare import load_dataset, split_held_out
 from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.errors import UserError
+from plw.inputs import in_world
 from plw.loss.coefficients import has_weight, role_coefficients, role_sums
 from plw.pipeline.cell import Cell
-from plw.pipeline.data_check import is_ours, tokenizer_of
+from plw.pipeline.data_check import tokenizer_of
 from plw.progress import Progress, no_progress
 
 UNSEEN, WITHOUT, WITH = -1, 0, 1
@@ -84,7 +85,7 @@ def _processes(config: CellConfig) -> int:
 
 def _tokenizer_name(cell: Cell) -> str:
     """The base models of the world have one tokenizer."""
-    return cell.model.location if is_ours(cell.config.model.path) else "world"
+    return "world" if in_world(cell.config.model.path) else cell.model.location
 
 
 def _encoding(cell: Cell) -> str:

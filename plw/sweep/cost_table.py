@@ -13,7 +13,7 @@ from rich.table import Table
 from plw.config import CellConfig
 from plw.config.evaluation import REFERENCE
 from plw.config.study import PREFERENCE, CostConfig
-from plw.inputs import LOOPBACK, WORLD_PREFIX, is_elsewhere
+from plw.inputs import LOOPBACK, in_world, is_elsewhere
 from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
@@ -161,12 +161,12 @@ def _missing_inputs(cell: Cell) -> Iterable[str]:
     config, stages = cell.config, set(cell.config.stages)
     model = config.model
     is_here = cell.model.packed is not None or cell.model.path.is_dir()
-    if not is_here and not model.path.startswith(WORLD_PREFIX):
+    if not is_here and not in_world(model.path):
         size = f", {model.parameters * BYTES_A_PARAMETER / 1e9:.1f} GB" if model.parameters else ""
         pinned = f"revision {model.revision}" if model.revision else "NOT PINNED: set model.revision"
         yield f"model {model.name}: {model.path} from the hub ({pinned}{size})"
     dataset = config.dataset
-    if not cell.dataset.path.is_file() and not dataset.path.startswith(WORLD_PREFIX):
+    if not cell.dataset.path.is_file() and not in_world(dataset.path):
         yield f"dataset {dataset.name}: {dataset.path}"
     pairs = config.preference
     if PREFERENCE in stages and is_elsewhere(pairs.path):

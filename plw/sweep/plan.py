@@ -9,8 +9,9 @@ from rich.console import Console
 from plw.config import STAGES, CellConfig
 from plw.console import print_table, step_bar
 from plw.errors import DamagedError
+from plw.inputs import in_world
 from plw.pipeline import Cell
-from plw.pipeline.data_check import check_records, data_is_here, is_ours
+from plw.pipeline.data_check import check_records, data_is_here
 from plw.pipeline.reuse import finished_training
 from plw.pipeline.training_check import check_trainings
 from plw.progress import count
@@ -77,7 +78,7 @@ def _check_what_is_here(cells: list[Cell], console: Console) -> None:
     with step_bar("data", console) as progress:
         check_records(here, progress)
     with step_bar("trainings", console) as progress:
-        ready = [cell for cell in here if cell.model.path.is_dir() and is_ours(cell.config.dataset.path)]
+        ready = [cell for cell in here if cell.model.path.is_dir() and not in_world(cell.config.dataset.path)]
         check_trainings(ready, progress)
 
 
