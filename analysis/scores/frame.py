@@ -27,6 +27,12 @@ NEEDED = [
 ]  # fmt: skip
 """Columns of the scores."""
 
+TIDY_COLUMNS = [
+    *AXES, "r_g", "suite", "benchmark", "group", "metric", "value", "stderr", "n", "w_p", "score01", "stderr01",
+    "scaled",
+]  # fmt: skip
+"""Columns of the tidy frame."""
+
 VARIANT = ["response_weight", "normalizer", "scope", "weighting", "recipe"]
 """Axes that the PLW analysis holds fixed."""
 
@@ -80,6 +86,30 @@ def tidy_frame(
             contents, a benchmark that was scored in two ways, a weight outside 0 to 1, or a value outside its metric's
             range.
     """
+    rows, notes = _headline_rows(scores, groups)
+    grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
+    if recipe is not None:
+        rows, grid = rows[rows["recipe"] == recipe], grid[grid["recipe"] == recipe]
+    variant, why = _variant(grid)
+    notes += why
+    rows, grid = _only(rows, variant), _only(grid, variant)
+    _refuse_duplicates(rows, cells)
+    # Rows of an export name no cells.
+    shown = set(rows["cell"]) if "cell" in rows else set()
+    refuse_mixed_cells(cell for cell in cells if cell.cell in shown)
+    refuse_mixed_scores(rows, groups.items())
+    rows = _on_common_scales(_with_value(rows, notes), groups)
+    notes += [f"{benchmark} is turned round: lower scores are better, so what counts is {full:g} less the score."
+              for benchmark, full in turned_round(rows).items()]  # fmt: skip
+    notes += [f"{benchmark} on {dataset} has the same score everywhere; it has no place on the relative scale."
+              for dataset, benchmark in _constant(rows)]  # fmt: skip
+    rows = rows[TIDY_COLUMNS].sort_values([*AXES, "benchmark"], ignore_index=True)
+    missing = find_missing(rows, grid, sorted(groups))
+    return TidyFrame(rows=rows, missing=missing, notes=tuple(notes), groups=dict(groups))
+
+
+def _headline_rows(scores: pd.DataFrame, groups: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
+    """The headline scores of the suite's benchmarks, each by one judge; and what was left out, in sentences."""
     absent = [name for name in NEEDED if name not in scores]
     if absent:
         raise UserError(f"the scores have no column {absent[0]}; needed are {', '.join(NEEDED)}")
@@ -96,47 +126,24 @@ def tidy_frame(
         if rows.empty:
             raise UserError(f"no headline score of the suite's benchmarks; the registry has {', '.join(unknown)}")
     _refuse_weights(rows)
-    grid = pd.DataFrame([asdict(cell) for cell in cells], columns=AXES) if cells else rows[AXES]
-    if recipe is not None:
-        rows, grid = rows[rows["recipe"] == recipe], grid[grid["recipe"] == recipe]
-    variant, why = _variant(grid)
-    notes += why
-    rows, grid = _only(rows, variant), _only(grid, variant)
-    _refuse_duplicates(rows, cells)
-    # Rows of an export name no cells.
-    shown = set(rows["cell"]) if "cell" in rows else set()
-    refuse_mixed_cells(cell for cell in cells if cell.cell in shown)
-    refuse_mixed_scores(rows, groups.items())
-    if rows["value"].isna().any():
-        notes.append(f"{int(rows['value'].isna().sum())} headline scores have no value; they count as missing.")
-        rows = rows[rows["value"].notna()]
-        if rows.empty:
-            raise UserError("no headline score has a value")
+    return rows, notes
+
+
+def _with_value(rows: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    empty = rows["value"].isna()
+    if not empty.any():
+        return rows
+    if empty.all():
+        raise UserError("no headline score has a value")
+    notes.append(f"{int(empty.sum())} headline scores have no value; they count as missing.")
+    return rows[~empty]
+
+
+def _on_common_scales(rows: pd.DataFrame, groups: Mapping[str, str]) -> pd.DataFrame:
+    """The rows with their group, and weight and score on the scales of :class:`TidyFrame`."""
     rows = rows.assign(group=rows["benchmark"].map(dict(groups)), w_p=weight_scale(rows["prompt_weight"]))
     rows = rows.assign(score01=_unit_scores(rows), stderr01=_on_unit_scale(rows, "stderr"))
-    rows = rows.assign(scaled=min_max(rows))
-    notes += [f"{benchmark} is turned round: lower scores are better, so what counts is {full:g} less the score."
-              for benchmark, full in turned_round(rows).items()]  # fmt: skip
-    notes += [f"{benchmark} on {dataset} has the same score everywhere; it has no place on the relative scale."
-              for dataset, benchmark in _constant(rows)]  # fmt: skip
-    columns = [
-        *AXES,
-        "r_g",
-        "suite",
-        "benchmark",
-        "group",
-        "metric",
-        "value",
-        "stderr",
-        "n",
-        "w_p",
-        "score01",
-        "stderr01",
-        "scaled",
-    ]
-    rows = rows[columns].sort_values([*AXES, "benchmark"], ignore_index=True)
-    missing = find_missing(rows, grid, sorted(groups))
-    return TidyFrame(rows=rows, missing=missing, notes=tuple(notes), groups=dict(groups))
+    return rows.assign(scaled=min_max(rows))
 
 
 def turned_round(rows: pd.DataFrame) -> dict[str, float]:
