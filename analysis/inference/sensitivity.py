@@ -1,6 +1,6 @@
 """Does the verdict of Table 3 hang on a choice that the paper leaves open? The same fit under each of them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,7 @@ from analysis.glmm.design import ORTHOGONAL, RAW, squeeze
 from analysis.glmm.fit import GlmmFit, fit_design
 from analysis.inference.regression import dataset_design
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import tidy_frame
 from plw.errors import UserError
-from plw.registry.rows import CellRow
 
 BASELINE = "(y (n - 1) + 0.5) / n"
 
@@ -65,23 +63,6 @@ def sensitivity(rows: pd.DataFrame) -> pd.DataFrame:
     columns = ["dataset", "squeeze", "polynomial", "normalizer", "p", "p_f", "p_lrt", "optimum", "low", "high",
                "converged", "random_part", "messages"]  # fmt: skip
     return pd.DataFrame(told, columns=columns)
-
-
-def normalizer_sensitivity(
-    scores: pd.DataFrame, groups: Mapping[str, str], cells: Sequence[CellRow] = ()
-) -> pd.DataFrame:
-    """``sensitivity`` for each normalizer of the loss that the registry has cells of, each scaled by itself.
-
-    Args:
-        scores: ``Study.scores`` of one study and scale.
-        groups: benchmark -> group, as ``tidy_frame`` takes them.
-        cells: cells of the registry.
-    """
-    parts = []
-    for name in sorted(set(scores["normalizer"])) if "normalizer" in scores else []:
-        only = [cell for cell in cells if cell.normalizer == name]
-        parts.append(sensitivity(tidy_frame(scores[scores["normalizer"] == name], groups, only).rows))
-    return pd.concat(parts, ignore_index=True) if parts else sensitivity(tidy_frame(scores, groups, cells).rows)
 
 
 def _verdict(fit: GlmmFit) -> dict[str, Any]:

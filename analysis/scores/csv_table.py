@@ -60,35 +60,26 @@ def read_columns(
     return pd.DataFrame(read | {name: _labels(path, table[name]) for name in labels})
 
 
-def read_export(path: Path) -> pd.DataFrame:
-    """Read an exported CSV as ``tidy_frame`` takes it; one of an earlier version has no ``weighting``.
-
-    Raises:
-        UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
-    """
-    return read_scores(path, required=tuple(name for name in COLUMNS if name != "weighting"))
-
-
 def read_scores(
     path: Path,
     names: Mapping[str, str] | None = None,
     constants: Mapping[str, Any] | None = None,
-    required: tuple[str, ...] = REQUIRED,
 ) -> pd.DataFrame:
-    """Read any CSV of scores, one a row, as ``tidy_frame`` takes it.
+    """Read any CSV of scores, one a row, as ``tidy_frame`` takes it: the registry's export, or a table of one's own.
+
+    Columns beyond ``REQUIRED`` may be missing; they get defaults that say nothing (one model, response weight 1, seed
+    0, no standard error, every score a headline).
 
     Args:
         path: the file, with a header.
         names: our name -> the file's, for columns that have another name there, as in ``{"value": "score"}``.
         constants: column -> its value in every row, for what the file leaves unsaid, as in ``{"metric": "win_rate"}``.
-        required: columns that must be there; others get defaults that say nothing (one model, response weight 1, seed
-            0, no standard error, every score a headline).
 
     Raises:
         UserError: no such file, no CSV, a column is missing, or a number is not one; the line names the row.
     """
     own = {ours: (names or {}).get(ours, ours) for ours in COLUMNS}
-    frame = _read_fields(path, [own[name] for name in required if name not in (constants or {})])
+    frame = _read_fields(path, [own[name] for name in REQUIRED if name not in (constants or {})])
     table = {ours: frame[theirs] for ours, theirs in own.items() if theirs in frame}
     columns = {**DEFAULTS, **table, **(constants or {})}
     rows = pd.DataFrame({name: columns[name] for name in COLUMNS}, index=frame.index)

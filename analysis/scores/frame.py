@@ -76,7 +76,7 @@ def tidy_frame(
     counts as missing.
 
     Args:
-        scores: ``Study.scores``, or ``read_export(...)`` of one study and scale.
+        scores: ``Study.scores``, or ``read_scores(...)`` of one study and scale.
         groups: benchmark -> group (``multiple_choice``, ``short_generation``, ``translation``, ``long_generation``).
         cells: cells of the registry, so that one without any score is missed too.
         recipe: the recipe that is shown; by default the one with the most cells.

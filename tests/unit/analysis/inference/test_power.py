@@ -6,7 +6,7 @@ import pytest
 
 from analysis.glmm.fit import fit_glmm
 from analysis.inference.power import simulated_power, study_design
-from analysis.inference.sensitivity import BASELINE, SQUEEZES, normalizer_sensitivity, sensitivity
+from analysis.inference.sensitivity import BASELINE, SQUEEZES, sensitivity
 from analysis.tables.checks import power_table, sensitivity_table
 from plw.errors import UserError
 
@@ -52,12 +52,12 @@ def test_sizes_out_of_range():
         simulated_power(_fit(1.0), benchmarks=(1,))
 
 
-def _rows(normalizer="nonzero"):
+def _rows():
     fit = _fit(1.0)
     score = (fit.design.score_N - fit.design.score_N.min()) / np.ptp(fit.design.score_N)
     return pd.DataFrame({
         "dataset": "short", "benchmark": fit.design.benchmark_N.astype(str), "model": fit.design.model_N.astype(str),
-        "prompt_weight": fit.design.w_N ** (1 / 0.30103), "seed": 42, "scaled": score, "normalizer": normalizer,
+        "prompt_weight": fit.design.w_N ** (1 / 0.30103), "seed": 42, "scaled": score, "normalizer": "nonzero",
     })  # fmt: skip
 
 
@@ -77,18 +77,3 @@ def test_every_choice_has_its_verdict():
     assert base["optimum"] == pytest.approx(direct.optimum.plw)
     shown = sensitivity_table(made).shown
     assert len(shown) == len(made)
-    assert "normalizer" not in shown
-
-
-def test_each_normalizer_is_fitted_by_itself():
-    parts = []
-    for normalizer in ("nonzero", "weights"):
-        rows = _rows(normalizer)
-        parts.append(rows.assign(
-            value=rows["scaled"], metric="acc", headline=True, suite="s", r_g=1.0, stderr=0.1, n=10,
-            response_weight=1.0, scope="batch",
-        ).drop(columns="scaled"))  # fmt: skip
-    groups = dict.fromkeys(_rows()["benchmark"].unique(), "multiple_choice")
-    made = normalizer_sensitivity(pd.concat(parts, ignore_index=True), groups)
-    assert made["normalizer"].value_counts().to_dict() == dict.fromkeys(("nonzero", "weights"), 2 * len(SQUEEZES))
-    assert "normalizer" in sensitivity_table(made).shown

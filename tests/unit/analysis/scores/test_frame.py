@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import GROUPS, WEIGHTS
 
-from analysis.scores.csv_table import read_export, read_scores
+from analysis.scores.csv_table import read_scores
 from analysis.scores.frame import describe_missing, min_max, tidy_frame, weight_from_scale, weight_scale
 from plw.errors import UserError
 from plw.registry.export import export_csv
@@ -84,7 +84,7 @@ def test_the_export_gives_the_same_frame_as_the_registry(make_study, tmp_path):
     with Registry.open(url) as registry:
         export_csv(registry, tmp_path / "scores.csv")
     left = _read(url).rows.drop(columns=["normalizer", "scope", "n", "seed"])
-    right = tidy_frame(read_export(tmp_path / "scores.csv"), GROUPS).rows.drop(
+    right = tidy_frame(read_scores(tmp_path / "scores.csv"), GROUPS).rows.drop(
         columns=["normalizer", "scope", "n", "seed"]
     )
     pd.testing.assert_frame_equal(left, right)
@@ -105,7 +105,7 @@ def test_a_bad_export_is_one_line(tmp_path, text, message):
     if text is not None:
         path.write_text(text)
     with pytest.raises(UserError, match=message):
-        read_export(path)
+        read_scores(path)
 
 
 def test_any_table_with_four_columns_is_read(tmp_path):
@@ -173,7 +173,7 @@ def test_a_number_that_is_none_names_its_row(make_study, tmp_path):
     lines[3] = lines[3].replace("0.03", "much")
     (tmp_path / "scores.csv").write_text("\n".join(lines))
     with pytest.raises(UserError, match="row 4: stderr is 'much', not a number"):
-        read_export(tmp_path / "scores.csv")
+        read_scores(tmp_path / "scores.csv")
 
 
 def test_a_value_outside_its_scale_and_no_scores_are_one_line(make_study):
