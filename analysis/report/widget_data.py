@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
+from analysis.figures.contours import RATIO_TICKS, WEIGHT_TICKS
 from analysis.gam.surface import surface
 from analysis.inference.bootstrap import UNITS
 from analysis.inference.ratio_model import RatioFit
@@ -69,6 +70,10 @@ class SurfaceData(TypedDict):
     title: str
     weights: list[float]
     ratios: list[float]
+    exponent: float
+    """A weight stands at its power of it."""
+    weight_ticks: list[float]
+    ratio_ticks: list[float]
     values: list[list[float | None]]
     """One row for each ratio, one column for each weight."""
     se: list[list[float | None]]
@@ -193,6 +198,9 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
                 "title": item.aggregate,
                 "weights": [float(weight) for weight in found.weight_M],
                 "ratios": [float(ratio) for ratio in found.ratio_Y],
+                "exponent": EXPONENT,
+                "weight_ticks": [tick for tick in WEIGHT_TICKS if first <= tick <= last],
+                "ratio_ticks": [tick for tick in RATIO_TICKS if low <= tick <= high],
                 "values": [[json_number(value) for value in row] for row in found.score_YM],
                 "se": [[json_number(value) for value in row] for row in found.error_YM],
             }

@@ -9,19 +9,16 @@ function surface(host, data) {
   host.append(area);
 }
 
-/** The weights' axis is w_p = PLW ** 0.30103, the ratios' their logarithm. */
-const place = (weight) => weight ** 0.30103;
-const WEIGHT_TICKS = [0, 0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1], RATIO_TICKS = [0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8];
-const inside = (list, ends) => list.filter((value) => value >= ends[0] && value <= ends.at(-1));
-
 /** Edges halfway between the centres. */
 const edges = (centres) => [centres[0], ...centres.slice(1).map((value, i) => (value + centres[i]) / 2), centres.at(-1)];
 
-function heatMap(width, { title, weights, ratios, values, se }) {
+function heatMap(width, { title, weights, ratios, exponent, weight_ticks, ratio_ticks, values, se }) {
   const height = Math.round(Math.max(280, Math.min(460, width * 0.6)));
   const left = 54, right = width - 12, top = 40, bottom = height - 42;
   const known = values.flat().filter((value) => value != null), low = Math.min(...known), high = Math.max(...known);
   const scale = (list, from, to) => (value) => from + ((value - list[0]) / (list.at(-1) - list[0] || 1)) * (to - from);
+  // The weights' axis is w_p, a power of them, the ratios' their logarithm.
+  const place = (weight) => weight ** exponent;
   const places = weights.map(place), logs = ratios.map(Math.log);
   const x = scale(places, left, right), y = scale(logs, bottom, top);
   const shade = (value) => ramp((value - low) / (high - low || 1));
@@ -33,8 +30,8 @@ function heatMap(width, { title, weights, ratios, values, se }) {
     root.append(svg("rect", { x: xs[column], y: ys[row + 1], width: xs[column + 1] - xs[column] + 0.6, height: ys[row] - ys[row + 1] + 0.6, fill: shade(value) }));
     marks.push({ px: x(places[column]), py: y(logs[row]), text: [title, `PLW ${number(weight)}, R_g ${number(ratio)}`, `score ${number(value)}`, `standard error ${number(se[row][column])}`] });
   }));
-  for (const value of inside(WEIGHT_TICKS, weights)) root.append(svg("text", { class: "tick", x: x(place(value)), y: bottom + 17, "text-anchor": "middle" }, number(value)));
-  for (const value of inside(RATIO_TICKS, ratios)) root.append(svg("text", { class: "tick", x: left - 7, y: y(Math.log(value)) + 4, "text-anchor": "end" }, number(value)));
+  for (const value of weight_ticks) root.append(svg("text", { class: "tick", x: x(place(value)), y: bottom + 17, "text-anchor": "middle" }, number(value)));
+  for (const value of ratio_ticks) root.append(svg("text", { class: "tick", x: left - 7, y: y(Math.log(value)) + 4, "text-anchor": "end" }, number(value)));
   for (let i = 0; i < 40; i++) root.append(svg("rect", { x: left + 60 + i * 3, y: 10, width: 3.4, height: 10, fill: ramp(i / 39) }));
   root.append(
     svg("text", { class: "tick", x: left + 54, y: 19, "text-anchor": "end" }, number(low, 3)), svg("text", { class: "tick", x: left + 186, y: 19 }, `${number(high, 3)} fitted score`),

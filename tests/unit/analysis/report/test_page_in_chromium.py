@@ -23,6 +23,7 @@ PROMPTS = [(f"Question {i} {HOSTILE}", HOSTILE if i == 1 else "") for i in range
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 SURFACE = {
     "title": "all benchmarks", "weights": [0.0, 0.5, 1.0], "ratios": [0.5, 4.0, 8.0],
+    "exponent": 0.30103, "weight_ticks": [0.0, 0.25, 1.0], "ratio_ticks": [0.7, 4, 8],
     "values": [[0.1, 0.2, 0.3], [0.4, 0.555, 0.6], [0.7, None, 0.9]],
     "se": [[0.01] * 3, [0.01, 0.022, 0.01], [None] * 3],
 }  # fmt: skip
@@ -264,3 +265,5 @@ def test_the_surface_tells_the_place_pointed_at(open_page):
     assert "PLW 0.5, R_g 4" in tip
     assert "score 0.555" in tip
     assert "standard error 0.022" in tip
+    ticks = surface.locator("text.tick").all_inner_texts()
+    assert ticks[:6] == ["0", "0.25", "1", "0.7", "4", "8"]
