@@ -11,6 +11,8 @@ from pathlib import Path
 
 import psutil
 
+from plw.errors import UserError
+
 DEVICES = "CUDA_VISIBLE_DEVICES"
 MIG = "MIG-"
 _DEVICE = re.compile(r"\d+|GPU-.+|MIG-.+")
@@ -30,6 +32,17 @@ def visible_gpus() -> list[str]:
 def device_shares(gpus: Sequence[str], each: int) -> list[list[str]]:
     """The GPUs in shares of ``each``, as many as can be filled; those that fill none are left over."""
     return [list(gpus[first : first + each]) for first in range(0, len(gpus) - each + 1, each)]
+
+
+def check_gpu_count(processes: int, gpus: int) -> None:
+    """Each process of a cell has a GPU of its own.
+
+    Raises:
+        UserError: there are fewer.
+    """
+    if processes > gpus:
+        allowed = f"up to {gpus}, or execution.device=cpu" if gpus else "execution.device=cpu"
+        raise UserError(f"execution.processes={processes} needs a GPU each, and {gpus} can be seen; allowed: {allowed}")
 
 
 def available_cores() -> int:

@@ -5,6 +5,7 @@ import os
 import torch
 
 from plw.errors import UserError
+from plw.machine import check_gpu_count
 
 
 def device_of(name: str) -> torch.device:
@@ -37,11 +38,8 @@ def device_in_group(name: str, processes: int) -> torch.device:
     """
     gpus = torch.cuda.device_count()
     kind = name if name != "auto" else "cuda" if gpus else "cpu"
-    if kind == "cuda" and processes > gpus:
-        raise UserError(
-            f"execution.processes={processes} needs a GPU each, and {gpus} can be seen; "
-            "allowed: as many as there are GPUs, or execution.device=cpu"
-        )
+    if kind == "cuda":
+        check_gpu_count(processes, gpus)
     device = local_device(kind)
     if device.type == "cuda":
         torch.cuda.set_device(device)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH
 from plw.data.render import Renderer
+from plw.evaluate.models.protocol import LENGTH_METRICS
 from plw.items import ItemRow, document_hash
 
 if TYPE_CHECKING:
@@ -118,13 +119,8 @@ def _answer_items(
     ]
     rows = []
     for number, (question, turn, answer) in enumerate(turns):
-        measured = {
-            "tokens": float(answer.tokens),
-            "words": float(len(answer.text.split())),
-            "finished": float(answer.finished),
-        }
         names = _names(benchmark, question, number, turn)
-        rows += [ItemRow(**names, metric=metric, value=value) for metric, value in measured.items()]
+        rows += [ItemRow(**names, metric=metric, value=measure(answer)) for metric, measure in LENGTH_METRICS.items()]
     return rows
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from plw.config.evaluation import REFERENCE
 from plw.corpus_metrics import corpus_scores, segment_counts
 from plw.data.prompts import PromptRecord
+from plw.evaluate.models.protocol import LENGTH_METRICS
 from plw.items import ItemRow, document_hash
 from plw.score import Score
 
@@ -21,13 +22,10 @@ def answer_items(
     benchmark: str, protocol: str, prompts: Sequence[PromptRecord], answers: "Sequence[Generation]"
 ) -> Iterator[ItemRow]:
     """Tokens and words of each answer, and whether the model ended it."""
-    measured = (
-        ("tokens", [float(answer.tokens) for answer in answers]),
-        ("words", [float(len(answer.text.split())) for answer in answers]),
-        ("finished", [float(answer.finished) for answer in answers]),
-    )
-    for metric, values in measured:
-        for number, (digest, value) in enumerate(zip(_hashes(prompts), values, strict=True)):
+    hashes = _hashes(prompts)
+    for metric, measure in LENGTH_METRICS.items():
+        for number, (digest, answer) in enumerate(zip(hashes, answers, strict=True)):
+            value = measure(answer)
             yield ItemRow(benchmark=benchmark, task=protocol, item=number, item_hash=digest, metric=metric, value=value)
 
 

@@ -1,7 +1,7 @@
 """Worker processes that run cells one after another, so that imports are paid once a worker and not once a cell.
 
 Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end with their parent. A worker that dies
-is replaced; the cell that it was on counts a strike and is tried again, until its attempts are used up.
+is replaced; the cell that it was on counts a crash and is tried again, until its attempts are used up.
 """
 
 import dataclasses
@@ -22,7 +22,7 @@ from plw.errors import UserError
 from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.launch.process_end import end_with_parent
 from plw.logs import configure_logging
-from plw.machine import DEVICES, MIG, available_cores, device_shares, free_memory, visible_gpus
+from plw.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.pipeline import Cell, CellOutcome, JudgeCache, Report, open_registry, run_cell
 from plw.pipeline.tracking import outage, share_outage
 from plw.registry import Registry
@@ -240,11 +240,7 @@ def check_devices(execution: ExecutionConfig) -> None:
     gpus = cell_gpus(execution)
     if not gpus or execution.processes == 1:
         return
-    if execution.processes > len(gpus):
-        raise UserError(
-            f"execution.processes={execution.processes} needs a GPU each, and {len(gpus)} can be seen; "
-            f"allowed: up to {len(gpus)}, or execution.device=cpu"
-        )
+    check_gpu_count(execution.processes, len(gpus))
     if any(name.startswith(MIG) for name in gpus):
         raise UserError(
             f"execution.processes={execution.processes}: MIG slices ({DEVICES}) cannot work together; allowed: "

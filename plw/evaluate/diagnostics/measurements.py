@@ -12,7 +12,7 @@ from typing import Any
 from plw.config.evaluation import DiagnosticsConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.models.hf import EvalModel, generate
-from plw.evaluate.models.protocol import Generation
+from plw.evaluate.models.protocol import LENGTH_METRICS, Generation
 from plw.progress import Progress, no_progress
 from plw.score import Score, mean_and_error
 
@@ -143,12 +143,10 @@ def generation_length(generations: Sequence[Generation], suite: str) -> list[Sco
     """
     if not generations:
         raise UserError("generation length needs at least one answer")
-    columns = {
-        "tokens": [float(answer.tokens) for answer in generations],
-        "words": [float(len(answer.text.split())) for answer in generations],
-        "finished": [float(answer.finished) for answer in generations],
-    }
-    return [_mean_score(suite, GENERATION_LENGTH, name, values) for name, values in columns.items()]
+    return [
+        _mean_score(suite, GENERATION_LENGTH, metric, list(map(measure, generations)))
+        for metric, measure in LENGTH_METRICS.items()
+    ]
 
 
 def _mean_score(suite: str, benchmark: str, metric: str, values: Sequence[float], **fields: Any) -> Score:

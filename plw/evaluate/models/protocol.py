@@ -1,5 +1,6 @@
 """What evaluation needs of a model, whichever engine carries it, and what it gets back."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,6 +20,13 @@ class Generation:
     prompt_tokens_cut: int = 0
     """Tokens cut from the left (BOS first) of a prompt that, with the answer, was longer than the model's context."""
 
+
+LENGTH_METRICS: dict[str, Callable[[Generation], float]] = {
+    "tokens": lambda answer: float(answer.tokens),
+    "words": lambda answer: float(len(answer.text.split())),
+    "finished": lambda answer: float(answer.finished),
+}
+"""Metric -> how it measures one answer; words are what white space parts, and 1 is an answer that the model ended."""
 
 ANSWER_LIMIT = "suite.decoding.max_new_tokens"
 """What says how long the answers to a suite's prompts may be."""

@@ -13,7 +13,7 @@ from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
-from plw.machine import available_cores, device_shares, free_memory, visible_gpus
+from plw.machine import available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.sweep.workers import cell_threads, check_devices, gpu_shares, worker_count, worker_pool
 from tests.unit.sweep.worker_probe import bar_semaphores, look
 
@@ -104,6 +104,11 @@ def test_too_few_gpus_are_told(gpus: str, processes: int, says: str, monkeypatch
         check_devices(ExecutionConfig(processes=processes))
     check_devices(ExecutionConfig(processes=processes, device="cpu"))
     check_devices(ExecutionConfig(processes=1))
+
+
+def test_where_no_gpu_is_seen_the_cpu_is_named() -> None:
+    with pytest.raises(UserError, match="2 needs a GPU each, and 0 can be seen; allowed: execution.device=cpu"):
+        check_gpu_count(2, 0)
 
 
 def test_each_worker_has_its_own_devices_before_torch_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
