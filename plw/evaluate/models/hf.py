@@ -103,9 +103,9 @@ class EvalModel:
 
     def for_harness(self, batch_size: int) -> Any:
         """lm-eval's wrapper of a transformers model that is already loaded."""
-        from plw.evaluate.models.harness_lm import harness_lm
+        from plw.evaluate.models.harness_lm import HarnessLM
 
-        return harness_lm(self.model, self.tokenizer, batch_size)
+        return HarnessLM(pretrained=self.model, tokenizer=self.tokenizer, batch_size=batch_size)
 
     def answer(self, prompts: Sequence[str], **how: Any) -> list[Generation]:
         """Answers to prompts, in their order; ``how`` as :func:`generate` takes it."""
