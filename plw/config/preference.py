@@ -1,10 +1,11 @@
 """Schema of the preference stage: what a fine-tuned model is trained on next, and how far it may move."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
 from plw.config.checks import above_zero, at_least, one_of, short_number
 from plw.config.fields import LATER
+from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource
 from plw.config.training import FIELDS, RecipeConfig
 from plw.errors import UserError
@@ -17,7 +18,7 @@ PAIR_FORMATS = ("alpaca", "chat", "sharegpt")
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreferenceConfig(DataSource):
+class PreferenceConfig(OptimizationConfig, DataSource):
     """Pairs of a preferred and a rejected answer, and the optimisation of the fine-tuned model on them.
 
     The recipe is the WIT paper's as far as it says (section 6: rate, batch, warm-up, epochs, decay); beta, the schedule
@@ -51,14 +52,8 @@ class PreferenceConfig(DataSource):
     """Pairs in one optimizer step, over all processes."""
     learning_rate: float = 5e-7
     """Peak learning rate."""
-    schedule: str = "cosine"
-    """`cosine`, `linear` or `constant`, after the warm-up."""
     warmup_ratio: float = 0.1
     """Share of the steps over which the learning rate rises from 0."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled weight decay, on matrices."""
-    clip_norm: float | None = 1.0
-    """Gradient norm above which gradients are scaled down; null does not clip."""
     max_length: int = 1024
     """Tokens of a prompt and one answer at most."""
     precision: str = "fp32"
@@ -87,10 +82,7 @@ class PreferenceConfig(DataSource):
         at_least("preference.limit", self.limit, 1)
         one_of("preference.unusable", self.unusable, (REFUSE, DROP))
         above_zero("preference.beta", self.beta)
-        try:
-            self.recipe()
-        except UserError as problem:
-            raise UserError(str(problem).replace("recipe.", "preference.")) from None
+        self.check_optimization()
 
     @property
     def asked(self) -> bool:
@@ -109,18 +101,5 @@ class PreferenceConfig(DataSource):
 
     def recipe(self) -> RecipeConfig:
         """The optimisation as the trainer takes it; a batch counts pairs."""
-        return RecipeConfig(
-            name=self.name,
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            warmup_ratio=self.warmup_ratio,
-            weight_decay=self.weight_decay,
-            adam_beta1=self.adam_beta1,
-            adam_beta2=self.adam_beta2,
-            adam_epsilon=self.adam_epsilon,
-            clip_norm=self.clip_norm,
-            max_length=self.max_length,
-            precision=self.precision,
-        )
+        shared = {item.name: getattr(self, item.name) for item in fields(OptimizationConfig)}
+        return RecipeConfig(name=self.name, **shared)

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from plw.config.checks import above_zero, at_least, given, in_range, one_of
 from plw.config.fields import EXECUTION, LATER
+from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource
 from plw.errors import UserError
 
@@ -130,8 +131,10 @@ class TemplateConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class RecipeConfig:
+class RecipeConfig(OptimizationConfig):
     """The optimisation: everything about fine-tuning but the data, the model and the weights."""
+
+    group: ClassVar[str] = "recipe"
 
     name: str
     """Short name."""
@@ -141,26 +144,12 @@ class RecipeConfig:
     """Examples in one optimizer step, over all processes."""
     learning_rate: float = 2e-5
     """Peak learning rate."""
-    schedule: str = "cosine"
-    """`cosine`, `linear` or `constant`, after the warm-up."""
     warmup_ratio: float = 0.03
     """Share of the steps over which the learning rate rises from 0."""
-    weight_decay: float = 0.0
-    """AdamW's decoupled weight decay."""
     decay: str = field(default="matrices", metadata=LATER)
     """What weight decay acts on: `matrices` (all but biases and norm weights, as transformers does) or `all`."""
-    adam_beta1: float = 0.9
-    """AdamW's first moment decay."""
-    adam_beta2: float = 0.999
-    """AdamW's second moment decay."""
-    adam_epsilon: float = 1e-8
-    """AdamW's epsilon."""
-    clip_norm: float | None = 1.0
-    """Gradient norm above which gradients are scaled down; null does not clip."""
     max_length: int = 512
     """Tokens of an example; the rest is cut off at the end."""
-    precision: str = "fp32"
-    """`fp32`, `bf16-mixed` (fp32 weights, bf16 autocast, tf32 for the rest on CUDA) or `bf16` (moments too)."""
     dropout: float | None = field(default=None, metadata=LATER)
     """Sets every dropout rate that the model's architecture has; null leaves the model's own."""
     label_smoothing: float = field(default=0.0, metadata=LATER)
@@ -177,19 +166,8 @@ class RecipeConfig:
     """Names of the linear layers that get an update; null: all but the head."""
 
     def __post_init__(self) -> None:
-        at_least("recipe.epochs", self.epochs, 1)
-        at_least("recipe.batch_size", self.batch_size, 1)
-        above_zero("recipe.learning_rate", self.learning_rate)
-        one_of("recipe.schedule", self.schedule, ("cosine", "linear", "constant"))
-        in_range("recipe.warmup_ratio", self.warmup_ratio, 0, 1)
-        at_least("recipe.weight_decay", self.weight_decay, 0)
+        self.check_optimization()
         one_of("recipe.decay", self.decay, ("matrices", "all"))
-        in_range("recipe.adam_beta1", self.adam_beta1, 0, 1)
-        in_range("recipe.adam_beta2", self.adam_beta2, 0, 1)
-        above_zero("recipe.adam_epsilon", self.adam_epsilon)
-        above_zero("recipe.clip_norm", self.clip_norm)
-        at_least("recipe.max_length", self.max_length, 2)
-        one_of("recipe.precision", self.precision, ("fp32", "bf16-mixed", "bf16"))
         in_range("recipe.dropout", self.dropout, 0, 1)
         in_range("recipe.label_smoothing", self.label_smoothing, 0, 1)
         at_least("recipe.minkowski_p", self.minkowski_p, 1)
