@@ -28,6 +28,12 @@ class PreparedModel:
     sharded: bool
     """Whether each process holds a part of every trained tensor."""
 
+    def release(self) -> None:
+        """Give the memory of weights and gradients back, whoever still holds the object; a group's goes with it."""
+        if self.wrapper is self.weighted:
+            self.loaded.model.zero_grad(set_to_none=True)
+            self.loaded.model.to("meta")
+
 
 def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) -> PreparedModel:
     """Load and set up the job's model on ``device``.
