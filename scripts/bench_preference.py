@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LONGEST_ROW = 2400
+MAX_ROW_TOKENS = 2400
 """Characters of a row of the file, so that a batch fits into little memory."""
 
 
@@ -48,7 +48,7 @@ def _inputs(arguments: argparse.Namespace, folder: Path) -> tuple[Any, Any, list
     tokenizer = load_tokenizer(arguments.tokenizer)
     tokenizer.pad_token = tokenizer.unk_token
     rows = [row for row in json.loads(arguments.file.read_text()) if len(row["conversations"]) == 1]
-    short = [row for row in rows if len(json.dumps(row)) < LONGEST_ROW][: arguments.pairs]
+    short = [row for row in rows if len(json.dumps(row)) < MAX_ROW_TOKENS][: arguments.pairs]
     return make_random_llama(folder / "model", tokenizer, hidden=256, heads=4, layers=4), tokenizer, short
 
 

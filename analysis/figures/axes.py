@@ -15,7 +15,7 @@ NEAR = 0.09
 """Weights that lie closer than this on the w_p axis do not both get a label in a small panel."""
 NEAR_ABOVE = 0.04
 """The same of an axis above a panel of half a page, whose labels are aslant."""
-MOST_CATEGORIES = 24
+MAX_CATEGORIES = 24
 """Labels of weights at equal distances that a panel of half a page has room for."""
 LEGEND_NAME = 40
 """Characters of a name in a legend at most."""
@@ -56,7 +56,7 @@ def _labelled(weights: Sequence[float], near: float) -> tuple[list[float], list[
 
 def weight_categories(axis: Any, weights: Sequence[float]) -> None:
     """An axis on which the weights stand at equal distances, labelled from the largest on as far as there is room."""
-    every = -(-len(weights) // MOST_CATEGORIES)
+    every = -(-len(weights) // MAX_CATEGORIES)
     names = [
         short_weight(weight) if (len(weights) - 1 - place) % every == 0 else "" for place, weight in enumerate(weights)
     ]

@@ -15,7 +15,7 @@ STAR = 0.05
 PLACES = 501
 """Weights tried, evenly spaced in w_p, so that small weights are told apart."""
 OPTIMUM_DRAWS = 2000
-FEWEST_BENCHMARKS = 3
+MIN_BENCHMARKS = 3
 """With fewer, how benchmarks differ cannot be told."""
 WHOLE = 0.9
 """An interval over this share of the w_p axis or more says nothing about the weight."""
@@ -68,7 +68,7 @@ def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, 
     generator, groups = np.random.default_rng(seed), len(fit.benchmarks)
     normal_ZC = generator.standard_normal((draws, len(mean_C)))
     drawn = {"scores": mean_C + normal_ZC @ covariance_root(fit.surface_covariance_CC).T}
-    if groups >= FEWEST_BENCHMARKS:
+    if groups >= MIN_BENCHMARKS:
         tail_Z1 = np.sqrt((groups - 1) / generator.chisquare(groups - 1, (draws, 1)))
         drawn["benchmarks"] = mean_C + normal_ZC @ covariance_root(fit.surface_clustered_CC).T * tail_Z1
     over = "benchmarks" if "benchmarks" in drawn else "scores"

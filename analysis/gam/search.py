@@ -14,7 +14,7 @@ BOUNDS = (-20.0, 25.0)
 """Of a log smoothing parameter on mgcv's scale: at both ends the surface has long stopped to change."""
 SMOOTHING_STARTS = np.arange(-12.0, 21.0, 4.0)
 STEP_LIMIT = 5.0
-MOST_STEPS, MOST_HALVINGS = 100, 30
+MAX_STEPS, MAX_HALVINGS = 100, 30
 FLAT = 1e-8
 """A likelihood whose gradient is smaller than this, for one score, has reached its top or its plateau."""
 GCV_TOLERANCE = 1e-7
@@ -75,7 +75,7 @@ def _rest(criterion: Criterion, rho_2: Array, tolerance: float) -> Minimum:
     """GCV's path: Newton where the criterion is convex, else one unit down the gradient."""
     value, gradient_2 = criterion(rho_2)
     converged = False
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         curvature_2, axis_22 = np.linalg.eigh(_hessian(criterion, rho_2))
         if curvature_2[0] > 0:
             step_2 = -axis_22 @ ((axis_22.T @ gradient_2) / curvature_2)
@@ -109,7 +109,7 @@ def _leap(criterion: Criterion, at: Minimum) -> Minimum:
 
 def _lowest(criterion: Criterion, rho_2: Array, flat: float) -> Minimum:
     value, gradient_2 = criterion(rho_2)
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         if np.abs(_inward(rho_2, gradient_2)).max() < flat:
             break
         curvature_2, axis_22 = np.linalg.eigh(_hessian(criterion, rho_2))
@@ -127,7 +127,7 @@ def _lowest(criterion: Criterion, rho_2: Array, flat: float) -> Minimum:
 
 def _descend(criterion: Criterion, rho_2: Array, value: float, step_2: Array) -> tuple[Array, float, Array] | None:
     """The step, halved until it descends; None where it never does."""
-    for _ in range(MOST_HALVINGS):
+    for _ in range(MAX_HALVINGS):
         there_2 = np.clip(rho_2 + step_2, *BOUNDS)
         found, gradient_2 = criterion(there_2)
         if found < value:

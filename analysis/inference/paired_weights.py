@@ -22,7 +22,7 @@ MARGIN = 0.02
 """Two points: a difference within it, either way, is called none."""
 BEST_REFERENCE = 1.0
 """The weight that the best is held against; no other is, since it is the largest that there can be."""
-MOST_CELLS_COMPARED = 400
+MAX_CELLS_COMPARED = 400
 """Of a study with more cells, their items are not read."""
 
 Run = tuple[object, ...]
@@ -108,7 +108,7 @@ def weight_comparisons(study: Study, frame: TidyFrame, best: Mapping[str, float]
     """
     shown = set(frame.rows[AXES].itertuples(index=False, name=None))
     cells = [cell for cell in study.cells if tuple(getattr(cell, name) for name in AXES) in shown]
-    if len(cells) > MOST_CELLS_COMPARED:
+    if len(cells) > MAX_CELLS_COMPARED:
         note = f"The items of {count(len(cells), 'cell')} are not compared here; `plw compare p=0 p=0.1` compares some."
         return WeightComparisons(notes=[note])
     rows: list[WeightComparison] = []

@@ -20,7 +20,7 @@ from analysis.glmm.optimise import Problem
 from plw.errors import UserError
 
 RESIDUAL_QUANTILES = (0.25, 0.5, 0.75)
-MINIMUM_DRAWS = 100
+MIN_DRAWS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +58,8 @@ def residual_checks(fit: GlmmFit, *, draws: int = 500, seed: int = 0, conditiona
     Raises:
         UserError: fewer draws than a p-value of 0.01 needs.
     """
-    if draws < MINIMUM_DRAWS:
-        raise UserError(f"draws is {draws}; at least {MINIMUM_DRAWS} are needed")
+    if draws < MIN_DRAWS:
+        raise UserError(f"draws is {draws}; at least {MIN_DRAWS} are needed")
     design, generator = fit.design, np.random.default_rng(seed)
     effect_N = mode_effects(fit) if conditional else None
     drawn_ZN = np.stack([simulate_scores(fit, design, generator, effect_N) for _ in range(draws)])

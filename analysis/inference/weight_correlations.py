@@ -18,7 +18,7 @@ from analysis.inference.weight_ratio import by_ratio
 from analysis.published.wit_grid import WeightGrid, best_pairs
 from plw.progress import count
 
-FEWEST_POINTS = 3
+MIN_POINTS = 3
 ALL_ORDERS = 5040
 """So many orders (of seven points) are gone through one by one; of more a sample is drawn."""
 CORRELATION_DRAWS, CORRELATION_SEED = 4999, 0
@@ -73,9 +73,9 @@ def best_weight_correlations(grid: WeightGrid, covariates: tuple[Covariate, ...]
     for covariate in covariates:
         there = [name for name in targets.index.unique(covariate.level) if name in covariate.values]
         value_N = np.array([covariate.values[name] for name in there], dtype=float)
-        if len(there) < FEWEST_POINTS:
+        if len(there) < MIN_POINTS:
             known = count(len(there), NAME_OF_LEVEL[covariate.level])
-            notes.append(f"{covariate.name}: known of {known}; a rank correlation needs {FEWEST_POINTS}.")
+            notes.append(f"{covariate.name}: known of {known}; a rank correlation needs {MIN_POINTS}.")
         elif np.ptp(value_N) == 0:
             notes.append(f"{covariate.name}: the same for every {NAME_OF_LEVEL[covariate.level]}.")
         else:

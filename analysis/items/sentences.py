@@ -8,7 +8,7 @@ from analysis.items.pairs import SAMPLE, Unpaired
 from analysis.levels import FEW_UNITS, SIGNIFICANCE
 from plw.progress import count
 
-MOST_DIGITS = 16
+MAX_DIGITS = 16
 """Of a number in a sentence: a float has no more."""
 NO_INTERVAL = "no interval, since all differences are alike and the score has no bounds"
 
@@ -46,13 +46,13 @@ def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
     # Two digits of what a standard error would be; the interval has one where the error is 0.
     width = (row.high - row.low) * per / 4
     wanted = width if 0 < width < math.inf else abs(row.difference) * per
-    digits = min(MOST_DIGITS, max(2, 1 - math.floor(math.log10(wanted)))) if wanted else 2
+    digits = min(MAX_DIGITS, max(2, 1 - math.floor(math.log10(wanted)))) if wanted else 2
     return f"{value * per:{'+' if sign else ''}.{digits}f}"
 
 
 def score_texts(row: Comparison) -> tuple[str, str]:
     """Both scores, with four digits, or as many as tell them apart."""
-    for digits in range(4, MOST_DIGITS):
+    for digits in range(4, MAX_DIGITS):
         a, b = f"{row.a:.{digits}g}", f"{row.b:.{digits}g}"
         if a != b or row.a == row.b:
             break

@@ -9,7 +9,7 @@ from scipy import stats
 from analysis.arrays import Array
 from analysis.levels import SIGNIFICANCE
 
-FEWEST_TRAININGS = 3
+MIN_TRAININGS = 3
 """Trainings from which their own scatter is the error; with fewer it is the items'."""
 
 
@@ -42,7 +42,7 @@ def weight_gain(difference_SW: Array, weights: Sequence[float], error_W: Array |
     samples, count = difference_SW.shape
     mean_W = difference_SW.mean(axis=0)
     tail = 1 - SIGNIFICANCE / (2 * count)
-    if samples >= FEWEST_TRAININGS or error_W is None:
+    if samples >= MIN_TRAININGS or error_W is None:
         spread_W = difference_SW.std(axis=0, ddof=1) if samples > 1 else np.full(count, np.inf)
         reach_W = stats.t.ppf(tail, max(1, samples - 1)) * spread_W / np.sqrt(samples)
     else:

@@ -34,7 +34,7 @@ from analysis.published.wit_grid import (
 
 GEMMA_ALPACA = ("Alpaca-Cleaned", "Gemma-2-2B")
 PIGEONHOLE_DRAWS, PIGEONHOLE_SEED = 10_000, 20260101
-FEWEST_DRAWN = 3
+MIN_DRAWN = 3
 """Datasets, or base models, from which an interval over others is made."""
 
 
@@ -138,7 +138,7 @@ def mean_interval(value_P: "pd.Series[float]") -> tuple[float, float]:
     generator = np.random.default_rng(PIGEONHOLE_SEED)
     value_DM = value_P.unstack().to_numpy()
     rows, columns = value_DM.shape
-    if max(rows, columns) < FEWEST_DRAWN:
+    if max(rows, columns) < MIN_DRAWN:
         return np.nan, np.nan
     dataset_RD = generator.integers(rows, size=(PIGEONHOLE_DRAWS, rows))
     model_RM = generator.integers(columns, size=(PIGEONHOLE_DRAWS, columns))

@@ -16,7 +16,7 @@ from analysis.scores.study import Study, read_model_sizes
 from plw.errors import UserError
 
 CELL_OF_GRID = [*PANEL, *WEIGHT_PAIR]
-FEWEST_PAIRS = 3
+MIN_PAIRS = 3
 BEGUN = 0.5
 """A panel with a smaller share of the fullest one's scores has hardly begun; it is left out, not the pairs it lacks."""
 DATASET_COVARIATES = {
@@ -120,7 +120,7 @@ def study_grid(rows: pd.DataFrame) -> tuple[WeightGrid, list[str]]:
     if not kept:
         raise UserError("no benchmark has scores of every base model and dataset")
     shared = set.intersection(*(set(pairs(panels(means, name).dropna(axis="columns"))) for name in kept))
-    if CONVENTIONAL not in shared or len(shared) < FEWEST_PAIRS:
+    if CONVENTIONAL not in shared or len(shared) < MIN_PAIRS:
         raise UserError(
             f"the pairs of weights that every base model, dataset and benchmark has are {len(shared)}; needed are "
             "three or more with (0, 1) among them"

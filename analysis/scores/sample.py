@@ -5,7 +5,7 @@ import pandas as pd
 WHOLE_ROWS = 20_000
 """A study of up to so many scores is fitted whole."""
 
-MOST_ROWS = 800
+MAX_ROWS = 800
 """Of a larger study, scores of one dataset that models are fitted to: a fit's time grows faster than its rows."""
 
 
@@ -16,7 +16,7 @@ def spread(total: int, most: int) -> list[int]:
     return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})
 
 
-def fitted_rows(rows: pd.DataFrame, most: int = MOST_ROWS, whole: int = WHOLE_ROWS) -> tuple[pd.DataFrame, list[str]]:
+def fitted_rows(rows: pd.DataFrame, most: int = MAX_ROWS, whole: int = WHOLE_ROWS) -> tuple[pd.DataFrame, list[str]]:
     """The scores that models are fitted to: all, or of a dataset with many those of some seeds, then of some models.
 
     Args:

@@ -14,7 +14,7 @@ from analysis.scores.frame import TidyFrame, tidy_frame
 from plw.errors import UserError
 from plw.registry.rows import CellRow, StageRow
 
-MOST_SERIES = 6
+MAX_SERIES = 6
 """Of more alternatives, so many of the newest are drawn: more lines than that cannot be told apart."""
 
 
@@ -63,13 +63,13 @@ def further_series(
     found: list[FurtherSeries] = []
     notes: list[str] = []
     newest = sorted(choice.others, key=lambda other: (-other.finished, other.kind, other.name))
-    for other in newest[:MOST_SERIES]:
+    for other in newest[:MAX_SERIES]:
         try:
             found.append(_series(rows, choice, other, datasets))
             notes += found[-1].frame.notes
         except UserError as error:
             notes.append(f"Not drawn: {other.kind} {other.name}: {error}.")
-    notes += [f"Not drawn: {other.kind} {other.name}; {MOST_SERIES} are." for other in newest[MOST_SERIES:]]
+    notes += [f"Not drawn: {other.kind} {other.name}; {MAX_SERIES} are." for other in newest[MAX_SERIES:]]
     return found, notes
 
 

@@ -28,10 +28,10 @@ STATISTICS = (
 )  # fmt: skip
 """Numbers of a train stage's ``data`` that Table 1 shows."""
 
-MOST_CELLS_READ = 2_000
+MAX_CELLS_READ = 2_000
 """Of a study with more cells, only so many cells' records are read."""
 
-MOST_CELLS_SHOWN = 1_200
+MAX_CELLS_SHOWN = 1_200
 """Of a study with more cells, only so many are shown singly; tables and figures count all."""
 
 
@@ -209,8 +209,8 @@ def read_model_sizes(study: Study) -> dict[str, float]:
 def _records(study: Study) -> list[Path]:
     """The records of all stages; of a large study those of some trainings, spread evenly, which say the same."""
     cells, kinds = study.cells, None
-    if len(cells) > MOST_CELLS_READ:
-        cells, kinds = [cells[place] for place in spread(len(cells), MOST_CELLS_READ)], "train"
+    if len(cells) > MAX_CELLS_READ:
+        cells, kinds = [cells[place] for place in spread(len(cells), MAX_CELLS_READ)], "train"
     paths = [
         study.runs / cell.folder / stage.name / RECORD
         for cell in cells
@@ -220,7 +220,7 @@ def _records(study: Study) -> list[Path]:
     return sorted(path for path in paths if path.exists())
 
 
-def shown_cells(cells: Sequence[CellRow], stages: Sequence[StageRow], most: int = MOST_CELLS_SHOWN) -> list[CellRow]:
+def shown_cells(cells: Sequence[CellRow], stages: Sequence[StageRow], most: int = MAX_CELLS_SHOWN) -> list[CellRow]:
     """The cells that are shown singly: all, or of a large study whole curves over the weight, spread evenly.
 
     Curves with a failed or unfinished stage come first, up to half of the room.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from analysis.gam.optimum import RatioOptimum
 
-MOST_RATIOS = 12
+MAX_RATIOS = 12
 """Ratios of the data whose best weight is shown; of more, as many evenly spread ones."""
 
 
@@ -90,8 +90,8 @@ def _fitted(
     except UserError as error:
         raise UserError(f"{file}: {error}") from None
     ratios = np.unique(ratio)
-    if len(ratios) > MOST_RATIOS:
-        ratios = np.quantile(ratios, np.linspace(0, 1, MOST_RATIOS))
+    if len(ratios) > MAX_RATIOS:
+        ratios = np.quantile(ratios, np.linspace(0, 1, MAX_RATIOS))
     found = optima(fit, [float(value) for value in ratios])
     numbers = gam_json(fit, *fit.predict(grid[0], grid[1], grid[2]))
     return numbers | {"optima": [vars(best) | {"starred": best.starred} for best in found]}, found

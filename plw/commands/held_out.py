@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from plw.commands.dataset import read_dataset
-from plw.commands.measurable import FEWEST_ITEMS
+from plw.commands.measurable import MIN_ITEMS
 from plw.errors import UserError
 from plw.files import write_json_atomic
 from plw.identity import fingerprint
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from plw.config import CellConfig
     from plw.data.records import Record
 
-FEWEST_RECORDS = 20
+MIN_RECORDS = 20
 """Fewer records say nothing about a weight: what is held out would be a handful."""
-MOST_HELD_OUT = 100
+MAX_HELD_OUT = 100
 SHARE_HELD_OUT = 5
 """One record in so many is held out, up to the most."""
 
@@ -43,15 +43,15 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     if unwritable is not None and not registry_exists(config):
         raise unwritable
     records = _records(config)
-    if len(records) < FEWEST_RECORDS:
+    if len(records) < MIN_RECORDS:
         raise UserError(
-            f"{config.dataset.path}: {count(len(records), 'record')}; a weight is chosen with {FEWEST_RECORDS} or more"
+            f"{config.dataset.path}: {count(len(records), 'record')}; a weight is chosen with {MIN_RECORDS} or more"
         )
     if not waiting:
         return config
-    number = config.dataset.held_out or min(MOST_HELD_OUT, len(records) // SHARE_HELD_OUT)
-    if number < FEWEST_ITEMS:
-        raise UserError(f"dataset.held_out={number}: trainings are compared on {FEWEST_ITEMS} held-out records or more")
+    number = config.dataset.held_out or min(MAX_HELD_OUT, len(records) // SHARE_HELD_OUT)
+    if number < MIN_ITEMS:
+        raise UserError(f"dataset.held_out={number}: trainings are compared on {MIN_ITEMS} held-out records or more")
     _, kept = split_held_out(records, number)
     rows = _prompt_rows(kept)
     path = config.execution.cache_folder / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 AS_FIELD = "suite.tasks.{benchmark}.metric={metric}"
 """How another metric is asked for in a config."""
-FEWEST_ITEMS = 2
+MIN_ITEMS = 2
 
 
 def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None:
@@ -42,7 +42,7 @@ def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None
             "benchmarks are scored by harness, answers by generate (protocol reference) or judge"
         )
     for name, item in scored.items():
-        if item.limit is not None and item.limit < FEWEST_ITEMS:
+        if item.limit is not None and item.limit < MIN_ITEMS:
             raise UserError(f"suite.prompts.{name}.limit={item.limit}: {_needed(name)}")
         if item.protocol != MT_BENCH:
             _check_rows(name, [item.prompts], load_prompts)
@@ -63,7 +63,7 @@ def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
     for name, task in suite.tasks.items():
         limit = suite.document_limit(name)
         is_group = manager is not None and task.task in manager.all_groups
-        if limit is not None and limit < FEWEST_ITEMS and not is_group:
+        if limit is not None and limit < MIN_ITEMS and not is_group:
             raise UserError(f"suite.limit, or suite.tasks.{name}.limit, is {limit}: {_needed(name)}")
         _check_rows(name, list(task.files.values()), task_rows)
         if manager is None:
@@ -87,7 +87,7 @@ def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
 def _check_rows(benchmark: str, files: list[str], read: Callable[[Path], Sequence[Any]]) -> None:
     """One of the files that are there already has items enough."""
     own = [Path(file) for file in files if _is_there(file)]
-    if own and all(len(read(path)) < FEWEST_ITEMS for path in own):
+    if own and all(len(read(path)) < MIN_ITEMS for path in own):
         raise UserError(f"{own[0]} has a single row: {_needed(benchmark)}")
 
 
@@ -107,4 +107,4 @@ def _is_there(file: str) -> bool:
 
 
 def _needed(benchmark: str) -> str:
-    return f"trainings are compared on {FEWEST_ITEMS} items of {benchmark} or more"
+    return f"trainings are compared on {MIN_ITEMS} items of {benchmark} or more"

@@ -41,7 +41,7 @@ SET_BY_TUNE = ("stages", "loss.prompt_weight", "model", "dataset")
 UNNAMED = "model"
 """Stands in the config until the given folder is put in."""
 UNNAMED_PATH = f"model.path={UNNAMED}"
-MOST_NAMED = 4
+MAX_NAMED_SCORES = 4
 """Scores that are named one by one."""
 HELD_OUT_SUITE, HELD_OUT_PROMPTS = "held-out", "suite.prompts.held_out.prompts"
 
@@ -225,7 +225,7 @@ def _measured(config: "CellConfig") -> str:
     scores = [f"{name} ({task.metric})" for name, task in suite.tasks.items()]
     scores += [f"win rate on {name} by judge {config.judge.name}" for name in config.judged if "judge" in config.stages]
     scores += [f"chrF of answers on {name}" for name, item in suite.prompts.items() if item.protocol == REFERENCE]
-    if len(scores) > MOST_NAMED:
+    if len(scores) > MAX_NAMED_SCORES:
         scores = [f"all {len(scores)} headline scores of suite {suite.name}"]
     kept = f"; {count(config.dataset.held_out, 'record')} kept out of training" if config.dataset.held_out else ""
     mean = "the mean of " if len(scores) > 1 or len(suite.tasks) > 1 else ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from plw.pipeline import Cell
 
 PERCENT_POINTS = 100.0
-FEWEST_CELLS = 2
+MIN_CELLS = 2
 CHANGED = "what it is trained on has changed since the search began; the same command searches with what is there now"
 
 
@@ -138,9 +138,9 @@ def check_rule(budget: object, margin: object, budget_name: str, margin_name: st
     Raises:
         UserError: one of them; the line begins with its name as the user gives it.
     """
-    if not isinstance(budget, int) or isinstance(budget, bool) or budget < FEWEST_CELLS:
+    if not isinstance(budget, int) or isinstance(budget, bool) or budget < MIN_CELLS:
         raise UserError(
-            f"{budget_name}{budget}: allowed is a whole number, {FEWEST_CELLS} or more; a curve needs two weights"
+            f"{budget_name}{budget}: allowed is a whole number, {MIN_CELLS} or more; a curve needs two weights"
         )
     if not isinstance(margin, int | float) or not 0 < margin < 1:
         raise UserError(f"{margin_name}{margin}: allowed is a share of the full score between 0 and 1")

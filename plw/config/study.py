@@ -11,7 +11,7 @@ from plw.errors import UserError
 from plw.machine import available_cores
 
 AUTO = "auto"
-MOST_THREADS = 512
+MAX_THREADS = 512
 """Of one process: torch's threads end in a segmentation fault where the machine cannot start so many."""
 SLURM = "slurm"
 """As a rendezvous: the first node of the Slurm job."""
@@ -241,7 +241,7 @@ class ExecutionConfig:
         ):
             at_least(f"execution.{name}", getattr(self, name), 1)
         if isinstance(self.threads, int):
-            in_range("execution.threads", self.threads, 1, MOST_THREADS)
+            in_range("execution.threads", self.threads, 1, MAX_THREADS)
         for name in ("checkpoint_seconds", "heartbeat_s", "lease_timeout_s", "budget_hours", "cell_memory_gib"):
             above_zero(f"execution.{name}", getattr(self, name))
         if self.lease_timeout_s < 3 * self.heartbeat_s:

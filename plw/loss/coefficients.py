@@ -15,7 +15,7 @@ from plw.config.loss import ROLES, LossConfig
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.errors import UserError
 
-NAMED_AT_MOST = 8
+MAX_NAMED_EXAMPLES = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +139,8 @@ def _units(examples: int, loss: LossConfig) -> NDArray[np.int64]:
 
 def _no_weight(examples: int, loss: LossConfig, names: Sequence[str] | None) -> str:
     names = [str(number) for number in range(1, examples + 1)] if names is None else names
-    more = f" and {len(names) - NAMED_AT_MOST} more" if len(names) > NAMED_AT_MOST else ""
+    more = f" and {len(names) - MAX_NAMED_EXAMPLES} more" if len(names) > MAX_NAMED_EXAMPLES else ""
     return (
         f"an optimizer step has no token with weight at {loss.weights_text}: examples "
-        f"{', '.join(names[:NAMED_AT_MOST])}{more}"
+        f"{', '.join(names[:MAX_NAMED_EXAMPLES])}{more}"
     )

@@ -4,7 +4,7 @@ import os
 import socket
 from urllib.parse import urlsplit
 
-PATIENCE_S = 3.0
+HUB_TIMEOUT_S = 3.0
 OFFLINE = "HF_HUB_OFFLINE"
 PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
 
@@ -25,7 +25,7 @@ def go_offline_if_unreachable() -> bool:
     address = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
     port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((address.hostname or "", port), timeout=PATIENCE_S).close()
+        socket.create_connection((address.hostname or "", port), timeout=HUB_TIMEOUT_S).close()
     except OSError:
         os.environ[OFFLINE] = "1"
         return True

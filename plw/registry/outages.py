@@ -14,7 +14,7 @@ from plw.errors import RegistryAwayError, UserError
 from plw.storage import storage_error
 
 FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 5.0
+MAX_PAUSE_S = 5.0
 DAMAGED_WORDS = ("malformed", "not a database", "file is encrypted")
 
 Result = TypeVar("Result")
@@ -56,7 +56,7 @@ def outlast(work: Callable[[], Result], url: URL, wait_s: float) -> Result:
                 logger.warning("%s: the registry does not answer (%s); waiting up to %g s", where, reason, wait_s)
                 told = True
             time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_S)
+            pause = min(2 * pause, MAX_PAUSE_S)
         else:
             if told:
                 logger.warning("%s: the registry answers again", where)

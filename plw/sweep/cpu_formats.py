@@ -21,7 +21,7 @@ from plw.sweep.workers import computes_on_cores
 
 TOLD, REFUSED = 1.2, 4.0
 """Times as long as in fp32 that products take, from which on it is said, and refused."""
-SMALLEST = 5_000_000
+MIN_PARAMETERS = 5_000_000
 """Parameters of a model whose work takes so long that its number format matters."""
 SCORING = {"diagnose", "harness", "generate"}
 
@@ -43,7 +43,10 @@ class _Choice:
     @property
     def matters(self) -> bool:
         """Whether it is another one than fp32, for a model that is not small."""
-        return self.product != SINGLE_PRECISION and ((shape := self.shape()) is None or shape.parameters >= SMALLEST)
+        if self.product == SINGLE_PRECISION:
+            return False
+        shape = self.shape()
+        return shape is None or shape.parameters >= MIN_PARAMETERS
 
     @property
     def instead(self) -> str:

@@ -25,7 +25,7 @@ CACHE_FILE = "cpu-speed.json"
 """Measurements by machine, in the folder `execution.cache`."""
 MEASURED_LAYERS = (1, 3)
 """A model of as many layers as the second or fewer is measured whole."""
-LARGEST = 120_000_000
+MAX_PARAMETERS = 120_000_000
 """Parameters of a model that is measured."""
 MEASURED_TOKENS, READ_ROWS, DECODE_ROWS, DECODE_STEPS = 64, 4, (1, 16), 4
 STEP_ROWS, STEP_OPERATIONS = 4, 30e9
@@ -202,7 +202,7 @@ def _product_s(product: str) -> float:
 
 
 def measure_speed(
-    shape: ModelShape, formats: NumberFormats, *, threads: int, rows: int, largest: int = LARGEST
+    shape: ModelShape, formats: NumberFormats, *, threads: int, rows: int, largest: int = MAX_PARAMETERS
 ) -> CpuSpeed:
     """Measure now; ``rows`` of MEASURED_TOKENS tokens are a step of training, or fewer where those would take long."""
     import torch

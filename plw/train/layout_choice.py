@@ -17,7 +17,7 @@ from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen
 from plw.train.model.head import HEAD_TOLERANCE
 from plw.train.model.load import LoadedModel
 from plw.train.model.weighted import hidden_states
-from plw.train.model.written_attention import LONGEST, serves_on
+from plw.train.model.written_attention import MAX_KEYS, serves_on
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def log_choice(choice: LayoutChoice, loaded: LoadedModel, job: TrainingJob, devi
     elif has_varlen_kernel(device, _product_dtype(job)):
         logger.info("attention: torch's variable-length kernel over whole rows")
     else:
-        short = f"written out up to {LONGEST} tokens, " if serves_on(device, _product_dtype(job)) else ""
+        short = f"written out up to {MAX_KEYS} tokens, " if serves_on(device, _product_dtype(job)) else ""
         logger.info("attention: %sscaled_dot_product_attention, example by example", short)
 
 

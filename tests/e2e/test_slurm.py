@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.slurm]
 
 STEPS = 250
 WEIGHTS = ("0", "0.1", "1")
-PATIENCE_S = 400
+TIMEOUT_S = 400
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_an_array_that_is_cut_off_in_three_ways_ends_as_one_that_was_not(
     command = study.command("run", "-m", *chosen, *array)
     env = {**environment(), "SLURM_CONF": slurm.environment["SLURM_CONF"]}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while len(found := steps(study)) < len(WEIGHTS) or min(found.values()) < 3:
         assert time.monotonic() < deadline, slurm.command("squeue")
         assert process.poll() is None, process.communicate()
@@ -112,7 +112,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     command = study.command("run", "-m", *chosen, *one_at_a_time)
     env = {**environment(), "SLURM_CONF": slurm.environment["SLURM_CONF"]}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not steps(study):
         assert time.monotonic() < deadline, slurm.command("squeue")
         assert process.poll() is None, process.communicate()
@@ -129,7 +129,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
         assert line, shown
         shown += line
     study.call("drain", *chosen[:2])
-    said, errors = process.communicate(timeout=PATIENCE_S)
+    said, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 75, said + errors
     trained = len(list(study.runs.rglob("train/record.json")))
     assert 1 <= trained < len(WEIGHTS), "what ran is finished, what waited is not begun"
@@ -140,7 +140,7 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
 
     study.call("drain", "--undo", *chosen[:2])
     slurm.wait_idle()
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"{left} submitted" in done.stdout
     records = [json.loads(path.read_text()) for path in study.runs.rglob("train/record.json")]
@@ -176,7 +176,7 @@ def test_a_cell_on_two_nodes_learns_what_it_learns_on_one(
     array = ("hydra/launcher=slurm", "hydra.launcher.poll_s=0.5", "hydra.launcher.sbatch.mem=1500M")
     nodes = ("execution.nodes=2", "execution.sharding=ddp", "execution.rendezvous=slurm")
     command = study.command("run", *chosen, *array, *nodes)
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False, timeout=TIMEOUT_S)
     assert done.returncode == 0, done.stdout + done.stderr
     alone = Study(runs=tmp_path / "alone", cache=cache)
     alone.call("run", *chosen, "execution.workers=1")

@@ -20,11 +20,11 @@ from tests.faults.outcome import damaged_folders, stage_rows
 from tests.small_disk import fill
 
 POLL_S = 0.02
-PATIENCE_S = 60.0
+TIMEOUT_S = 60.0
 """How long a fault waits for its moment."""
 STANDSTILL_S = 10.0
 """Commands that all end within this time after a fault had no moment do nothing."""
-MOST_TIMES = 10
+MAX_TIMES = 10
 TAKEN_OVER = "another worker has taken it over"
 """What a worker says whose claim is lost."""
 
@@ -200,7 +200,7 @@ class Injector:
 
     def let_play(self) -> None:
         """Until the judge has answered wrongly as often as it was told to; where nobody asks it, work is lost."""
-        for _ in range(MOST_TIMES):
+        for _ in range(MAX_TIMES):
             if self._wait(self._has_played, 10):
                 return
             self.tell(f"{self.judge.to_come} wrong replies to come; {self.lose_record('judge-*')}")
@@ -261,7 +261,7 @@ class Injector:
         time.sleep(self.dice.uniform(least, most))
 
     @staticmethod
-    def _wait(moment: Callable[[], bool], seconds: float = PATIENCE_S) -> bool:
+    def _wait(moment: Callable[[], bool], seconds: float = TIMEOUT_S) -> bool:
         deadline = time.monotonic() + seconds
         while not moment():
             if time.monotonic() > deadline:

@@ -18,7 +18,7 @@ class JudgeOutOfOrder:
 
     Args:
         facts: The world's judge.
-        timeout_s: The client's patience.
+        timeout_s: The client's timeout.
     """
 
     def __init__(self, facts: FactJudge, timeout_s: float) -> None:

@@ -14,7 +14,7 @@ from plw.progress import Progress
 
 logger = logging.getLogger(__name__)
 LANGDETECT_SEED = 0
-LONGEST_WARNING = 300
+MAX_WARNING_LENGTH = 300
 """Letters of a warning that are shown."""
 
 
@@ -71,7 +71,7 @@ def logged_warnings(level: int) -> Iterator[None]:
 
 
 def _one_line(message: str) -> str:
-    return shortened(" ".join(message.split()), LONGEST_WARNING)
+    return shortened(" ".join(message.split()), MAX_WARNING_LENGTH)
 
 
 class _Collector(logging.Handler):

@@ -36,7 +36,7 @@ FORMATS = (
     "{bare}",
 )
 SLIPS = ("swap", "drop", "double")
-MOST_TRIES = 50
+MAX_TRIES = 50
 
 
 def make_variants(text: str, counts: dict[str, int]) -> list[str]:
@@ -52,7 +52,7 @@ def make_variants(text: str, counts: dict[str, int]) -> list[str]:
     variants = [text]
     for kind in WORDING_KINDS:
         found = 0
-        for attempt in range(MOST_TRIES):
+        for attempt in range(MAX_TRIES):
             if found == counts.get(kind, 0):
                 break
             made = MAKERS[kind](text, attempt)

@@ -17,7 +17,7 @@ FOLDER = "slurm"
 """In the study's folder of results: submissions, and below `logs` submitit's files and the jobs' output."""
 FORMAT = "ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,TimeUsed:|,NodeList:|,RestartCnt:"
 """What is asked of each job, a bar between."""
-ANSWER_S = 60
+SLURM_TIMEOUT_S = 60
 GONE = ("Invalid job id", "slurm_load_jobs error: Invalid")
 
 
@@ -96,11 +96,11 @@ def queued(arrays: list[str]) -> list[QueuedJob]:
 def _ask(*command: str) -> list[str]:
     """The lines of one of Slurm's commands; none where the job is no longer known."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=ANSWER_S)
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=SLURM_TIMEOUT_S)
     except FileNotFoundError:
         raise UserError(f"{command[0]} is not on this machine; run this where Slurm's commands are") from None
     except subprocess.TimeoutExpired:
-        raise UserError(f"{command[0]} gave no answer within {ANSWER_S} s; try again later") from None
+        raise UserError(f"{command[0]} gave no answer within {SLURM_TIMEOUT_S} s; try again later") from None
     if done.returncode and not any(words in done.stderr for words in GONE):
         raise UserError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-LONGEST = 512
+MAX_KEYS = 512
 """Keys up to which it is the faster one; the scores of all heads are in memory at once."""
 
 
 def serves(query: Tensor, key: Tensor) -> bool:
     """Whether these are attended to faster here than by torch's kernel."""
-    return key.shape[2] <= LONGEST and serves_on(query.device, query.dtype)
+    return key.shape[2] <= MAX_KEYS and serves_on(query.device, query.dtype)
 
 
 def serves_on(device: torch.device, dtype: torch.dtype) -> bool:

@@ -8,7 +8,7 @@ import sys
 import pytest
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from plw.sweep.cpu_formats import SMALLEST
+from plw.sweep.cpu_formats import MIN_PARAMETERS
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the variable below is of x86 processors")
 OLDER = {"ONEDNN_MAX_CPU_ISA": "AVX2"}
@@ -25,7 +25,7 @@ def study(tmp_path_factory: pytest.TempPathFactory, tiny_tokenizer: PreTrainedTo
             num_attention_heads=8, num_key_value_heads=8, tie_word_embeddings=True,
         )
     )  # fmt: skip
-    assert model.num_parameters() > SMALLEST
+    assert model.num_parameters() > MIN_PARAMETERS
     model.save_pretrained(folder / "model")
     tiny_tokenizer.save_pretrained(folder / "model")
     (folder / "data.json").write_text('[{"instruction": "Say it.", "input": "", "output": "It."}]')

@@ -16,7 +16,7 @@ import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context
 import analysis.report.write as report
 from analysis.figures.theme import RC
-from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
+from analysis.inference.residuals import MIN_DRAWS, residual_checks
 from analysis.report.catalogue import TITLES
 from analysis.report.parts import Chapter, Paragraphs
 from analysis.report.write import write_report
@@ -65,7 +65,7 @@ def quickly(monkeypatch):
     """The page, not the fits' checks or the print, is tested here: many draws take seconds, and so do fine pictures."""
     monkeypatch.setitem(RC, "savefig.dpi", 40)
     monkeypatch.setattr(report, "FIGURE_FORMATS", ("png",))
-    monkeypatch.setattr(context, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+    monkeypatch.setattr(context, "residual_checks", partial(residual_checks, draws=MIN_DRAWS))
     monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
 
 

@@ -12,7 +12,7 @@ from simulated_study import GROUPS
 
 import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context_module
-from analysis.inference.residuals import MINIMUM_DRAWS, residual_checks
+from analysis.inference.residuals import MIN_DRAWS, residual_checks
 from analysis.report.context import make_context
 from analysis.report.grid_data import grid_data
 from analysis.report.json_values import script_json
@@ -30,7 +30,7 @@ WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 def one_squeeze(monkeypatch):
     """The numbers are tested here, not the fits beside them."""
     monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
-    monkeypatch.setattr(context_module, "residual_checks", partial(residual_checks, draws=MINIMUM_DRAWS))
+    monkeypatch.setattr(context_module, "residual_checks", partial(residual_checks, draws=MIN_DRAWS))
 
 
 def _context(study):

@@ -11,7 +11,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from plw.train.batching.packed_row import make_row
 from plw.train.model import written_attention
 from plw.train.model.attention import row_attention
-from plw.train.model.written_attention import LONGEST, causal_attention, serves
+from plw.train.model.written_attention import MAX_KEYS, causal_attention, serves
 
 
 def parts(rows: int, heads: int, groups: int, queries: int, keys: int, dtype: torch.dtype) -> list[Tensor]:
@@ -81,7 +81,7 @@ def test_autocast_does_not_round_the_scores() -> None:
         assert torch.equal(one, other)
 
 
-@pytest.mark.parametrize("tokens", [300, LONGEST, LONGEST + 1])
+@pytest.mark.parametrize("tokens", [300, MAX_KEYS, MAX_KEYS + 1])
 def test_a_row_takes_it_for_short_examples(tokens: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long ones are halved, or left to torch: the same either way."""
     lengths: list[int] = []
@@ -106,4 +106,4 @@ def test_it_serves_bf16_and_short_rows_alone() -> None:
 
     assert serves(query, key)
     assert not serves(query.float(), key.float())
-    assert not serves(query, parts(1, 2, 1, 4, LONGEST + 1, torch.bfloat16)[1])
+    assert not serves(query, parts(1, 2, 1, 4, MAX_KEYS + 1, torch.bfloat16)[1])
