@@ -107,7 +107,7 @@ def test_too_few_gpus_are_told(gpus: str, processes: int, says: str, monkeypatch
 
 
 def test_where_no_gpu_is_seen_the_cpu_is_named() -> None:
-    with pytest.raises(UserError, match="2 needs a GPU each, and 0 can be seen; allowed: execution.device=cpu"):
+    with pytest.raises(UserError, match=r"2 needs a GPU each, and 0 can be seen; allowed: execution\.device=cpu"):
         check_gpu_count(2, 0)
 
 
