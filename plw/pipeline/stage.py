@@ -1,4 +1,4 @@
-"""One stage of a cell: skip what is done, refuse what has drifted, claim, beat, work, and rename the record last.
+"""One stage of a cell: skip what is done, refuse what has drifted, claim, work, and rename the record last.
 
 The registry's rows are the claims; the stage's folder holds the truth: ``payload.json`` says what was asked for,
 ``record.json`` that it is done. This module knows the registry only by the protocol ``Claims``.
@@ -82,7 +82,7 @@ class StageResult:
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A piece of a cell's work: its identity, its folder and the function that does it."""
+    """A piece of a cell's work: its identity and its folder."""
 
     kind: str
     name: str

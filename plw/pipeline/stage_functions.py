@@ -6,16 +6,14 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
-from plw.files import read_rows, write_json_atomic
+from plw.files import read_rows
 from plw.inputs import check_unchanged
-from plw.items import ITEMS, ItemRow, write_items
 from plw.launch.job_folder import LAUNCH
 from plw.paths import CHECKPOINTS, LOG
 from plw.pipeline.context import SHARES, CellContext, CheckLease
-from plw.pipeline.dialogues import grade_answers
 from plw.pipeline.harness_stage import run_harness
+from plw.pipeline.judge_stage import judge_answers
 from plw.pipeline.preference_stage import prefer
 from plw.pipeline.reuse import finished_training, take_over
 from plw.pipeline.stage import Stage, StageResult
@@ -24,7 +22,6 @@ from plw.registry import CurveRow
 
 if TYPE_CHECKING:
     from plw.data.prepare import PreparedData
-    from plw.evaluate.judging.pairwise import Pair
 
 logger = logging.getLogger(__name__)
 
@@ -138,77 +135,6 @@ def diagnose(context: CellContext, check_lease: CheckLease) -> StageResult:
 def generate_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Answers to the long-generation prompts, made once for every judge, and their length."""
     return StageResult(scores=run_part("generate", context, check_lease))
-
-
-def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
-    """Each set of answers that the judge knows a protocol for, against references; leaves every verdict.
-
-    Killed, it goes on with the verdicts that it has; those that could not be read are asked for anew.
-    """
-    from plw.errors import UnreadableError
-    from plw.evaluate.judging.response_cache import ResponseCache
-    from plw.pipeline.prompt_items import verdict_items
-
-    config, folder = context.config, context.cell.stages["judge"].folder
-    result = StageResult()
-    counts: dict[str, dict[str, int | None]] = {}
-    items: list[ItemRow] = []
-    for name, item in config.judged.items():
-        with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
-            result.temp_files.append(replies.path)
-            try:
-                if item.protocol == MT_BENCH:
-                    grading, verdicts, items_of = grade_answers(context, name, replies, check_lease)
-                    result.scores += grading.scores(config.suite.name, name, config.judge)
-                    items += items_of
-                    check_lease()
-                    write_json_atomic(folder / f"{name}.json", verdicts)
-                    counts[name] = {"turns": len(verdicts), "unparsed": grading.unparsed}
-                    continue
-                comparison = context.judge.compare(
-                    item.protocol,
-                    _pairs(context, name),
-                    replies=replies,
-                    work=folder / "evaluator",
-                    progress=context.progress_for("judge", check_lease),
-                )
-            except UnreadableError:
-                replies.clear()
-                raise
-        result.scores += comparison.scores(config.suite.name, name, config.judge)
-        items += verdict_items(name, item.protocol, context.prompts(name), comparison.verdicts)
-        verdicts = [
-            {"points": verdict.points, "conflict": verdict.conflict, "replies": list(verdict.replies)}
-            for verdict in comparison.verdicts
-        ]
-        check_lease()
-        write_json_atomic(folder / f"{name}.json", verdicts)
-        counts[name] = {
-            "pairs": comparison.n_total,
-            "unparsed": comparison.unparsed,
-            "conflicts": comparison.conflicts,
-        }
-    check_lease()
-    write_items(folder / ITEMS, items)
-    result.details["judged"] = counts
-    return result
-
-
-def _pairs(context: CellContext, benchmark: str) -> "list[Pair]":
-    """The prompts with the model's answers and those that they are compared with."""
-    from plw.evaluate.judging.pairwise import Pair
-
-    rows = zip(context.prompts(benchmark), context.answers(benchmark), context.references(benchmark), strict=True)
-    return [
-        Pair(
-            instruction=prompt.asked,
-            input=prompt.input,
-            answer=answer["output"],
-            reference=reference,
-            where=f"suite.prompts.{benchmark}, row {number}",
-        )
-        for number, (prompt, answer, reference) in enumerate(rows, start=1)
-    ]
 
 
 def _table_1_row(data: "PreparedData") -> dict[str, Any]:
