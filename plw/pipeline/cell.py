@@ -10,12 +10,11 @@ from pathlib import Path
 from plw import world
 from plw.config import CellConfig
 from plw.config.checks import names
-from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.study import PREFERENCE
-from plw.errors import UserError
 from plw.identity import canonical_json, fingerprint
 from plw.inputs import Input, Resolver, in_world
-from plw.pipeline.payloads import judge_contents, stage_payloads
+from plw.pipeline.cell_inputs import CellInputs, resolve_inputs
+from plw.pipeline.payloads import stage_payloads
 from plw.pipeline.stage import Stage
 from plw.registry import CellRow, StageKey
 
@@ -36,26 +35,10 @@ def needed_by(kind: str) -> set[str]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(CellInputs):
     """A planned cell: the config, where its inputs are, and its stages in order."""
 
     config: CellConfig
-    model: Input
-    dataset: Input
-    pairs: Input | None
-    """Pairs of the preference stage, where the cell has one."""
-    files: dict[str, dict[str, Input]]
-    """Benchmark -> split -> file, for the lm-eval tasks pointed at local files."""
-    prompts: dict[str, Input]
-    """Benchmark -> prompts of a long generation."""
-    grading: dict[str, dict[str, Input]]
-    """Benchmark -> `judge_prompts` and, where there are any, `references` of its dialogues."""
-    sensitivity: Input | None
-    """Prompts whose wordings the sensitivity is measured on."""
-    judge_weights: Input | None
-    """Where a judge of kind ``weights`` is loaded from."""
-    opponents: dict[str, Input]
-    """Benchmark -> answers that the judge compares with in place of the reference answers."""
     folder: Path
     stages: dict[str, Stage]
     """Kind -> stage."""
@@ -169,28 +152,9 @@ def resolve_cell(config: CellConfig) -> Cell:
         world_fingerprint=world.world_fingerprint(config.world),
         cache=cache,
     )
-    trusted = config.model.trust_remote_code
-    model = resolver.model(config.model.path, config.model.revision, "model.path", trust_remote_code=trusted)
-    dataset = resolver.data(config.dataset)
-    pairs = resolver.data(config.preference) if config.preference.asked else None
-    files = {
-        name: {split: resolver.file(path, f"suite.tasks.{name}.files.{split}") for split, path in task.files.items()}
-        for name, task in config.suite.tasks.items()
-    }
-    prompts = {
-        name: resolver.file(item.prompts, f"suite.prompts.{name}.prompts", item.source)
-        for name, item in config.suite.prompts.items()
-    }
-    asked = config.suite.sensitivity
-    sensitivity = None if asked is None else resolver.file(asked.prompts, "suite.sensitivity.prompts", asked.source)
-    judge_weights, opponents = _judge_inputs(config, resolver)
-    payloads = stage_payloads(config, model, dataset, pairs, files, prompts, resolver.world_fingerprint)
-    if sensitivity is not None:
-        payloads["diagnose"]["sensitivity"] |= {"prompts": sensitivity.content}
-        payloads["diagnose"]["template"] = payloads["train"]["template"]
-    grading = _grading_inputs(config, resolver)
-    payloads["judge"] |= judge_contents(judge_weights, opponents, {name: grading[name] for name in config.judged})
-    folder = _cell_folder(config, fingerprint(payloads[PREFERENCE if pairs else "train"]))
+    inputs = resolve_inputs(config, resolver)
+    payloads = stage_payloads(config, inputs, resolver.world_fingerprint)
+    folder = _cell_folder(config, fingerprint(payloads["train" if inputs.pairs is None else PREFERENCE]))
     stages = {
         kind: Stage(
             kind=kind,
@@ -201,63 +165,7 @@ def resolve_cell(config: CellConfig) -> Cell:
         )
         for kind, payload in payloads.items()
     }
-    return Cell(
-        config=config,
-        model=model,
-        dataset=dataset,
-        pairs=pairs,
-        files=files,
-        prompts=prompts,
-        grading=grading,
-        sensitivity=sensitivity,
-        judge_weights=judge_weights,
-        opponents=opponents,
-        folder=folder,
-        stages=stages,
-    )
-
-
-def _judge_inputs(config: CellConfig, resolver: Resolver) -> tuple[Input | None, dict[str, Input]]:
-    """The judge's weights, and the opponents' answers.
-
-    Raises:
-        UserError: one is not there, or the judge has nothing to compare.
-    """
-    judge, judged = config.judge, config.judged
-    asked = ", ".join(sorted({item.protocol for item in config.suite.prompts.values()} - {REFERENCE}))
-    if "judge" in config.stages and asked and not judged:
-        raise UserError(
-            f"judge {judge.name} has no work: judge.protocols={judge.protocols}, "
-            f"but suite {config.suite.name} has prompts of the protocols {asked}"
-        )
-    compared = {name for name, item in judged.items() if item.protocol != MT_BENCH}
-    unknown = sorted(judge.opponents.keys() - compared)
-    if unknown:
-        raise UserError(
-            f"judge.opponents.{unknown[0]}: judge {judge.name} compares no such benchmark; "
-            f"allowed: {', '.join(name for name in judged if name in compared)}"
-        )
-    opponents = {name: resolver.file(path, f"judge.opponents.{name}") for name, path in judge.opponents.items()}
-    if judge.kind != "weights":
-        return None, opponents
-    weights = resolver.model(str(judge.path), judge.revision, "judge.path", pickled=True)
-    if weights.packed is not None:
-        raise UserError(f"judge.path={judge.path} is a GGUF file; give the folder or hub name of the judge's weights")
-    return weights, opponents
-
-
-def _grading_inputs(config: CellConfig, resolver: Resolver) -> dict[str, dict[str, Input]]:
-    """Files beside the questions of each benchmark; none for protocols that have none."""
-    found = {}
-    for name, item in config.suite.prompts.items():
-        named = {"judge_prompts": item.judge_prompts, "references": item.references}
-        sources = {"judge_prompts": item.judge_prompts_source, "references": item.references_source}
-        found[name] = {
-            field: resolver.file(path, f"suite.prompts.{name}.{field}", sources[field])
-            for field, path in named.items()
-            if path is not None
-        }
-    return found
+    return Cell(config=config, folder=folder, stages=stages, **vars(inputs))
 
 
 def _stage_name(kind: str, config: CellConfig) -> str:

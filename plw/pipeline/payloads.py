@@ -12,78 +12,36 @@ from plw.files import file_hash, folder_hash
 from plw.identity import fingerprint
 from plw.inputs import Input
 from plw.paths import judge_prompt_folder, task_folder
+from plw.pipeline.cell_inputs import CellInputs
 
 SOURCE = ("name", "path", "revision", "file", "sha256")
 """Fields of a dataset that say where it lies; what lies there is in its content."""
 
 
-def judge_contents(
-    weights: Input | None, opponents: dict[str, Input], grading: dict[str, dict[str, Input]]
-) -> dict[str, Any]:
-    """What a judge stage's payload says of them, where the judge has any."""
-    said: dict[str, Any] = {} if weights is None else {"weights": weights.content}
-    if opponents:
-        said["opponents"] = {name: item.content for name, item in opponents.items()}
-    graded = {name: {field: item.content for field, item in of.items()} for name, of in grading.items() if of}
-    return said | ({"graded_with": graded} if graded else {})
-
-
-def stage_payloads(
-    config: CellConfig,
-    model: Input,
-    dataset: Input,
-    pairs: Input | None,
-    files: dict[str, dict[str, Input]],
-    prompts: dict[str, Input],
-    world_fingerprint: str,
-) -> dict[str, dict[str, Any]]:
+def stage_payloads(config: CellConfig, inputs: CellInputs, world_fingerprint: str) -> dict[str, dict[str, Any]]:
     """Stage kind -> what defines its result; a later stage holds the fingerprint of the one it reads."""
-    suite = identity_fields(config.suite)
-    train = {
-        "model": {"revision": config.model.revision, "content": model.content},
-        "dataset": {**_without(identity_fields(config.dataset), *SOURCE), "content": dataset.content},
-        "template": _without(identity_fields(config.template), "name"),
-        "loss": identity_fields(config.loss),
-        "recipe": _without(identity_fields(config.recipe), "name"),
-        "seed": config.seed,
-    }
-    preference = {} if pairs is None else {PREFERENCE: _preference_payload(config, train, pairs)}
-    model_of = {"train": fingerprint(train)} if pairs is None else {PREFERENCE: fingerprint(preference[PREFERENCE])}
-    tasks = {
-        name: {
-            **_without(task, "files", "group"),
-            "files": {split: item.content for split, item in files[name].items()},
-            "definition": _task_definition(task["task"]),
-        }
-        for name, task in suite["tasks"].items()
-    }
-    generate = {
-        **model_of,
-        "prompts": {
-            name: {"limit": item["limit"], "content": prompts[name].content}
-            | ({"protocol": item["protocol"]} if item["protocol"] in (REFERENCE, MT_BENCH) else {})
-            for name, item in suite["prompts"].items()
-        },
-        "template": train["template"],
-        **identity_fields(config.suite, "decoding", "backend", "dtype"),
-    }
+    train = _train_payload(config, inputs)
+    preference = {} if inputs.pairs is None else {PREFERENCE: _preference_payload(config, train, inputs.pairs)}
+    model_of = {kind: fingerprint(payload) for kind, payload in (preference or {"train": train}).items()}
+    generate = model_of | _generate_payload(config, inputs)
     return {
         "train": train,
         **preference,
-        "diagnose": {**model_of, **identity_fields(config.suite, "diagnostics", "sensitivity", "dtype")},
-        "harness": {
-            **model_of,
-            "tasks": tasks,
-            **identity_fields(config.suite, "limit", "bootstrap_iterations", "bootstrap_seed", "backend", "dtype"),
-        },
+        "diagnose": model_of | _diagnose_payload(config, inputs),
+        "harness": model_of | _harness_payload(config, inputs),
         "generate": generate,
-        "judge": {
-            "generate": fingerprint(generate),
-            "protocols": {name: item.protocol for name, item in config.judged.items()},
-            "judge": identity_fields(config.judge),
-            "asked_with": _judge_prompts(config) if prompts else {},
-            "facts": world_fingerprint if config.judge.kind == "world" and prompts else None,
-        },
+        "judge": {"generate": fingerprint(generate), **_judge_payload(config, inputs, world_fingerprint)},
+    }
+
+
+def _train_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
+    return {
+        "model": {"revision": config.model.revision, "content": inputs.model.content},
+        "dataset": {**_without(identity_fields(config.dataset), *SOURCE), "content": inputs.dataset.content},
+        "template": _template(config),
+        "loss": identity_fields(config.loss),
+        "recipe": _without(identity_fields(config.recipe), "name"),
+        "seed": config.seed,
     }
 
 
@@ -91,10 +49,65 @@ def _preference_payload(config: CellConfig, train: dict[str, Any], pairs: Input)
     return {
         "train": fingerprint(train),
         "pairs": pairs.content,
-        "template": train["template"],
+        "template": _template(config),
         "preference": _without(identity_fields(config.preference), *SOURCE),
         "seed": config.seed,
     }
+
+
+def _diagnose_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
+    payload = identity_fields(config.suite, "diagnostics", "sensitivity", "dtype")
+    if inputs.sensitivity is not None:
+        payload["sensitivity"] |= {"prompts": inputs.sensitivity.content}
+        payload["template"] = _template(config)
+    return payload
+
+
+def _harness_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
+    tasks = {
+        name: {
+            **_without(task, "files", "group"),
+            "files": {split: item.content for split, item in inputs.files[name].items()},
+            "definition": _task_definition(task["task"]),
+        }
+        for name, task in identity_fields(config.suite, "tasks")["tasks"].items()
+    }
+    how = identity_fields(config.suite, "limit", "bootstrap_iterations", "bootstrap_seed", "backend", "dtype")
+    return {"tasks": tasks, **how}
+
+
+def _generate_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
+    prompts = {
+        name: {"limit": item.limit, "content": inputs.prompts[name].content}
+        | ({"protocol": item.protocol} if item.protocol in (REFERENCE, MT_BENCH) else {})
+        for name, item in config.suite.prompts.items()
+    }
+    how = identity_fields(config.suite, "decoding", "backend", "dtype")
+    return {"prompts": prompts, "template": _template(config), **how}
+
+
+def _judge_payload(config: CellConfig, inputs: CellInputs, world_fingerprint: str) -> dict[str, Any]:
+    payload = {
+        "protocols": {name: item.protocol for name, item in config.judged.items()},
+        "judge": identity_fields(config.judge),
+        "asked_with": _judge_prompts(config) if inputs.prompts else {},
+        "facts": world_fingerprint if config.judge.kind == "world" and inputs.prompts else None,
+    }
+    # What few judges have stands in the payloads of those alone.
+    if inputs.judge_weights is not None:
+        payload["weights"] = inputs.judge_weights.content
+    if inputs.opponents:
+        payload["opponents"] = {name: item.content for name, item in inputs.opponents.items()}
+    graded = {
+        name: {field: item.content for field, item in inputs.grading[name].items()}
+        for name in config.judged
+        if inputs.grading[name]
+    }
+    return payload | ({"graded_with": graded} if graded else {})
+
+
+def _template(config: CellConfig) -> dict[str, Any]:
+    return _without(identity_fields(config.template), "name")
 
 
 def _task_definition(task: str) -> str | None:
