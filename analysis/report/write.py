@@ -17,7 +17,7 @@ from analysis.report.text import size_sentences, study_headline, verdicts
 from analysis.report.visible import visible
 from analysis.scores.benchmarks import Configured
 from analysis.scores.choice import Wanted
-from analysis.scores.study import read_study, study_frame
+from analysis.scores.study import Study, read_study, study_frame
 from analysis.tables.latex import latex
 from analysis.tables.markdown import table_csv, table_markdown
 from analysis.tables.table import Table
@@ -75,14 +75,7 @@ def write_report(
     tell(0, STEPS, "reading the registry")
     read = read_study(registry_url, runs, study, scale, wanted=wanted, configured=configured)
     page = out / "index.html"
-    settings = {
-        "groups": dict(read.benchmarks.groups),
-        "benchmarks": {name: dict(about) for name, about in read.benchmarks.info.items()},
-        "choice": read.choice.text,
-        "others": [asdict(other) for other in read.choice.others],
-        "generations": generations,
-    }
-    source = source_fingerprint(read, settings)
+    source = source_fingerprint(read, _settings(read, generations))
     if not force and is_fresh(out, source):
         tell(STEPS, STEPS, "nothing has changed")
         return page
@@ -119,6 +112,17 @@ def write_report(
         raise not_written(out, error) from None
     tell(STEPS, STEPS, str(page))
     return page
+
+
+def _settings(read: Study, generations: int | None) -> dict[str, Any]:
+    """What decides a report beside the study's rows."""
+    return {
+        "groups": dict(read.benchmarks.groups),
+        "benchmarks": {name: dict(about) for name, about in read.benchmarks.info.items()},
+        "choice": read.choice.text,
+        "others": [asdict(other) for other in read.choice.others],
+        "generations": generations,
+    }
 
 
 def _json_lines(found: Sequence[dict[str, Any]]) -> bytes:

@@ -81,15 +81,7 @@ def encode(
     texts, ends_E = [], []
     closed = [[_is_closed(segment, eos_marker) for segment in segments] for segments in examples]
     if eos_marker is not None:
-        examples = [
-            [
-                _with_eos(segment, eos_marker, tokenizer)
-                if segment.role == "completion" and eos_marker in segment.text
-                else segment
-                for segment in segments
-            ]
-            for segments in examples
-        ]
+        examples = [[_with_eos(segment, eos_marker, tokenizer) for segment in segments] for segments in examples]
     for segments, closed_S in zip(examples, closed, strict=True):
         pieces = [
             segment.text + ("" if is_closed else end) for segment, is_closed in zip(segments, closed_S, strict=True)
@@ -155,7 +147,9 @@ def _is_closed(segment: Segment, eos_marker: str | None) -> bool:
 
 
 def _with_eos(segment: Segment, marker: str, tokenizer: "PreTrainedTokenizerBase") -> Segment:
-    """A completion with EOS where the marker stands, its stretches moved with the text."""
+    """A completion with EOS where the marker stands, its stretches moved with the text; a prompt as it is."""
+    if segment.role != "completion" or marker not in segment.text:
+        return segment
     eos = _end_of_sequence(tokenizer, f"template.eos_marker={marker}")
 
     def moved(place: int) -> int:

@@ -41,19 +41,7 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     Raises:
         UserError: a model that cannot be loaded, or that lacks what the job asks of it.
     """
-    recipe, dropout = job.recipe, job.recipe.dropout
-    if job.beta is not None:
-        # The frozen model reads without dropout, so the trained one does too.
-        dropout = dropout_off(job.model, revision=job.revision, trust_remote_code=job.trust_remote_code)
-    loaded = load_model(
-        job.model,
-        job.tokenizer,
-        revision=job.revision,
-        trust_remote_code=job.trust_remote_code,
-        dtype=torch.bfloat16 if recipe.precision == "bf16" else torch.float32,
-        dropout=dropout,
-        pad=job.pad,
-    )
+    recipe, loaded = job.recipe, _load(job)
     _check(loaded, job, group)
     check_lora(recipe, job.execution)
     if recipe.lora_rank is not None:
@@ -89,6 +77,22 @@ def prepare_model(job: TrainingJob, device: torch.device, group: Group = ALONE) 
     wrapper.train()
     return PreparedModel(
         loaded=loaded, weighted=weighted, wrapper=wrapper, sharded=group.size > 1 and job.execution.sharding == "fsdp"
+    )
+
+
+def _load(job: TrainingJob) -> LoadedModel:
+    dropout = job.recipe.dropout
+    if job.beta is not None:
+        # The frozen model reads without dropout, so the trained one does too.
+        dropout = dropout_off(job.model, revision=job.revision, trust_remote_code=job.trust_remote_code)
+    return load_model(
+        job.model,
+        job.tokenizer,
+        revision=job.revision,
+        trust_remote_code=job.trust_remote_code,
+        dtype=torch.bfloat16 if job.recipe.precision == "bf16" else torch.float32,
+        dropout=dropout,
+        pad=job.pad,
     )
 
 

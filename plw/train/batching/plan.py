@@ -82,11 +82,7 @@ def plan_training(
         unit="example",
         shorter="recipe.max_length",
     )
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
-        if example.weight_T is not None:
-            digest.update(example.weight_T.tobytes())
+    digest = examples_digest(examples)
     laid_out = Layout(layout, token_budget=token_budget, processes=processes, examples=examples)
     steps, empty_units = [], 0
     for epoch in range(1, recipe.epochs + 1):
@@ -95,14 +91,12 @@ def plan_training(
             example_E = order_E[first : first + recipe.batch_size]
             of_step = sums.of(example_E)
             c = role_coefficients(of_step, loss, names=[names[i] for i in example_E])
-            weighted_N = np.flatnonzero(has_weight(of_step, c.coefficient_ER))
-            parts_by_rank = laid_out.micro_batches(example_E[weighted_N])
             steps.append(
                 Step(
                     epoch=epoch,
                     example_E=example_E,
                     coefficient_ER=c.coefficient_ER,
-                    micro_batches=[[weighted_N[part] for part in parts] for parts in parts_by_rank],
+                    micro_batches=_weighted_batches(laid_out, example_E, has_weight(of_step, c.coefficient_ER)),
                     tokens=int(length_E[example_E].sum()),
                 )
             )
@@ -114,6 +108,24 @@ def plan_training(
         empty_units=empty_units,
         digest=digest.hexdigest(),
     )
+
+
+def _weighted_batches(
+    layout: Layout, example_E: NDArray[np.int64], has_weight_E: NDArray[np.bool_]
+) -> list[list[NDArray[np.int64]]]:
+    """The micro-batches of those of a step's examples that have weight, as places in ``example_E``."""
+    weighted_N = np.flatnonzero(has_weight_E)
+    return [[weighted_N[part] for part in parts] for parts in layout.micro_batches(example_E[weighted_N])]
+
+
+def examples_digest(examples: Sequence[EncodedExample]) -> "hashlib._Hash":
+    """SHA-256 of tokens, roles and the data's weights, to which the steps of a plan are added."""
+    digest = hashlib.sha256()
+    for example in examples:
+        digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
+        if example.weight_T is not None:
+            digest.update(example.weight_T.tobytes())
+    return digest
 
 
 def example_order(examples: int, seed: int, epoch: int) -> NDArray[np.int64]:

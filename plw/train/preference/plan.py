@@ -1,6 +1,5 @@
 """The plan of a preference run: every step's pairs and micro-batches; the two examples of a pair stay together."""
 
-import hashlib
 import math
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ from plw.config.training import RecipeConfig
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.train.batching.balance import assign_microbatches
 from plw.train.batching.layout import PADDED, PREFIX
-from plw.train.batching.plan import Step, TrainingPlan, check_units, example_order
+from plw.train.batching.plan import Step, TrainingPlan, check_units, example_order, examples_digest
 from plw.train.batching.prefixes import rank_by_prefix, shared_prefix_lengths
 
 SIDES = 2
@@ -44,10 +43,7 @@ def plan_pairs(
     """
     units = _PairLayout(examples, token_budget=token_budget, processes=processes, layout=layout)
     units.check(recipe)
-    digest = hashlib.sha256()
-    for example in examples:
-        digest.update(len(example.token_T).to_bytes(8, "little") + example.token_T.tobytes() + example.role_T.tobytes())
-    steps = []
+    digest, steps = examples_digest(examples), []
     for epoch in range(1, recipe.epochs + 1):
         order_X = example_order(units.pairs, seed, epoch)
         for first in range(0, units.pairs, recipe.batch_size):
