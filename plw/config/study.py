@@ -11,6 +11,8 @@ from plw.errors import UserError
 from plw.machine import available_cores
 
 AUTO = "auto"
+PADDED, PACKED, PREFIX = "padded", "packed", "prefix"
+"""Layouts: rows of like length; one row without padding; one row in which a common prefix stands once."""
 MAX_THREADS = 512
 """Of one process: torch's threads end in a segmentation fault where the machine cannot start so many."""
 SLURM = "slurm"
@@ -158,7 +160,7 @@ class ExecutionConfig:
     number sums in another order, so last digits differ; a study that pins them names a number."""
     token_budget: int = 2048
     """Tokens, padding included, of one micro-batch of training in one process."""
-    layout: str = "auto"
+    layout: str = AUTO
     """`padded` (rows of like length), `packed` (one row, no padding), `prefix` (packed, and a prefix that examples have
     in common is computed once), `auto` (prefix where the model allows it; padded with dropout, in fp32 on a GPU and
     where examples are very short)."""
@@ -220,7 +222,7 @@ class ExecutionConfig:
         if isinstance(self.threads, str) and self.threads != AUTO:
             raise UserError(f"execution.threads={self.threads} is not known; allowed: {AUTO} or a number of threads")
         one_of("execution.device", self.device, ("auto", "cpu", "cuda"))
-        one_of("execution.layout", self.layout, ("auto", "padded", "packed", "prefix"))
+        one_of("execution.layout", self.layout, (AUTO, PADDED, PACKED, PREFIX))
         if self.publish is not None:
             given("execution.publish", self.publish)
         one_of("execution.verify", self.verify, ("auto", "always"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
-from plw.config.study import PREFERENCE, CostConfig
+from plw.config.study import AUTO, PREFERENCE, PREFIX, CostConfig
 from plw.data.rows import KINDS, dataset_rows
 from plw.errors import UserError
 from plw.inputs import WORLD_PREFIX
@@ -158,7 +158,7 @@ def _training(cell: Cell, parameters: int | None) -> StageCost:
         return StageCost(trained_tokens=None, parameters=parameters)
     records, tokens = size
     shared = 0.0
-    if cell.config.execution.layout in ("auto", "prefix") and not recipe.dropout:
+    if cell.config.execution.layout in (AUTO, PREFIX) and not recipe.dropout:
         # The template's words before the instruction begin every example.
         shared = len(cell.config.template.without_input.partition("{")[0]) / CHARACTERS_A_TOKEN
     return StageCost(

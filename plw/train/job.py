@@ -10,7 +10,7 @@ import numpy as np
 
 from plw.config.loss import LossConfig
 from plw.config.plain import from_plain
-from plw.config.study import ExecutionConfig
+from plw.config.study import PADDED, ExecutionConfig
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
@@ -70,7 +70,7 @@ class TrainingSummary:
     """Steps that an earlier attempt had done; 0 for a fresh start."""
     empty_units: int
     """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
-    layout: str = "padded"
+    layout: str = PADDED
     """``padded``, ``packed`` or ``prefix``."""
     parameters: int | None = None
     """Of the model, a tied one once; None in records from before it was counted."""

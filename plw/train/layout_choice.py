@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from plw.config.study import AUTO, PACKED, PADDED, PREFIX
 from plw.errors import UserError
-from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.packed_row import make_row
 from plw.train.batching.placement import PlacedTokens, place_tokens
 from plw.train.job import TrainingJob
@@ -41,7 +41,7 @@ def preferred_layout(job: TrainingJob, device: torch.device) -> LayoutChoice:
 
     Without that kernel attention goes example by example: on a CPU only short examples notice, on a GPU all do.
     """
-    if job.execution.layout != "auto":
+    if job.execution.layout != AUTO:
         return LayoutChoice(layout=job.execution.layout, reason="asked for")
     if job.recipe.dropout:
         return LayoutChoice(layout=PADDED, reason=f"recipe.dropout={job.recipe.dropout:g}")
@@ -81,9 +81,9 @@ def set_layout(loaded: LoadedModel, job: TrainingJob, wanted: LayoutChoice) -> L
         found = PACKED
     else:
         return wanted
-    if job.execution.layout == "auto":
+    if job.execution.layout == AUTO:
         return LayoutChoice(layout=found, reason=f"not {wanted.layout}: {problem}")
-    allowed = ", ".join([PADDED, *([PACKED] if found == PACKED else []), "auto"])
+    allowed = ", ".join([PADDED, *([PACKED] if found == PACKED else []), AUTO])
     raise UserError(f"execution.layout={job.execution.layout}: {problem}; allowed here: {allowed}")
 
 

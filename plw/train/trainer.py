@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from plw.config.cell import identity_fields
+from plw.config.study import PADDED
 from plw.errors import UserError
 from plw.identity import fingerprint
 from plw.interrupt import Interrupted, deferred, requested
@@ -22,7 +23,6 @@ from plw.memory import release_memory
 from plw.paths import CHECKPOINTS, LOG, MODEL
 from plw.progress import Progress, no_progress
 from plw.train import checkpoint
-from plw.train.batching.layout import PADDED
 from plw.train.batching.plan import TrainingPlan, plan_training
 from plw.train.build import PreparedModel, prepare_model
 from plw.train.determinism import deterministic

@@ -62,7 +62,7 @@ class SftOptions:
 
 def contenders(*, token_budget: int, sft: SftOptions, peers: Sequence[str]) -> list[Contender]:
     """Ours first, then those that are asked for, by name: ``trainer``, ``grouped``, ``sft``, ``weighted``, a layout."""
-    from plw.train.batching.layout import PACKED, PADDED, PREFIX
+    from plw.config.study import PACKED, PADDED, PREFIX
 
     def ours(name: str, layout: str) -> Contender:
         return Contender(

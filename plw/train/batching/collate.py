@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from plw.config.study import PADDED
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.loss.coefficients import expand
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.last_rows import LastRows, find_last_rows
-from plw.train.batching.layout import PADDED
 from plw.train.batching.packed_row import PackedRow, make_row
 from plw.train.batching.placement import place_tokens, visible_pairs, without_tails
 from plw.train.batching.plan import Step

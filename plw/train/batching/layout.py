@@ -5,12 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from plw.config.study import PADDED, PREFIX
 from plw.data.encoding import EncodedExample
 from plw.train.batching.balance import assign_microbatches
 from plw.train.batching.prefixes import rank_by_prefix, shared_prefix_lengths
-
-PADDED, PACKED, PREFIX = "padded", "packed", "prefix"
-"""Rows of like length; one row without padding; one row in which a common prefix stands once."""
 
 
 class Layout:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from plw.train.batching.layout import PADDED, PREFIX
+from plw.config.study import PADDED, PREFIX
 from plw.train.batching.packed_row import TokenPath
 from plw.train.batching.prefixes import shared_prefix_lengths
 

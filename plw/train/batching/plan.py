@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plw.config.loss import ROLES, LossConfig
+from plw.config.study import PADDED
 from plw.config.training import RecipeConfig
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.data.weights import negative_weight
 from plw.errors import UserError
 from plw.loss.coefficients import RoleSums, emptied_by_data, has_weight, role_coefficients, role_sums, role_weights
-from plw.train.batching.layout import PADDED, Layout
+from plw.train.batching.layout import Layout
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from plw.config.loss import ROLES, FactorConfig
+from plw.config.study import PADDED
 from plw.data.encoding import EncodedExample
 from plw.launch.group import ALONE, Group
 from plw.loss.linear_cross_entropy import LossOutput, weighted_linear_cross_entropy
 from plw.train.batching.collate import Batch, collate
 from plw.train.batching.counts import TokenCounts
 from plw.train.batching.last_rows import LastRows
-from plw.train.batching.layout import PADDED, Layout
+from plw.train.batching.layout import Layout
 from plw.train.batching.packed_row import PackedRow
 from plw.train.batching.plan import Step
 from plw.train.model.load import LoadedModel

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from plw.config.study import PADDED, PREFIX
 from plw.config.training import RecipeConfig
 from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.train.batching.balance import assign_microbatches
-from plw.train.batching.layout import PADDED, PREFIX
 from plw.train.batching.plan import Step, TrainingPlan, check_units, example_order, examples_digest
 from plw.train.batching.prefixes import rank_by_prefix, shared_prefix_lengths
 

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from plw.config.loss import LossConfig
+from plw.config.study import PACKED, PADDED, PREFIX
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.loss.coefficients import expand
 from plw.testing.coefficients import step_coefficients
-from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import plan_training
 
 

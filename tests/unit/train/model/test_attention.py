@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from plw.config.study import PACKED, PREFIX
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
 from plw.testing.jobs import training_job
 from plw.testing.models import SIZES, make_model
-from plw.train.batching.layout import PACKED, PREFIX
 from plw.train.batching.packed_row import PackedRow, make_row
 from plw.train.batching.placement import place_tokens
 from plw.train.build import prepare_model

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from plw.config.loss import LossConfig
+from plw.config.study import PACKED, PADDED, PREFIX
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.testing.models import SIZES
 from plw.train.batching.counts import TokenCounts
-from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import plan_training
 from plw.train.model.attention import ROW_ATTENTION, register
 from plw.train.model.fused import unfuse

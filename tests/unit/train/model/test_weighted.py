@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from plw.config.loss import NORMALIZERS, SCOPES, FactorConfig, LossConfig, RolesConfig
+from plw.config.study import PACKED, PADDED, PREFIX
 from plw.config.training import RecipeConfig
 from plw.data.encoding import COMPLETION, IS_COMPLETION_R, PROMPT, EncodedExample
 from plw.loss.coefficients import expand
-from plw.train.batching.layout import PACKED, PADDED, PREFIX
 from plw.train.batching.plan import Step, plan_training
 from plw.train.model.attention import ROW_ATTENTION, register
 from plw.train.model.load import LoadedModel, load_model
