@@ -16,7 +16,7 @@ from analysis.gam.optimum import STAR, optima
 from analysis.gam.surface import surface
 from analysis.inference.ratio_model import RatioFit
 from analysis.scores.datasets import dataset_order
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import weight_scale
 
 COLOURS = "cividis"
 """Even in lightness, so the same in colour blindness and in grey."""
@@ -45,7 +45,7 @@ def contour_figure(item: RatioFit) -> Figure:
         figure = Figure(figsize=(COLUMN_INCHES, 2.75), layout="constrained")
         axis = figure.subplots()
         drawn = surface(item.fit)
-        place_M, height_Y = drawn.weight_M**EXPONENT, drawn.ratio_Y
+        place_M, height_Y = weight_scale(drawn.weight_M), drawn.ratio_Y
         filled = axis.contourf(place_M, height_Y, drawn.score_YM, levels=CONTOUR_LEVELS, cmap=COLOURS)
         axis.contour(place_M, height_Y, drawn.score_YM, levels=filled.levels, colors=PALE, linewidths=0.25, alpha=0.6)
         _ridge(axis, item.fit, drawn.ratio_Y)
@@ -76,7 +76,7 @@ def contour_caption(item: RatioFit) -> str:
 
 def _ridge(axis: Any, fit: GamFit, ratio_Y: Array) -> None:
     found = optima(fit, [float(ratio) for ratio in ratio_Y], draws=1)
-    place_Y = np.array([best.plw for best in found]) ** EXPONENT
+    place_Y = weight_scale(np.array([best.plw for best in found]))
     starred_Y = np.array([best.starred for best in found])
     # A jump from one top to another is no part of the ridge.
     jump_Y = np.append(np.abs(np.diff(place_Y)) > 0.1, False)
@@ -88,7 +88,7 @@ def _ridge(axis: Any, fit: GamFit, ratio_Y: Array) -> None:
 
 def _points(axis: Any, points: pd.DataFrame) -> None:
     axis.plot(
-        points["prompt_weight"] ** EXPONENT, points["r_g"], linestyle="none", marker="o", markersize=2.6,
+        weight_scale(points["prompt_weight"]), points["r_g"], linestyle="none", marker="o", markersize=2.6,
         markerfacecolor=PALE, markeredgecolor="#000000", markeredgewidth=0.5, label="observed", clip_on=False, zorder=4,
     )  # fmt: skip
 
@@ -100,10 +100,10 @@ def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
     ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
     axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axis.yaxis.set_minor_locator(NullLocator())
-    first, last = (end**EXPONENT for end in fit.weight_range)
+    first, last = map(weight_scale, fit.weight_range)
     axis.set_xlim(first, last)
-    inside = [tick for tick in WEIGHT_TICKS if first <= tick**EXPONENT <= last]
-    axis.set_xticks([tick**EXPONENT for tick in inside], [f"{tick:g}".replace("0.", ".") for tick in inside])
+    inside = [tick for tick in WEIGHT_TICKS if first <= weight_scale(tick) <= last]
+    axis.set_xticks([weight_scale(tick) for tick in inside], [f"{tick:g}".replace("0.", ".") for tick in inside])
     axis.grid(visible=False)
     axis.set_xlabel("prompt loss weight (PLW)")
     axis.set_ylabel(r"generation ratio $R_g$", parse_math=True)

@@ -8,7 +8,7 @@ import numpy as np
 from analysis.arrays import Array, covariance_root
 from analysis.gam.fit import GamFit
 from analysis.levels import TAILS
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import EXPONENT, weight_scale
 
 STAR = 0.05
 """The paper stars a ratio where the predicted range is under 5% of the score range: the weight hardly matters there."""
@@ -46,7 +46,7 @@ class RatioOptimum:
     @property
     def undetermined(self) -> bool:
         """Whether the interval covers (nearly) all weights."""
-        return bool(self.high**EXPONENT - self.low**EXPONENT >= WHOLE)
+        return bool(weight_scale(self.high) - weight_scale(self.low) >= WHOLE)
 
 
 def optima(fit: GamFit, ratios: Sequence[float], *, draws: int = OPTIMUM_DRAWS, seed: int = 0) -> list[RatioOptimum]:
@@ -100,7 +100,7 @@ def _ends(curve_MZ: Array, weight_M: Array) -> tuple[float, float]:
 
 def weights(fit: GamFit) -> Array:
     """Weights from the smallest to the largest of the data, evenly spaced in w_p."""
-    low, high = (end**EXPONENT for end in fit.weight_range)
+    low, high = map(weight_scale, fit.weight_range)
     weight_M: Array = np.linspace(low, high, PLACES) ** (1 / EXPONENT)
     # The ends without rounding, so that an optimum at 0 or 1 is told as such.
     weight_M[[0, -1]] = fit.weight_range

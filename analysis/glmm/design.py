@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from analysis.arrays import Array, Index
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import weight_scale
 from plw.errors import UserError
 
 RAW, ORTHOGONAL = "raw", "orthogonal"
@@ -79,7 +79,7 @@ def make_design(
     seed, seeds = (None, ()) if seed_N is None else _codes(seed_N)
     _check_spread(score, plw, benchmarks)
     squeezed = bool(score.min() <= 0 or score.max() >= 1)
-    w = plw**EXPONENT
+    w = weight_scale(plw)
     return Design(
         score_N=squeeze(score) if squeezed else score,
         w_N=w,

@@ -27,7 +27,7 @@ from scipy import stats
 
 from analysis.arrays import Array, covariance_root
 from analysis.levels import CONFIDENCE, TAILS
-from analysis.scores.frame import EXPONENT, weight_from_scale
+from analysis.scores.frame import weight_from_scale, weight_scale
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 """The PLW paper's ten weights: what is tried by default."""
@@ -115,8 +115,8 @@ class WeightChooser:
     @property
     def first(self) -> tuple[float, ...]:
         """What is trained before anything is known: both ends, then the middle on w_p, as the budget allows."""
-        middle = 0.5 * sum(weight**EXPONENT for weight in (self.weights[0], self.weights[-1]))
-        inner = sorted(self.weights[1:-1], key=lambda weight: abs(weight**EXPONENT - middle))[:1]
+        middle = 0.5 * (weight_scale(self.weights[0]) + weight_scale(self.weights[-1]))
+        inner = sorted(self.weights[1:-1], key=lambda weight: abs(weight_scale(weight) - middle))[:1]
         return tuple(sorted([self.weights[0], self.weights[-1], *inner][: self.budget]))
 
     def decide(self, trials: Sequence[Trial]) -> Decision:
@@ -161,7 +161,7 @@ class WeightChooser:
         if len(trials) >= len(self.first):
             if _alike(trials):
                 return Stopped.ALIKE
-            if width <= self.narrow * (self.weights[-1] ** EXPONENT - self.weights[0] ** EXPONENT):
+            if width <= self.narrow * (weight_scale(self.weights[-1]) - weight_scale(self.weights[0])):
                 return Stopped.INTERVAL
             if regret <= self.margin:
                 return Stopped.EQUIVALENCE
@@ -235,10 +235,10 @@ class _Posterior:
 
 def _posterior(trials: tuple[Trial, ...], weights: tuple[float, ...]) -> _Posterior:
     """Gaussian regression of the trials under each setting, the settings weighted by the trials' likelihood."""
-    w_W = np.array(weights) ** EXPONENT
+    w_W = weight_scale(np.array(weights))
     # Between the weights that may be tried alone: nothing is asked, or known, of others.
     w_M = np.concatenate([w_W, np.linspace(w_W.min(), w_W.max(), CURVE_PLACES)])
-    w_N = np.array([trial.weight for trial in trials]) ** EXPONENT
+    w_N = weight_scale(np.array([trial.weight for trial in trials]))
     score_N = np.array([trial.score for trial in trials])
     centred_N = score_N - score_N.mean()
     item_variance_N = np.array([trial.se for trial in trials]) ** 2

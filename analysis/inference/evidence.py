@@ -15,7 +15,7 @@ from analysis.inference.verdicts import Undecided, VerdictScope
 from analysis.published.pocket import pocket_gain, pocket_ratios, read_pocket
 from analysis.published.weight_gain import WeightGain
 from analysis.published.wit_weights import wit_gain
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import weight_scale
 from analysis.scores.published import DATASET_NAMES, OPTIMUM, TABLE_1, TABLE_3, TABLE_4
 
 NEAR_FACTOR = 2.0
@@ -108,7 +108,7 @@ def _agreement(kind: str, evidence: Sequence[Evidence], r_g: float) -> str:
     if not weights:
         return f"{sources}: no weight is shown to be better than another{rest}"
     spread = f"{weights[0]:.2g}" if len(weights) == 1 else f"{weights[0]:.2g} to {weights[-1]:.2g}"
-    apart = weights[-1] ** EXPONENT - weights[0] ** EXPONENT
+    apart = weight_scale(weights[-1]) - weight_scale(weights[0])
     named = f"{len(weights)} of {sources} name{'s' * (len(weights) == 1)} a weight, {spread}"
     if len(weights) > 1:
         named += f", {'near each other' if apart <= AGREES_WITHIN else 'far apart'} ({apart:.2f} in w_p)"

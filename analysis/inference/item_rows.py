@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.arrays import Array, Index
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import weight_scale
 from plw.errors import NAME_LENGTH, UserError, shortened
 from plw.items import MEAN
 from plw.score import is_percentage
@@ -183,7 +183,7 @@ def _numbered(rows: pd.DataFrame, dataset: str, dropped: int) -> ItemRows:
     item = rows["benchmark"] + "\0" + rows["task"] + "\0" + rows["item_hash"]
     return ItemRows(
         value_N=value_N,
-        w_N=rows["prompt_weight"].to_numpy(np.float64) ** EXPONENT,
+        w_N=weight_scale(rows["prompt_weight"].to_numpy(np.float64)),
         base_N=codes(rows["model"]),
         run_N=codes(rows["model"], rows["seed"]),
         cell_N=codes(rows["cell"]),

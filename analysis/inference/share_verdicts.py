@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.published.wit_grid import read_wit_grid
 from analysis.published.wit_weights import KIND_BENCHMARKS
-from analysis.scores.frame import EXPONENT, TidyFrame
+from analysis.scores.frame import TidyFrame, weight_scale
 
 
 def share_verdicts(rows: pd.DataFrame) -> list[ScopeVerdict]:
@@ -33,7 +33,7 @@ def _as_share(verdict: ScopeVerdict) -> ScopeVerdict:
     """Verdicts name weights, λ of which w_p = λ ** 0.30103; here the share stood in the place of w_p."""
     names = ("from_weight", "best_weight", "lowest_weight", "best_low", "best_high")
     found: dict[str, Any] = {name: getattr(verdict, name) for name in names}
-    shares: dict[str, Any] = {name: None if value is None else value**EXPONENT for name, value in found.items()}
+    shares: dict[str, Any] = {name: None if value is None else weight_scale(value) for name, value in found.items()}
     return replace(verdict, **shares)
 
 

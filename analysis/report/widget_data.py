@@ -18,7 +18,7 @@ from analysis.report.context import Context
 from analysis.report.json_values import json_number, json_numbers
 from analysis.report.study_data import StudyData
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, aggregates
-from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame
+from analysis.scores.frame import AXES, EXPONENT, VARIANT, TidyFrame, weight_scale
 from analysis.scores.mechanism import MECHANISMS
 from analysis.scores.study import Study
 
@@ -191,7 +191,7 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
         if item.fit is None:
             continue
         (first, last), (low, high) = item.fit.weight_range, item.fit.ratio_range
-        weight_M = np.linspace(first**EXPONENT, last**EXPONENT, SURFACE_POINTS) ** (1 / EXPONENT)
+        weight_M = np.linspace(weight_scale(first), weight_scale(last), SURFACE_POINTS) ** (1 / EXPONENT)
         found = surface(item.fit, weight_M, np.geomspace(low, high, SURFACE_POINTS))
         made.append(
             {

@@ -4,11 +4,12 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from analysis.arrays import Array
 from analysis.scores.mixtures import refuse_mixed_cells, refuse_mixed_scores
 from plw.errors import UserError, shortened
 from plw.identity import field_diff
@@ -17,6 +18,8 @@ from plw.score import PERCENT_METRICS, is_percentage
 
 EXPONENT = 0.30103
 """w_p = PLW ** 0.30103 (PLW paper, section 5.1): 0.1 becomes 0.5, 0.01 becomes 0.25."""
+
+Weights = TypeVar("Weights", float, Array, "pd.Series[float]")
 
 AXES = ["dataset", "model", "prompt_weight", "response_weight", "normalizer", "scope", "weighting", "recipe", "seed"]
 """What defines a cell within a study and scale. An export has no normalizer and scope; they are empty then."""
@@ -155,9 +158,10 @@ def turned_round(rows: pd.DataFrame) -> dict[str, float]:
     }
 
 
-def weight_scale(prompt_weight: "pd.Series[float]") -> "pd.Series[float]":
-    """PLW on the paper's transformed scale, 0 to 0 and 1 to 1."""
-    return prompt_weight**EXPONENT
+def weight_scale(prompt_weight: Weights) -> Weights:
+    """PLW on the paper's transformed scale, 0 to 0 and 1 to 1: one weight, an array or a column."""
+    scaled: Weights = prompt_weight**EXPONENT
+    return scaled
 
 
 def weight_from_scale(w_p: float) -> float:
