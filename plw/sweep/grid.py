@@ -13,7 +13,7 @@ from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
 from plw.launch.torchrun import meeting_place
-from plw.pipeline import Cell, CellOutcome, check_inputs, resolve_cell
+from plw.pipeline import Cell, CellOutcome, check_inputs, open_registry, resolve_cell
 from plw.pipeline.publishing import check_publish, publish_missing
 from plw.pipeline.tracking import check_tracker
 from plw.pipeline.training_check import check_trainings
@@ -226,7 +226,7 @@ def unpack_models(cells: list[Cell], console: Console) -> None:
 def undone(cells: list[Cell]) -> list[Cell]:
     """The cells of one study that are not done by now."""
     config = cells[0].config
-    with Registry.open(config.registry.url, wait_s=config.registry.wait_s) as registry:
+    with open_registry(config) as registry:
         finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
     return [cell for cell in cells if not _is_done(cell, finished)]
 
@@ -246,8 +246,7 @@ def _is_done(cell: Cell, finished: dict[StageKey, FinishedStage]) -> bool:
 
 
 def _run(cells: list[Cell], result: GridResult, console: Console, gate: Gate) -> None:
-    address = cells[0].config.registry
-    with Registry.open(address.url, wait_s=address.wait_s) as registry:
+    with open_registry(cells[0].config) as registry:
         registry.ensure_cells(cell.row() for cell in cells)
     workers = min(worker_count(cells[0].config), len(cells))
     stages = sum(len(cell.config.stages) for cell in cells)

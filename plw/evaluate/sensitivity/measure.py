@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -46,12 +47,13 @@ def measure_sensitivity(
     Raises:
         UserError: ``max_new_tokens`` leaves no room for a prompt.
     """
-    how = {"batch_size": batch_size, "progress": progress}
     flat = [text for texts in wordings for text in texts]
-    responses = iter(greedy_responses(loaded, flat, max_new_tokens=max_new_tokens, **how))  # type: ignore[arg-type]
+    responses = iter(
+        greedy_responses(loaded, flat, max_new_tokens=max_new_tokens, batch_size=batch_size, progress=progress)
+    )
     sets = [[next(responses) for _ in texts] for texts in wordings]
     pairs = [(prompt, response) for pairs_N in sets for prompt, _ in pairs_N for _, response in pairs_N]
-    likelihoods = iter(log_likelihoods(loaded, pairs, **how))  # type: ignore[arg-type]
+    likelihoods = iter(log_likelihoods(loaded, pairs, batch_size=batch_size, progress=progress))
     found = []
     for pairs_N in sets:
         count = len(pairs_N)
@@ -71,16 +73,14 @@ def sensitivity_scores(found: Sequence[PromptSensitivity], config: SensitivityCo
     """The index with its 95 % interval over prompts, and the index as the authors' code has it; lower is better."""
     psi = [item.psi for item in found]
     low, high = bootstrap_interval(psi, iterations=config.bootstrap_iterations, seed=WORDINGS_SEED)
-    shared = {"suite": suite, "benchmark": PROMPT_SENSITIVITY, "n": len(psi), "higher_is_better": False}
+    score = partial(Score, suite=suite, benchmark=PROMPT_SENSITIVITY, n=len(psi), higher_is_better=False)
     stderr = float(np.std(psi, ddof=1) / np.sqrt(len(psi))) if len(psi) > 1 else None
-    scores = [Score(metric=POSIX, value=float(np.mean(psi)), stderr=stderr, **shared)]  # type: ignore[arg-type]
     others = {
         f"{POSIX}_low": low,
         f"{POSIX}_high": high,
         f"{POSIX}_as_released": float(np.mean([item.psi_as_released for item in found])),
     }
-    return scores + [
-        Score(metric=name, value=value, **shared)  # type: ignore[arg-type]
-        for name, value in others.items()
-        if np.isfinite(value)
+    return [
+        score(metric=POSIX, value=float(np.mean(psi)), stderr=stderr),
+        *(score(metric=name, value=value) for name, value in others.items() if np.isfinite(value)),
     ]

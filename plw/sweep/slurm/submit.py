@@ -16,9 +16,8 @@ from plw.config import CellConfig
 from plw.config.checks import above_zero, at_least
 from plw.errors import CellsLeftError, StageError, UserError
 from plw.interrupt import Interrupted
-from plw.pipeline import Cell
+from plw.pipeline import Cell, open_registry
 from plw.progress import count
-from plw.registry import Registry
 from plw.sweep.drain import read_drain
 from plw.sweep.grid import prepare_grid, undone
 from plw.sweep.slurm.job import CellJob
@@ -91,7 +90,7 @@ def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submissio
     from submitit.slurm.slurm import _make_sbatch_string
 
     config = cells[0].config
-    with Registry.open(config.registry.url, wait_s=config.registry.wait_s) as registry:
+    with open_registry(config) as registry:
         for cell in cells:
             registry.ensure_cell(cell.row())
     known = inspect.signature(_make_sbatch_string).parameters
@@ -183,7 +182,7 @@ def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: C
 def _why(cell: Cell, known: list[Submission]) -> str:
     """What the registry has of the cell's failure, or else what its last job said last."""
     config = cell.config
-    with Registry.open(config.registry.url) as registry:
+    with open_registry(config) as registry:
         found = registry.overview(study=config.study.name, scale=config.scale.name).open
     errors = [row.error for _, row in found if row.cell == cell.fingerprint and row.error]
     if errors:

@@ -49,7 +49,7 @@ def parallelize(
 
 
 @contextmanager
-def synchronised(module: nn.Module, now: bool) -> Iterator[None]:
+def synchronised(module: nn.Module, *, now: bool) -> Iterator[None]:
     """A micro-batch whose gradients DDP exchanges ``now``, or keeps for later; FSDP always exchanges, to stay small."""
     waits = isinstance(module, nn.parallel.DistributedDataParallel) and not now
     with module.no_sync() if waits else nullcontext():  # type: ignore[operator]

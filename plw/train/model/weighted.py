@@ -155,7 +155,7 @@ def accumulate_gradients(
     sums, module = LossAccumulator(device), wrapper or weighted
     for turn, micro_batch in enumerate(mine, start=1):
         batch = weighted.batch(examples, step, micro_batch, device)
-        with synchronised(module, turn == len(mine)):
+        with synchronised(module, now=turn == len(mine)):
             loss, cross_entropy_N = module(batch)
             loss.backward()
         sums.add(batch, loss.detach(), cross_entropy_N)

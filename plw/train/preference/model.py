@@ -120,7 +120,7 @@ def accumulate_preference(
     mine = step.micro_batches[group.rank]
     for turn, places in enumerate(mine, start=1):
         batch = collate_pairs(weighted, examples, step, places, reference_E, beta, device)
-        with synchronised(module, turn == len(mine)):
+        with synchronised(module, now=turn == len(mine)):
             loss, log_p_E = module(batch)
             loss.backward()
         rewards_E[places] = (beta * (log_p_E - batch.reference_E)).cpu().numpy()
