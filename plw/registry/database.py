@@ -17,8 +17,9 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from plw.errors import RegistryAwayError, UserError
-from plw.registry.migrate import LEASE_TIMEOUT_S, lock_schema, schema_version, upgrade_schema
+from plw.registry.migrate import lock_schema, schema_version, upgrade_schema
 from plw.registry.outages import address_of, first_line, outlast, sqlite_path
+from plw.registry.owner import LEASE_TIMEOUT_S
 from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
 
 BUSY_SECONDS = 60.0

@@ -12,7 +12,7 @@ from plw.errors import UserError
 from plw.files import TEMPORARY
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.registry.claim import Claimed
-from plw.registry.owner import Owner
+from plw.registry.owner import LEASE_TIMEOUT_S, Owner
 from plw.registry.rebuild import STAGE_FOLDERS, check_runs
 from plw.registry.rows import CellRow, StageKey, StageRow
 from plw.registry.schema import DONE, FAILED, cells, stages
@@ -42,7 +42,7 @@ class Garbage:
     row: StageRow | CellRow | None = None
 
 
-def find_garbage(url: str, runs: Path, *, lease_timeout_s: float = 60.0) -> list[Garbage]:
+def find_garbage(url: str, runs: Path, *, lease_timeout_s: float = LEASE_TIMEOUT_S) -> list[Garbage]:
     """All that no record names. An attempt that was cut off is none: the same command continues it.
 
     Rows are looked at where their study has a folder below ``runs``; elsewhere its records may lie in another place.
@@ -77,7 +77,7 @@ def find_garbage(url: str, runs: Path, *, lease_timeout_s: float = 60.0) -> list
     ]
 
 
-def remove_garbage(url: str, found: list[Garbage], *, lease_timeout_s: float = 60.0) -> list[Garbage]:
+def remove_garbage(url: str, found: list[Garbage], *, lease_timeout_s: float = LEASE_TIMEOUT_S) -> list[Garbage]:
     """Remove what was found, but for what has changed since: a stage that a worker has taken again stays as it is.
 
     Returns:

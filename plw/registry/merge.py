@@ -12,7 +12,7 @@ from plw.products import check_products
 from plw.progress import Progress, no_progress
 from plw.registry.claim import Busy
 from plw.registry.garbage import MOVED
-from plw.registry.owner import Owner
+from plw.registry.owner import LEASE_TIMEOUT_S, Owner
 from plw.registry.rebuild import check_runs, record_paths
 from plw.registry.rows import StageRecord
 from plw.registry.store import Registry
@@ -29,7 +29,7 @@ class MergeCounts:
 
 
 def merge(
-    url: str, runs: Path, other: Path, progress: Progress = no_progress, *, lease_timeout_s: float = 60.0
+    url: str, runs: Path, other: Path, progress: Progress = no_progress, *, lease_timeout_s: float = LEASE_TIMEOUT_S
 ) -> MergeCounts:
     """Copy the finished stages that another runs folder has and this one lacks, and put their rows into the registry.
 

@@ -10,6 +10,8 @@ import psutil
 from plw.machine import host_name, process_space
 from plw.registry.rows import StageRow
 
+LEASE_TIMEOUT_S = 60.0
+"""Silence after which a stage's worker counts as gone, where no config says otherwise."""
 SAME_START_S = 0.5
 """Two readings of one process's start differ by less than this, also where the clock was set between them."""
 

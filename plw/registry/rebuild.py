@@ -13,6 +13,7 @@ from plw.paths import RECORD
 from plw.progress import Progress, no_progress
 from plw.registry.database import parse_url
 from plw.registry.outages import sqlite_path
+from plw.registry.owner import LEASE_TIMEOUT_S
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.schema import cells, curves, scores, stages
 from plw.registry.statements import living_stages, put_record, refuse_living
@@ -34,7 +35,9 @@ class RebuildCounts:
     damaged: tuple[str, ...]
 
 
-def rebuild(url: str, runs: Path, progress: Progress | None = None, *, lease_timeout_s: float = 60.0) -> RebuildCounts:
+def rebuild(
+    url: str, runs: Path, progress: Progress | None = None, *, lease_timeout_s: float = LEASE_TIMEOUT_S
+) -> RebuildCounts:
     """Fill a fresh registry from every record below the runs folder and put it in the place of the old one.
 
     What only the database knew is not there any more: failed and running stages. A SQLite file is built beside the old
