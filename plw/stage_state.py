@@ -43,7 +43,7 @@ class StageState:
             return None
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Units, state and time left on one line."""
         said = [f"{self.done:,}/{self.total:,}", self.note]
         if self.seconds_left is not None:

@@ -86,7 +86,7 @@ def drain(
     config, out_console = chosen_cell(overrides, config_dir), console()
     name = config.runs_name
     if not undo:
-        said = f"{begin_drain(config).words}: cells under way are finished, no new one is begun"
+        said = f"{begin_drain(config).text}: cells under way are finished, no new one is begun"
     else:
         said = "takes cells again" if end_drain(config) else "was not drained"
     out_console.print(f"{name}: {said}", markup=False)

@@ -93,7 +93,7 @@ class CellConfig:
     @property
     def weighting(self) -> str:
         """What training does beyond the two weights, normalizer and scope, in a few letters; empty for nothing."""
-        return " ".join(filter(None, [self.loss.words, self.preference.words]))
+        return " ".join(filter(None, [self.loss.label, self.preference.label]))
 
     @property
     def judged(self) -> dict[str, PromptSetConfig]:

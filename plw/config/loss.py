@@ -61,7 +61,7 @@ class FactorConfig:
                 )
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The factor in a few letters: `dft`, `focal-2`, `threshold-0.1-1`, `entropy-1-20-3`; empty for none."""
         if self.kind == "power" and self.exponent == 1:
             return "dft"
@@ -152,11 +152,11 @@ class LossConfig:
             )
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """What the loss does beyond the two weights, normalizer and scope, in a few letters; empty for nothing."""
         roles = [f"{role}={short_number(weight)}" for role, weight in self.roles.given.items()]
         share = [] if self.prompt_share is None else [f"share={short_number(self.prompt_share)}"]
-        return " ".join([*roles, *share, *filter(None, [self.factor.words])])
+        return " ".join([*roles, *share, *filter(None, [self.factor.label])])
 
     @property
     def weights_text(self) -> str:

@@ -95,7 +95,7 @@ class PreferenceConfig(OptimizationConfig, DataSource):
         return (*(name for name in FIELDS[self.format] if name != "output"), *PAIR_FIELDS)
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """The stage in a few letters, as ``dpo world beta=0.1``; empty where there is none."""
         return f"{self.method} {self.name} beta={short_number(self.beta)}" if self.asked else ""
 

@@ -26,7 +26,7 @@ class Drain:
     by: str
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """The state in a few words."""
         since = datetime.fromtimestamp(self.since).astimezone().strftime("%Y-%m-%d %H:%M")
         return f"drained since {since} by {self.by}"
@@ -112,4 +112,4 @@ class Gate:
         if self._end is not None and time.monotonic() >= self._end:
             return "the hours of execution.budget_hours are used up"
         drain = read_drain(self._config)
-        return None if drain is None else f"{drain.words}; `plw drain --undo` ends that"
+        return None if drain is None else f"{drain.text}; `plw drain --undo` ends that"

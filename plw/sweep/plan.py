@@ -68,7 +68,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     console.print(f"{configs[0].runs_name}: {count(len(cells), 'cell')}; stages: {stages}")
     drain = read_drain(configs[0])
     if drain is not None:
-        console.print(f"{drain.words}: `plw run` begins no cell until `plw drain --undo`", markup=False)
+        console.print(f"{drain.text}: `plw run` begins no cell until `plw drain --undo`", markup=False)
     print_costs(to_do, console)
     print_missing_inputs(list({id(cell): cell for cell, _ in to_do}.values()), console)
 

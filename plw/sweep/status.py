@@ -26,7 +26,7 @@ def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> Ren
     """The whole state of a study, for a screen."""
     parts: list[RenderableType] = [Text(f"{count(found.cells, 'cell')} in {config.registry.url}")]
     if drain is not None:
-        parts.append(Text(f"{drain.words}: no new cell is begun; `plw drain --undo` with the same words lets it go on"))
+        parts.append(Text(f"{drain.text}: no new cell is begun; `plw drain --undo` with the same words lets it go on"))
     parts.append(_by_stage(config, found))
     running = [(cell, row) for cell, row in found.open if row.status == RUNNING]
     failed = [(cell, row) for cell, row in found.open if row.status == FAILED]

@@ -126,7 +126,7 @@ class _Looker:
         if (left := self.seconds_left()) is not None and self.drain is None:
             words.append(f"about {duration(left)} left at this pace")
         if self.drain is not None:
-            words.append(self.drain.words)
+            words.append(self.drain.text)
         if self._away:
             words.append(self._away)
         return ", ".join(words)
@@ -139,7 +139,7 @@ class _Looker:
         for cell, row in self.found.open:
             if row.status == RUNNING:
                 state = StageState.from_json(row.progress)
-                words = "begun" if state is None else state.words
+                words = "begun" if state is None else state.text
                 said.append(
                     f"  {cell}: {row.kind} {words}, {row.holder}, last heartbeat {heartbeat_age(row, self.found.now)}"
                 )

@@ -37,7 +37,7 @@ class QueuedJob:
     """Times that it was put back into the queue."""
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Its state in a few words."""
         again = f", requeued {self.restarts} times" if self.restarts > 1 else ", requeued once" if self.restarts else ""
         if self.state == "RUNNING":
@@ -120,5 +120,5 @@ def look_at_queue(folder: Path) -> QueueLook | None:
     table = Table("job", "cell", "state", title="Slurm", title_justify="left")
     for job in jobs:
         cells = by_array[job.array]
-        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.words)
+        table.add_row(f"{job.array}_{job.index}", cells[job.index][1] if job.index < len(cells) else "", job.text)
     return QueueLook(line="Slurm: " + ", ".join(f"{n} {state}" for state, n in states.items()), view=table)

@@ -68,7 +68,7 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
     before = submissions(folder)
     drain = read_drain(configs[0])
     if drain is not None and todo:
-        left = f"{count(len(todo), 'cell')} left for later: {drain.words}"
+        left = f"{count(len(todo), 'cell')} left for later: {drain.text}"
         raise CellsLeftError(f"{left}; after `plw drain --undo` the same command submits them")
     busy = _in_queue(before)
     new = [cell for cell in todo if cell.fingerprint not in busy]
@@ -170,7 +170,7 @@ def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: C
         raise
     drain = read_drain(cells[0].config)
     if left and drain is not None:
-        raise CellsLeftError(f"{count(len(left), 'cell')} left for later: {drain.words}")
+        raise CellsLeftError(f"{count(len(left), 'cell')} left for later: {drain.text}")
     if left:
         table = Table("cell", "says", title="Left undone by their jobs", title_justify="left")
         for cell in left:

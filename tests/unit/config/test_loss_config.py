@@ -22,7 +22,7 @@ def hydra() -> Iterator[None]:
 
 
 def test_every_factor_has_words_of_its_own_and_composes_by_the_fields_name() -> None:
-    words = {name: chosen_cell([f"loss.factor={name}"]).loss.words for name in CHOICES}
+    words = {name: chosen_cell([f"loss.factor={name}"]).loss.label for name in CHOICES}
     assert words["none"] == ""
     assert words["dft"] == "dft"
     assert words["profit"] == "threshold-0.1-1"
@@ -33,7 +33,7 @@ def test_every_factor_has_words_of_its_own_and_composes_by_the_fields_name() -> 
 def test_a_factors_number_can_be_set_beside_it() -> None:
     factor = chosen_cell(["loss.factor=power", "loss.factor.exponent=2"]).loss.factor
     assert factor == FactorConfig(kind="power", exponent=2)
-    assert factor.words == "power-2"
+    assert factor.label == "power-2"
 
 
 def test_a_sweep_takes_the_group_by_the_fields_name() -> None:
@@ -53,9 +53,9 @@ def test_without_a_factor_the_identity_is_that_of_before() -> None:
 def test_the_schemes_of_the_literature_have_words_of_their_own() -> None:
     schemes = ("nonzero-batch", "weights-batch", "instruction-modelling", "prompt-only", "prompt-share")
     losses = {name: chosen_cell([f"loss={name}"]).loss for name in schemes}
-    assert losses["instruction-modelling"].words == "template=0"
-    assert losses["prompt-share"].words == "share=0.05"
-    told = {(loss.prompt_weight, loss.response_weight, loss.normalizer, loss.words) for loss in losses.values()}
+    assert losses["instruction-modelling"].label == "template=0"
+    assert losses["prompt-share"].label == "share=0.05"
+    told = {(loss.prompt_weight, loss.response_weight, loss.normalizer, loss.label) for loss in losses.values()}
     assert len(told) == len(schemes)
 
 

@@ -34,7 +34,7 @@ def test_cells_of_every_weighting_are_rows_of_their_own(own_study: OwnStudy, tmp
     }
     configs = [own_study("stages=[train,diagnose]", *words) for words in choices.values()]
     for config in configs:
-        assert {stage.status for stage in run(config).stages.values()} == {"done"}, config.loss.words
+        assert {stage.status for stage in run(config).stages.values()} == {"done"}, config.loss.label
     with Registry.open(f"sqlite:///{tmp_path}/runs/registry.sqlite") as registry:
         scores = registry.scores_frame()
     assert set(scores["weighting"]) == set(choices)

@@ -213,7 +213,7 @@ def test_shared_beginnings_under_what_a_head_does_beside(
         FactorConfig(kind="threshold", low=0.0025, high=0.5),
         FactorConfig(kind="entropy", top=20, divisor=3),
     ],
-    ids=lambda factor: factor.words,
+    ids=lambda factor: factor.label,
 )
 def test_a_factor_of_the_prediction_is_the_same_in_every_layout(
     loaded: LoadedModel, alike_examples: list[EncodedExample], factor: FactorConfig
