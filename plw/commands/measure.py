@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plw.config.evaluation import REFERENCE, PromptSetConfig, TaskConfig
+from plw.config.evaluation import ALPACA_EVAL, PANDALM, REFERENCE, PromptSetConfig, TaskConfig
 from plw.errors import UserError
 from plw.inputs import foreign_prompts
 
@@ -67,7 +67,7 @@ def with_judge(config: "CellConfig") -> "CellConfig":
         suite = dataclasses.replace(config.suite, name=f"{config.suite.name}-judged", tasks={}, prompts=config.judged)
         return dataclasses.replace(config, suite=suite, stages=stages)
     known = config.judge.protocols
-    compared = [protocol for protocol in ("alpaca_eval", "pandalm") if known is None or protocol in known]
+    compared = [protocol for protocol in (ALPACA_EVAL, PANDALM) if known is None or protocol in known]
     if not compared:
         raise UserError(
             f"--judge {config.judge.name} grades dialogues ({', '.join(known or [])}) and compares no answers with a "

@@ -7,9 +7,11 @@ from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError
 
+ALPACA_EVAL, PANDALM = "alpaca_eval", "pandalm"
+"""Protocols by which a judge compares two answers."""
 MT_BENCH = "mt_bench"
 """Protocol of dialogues whose turns a judge grades one by one."""
-PROTOCOLS = ("alpaca_eval", "pandalm", MT_BENCH)
+PROTOCOLS = (ALPACA_EVAL, PANDALM, MT_BENCH)
 """How a judge may be asked."""
 REFERENCE = "reference"
 """Protocol of prompts whose answers no judge sees: they are compared with the references by chrF."""
@@ -313,7 +315,7 @@ class JudgeConfig:
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":
             given("judge.path", self.path)
-            if self.protocols != ["pandalm"]:
+            if self.protocols != [PANDALM]:
                 raise UserError(f"judge.protocols={self.protocols} does not go with judge.kind=weights; give [pandalm]")
         one_of("judge.dtype", self.dtype, ("bfloat16", "float16", "float32"))
         at_least("judge.beams", self.beams, 1)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from itertools import islice
 
-from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, REFERENCE
 from plw.data.prompts import PromptRecord
 from plw.data.render import Renderer
 from plw.evaluate.models.protocol import Generation
@@ -52,7 +52,7 @@ def answer_prompts(context: CellContext, check_lease: CheckLease) -> list[Score]
     scores: list[Score] = []
     items: list[ItemRow] = []
     answered_of = _answered(context, check_lease)
-    at_length = [name for name, item in suite.prompts.items() if item.protocol == "alpaca_eval"]
+    at_length = [name for name, item in suite.prompts.items() if item.protocol == ALPACA_EVAL]
     if at_length:
         scores += generation_length([answer for name in at_length for answer in answered_of[name][1]], suite.name)
     for name, item in suite.prompts.items():

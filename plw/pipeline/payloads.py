@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig, identity_fields
-from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, PANDALM, REFERENCE
 from plw.config.study import PREFERENCE
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.files import file_hash, folder_hash
@@ -134,8 +134,8 @@ def _judge_prompts(config: CellConfig) -> dict[str, str]:
         UserError: the evaluator that the judge's config names is not there.
     """
     hashes = {
-        "alpaca_eval": lambda: _evaluator_hash(config.judge.evaluator),
-        "pandalm": lambda: folder_hash(judge_prompt_folder() / "pandalm"),
+        ALPACA_EVAL: lambda: _evaluator_hash(config.judge.evaluator),
+        PANDALM: lambda: folder_hash(judge_prompt_folder() / PANDALM),
     }
     asked = {item.protocol for item in config.judged.values()}
     return {protocol: hashes[protocol]() for protocol in sorted(asked & hashes.keys())}

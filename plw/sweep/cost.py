@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.config import CellConfig
+from plw.config.evaluation import PANDALM
 from plw.config.study import AUTO, PREFERENCE, PREFIX, CostConfig
 from plw.data.rows import KINDS, dataset_rows
 from plw.errors import UserError
@@ -196,7 +197,7 @@ def _answers(count: int | None, new_tokens: int, batch_size: int, parameters: in
 def judge_calls(cell: Cell) -> int | None:
     """Verdicts that the judge is asked for; PandaLM's are asked for in both orders, MT-Bench's for each turn."""
     counts = [
-        None if (count := _prompts(cell, name)) is None else count * (2 if item.protocol == "pandalm" else item.turns)
+        None if (count := _prompts(cell, name)) is None else count * (2 if item.protocol == PANDALM else item.turns)
         for name, item in cell.config.judged.items()
     ]
     return None if None in counts else sum(count for count in counts if count is not None)
