@@ -1,4 +1,4 @@
-"""The two kinds of failure a user meets, each told in one line."""
+"""The kinds of failure that a user meets, each told in one line, and how a line is kept short and printable."""
 
 import unicodedata
 from collections.abc import Iterable

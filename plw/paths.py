@@ -1,4 +1,4 @@
-"""Where the project's own files are: in a checkout beside the package, in an installed wheel inside it."""
+"""Names of the files that stages leave; where the project's own are: beside the package, or in a wheel inside it."""
 
 from functools import cache
 from pathlib import Path

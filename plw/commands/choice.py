@@ -21,6 +21,19 @@ ConfigDir = Annotated[
 ]
 
 
+def group_choices(group: str, config_dir: Path | None = None) -> list[str]:
+    """The names that a group of the config has files of, ours and the user's."""
+    from plw.paths import conf_folder
+
+    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def overridden(word: str) -> str:
+    """The field or group that a word of the command line sets."""
+    return word.partition("=")[0].lstrip("+~")
+
+
 def refuse_file_names(overrides: list[str] | None, option: str) -> None:
     """Refuse a word that is meant as the name of what a command writes.
 

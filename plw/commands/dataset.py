@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plw.commands.choice import chosen_cell
+from plw.commands.choice import chosen_cell, group_choices, overridden
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -42,18 +42,16 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     """
     from plw.config.overrides import check_bytes
     from plw.inputs import ADDRESS
-    from plw.paths import conf_folder
 
     check_bytes(data)
     given = Path(data).expanduser()
-    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
-    choices = sorted({path.stem for folder in folders for path in (folder / "dataset").glob("*.yaml")})
+    choices = group_choices("dataset", config_dir)
     if not given.exists() and data in choices:
         return chosen_cell([f"dataset={data}", *overrides], config_dir)
     if not given.exists() and not ADDRESS.match(data):
         raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
     for word in overrides:
-        if word.lstrip("+").partition("=")[0] in ("dataset", "dataset.path"):
+        if overridden(word) in ("dataset", "dataset.path"):
             raise UserError(f"{word}: the data are {data}, as the command says; leave one of the two out")
     # The path is put in afterwards, so that Hydra does not read its letters as grammar.
     config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides], config_dir)

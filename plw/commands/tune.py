@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.choice import ConfigDir, chosen_cell
+from plw.commands.choice import ConfigDir, chosen_cell, group_choices, overridden
 from plw.commands.dataset import Data, dataset_choice
 from plw.commands.held_out import hold_out
 from plw.commands.measurable import AS_FIELD, check_measurable
@@ -124,21 +124,21 @@ def _trial_config(
 ) -> "CellConfig":
     """The config that all trials share, checked, with its held-out prompts written."""
     for word in words:
-        if (name := _field(word)) in SET_BY_TUNE:
+        if (name := overridden(word)) in SET_BY_TUNE:
             raise UserError(f"{word}: {name} is set by plw tune; leave it out")
     words = [*words, *([] if judge is None else [f"judge={judge}"])]
     chosen, as_given = model_choice(model, config_dir)
     for word in words:
-        if UNNAMED_PATH in chosen and _field(word) == "model.path":
+        if UNNAMED_PATH in chosen and overridden(word) == "model.path":
             raise UserError(f"{word}: the model is {model}, as the command says; leave one of the two out")
     is_world = in_world(as_given(chosen_cell(chosen, config_dir)).model.path)
-    suite_given = is_world or any(_field(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
-    suite_given |= any(_field(word) == "suite" for word in words)
+    suite_given = is_world or any(overridden(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
+    suite_given |= any(overridden(word) == "suite" for word in words)
     config = as_given(dataset_choice(data, [*chosen, *_defaults(words, is_world=is_world), *words], config_dir))
     if tasks:
         config = with_tasks(config, tasks, suite_given=suite_given)
     else:
-        judge_given = any(_field(word).split(".")[0] == "judge" for word in words)
+        judge_given = any(overridden(word).split(".")[0] == "judge" for word in words)
         config = with_suite(config, judge_given=judge_given) if judge is None else with_judge(config)
     if "judge" in config.stages and config.judge.kind == "world":
         from plw.pipeline.judge_cache import check_world_judge
@@ -148,16 +148,12 @@ def _trial_config(
     return hold_out(config)
 
 
-def _field(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
-
-
 def _defaults(words: Sequence[str], *, is_world: bool) -> list[str]:
     """The choices that go with a model of the embedded world, or with any other, less those that the user makes."""
     made = {"study": "tune", "scale": "mini" if is_world else "own"}
     if not is_world:
         made |= {"recipe": "alpaca", "suite": HELD_OUT_SUITE}
-    given = {_field(word) for word in words}
+    given = {overridden(word) for word in words}
     lines = [f"{group}={choice}" for group, choice in made.items() if group not in given]
     if f"suite={HELD_OUT_SUITE}" in (*lines, *words) and HELD_OUT_PROMPTS not in given:
         lines.append(f"{HELD_OUT_PROMPTS}=''")
@@ -173,12 +169,10 @@ def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Calla
         UserError: neither a folder or GGUF file, nor a choice of the group ``model``, nor of the form of a hub name.
     """
     from plw.config.overrides import check_bytes
-    from plw.paths import conf_folder
 
     check_bytes(model)
     given = Path(model).expanduser()
-    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
-    choices = sorted({path.stem for folder in folders for path in (folder / "model").glob("*.yaml")})
+    choices = group_choices("model", config_dir)
     if not given.exists() and model in choices:
         return [f"model={model}"], lambda config: config
     if not given.exists() and (model.endswith(SUFFIX) or not HUB_NAME.fullmatch(model)):
