@@ -138,9 +138,8 @@ class Trainer:
                 torch.manual_seed(job.seed + group.rank)
             done, seconds = self._train(stepper, run_identity(job, plan))
             self.check_lease()
-            stepper.release()
-            self._save_model(prepared)
-            return TrainingSummary(
+            # Before it is saved: a LoRA update is merged then.
+            summary = TrainingSummary(
                 steps=len(plan.steps),
                 warmup_steps=plan.warmup_steps,
                 examples=len(job.examples),
@@ -151,6 +150,9 @@ class Trainer:
                 layout=prepared.weighted.layout,
                 parameters=sum(parameter.numel() for parameter in prepared.loaded.model.parameters()),
             )
+            stepper.release()
+            self._save_model(prepared)
+            return summary
 
     def _plan_and_load(self) -> tuple[TrainingPlan, PreparedModel]:
         """The plan first, whose mistakes are told before anything is loaded; again where the model's layout differs."""

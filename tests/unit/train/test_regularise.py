@@ -139,7 +139,7 @@ def test_lora_trains_an_update_and_leaves_a_plain_model(tiny_llama: Path, tmp_pa
     train(once)
     with pytest.raises(KeyboardInterrupt):
         train(job, on_step=stop)
-    train(job)
+    summary = train(job)
     before, after = load_weights(tiny_llama), load_weights(tmp_path / "run/model")
     assert all(torch.equal(after[name], tensor) for name, tensor in load_weights(tmp_path / "once/model").items())
     assert before.keys() == after.keys()
@@ -147,6 +147,8 @@ def test_lora_trains_an_update_and_leaves_a_plain_model(tiny_llama: Path, tmp_pa
     assert changed == {name for name in before if "q_proj" in name or "down_proj" in name}
     for name in changed:
         assert torch.linalg.matrix_rank(after[name] - before[name], rtol=1e-3) <= 2
+    update = sum(2 * sum(before[name].shape) for name in changed)
+    assert summary.parameters == sum(tensor.numel() for tensor in before.values()) + update, "counted as it was trained"
     assert type(AutoModelForCausalLM.from_pretrained(tmp_path / "run/model")).__name__ == "LlamaForCausalLM"
 
 
