@@ -12,6 +12,8 @@ class OptimizationConfig:
 
     group: ClassVar[str]
     """The config's group, by which messages name a field."""
+    name: str
+    """Short name."""
     epochs: int
     """Passes over the data."""
     batch_size: int

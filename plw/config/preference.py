@@ -101,5 +101,4 @@ class PreferenceConfig(OptimizationConfig, DataSource):
 
     def recipe(self) -> RecipeConfig:
         """The optimisation as the trainer takes it; a batch counts pairs."""
-        shared = {item.name: getattr(self, item.name) for item in fields(OptimizationConfig)}
-        return RecipeConfig(name=self.name, **shared)
+        return RecipeConfig(**{item.name: getattr(self, item.name) for item in fields(OptimizationConfig)})

@@ -136,8 +136,6 @@ class RecipeConfig(OptimizationConfig):
 
     group: ClassVar[str] = "recipe"
 
-    name: str
-    """Short name."""
     epochs: int = 3
     """Passes over the data."""
     batch_size: int = 128
