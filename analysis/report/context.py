@@ -22,7 +22,8 @@ from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggr
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
 from analysis.scores.sample import fitted_rows
-from analysis.scores.study import Study, read_table_1
+from analysis.scores.study import Study
+from analysis.scores.training_records import read_table_1
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from analysis.inference.weight_correlations import Covariate
 from analysis.inference.weight_regions import CellError, PanelRegion, panel_regions
 from analysis.published.wit_grid import CONVENTIONAL, PANEL, WEIGHT_PAIR, WeightGrid, pairs, panels, true_average
 from analysis.scores.frame import VARIANT, TidyFrame, tidy_frame
-from analysis.scores.study import Study, read_model_sizes
+from analysis.scores.study import Study
+from analysis.scores.training_records import read_model_sizes
 from plw.errors import UserError
 
 CELL_OF_GRID = [*PANEL, *WEIGHT_PAIR]

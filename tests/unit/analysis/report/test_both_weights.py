@@ -28,7 +28,8 @@ from analysis.report.study_grid import score_rows_of_both
 from analysis.report.study_grid import study_grid as grid_of_rows
 from analysis.report.text import study_headline
 from analysis.scores.frame import tidy_frame
-from analysis.scores.study import read_model_sizes, read_study
+from analysis.scores.study import read_study
+from analysis.scores.training_records import read_model_sizes
 from analysis.tables.table import Table
 from plw.errors import UserError
 
