@@ -21,6 +21,9 @@ PAIR_FORMATS = ("alpaca", "chat", "sharegpt")
 class PreferenceConfig(OptimizationConfig, DataSource):
     """Pairs of a preferred and a rejected answer, and the optimisation of the fine-tuned model on them.
 
+    Beside the fields below it has those of :class:`DataSource` and :class:`OptimizationConfig`; weight decay is on
+    matrices.
+
     The recipe is the WIT paper's as far as it says (section 6: rate, batch, warm-up, epochs, decay); beta, the schedule
     and the maximum gradient norm are those of the DPO recipes that its rate comes from (alignment-handbook).
     """

@@ -132,7 +132,8 @@ class TemplateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig(OptimizationConfig):
-    """The optimisation: everything about fine-tuning but the data, the model and the weights."""
+    """Everything about fine-tuning but the data, the model and the weights: beside :class:`OptimizationConfig`'s fields
+    what regularises, and LoRA."""
 
     group: ClassVar[str] = "recipe"
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from plw.config.loss import LossConfig
 from plw.config.plain import from_plain
-from plw.config.study import PADDED, ExecutionConfig
+from plw.config.study import ExecutionConfig
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.data.tokenizer import load_tokenizer
@@ -70,10 +70,10 @@ class TrainingSummary:
     """Steps that an earlier attempt had done; 0 for a fresh start."""
     empty_units: int
     """Units of the loss that had no token to count (Z = 0) and contributed nothing."""
-    layout: str = PADDED
+    layout: str
     """``padded``, ``packed`` or ``prefix``."""
-    parameters: int | None = None
-    """Of the model, a tied one once; None in records from before it was counted."""
+    parameters: int
+    """Of the model as it is trained, a tied one once."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types, ready for a record."""
