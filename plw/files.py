@@ -73,11 +73,8 @@ def read_text(path: Path) -> str:
     """
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        what = f"a link to {path.readlink()}, where no file is" if path.is_symlink() else "no such file"
-        raise UserError(f"{path}: {what}") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+        raise UserError(unreadable(path, error)) from None
     check_start(path, data)
     encoding = json.detect_encoding(data)
     try:
@@ -85,6 +82,14 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         kind = "UTF-8" if encoding.startswith("utf-8") else encoding.upper()
         raise UserError(f"{path}: not {kind} text (byte {error.start}); save the file as UTF-8") from None
+
+
+def unreadable(path: Path, error: OSError) -> str:
+    """What is said of a file that cannot be opened."""
+    if not isinstance(error, FileNotFoundError):
+        return f"{path}: cannot be read ({error.strerror})"
+    what = f"a link to {path.readlink()}, where no file is" if path.is_symlink() else "no such file"
+    return f"{path}: {what}"
 
 
 def read_json(path: Path) -> Any:
@@ -96,8 +101,8 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path), path)
 
 
-def parse_json(text: str, path: Path) -> Any:
-    """The JSON value that a file's text is; raises as :func:`read_json`."""
+def parse_json(text: str, path: Path | str) -> Any:
+    """The JSON value that a text is, of a file or of a field that ``path`` names; raises as :func:`read_json`."""
     try:
         return _parse(text)
     except _JsonError as error:
@@ -128,21 +133,6 @@ def read_rows(path: Path) -> list[tuple[str, Any]]:
             if not rows and _is_json(text):
                 raise UserError(f"{path}: holds one JSON value of several lines, not a list of rows") from None
             raise UserError(f"{where} is not valid JSON ({error}, column {error.column})") from None
-    return rows
-
-
-def read_objects(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """``read_rows`` where each row is an object.
-
-    Raises:
-        UserError: as ``read_rows``; or a row that is no object, or a file that has none.
-    """
-    rows = read_rows(path)
-    if not rows:
-        raise UserError(f"{path}: holds no rows; give a file with at least one")
-    for where, value in rows:
-        if not isinstance(value, dict):
-            raise UserError(f"{where} is {kind_of(value)}, not an object")
     return rows
 
 

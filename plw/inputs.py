@@ -90,7 +90,8 @@ class Resolver:
         if source is not None and not location.exists():
             return Input(location=str(location.absolute()), content=f"absent:{source}", source=source)
         if not location.exists():
-            raise UserError(f"{field}={path}: no such file (looked in {location.absolute().parent})")
+            what = f"a link to {location.readlink()}, where no file is" if location.is_symlink() else "no such file"
+            raise UserError(f"{field}={path}: {what} (looked in {location.absolute().parent})")
         if not location.is_file():
             raise UserError(f"{field}={path} is a folder; give a file")
         return Input(

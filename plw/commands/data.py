@@ -104,11 +104,10 @@ def invert(
 
 
 def _write(out: Path, records: "list[AlpacaRecord]") -> None:
-    from plw.config.training import FIELDS
     from plw.files import write_json_atomic, write_jsonl_atomic
 
     # A weight is read where dataset.columns names it, so a file without any need not have the field.
-    names = [*FIELDS["alpaca"], *(["weight"] if any(record.weight != 1 for record in records) else [])]
+    names = ["instruction", "input", "output", *(["weight"] if any(record.weight != 1 for record in records) else [])]
     rows = [{name: getattr(record, name) for name in names} for record in records]
     try:
         if out.suffix == ".jsonl":

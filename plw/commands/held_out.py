@@ -113,7 +113,7 @@ def _check_learned(weight: float, where: str) -> None:
 
 
 def _prompt_row(record: "Record") -> dict[str, str]:
-    """A record as a prompt with the answer that it should have; of a chat, its first request and answer.
+    """A record as a prompt with the answer that it should have; of a chat or several turns, the first request's.
 
     The system message before the request goes with it, as the model was trained with it.
     """
@@ -121,7 +121,11 @@ def _prompt_row(record: "Record") -> dict[str, str]:
 
     if isinstance(record, AlpacaRecord):
         _check_learned(record.weight, record.where)
-        return {"instruction": record.instruction, "input": record.input, "output": record.output}
+        first_turn = (record.instruction, record.input, record.output)
+        if record.history:
+            first_turn = (record.history[0][0], "", record.history[0][1])
+        row = dict(zip(("instruction", "input", "output"), first_turn, strict=True))
+        return row | {"system": record.system} if record.system else row
     system = record.messages[0] if record.messages[0].role == "system" else None
     first = record.messages[: 2 if system is None else 3]
     if [message.role for message in first if message is not system] != ["user", "assistant"]:

@@ -12,8 +12,9 @@ from plw.config.preference import PAIR_FIELDS, REFUSE, PreferenceConfig
 from plw.config.training import TemplateConfig
 from plw.data.encoding import IS_COMPLETION_R, PROMPT, EncodedExample, encode
 from plw.data.measure import UNCUT
-from plw.data.records import MISSING, ChatRecord, Record, find, objects, parse_rows
+from plw.data.records import ChatRecord, Record, objects, parse_rows
 from plw.data.render import Renderer
+from plw.data.row_fields import MISSING, find
 from plw.data.sources import content_hash
 from plw.errors import UserError, named
 from plw.files import check_text, kind_of

@@ -176,6 +176,12 @@ def apply_inversion(
             f"{marked[0].where}: spans with weights do not go with dataset.inversion={dataset.inversion}, which moves "
             "their texts; leave out dataset.columns.spans"
         )
+    if talks := [record for record in alpaca if record.system or record.history]:
+        field = "history" if talks[0].history else "system"
+        raise UserError(
+            f"{talks[0].where}: field '{field}' does not go with dataset.inversion={dataset.inversion}, whose records "
+            "have one instruction and one answer; leave the field out of the data"
+        )
     if len(alpaca) < len(records):
         raise UserError(f"dataset.inversion={dataset.inversion} needs dataset.format=alpaca, found {dataset.format}")
     if dataset.inversion == "short":

@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plw.data.rows import is_text_table, object_rows
 from plw.errors import UserError, shortened
-from plw.files import check_text, read_objects
+from plw.files import check_text
+
+PROMPT_FIELDS = ("instruction", "input", "system", "output")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,20 +37,30 @@ class PromptRecord:
 def load_prompts(path: Path) -> list[PromptRecord]:
     """Read rows of {instruction, input?, system?, output?}, the form of AlpacaEval's references and PandaLM's prompts.
 
+    A table of text has no null: its empty fields are no system message and no answer.
+
     Raises:
         UserError: not such a file; the line names the file, the row (from 1) and the field.
     """
-    return [_prompt(row, where) for where, row in read_objects(path)]
+    rows = object_rows(path)
+    if is_text_table(path):
+        given = ("instruction", "input")
+        rows = [(where, {name: text for name, text in row.items() if text or name in given}) for where, row in rows]
+    return [_prompt(row, where) for where, row in rows]
 
 
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
-    values = {"instruction": None, "output": None, "system": None, **row}
+    values = {**dict.fromkeys(PROMPT_FIELDS), **row}
     # As in a dataset, null is no input.
     values["input"] = "" if row.get("input") is None else row["input"]
-    for field in ("instruction", "input", "system", "output"):
+    for field in PROMPT_FIELDS:
         if not isinstance(values[field], str) and (field not in ("output", "system") or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
         check_text(values[field] or "", f"{where}: field '{field}'")
+    for name in row:
+        field = name.strip().casefold()
+        if field != name and field in PROMPT_FIELDS and field not in row:
+            raise UserError(f"{where} has no field '{field}', but one named {name!r}; rename it")
     return PromptRecord(
         instruction=values["instruction"],
         input=values["input"],

@@ -1,17 +1,19 @@
 """Instruction records read from files of rows; every mistake in a file is one line with file, row and field."""
 
-import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from plw.config.training import FIELDS
+from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
-from plw.data.weights import WeightSpan, message_weight, weight_of, weight_spans
+from plw.data.weights import WeightSpan, message_weight, weight_spans
 from plw.errors import UserError, named
 from plw.files import check_text, kind_of
+
+OPTIONAL = ("input", "system", "history")
+"""Fields that a row of the Alpaca form may lack."""
 
 MORE_OF_A_MESSAGE = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
 """Fields of a message that only a tokenizer's chat template reads."""
@@ -26,11 +28,18 @@ SHAREGPT_ROLES = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AlpacaRecord:
-    """One instruction, its input (empty where there is none) and the answer to learn."""
+    """One instruction, its input (empty where there is none) and the answer to learn.
+
+    LLaMA-Factory's rows may have what was said before: a system message, and turns whose answers are learned too.
+    """
 
     instruction: str
     input: str = ""
     output: str
+    system: str = ""
+    """The system message that the conversation begins with; empty where there is none."""
+    history: tuple[tuple[str, str], ...] = ()
+    """Earlier turns: what the user said, and the answer."""
     weight: float = 1.0
     """What all of it counts in the loss, times the roles' weights."""
     spans: tuple[WeightSpan, ...] = ()
@@ -74,9 +83,10 @@ def load_records(
 
     Args:
         files: JSON lists, JSONL with one object a line, parquet or CSV tables, by the ends of their names.
-        record_format: ``alpaca`` (instruction, optional input, output), ``chat`` (messages of role and content),
-            ``sharegpt`` (conversations of from and value) or ``turns`` (messages as texts alone, of user and assistant
-            in turn). A message of a chat may have ``weight`` or ``loss_weight``, a number, or ``train``, true or false.
+        record_format: ``alpaca`` (instruction, output; optional input, system and history, a list of pairs of texts),
+            ``chat`` (messages of role and content), ``sharegpt`` (conversations of from and value) or ``turns``
+            (messages as texts alone, of user and assistant in turn). A message of a chat may have ``weight`` or
+            ``loss_weight``, a number, or ``train``, true or false.
         columns: field -> where a row has it, such as ``context`` or ``chosen[1].content``; its own name if not given.
 
     Raises:
@@ -109,92 +119,27 @@ def parse_rows(
         group: of the config, for messages.
 
     Raises:
-        UserError: a missing or mistyped field, or an input's column that no row has.
+        UserError: a missing or mistyped field, or a column of an optional field that no row has.
     """
-    parsers: dict[str, Callable[[_Row], Record]] = {
+    parsers: dict[str, Callable[[DataRow], Record]] = {
         "alpaca": _alpaca,
         "chat": _chat,
         "sharegpt": _sharegpt,
         "turns": _turns,
     }
     names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
-    made, first, has_input = [], None, "input" not in (columns or {})
-    for row in (_Row(where, values, names, group) for where, values in rows):
+    made, first, unseen = [], None, [field for field in OPTIONAL if field in (columns or {})]
+    for row in (DataRow(where, values, names, group) for where, values in rows):
         made.append(parsers[record_format](row))
         first = first or row
-        has_input = has_input or find(row.values, names["input"]) is not MISSING
-    if first is not None and not has_input:
-        # A row may lack its input, so nobody else would say that the name is wrong.
+        unseen = [field for field in unseen if find(row.values, names[field]) is MISSING]
+    if first is not None and unseen:
+        # A row may lack the field, so nobody else would say that the name is wrong.
         raise UserError(
-            f"{first.where} has no field '{names['input']}' (fields found: {named(first.values)}), nor has any other "
-            f"row; {group}.columns.input names one that rows have"
+            f"{first.where} has no field '{names[unseen[0]]}' (fields found: {named(first.values)}), nor has any other "
+            f"row; {group}.columns.{unseen[0]} names one that rows have"
         )
     return made
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    """An object of a file: where it stands, and the names that the fields have in it."""
-
-    where: str
-    values: Mapping[str, Any]
-    names: Mapping[str, str]
-    group: str
-
-    def text(self, field: str) -> str:
-        """The text of a field.
-
-        Raises:
-            UserError: it is not there, or it is no text.
-        """
-        return _text(self.value(field), self.names[field], self.where)
-
-    def value(self, field: str) -> Any:
-        """Whatever stands at a field's place.
-
-        Raises:
-            UserError: nothing stands there.
-        """
-        name = self.names[field]
-        value = find(self.values, name)
-        if value is MISSING:
-            forms = {"messages": "chat", "conversations": "sharegpt"}
-            hints = [
-                f"; chats are read with {self.group}.format={form}" for key, form in forms.items() if key in self.values
-            ]
-            elsewhere = f"; if it has another name: +{self.group}.columns.{field}=NAME" if name == field else ""
-            hint = hints[0] if hints else elsewhere
-            raise UserError(f"{self.where} has no field '{name}' (fields found: {named(self.values)}){hint}")
-        return value
-
-    def is_given(self, field: str) -> bool:
-        """Whether anything but null stands there."""
-        return find(self.values, self.names[field]) not in (None, MISSING)
-
-    def weight(self) -> float:
-        """The record's weight, 1 where the data have none.
-
-        Raises:
-            UserError: the place that ``dataset.columns`` names holds nothing, or no finite number.
-        """
-        return weight_of(self.value("weight"), self.names["weight"], self.where) if "weight" in self.names else 1.0
-
-
-MISSING = object()
-"""Nothing stands there; null is something."""
-
-
-def find(values: Mapping[str, Any], name: str) -> Any:
-    """What stands at ``name``: a key, or a way such as ``chosen[1].content`` through objects and lists; or MISSING."""
-    if name in values:
-        return values[name]
-    value: Any = values
-    for key, index in re.findall(r"([^.\[\]]+)|\[(-?\d+)\]", name):
-        try:
-            value = value[key] if isinstance(value, dict) else value[int(index)] if isinstance(value, list) else MISSING
-        except (KeyError, IndexError, ValueError):
-            return MISSING
-    return value
 
 
 def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -209,43 +154,62 @@ def objects(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield where, value
 
 
-def _alpaca(row: _Row) -> AlpacaRecord:
+def _alpaca(row: DataRow) -> AlpacaRecord:
     texts = {
         "instruction": row.text("instruction"),
-        "input": row.text("input") if row.is_given("input") else "",
+        "input": row.optional_text("input"),
         "output": row.text("output"),
     }
-    _check_no_other_input(row)
+    system = row.optional_text("system")
+    _check_spelling(row)
     name = row.names.get("spans")
     spans = () if name is None else weight_spans(row.value("spans"), texts, name, row.where)
-    return AlpacaRecord(**texts, weight=row.weight(), spans=spans, where=row.where)
+    return AlpacaRecord(
+        **texts,
+        system=system if system.strip() else "",
+        history=tuple(_history(row)) if row.is_given("history") else (),
+        weight=row.weight(),
+        spans=spans,
+        where=row.where,
+    )
 
 
-def _check_no_other_input(row: _Row) -> None:
-    """An input whose column is written another way would be left out of every prompt."""
-    if row.names["input"] != "input" or "input" in row.values:
-        return
+def _history(row: DataRow) -> Iterator[tuple[str, str]]:
+    """Earlier turns, each a list of what the user said and the answer, as LLaMA-Factory's rows have them."""
+    name = row.names["history"]
+    of = "turns, each a list of two texts, what the user said and the answer"
+    for number, turn in enumerate(list_of(row.value("history"), name, row.where, of)):
+        if not isinstance(turn, list) or len(turn) != 2:
+            found = f"a list of {len(turn)}" if isinstance(turn, list) else kind_of(turn)
+            raise UserError(f"{row.where}: field '{name}[{number}]' is {found}; '{name}' must be a list of {of}")
+        said, answer = (text_of(text, f"{name}[{number}][{place}]", row.where) for place, text in enumerate(turn))
+        yield said, answer
+
+
+def _check_spelling(row: DataRow) -> None:
+    """An optional field whose column is written another way would be left out of every prompt."""
     for name in row.values:
-        if name.strip().casefold() == "input":
+        field = name.strip().casefold()
+        if field in OPTIONAL and field != name and row.names[field] == field and field not in row.values:
             raise UserError(
-                f"{row.where} has no field 'input', but one named {name!r}; rename it, or give "
-                f'+{row.group}.columns.input="{name}"'
+                f"{row.where} has no field '{field}', but one named {name!r}; rename it, or give "
+                f'+{row.group}.columns.{field}="{name}"'
             )
 
 
-def _chat(row: _Row) -> ChatRecord:
+def _chat(row: DataRow) -> ChatRecord:
     return _conversation(row, _with_system(row, list(_turns_of(row, "messages", "role", "content", CHAT_ROLES))))
 
 
-def _sharegpt(row: _Row) -> ChatRecord:
+def _sharegpt(row: DataRow) -> ChatRecord:
     turns = list(_turns_of(row, "conversations", "from", "value", SHAREGPT_ROLES))
     return _conversation(row, _with_system(row, turns))
 
 
-def _with_system(row: _Row, turns: list[ChatMessage]) -> list[ChatMessage]:
+def _with_system(row: DataRow, turns: list[ChatMessage]) -> list[ChatMessage]:
     """The turns after the system message that LLaMA-Factory's and Anthropic's rows have beside them."""
     system = row.values.get("system")
-    if system is None or not _text(system, "system", row.where).strip():
+    if system is None or not text_of(system, "system", row.where).strip():
         return turns
     if turns[0].role != "system":
         return [ChatMessage(role="system", content=system), *turns]
@@ -254,7 +218,7 @@ def _with_system(row: _Row, turns: list[ChatMessage]) -> list[ChatMessage]:
     return turns
 
 
-def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[str, str]) -> Iterator[ChatMessage]:
+def _turns_of(row: DataRow, field: str, speaker: str, words: str, roles: Mapping[str, str]) -> Iterator[ChatMessage]:
     for place, message in _messages(row, field, f"{speaker} and {words}"):
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
@@ -264,11 +228,11 @@ def _turns_of(row: _Row, field: str, speaker: str, words: str, roles: Mapping[st
         for name, value in ((speaker, message.get(speaker, MISSING)), (words, said)):
             if value is MISSING:
                 raise UserError(f"{place} has no field '{name}' (fields found: {named(message)})")
-        role = _text(message[speaker], speaker, place)
+        role = text_of(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
         said = "" if "tool_calls" in more and said is None else said
-        content = _joined(said, words, place) if isinstance(said, list) else _text(said, words, place)
+        content = _joined(said, words, place) if isinstance(said, list) else text_of(said, words, place)
         yield ChatMessage(
             role=roles[role],
             content=content,
@@ -288,11 +252,11 @@ def _joined(parts: Sequence[Any], name: str, where: str) -> str:
                 f"{where}: part {number} of field '{name}' is {kind!r}; it must be an object of type 'text' with a "
                 "field 'text'"
             )
-        texts.append(_text(part["text"], f"{name}[{number - 1}].text", where))
+        texts.append(text_of(part["text"], f"{name}[{number - 1}].text", where))
     return "".join(texts)
 
 
-def _turns(row: _Row) -> ChatRecord:
+def _turns(row: DataRow) -> ChatRecord:
     turns = []
     for number, (place, message) in enumerate(_messages(row, "messages", "texts")):
         if not isinstance(message, str):
@@ -302,7 +266,7 @@ def _turns(row: _Row) -> ChatRecord:
     return _conversation(row, turns)
 
 
-def _messages(row: _Row, field: str, of: str) -> Iterator[tuple[str, Any]]:
+def _messages(row: DataRow, field: str, of: str) -> Iterator[tuple[str, Any]]:
     messages = row.value(field)
     if not isinstance(messages, list) or not messages:
         found = "an empty list" if messages == [] else kind_of(messages)
@@ -311,7 +275,7 @@ def _messages(row: _Row, field: str, of: str) -> Iterator[tuple[str, Any]]:
         yield f"{row.where}, message {number}", message
 
 
-def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
+def _conversation(row: DataRow, turns: Sequence[ChatMessage]) -> ChatRecord:
     answers = [turn for turn in turns if turn.role == "assistant"]
     name = row.names.get("messages") or row.names["conversations"]
     if not answers:
@@ -321,23 +285,10 @@ def _conversation(row: _Row, turns: Sequence[ChatMessage]) -> ChatRecord:
     return ChatRecord(messages=tuple(turns), weight=row.weight(), tools=_tools(row), where=row.where)
 
 
-def _tools(row: _Row) -> tuple[Any, ...]:
+def _tools(row: DataRow) -> tuple[Any, ...]:
     """The tools of a conversation, a list or its JSON."""
-    tools = row.values.get("tools")
-    if isinstance(tools, str):
-        try:
-            tools = json.loads(tools) if tools.strip() else None
-        except ValueError:
-            raise UserError(f"{row.where}: field 'tools' is not valid JSON; it must be a list of schemas") from None
-    if tools is None:
-        return ()
-    if not isinstance(tools, list) or not all(isinstance(tool, dict) for tool in tools):
-        raise UserError(f"{row.where}: field 'tools' is {kind_of(tools)}; it must be a list of schemas")
+    tools = list_of(row.values.get("tools"), "tools", row.where, "schemas")
+    for number, tool in enumerate(tools):
+        if not isinstance(tool, dict):
+            raise UserError(f"{row.where}: field 'tools[{number}]' is {kind_of(tool)}; it must be an object")
     return tuple(tools)
-
-
-def _text(value: Any, name: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise UserError(f"{where}: field '{name}' is {kind_of(value)}; it must be text")
-    check_text(value, f"{where}: field '{name}'")
-    return value

@@ -104,6 +104,7 @@ class Renderer:
     def _as_chat(self, record: Record) -> ChatRecord:
         """A record without turns is one message of the user, made by the config's texts, and one of the assistant.
 
+        Its system message and earlier turns are messages before them.
         A marker of EOS at an answer's end is left out: the chat template ends an answer itself.
         """
         marker = self.template.eos_marker or ""
@@ -116,12 +117,17 @@ class Renderer:
                 record,
                 messages=tuple(replace(m, content=m.content.removesuffix(marker)) if end else m for m, end in messages),
             )
-        answer = ChatMessage(
+        said = [ChatMessage(role="system", content=record.system)] if record.system else []
+        for asked, answer in record.history:
+            turn = AlpacaRecord(instruction=asked, output=answer.removesuffix(marker))
+            said += [self._question(turn), ChatMessage(role="assistant", content=turn.output)]
+        answered = ChatMessage(
             role="assistant",
             content=record.output.removesuffix(marker),
             spans=tuple(s for s in record.spans if s.field == "output"),
         )
-        return ChatRecord(messages=(self._question(record), answer), weight=record.weight, where=record.where)
+        question = self._question(replace(record, system="", history=()))
+        return ChatRecord(messages=(*said, question, answered), weight=record.weight, where=record.where)
 
     def _question(self, record: AlpacaRecord) -> ChatMessage:
         asked, _ = AlpacaTemplate(self.template).segments(record)

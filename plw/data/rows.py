@@ -9,7 +9,7 @@ from typing import Any
 
 from plw.errors import UserError
 from plw.file_starts import check_no_pointer
-from plw.files import check_texts, read_objects, read_rows, read_text
+from plw.files import check_texts, kind_of, read_rows, read_text, unreadable
 from plw.progress import count
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -20,41 +20,65 @@ DELIMITER_LINE = re.compile(r'"?sep=([^\r\n"])"?(?:\r\n|\r|\n|$)')
 """A line of Excel's own before the columns' names."""
 DELIMITER_NAMES = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
 KINDS = (".json", ".jsonl", ".parquet", *DELIMITERS)
-ALLOWED = f"{', '.join(KINDS[:-1])} or {KINDS[-1]}"
 
 
 def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
-    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, of a parquet or CSV table.
-
-    The first line of a CSV file names the columns and is no row; what stands between its names stands between all
-    fields. All values are texts. Lines with nothing in any field are no rows.
+    """The rows of a dataset's file, as :func:`file_rows`; the end of its name says which kind it is.
 
     Raises:
         UserError: a missing or unreadable file, one of another kind, or malformed JSON with its row.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; dataset.path must be a {ALLOWED} file")
-    if path.is_symlink() and not path.exists():
-        raise UserError(
-            f"{path}: a link to {path.readlink()}, where no file is; mend it, or set dataset.path to a file"
-        )
-    if not path.exists():
-        raise UserError(f"{path}: no such file; set dataset.path to an existing {ALLOWED} file")
+    if path.suffix.lower() not in KINDS:
+        raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
+    return file_rows(path)
+
+
+def object_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The rows of a file of prompts or the like, as :func:`file_rows`, where each is an object.
+
+    Raises:
+        UserError: an unreadable file, a row that is no object, or a file that has none.
+    """
+    rows = list(file_rows(path))
+    if not rows:
+        raise UserError(f"{path}: holds no rows; give a file with at least one")
+    for where, value in rows:
+        if not isinstance(value, dict):
+            raise UserError(f"{where} is {kind_of(value)}, not an object")
+    return rows
+
+
+def file_rows(path: Path) -> Iterable[tuple[str, Any]]:
+    """("<file>: row <number from 1>", value) of each row: of a JSON list, of JSON lines, of a parquet or CSV table.
+
+    Tables are known by the ends of their names; JSON may have any other. The first line of a CSV file names the columns
+    and is no row; what stands between its names stands between all fields. All values are texts. Lines with nothing in
+    any field are no rows.
+
+    Raises:
+        UserError: a missing or unreadable file, or malformed JSON with its row.
+    """
     kind = path.suffix.lower()
     if kind == ".parquet":
         return _table(path)
     if kind in DELIMITERS:
         return _separated(path, DELIMITERS[kind])
-    if kind in KINDS:
-        return read_rows(path)
-    raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
+    return read_rows(path)
+
+
+def is_text_table(path: Path) -> bool:
+    """Whether all values of a file are texts, so that numbers, and what is not there, cannot be told from them."""
+    return path.suffix.lower() in DELIMITERS
 
 
 def _table(path: Path) -> Iterator[tuple[str, Any]]:
     import pyarrow
     from pyarrow import parquet
 
-    check_no_pointer(path)
+    try:
+        check_no_pointer(path)
+    except OSError as error:
+        raise UserError(unreadable(path, error)) from None
     try:
         row = 0
         with parquet.ParquetFile(path) as file:
@@ -127,12 +151,17 @@ def _check_header(header: list[str], path: Path) -> None:
 
 
 def task_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a benchmark's local file, a JSON list or JSON lines.
+    """The rows of a benchmark's local file, a JSON list, JSON lines or a parquet table.
 
     Raises:
-        UserError: no such file, or one with a row that is no object or holds text that cannot be written.
+        UserError: no such file, a CSV table, or one with a row that is no object or holds text that cannot be written.
     """
-    rows = read_objects(path)
+    if is_text_table(path):
+        raise UserError(
+            f"{path}: all values of a {path.suffix} file are texts, and a benchmark's labels are numbers; give it as "
+            "JSON or parquet"
+        )
+    rows = object_rows(path)
     for where, row in rows:
         check_texts(row, where)
     return [row for _, row in rows]

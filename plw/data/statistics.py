@@ -65,7 +65,10 @@ def token_counts(texts: Sequence[str], tokenizer: "PreTrainedTokenizerBase") -> 
 
 
 def field_lengths(records: Sequence[Record], tokenizer: "PreTrainedTokenizerBase") -> FieldLengths:
-    """Lengths of the fields; of a chat, the assistant's words are completion and all other words are instruction."""
+    """Lengths of the fields; of a chat, the assistant's words are completion and all other words are instruction.
+
+    A record's system message and earlier turns count likewise.
+    """
     alpaca = [_as_alpaca(record) for record in records]
     return FieldLengths(
         instruction_E=token_counts([record.instruction for record in alpaca], tokenizer),
@@ -131,4 +134,8 @@ def _as_alpaca(record: Record) -> AlpacaRecord:
         asked = " ".join(message.content for message in record.messages if message.role != "assistant")
         answered = " ".join(message.content for message in record.messages if message.role == "assistant")
         return AlpacaRecord(instruction=asked, output=answered)
+    if record.system or record.history:
+        asked = " ".join([*filter(None, [record.system]), *(turn[0] for turn in record.history), record.instruction])
+        answered = " ".join([*(turn[1] for turn in record.history), record.output])
+        return AlpacaRecord(instruction=asked, input=record.input, output=answered)
     return record

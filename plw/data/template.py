@@ -10,6 +10,8 @@ from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord, Record
 from plw.data.weights import WeightSpan
 
 Role = Literal["prompt", "completion"]
+BETWEEN_TURNS = "\n\n"
+"""Before a later turn of a record without messages, where the template has no ``turn_separator``."""
 THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 """Thinking that the prompt has begun, as some templates do."""
@@ -54,12 +56,27 @@ class AlpacaTemplate:
     config: TemplateConfig
 
     def segments(self, record: AlpacaRecord) -> list[Segment]:
-        """The prompt, with or without an input, and the completion."""
-        prompt = _filled("prompt", self.config.with_input if record.input else self.config.without_input, record)
-        return [
-            self._stripped(prompt),
-            _filled("completion", self.config.completion, record),
+        """The prompt, with or without an input, and the completion; those of earlier turns before them.
+
+        A system message stands before the first instruction, with a blank line between. ``turn_separator``, or a blank
+        line, stands before every turn but the first and belongs to its prompt.
+        """
+        if not record.history:
+            return self._asked_and_answered(record)
+        before = [
+            AlpacaRecord(instruction=asked, output=answer, weight=record.weight) for asked, answer in record.history
         ]
+        first, *others = [*before, replace(record, system="", history=())]
+        between = BETWEEN_TURNS if self.config.turn_separator is None else self.config.turn_separator
+        segments = self._asked_and_answered(replace(first, system=record.system))
+        for turn in others:
+            prompt, completion = self._asked_and_answered(turn)
+            segments += [_after(between, prompt), completion]
+        return segments
+
+    def _asked_and_answered(self, record: AlpacaRecord) -> list[Segment]:
+        prompt = _filled("prompt", self.config.with_input if record.input else self.config.without_input, record)
+        return [self._stripped(prompt), _filled("completion", self.config.completion, record)]
 
     def chat_segments(self, record: ChatRecord) -> list[Segment]:
         """A chat turn by turn: what stands between two answers is one instruction, its messages a blank line apart.
@@ -104,9 +121,9 @@ class AlpacaTemplate:
             spans=tuple(replace(span, end=min(span.end, length)) for span in prompt.spans),
         )
 
-    def prompt(self, instruction: str, given: str = "") -> str:
+    def prompt(self, instruction: str, given: str = "", system: str = "") -> str:
         """The prompt alone, for generation; ``given`` is the record's input."""
-        return self.segments(AlpacaRecord(instruction=instruction, input=given, output=""))[0].text
+        return self.segments(AlpacaRecord(instruction=instruction, input=given, output="", system=system))[0].text
 
 
 @dataclass(frozen=True)
@@ -154,7 +171,7 @@ def request_text(
     """
     assert template.kind == "texts", "a tokenizer's chat template is the Renderer's"
     if record_format == "alpaca":
-        return AlpacaTemplate(template).prompt(f"{system}\n\n{instruction}" if system else instruction, given)
+        return AlpacaTemplate(template).prompt(instruction, given, system or "")
     said = [] if system is None else [ChatMessage(role="system", content=system)]
     asked = ChatMessage(role="user", content=f"{instruction}\n\n{given}" if given else instruction)
     return _before_answer([*said, asked], template)
@@ -179,7 +196,7 @@ def dialogue_text(
     for question, answer in zip(questions, [*answers, ""], strict=True):
         messages += [ChatMessage(role="user", content=question), ChatMessage(role="assistant", content=answer)]
     if record_format == "alpaca" and template.turn_separator is None:
-        template = replace(template, turn_separator="\n\n")
+        template = replace(template, turn_separator=BETWEEN_TURNS)
     return _before_answer(messages[:-1], template, end)
 
 
@@ -204,13 +221,24 @@ def _filled(role: Role, form: str, record: AlpacaRecord) -> Segment:
     pieces, spans, end, length = [], [], 0, 0
     for match in re.finditer(r"\{(instruction|input|output)\}", form):
         value, words = getattr(record, match[1]), "assistant" if match[1] == "output" else "user"
-        pieces += [form[end : match.start()], value]
+        pieces.append(form[end : match.start()])
         length += match.start() - end
+        if record.system and match[1] == "instruction":
+            pieces.append(f"{record.system}\n\n")
+            spans.append(Span(length, length + len(record.system), "system"))
+            length += len(pieces[-1])
+        pieces.append(value)
         spans.append(Span(length, length + len(value), words))
         spans += weighted_spans(words, length, [span for span in record.spans if span.field == match[1]])
         length, end = length + len(value), match.end()
     text = "".join([*pieces, form[end:]])
     return Segment(role, text, (*spans, *(thinking(text) if role == "completion" else ())), record.weight)
+
+
+def _after(text: str, prompt: Segment) -> Segment:
+    """A prompt that begins with a text of the template."""
+    spans = (replace(span, start=span.start + len(text), end=span.end + len(text)) for span in prompt.spans)
+    return replace(prompt, text=text + prompt.text, spans=tuple(spans))
 
 
 def thinking(completion: str, prompt: str = "") -> tuple[Span, ...]:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plw.data.rows import object_rows
 from plw.errors import UserError
 from plw.evaluate.judging.escaping import escape
-from plw.files import check_text, read_objects
+from plw.files import check_text
 
 WITH_REFERENCE = ("math", "reasoning", "coding")
 """Categories whose answers are graded beside a reference."""
@@ -55,7 +56,7 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
     """
     known = {} if references is None else _references(references)
     questions: dict[int, Question] = {}
-    for where, row in read_objects(path):
+    for where, row in object_rows(path):
         number, category = row.get("question_id"), row.get("category")
         if type(number) is not int or number in questions:
             raise UserError(f"{where} has no number of its own in field question_id")
@@ -83,7 +84,7 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
 
 def _references(path: Path) -> dict[int, tuple[str, ...]]:
     found: dict[int, tuple[str, ...]] = {}
-    for where, row in read_objects(path):
+    for where, row in object_rows(path):
         choices = row.get("choices")
         if type(row.get("question_id")) is not int or not isinstance(choices, list) or not choices:
             raise UserError(f"{where} has no question_id with choices")
@@ -117,7 +118,7 @@ class GradingPrompts:
         """
         needed = [name + ending for name in (SINGLE_ANSWER, WITH_MATHS) for ending in ("", FURTHER_TURN)]
         found: dict[str, tuple[str, str]] = {}
-        for where, row in read_objects(path):
+        for where, row in object_rows(path):
             if row.get("name") not in needed:
                 continue
             if row["name"] in found:

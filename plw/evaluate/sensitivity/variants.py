@@ -13,8 +13,9 @@ from typing import Any
 
 from plw.config.evaluation import SensitivityConfig
 from plw.data.prompts import load_prompts
+from plw.data.rows import object_rows
 from plw.errors import UserError, shortened
-from plw.files import check_text, read_objects
+from plw.files import check_text
 
 WORDING_KINDS = ("spelling", "rewording", "format")
 WORD = re.compile(r"[^\W\d_]{4,}")
@@ -72,7 +73,7 @@ def load_wordings(path: Path, config: SensitivityConfig) -> list[tuple[list[str]
     Raises:
         UserError: not such a file, or a prompt with one wording alone; the line names the file and the row.
     """
-    rows = read_objects(path)[: config.limit]
+    rows = object_rows(path)[: config.limit]
     if "variants" in rows[0][1]:
         return [(_given_wordings(row.get("variants"), where), "") for where, row in rows]
     made = []

@@ -87,14 +87,20 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert records(place) == before
 
 
-def test_chats_are_asked_after_their_system_message(tune, place):
+@pytest.mark.parametrize("form", ["chat", "alpaca"])
+def test_chats_are_asked_after_their_system_message(tune, place, form):
     said = [("system", "Be brief."), ("user", "Say {n}."), ("assistant", "It is {n}."), ("user", "Why?")]
     chats = [{"messages": [{"role": role, "content": text.format(n=n)} for role, text in said]} for n in range(40)]
+    if form == "alpaca":
+        turns = {"instruction": "Why?", "output": "So.", "system": "Be brief."}
+        chats = [turns | {"history": [[f"Say {n}.", f"It is {n}."]]} for n in range(40)]
     (place / "chats.json").write_text(json.dumps(chats))
-    code, _, errors, made = tune("dataset.format=chat", "--budget", "2", data=place / "chats.json")
+    code, _, errors, made = tune(f"dataset.format={form}", "--budget", "2", data=place / "chats.json")
     assert (code, errors, made["cells"]) == (0, "", 2)
     (file,) = (place / "runs/cache/held-out").glob("*.json")
-    assert {row["system"] for row in json.loads(file.read_text())} == {"Be brief."}
+    asked = json.loads(file.read_text())
+    assert {row["system"] for row in asked} == {"Be brief."}
+    assert {(row["instruction"], row["output"]) for row in asked} <= {(f"Say {n}.", f"It is {n}.") for n in range(40)}
     (answers, *_) = (place / "runs").rglob("generate*/held_out.json")
     assert {row["system"] for row in json.loads(answers.read_text())} == {"Be brief."}
 

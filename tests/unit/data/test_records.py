@@ -239,10 +239,12 @@ def test_chat_mistakes_are_one_line(tmp_path: Path, row: dict[str, Any], expecte
 
 
 def test_places_that_hold_no_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no such file; set dataset.path"):
-        load_records(tmp_path / "absent.json", "alpaca")
-    with pytest.raises(UserError, match="is a folder"):
-        load_records(tmp_path, "alpaca")
+    for name in ("absent.json", "absent.csv", "absent.parquet"):
+        with pytest.raises(UserError, match=f"{name}: no such file"):
+            load_records(tmp_path / name, "alpaca")
+    (tmp_path / "folder.json").mkdir()
+    with pytest.raises(UserError, match=r"folder.json: cannot be read \(Is a directory\)"):
+        load_records(tmp_path / "folder.json", "alpaca")
     (tmp_path / "latin.json").write_bytes(b'[{"instruction": "\xe9"}]')
     with pytest.raises(UserError, match="not UTF-8"):
         load_records(tmp_path / "latin.json", "alpaca")
