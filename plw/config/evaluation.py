@@ -297,6 +297,9 @@ class JudgeConfig:
     """Version of the judge, written into every score row."""
     max_tokens: int = 100
     """Tokens of a verdict."""
+    reasoning: bool = field(default=False, metadata=LATER)
+    """Ask as OpenAI's reasoning models want it (o-series, GPT-5): `max_completion_tokens`, which their reasoning counts
+    among, in place of `max_tokens`, and no `temperature`, so replies are drawn. Kind `openai`; raise `max_tokens`."""
     max_unparsed: float = 0.05
     """Share of verdicts that may be unreadable before the stage fails."""
     concurrency: int = field(default=4, metadata=EXECUTION)
@@ -317,6 +320,8 @@ class JudgeConfig:
             given("judge.path", self.path)
             if self.protocols != [PANDALM]:
                 raise UserError(f"judge.protocols={self.protocols} does not go with judge.kind=weights; give [pandalm]")
+        if self.reasoning and self.kind != "openai":
+            raise UserError(f"judge.reasoning=true does not go with judge.kind={self.kind}; leave it out")
         one_of("judge.dtype", self.dtype, ("bfloat16", "float16", "float32"))
         at_least("judge.beams", self.beams, 1)
         at_least("judge.repetition_penalty", self.repetition_penalty, 1)

@@ -21,6 +21,10 @@ def check_judge(cell: Cell) -> None:
         raise UserError(missing_endpoint(judge.name))
     if judge.kind == "world":
         check_world_judge(cell.config)
+    if judge.reasoning and any(item.protocol == "alpaca_eval" for item in cell.config.judged.values()):
+        from plw.evaluate.judging.evaluator_folder import check_reasoning
+
+        check_reasoning(judge.evaluator)
     for name, item in cell.config.judged.items():
         if item.protocol == MT_BENCH:
             _check_grading(cell, name)

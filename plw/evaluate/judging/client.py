@@ -35,6 +35,8 @@ from plw.redact import redact
 CHAT, COMPLETIONS = "chat/completions", "completions"
 REPLIES_KEPT = "the replies so far are kept, the same command asks for the rest"
 CHECK_TIMEOUT_S = 10.0
+NOT_OF_REASONING = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty")
+"""Fields of a request that OpenAI's reasoning models refuse, or allow one value of."""
 
 
 class JudgeClient:
@@ -77,6 +79,8 @@ class JudgeClient:
             PermanentError: the server refuses the request, and would again.
             StageError: no answer: the server is away or busy after all retries, or its reply cannot be read.
         """
+        if self._judge.reasoning:
+            body = reasoning_request(body)
         asked = f"{path}\n{json.dumps(body, sort_keys=True)}"
         # Equal requests wait for each other: one is paid for, and all have its reply.
         with self._turns.setdefault(asked, threading.Lock()):
@@ -202,6 +206,12 @@ class JudgeClient:
         line = f"judge {self._judge.name} at {self._base_url}: {place}{failure.words}; {failure.remedy}; {REPLIES_KEPT}"
         line = redact(line, self._judge.key_variable)
         return PermanentError(line) if failure.permanent else StageError(line)
+
+
+def reasoning_request(body: dict[str, Any]) -> dict[str, Any]:
+    """A request as OpenAI's reasoning models take it: they refuse what chooses among tokens, and count otherwise."""
+    kept = {name: value for name, value in body.items() if name not in NOT_OF_REASONING}
+    return kept | {"max_completion_tokens": body["max_tokens"]}
 
 
 def check_server(judge: JudgeConfig, base_url: str) -> None:

@@ -83,6 +83,21 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     return str(name), config, prompt
 
 
+def check_reasoning(name: str) -> None:
+    """Refuse an evaluator that a reasoning model cannot be asked by.
+
+    Raises:
+        UserError: ``judge.evaluator`` reads log-probabilities, or sends its prompt without a chat's form.
+    """
+    options = read_evaluator(evaluator_folder(name))[1].get("completions_kwargs", {})
+    is_chat = options.get("is_chat", options.get("requires_chatml", True))
+    problem = "reads log-probabilities" if options.get("logprobs") else "" if is_chat else "sends no chats"
+    if problem:
+        raise UserError(
+            f"judge.reasoning=true does not go with judge.evaluator={name}, which {problem}; choose another evaluator"
+        )
+
+
 def evaluator_hash(folder: Path) -> str:
     """What identifies an evaluator: the files of its folder, and its prompt where that lies elsewhere."""
     _, _, prompt = read_evaluator(folder)

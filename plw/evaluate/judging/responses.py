@@ -143,9 +143,12 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
     if status >= 500 or status in (408, 409, 425):
         return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
     if 400 <= status < 500 and OTHER_REQUESTS.search(words):
+        other = "choose another, or ask it through a proxy that translates requests (LiteLLM's drop_params)"
+        if not judge.reasoning:
+            other = f"judge.reasoning=true, with a larger judge.max_tokens, asks as OpenAI's want it; or {other}"
         remedy = (
-            f"judge.model={judge.model} takes no temperature, max_tokens or other field that judges are asked with: "
-            "choose another, or ask it through a proxy that translates requests (LiteLLM's drop_params)"
+            f"judge.model={judge.model} takes no temperature, max_tokens or other field that judges are asked with, as "
+            f"reasoning models: {other}"
         )
         return Failure(words, remedy, permanent=True)
     if 400 <= status < 500:

@@ -237,7 +237,10 @@ def test_the_new_fields_at_rest_are_in_no_identity() -> None:
         ({**HUB, "revision": "main"}, "dataset.revision=main may move; give the commit"),
         ({**HUB, "file": "../x.json"}, "leaves the repository"),
         ({"path": "x.json", "sha256": "abc"}, "no SHA-256"),
-        ({"path": "x.json", "columns": {"messages": "m"}}, "dataset.columns=messages is not known; allowed: input"),
+        (
+            {"path": "x.json", "columns": {"messages": "m"}},
+            "dataset.columns=messages is not known; allowed: history, input",
+        ),
         ({"path": "x.json", "format": "turns", "inversion": "short"}, "needs dataset.format=alpaca"),
     ],
 )
