@@ -43,8 +43,7 @@ class CellConfig:
     seed: int = 42
     """Seed of the data order and of everything else that is random in training."""
     stages: list[str] = field(default_factory=lambda: list(STAGES), metadata=EXECUTION)
-    """Stages to run, in order; a stage needs the ones before it, run now or earlier; `preference` is for cells
-    that have one."""
+    """Stages to run; a stage needs the ones before it, run now or earlier; `preference` is for cells that have one."""
     registry: RegistryConfig = field(default_factory=RegistryConfig, metadata=EXECUTION)
     tracker: TrackerConfig = field(default_factory=TrackerConfig, metadata=EXECUTION)
     execution: ExecutionConfig = field(default_factory=ExecutionConfig, metadata=EXECUTION)
@@ -59,6 +58,7 @@ class CellConfig:
         twice = [stage for stage in STAGES if self.stages.count(stage) > 1]
         if twice:
             raise UserError(f"stages={','.join(self.stages)} names {twice[0]} twice; name each once")
+        object.__setattr__(self, "stages", sorted(self.stages, key=STAGES.index))
         self._check_pairs_fit()
         if self.execution.evaluate_every is not None and not self.dataset.held_out:
             raise UserError(

@@ -24,6 +24,7 @@ from plw.storage import storage_error
 from plw.sweep.cpu_formats import check_cpu_formats
 from plw.sweep.display import GridDisplay
 from plw.sweep.drain import Gate
+from plw.sweep.needs import check_needs
 from plw.sweep.workers import check_devices, run_cells, worker_count
 
 BUSY_WAIT_S = 5.0
@@ -106,6 +107,7 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
     todo, cells = prepare_grid(configs, console, wait_s)
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
+        check_needs(todo, console)
         check_devices(todo[0].config.execution)
         check_cpu_formats(todo, console)
         if todo[0].config.execution.nodes > 1:
