@@ -2,9 +2,10 @@
 
 import copy
 import dataclasses
+import inspect
 import re
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,23 @@ from typing import Any
 import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.errors import HydraException
+from hydra.utils import get_class
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from plw.config import CellConfig
 from plw.config.evaluation import SensitivityConfig, check_local_files_are_read
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.paths import conf_folder
 
 _NO_CHOICE = re.compile(
     r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
     r"( Config search path|$)"
 )
-_NO_ARGUMENT = re.compile(r"unexpected keyword argument '(?P<name>\w+)'")
+_NO_ARGUMENT = re.compile(r"call to target '(?P<target>[\w.]+)'.*unexpected keyword argument '(?P<name>\w+)'")
+TARGET = "_target_"
+"""Names the class that Hydra makes a launcher or sweeper of; the fields beside it are its arguments."""
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
 
 
@@ -121,7 +125,7 @@ def _unknown_field(node: DictConfig, place: str) -> str:
         known = [item.name for item in dataclasses.fields(kind)]
         for name in map(str, node):
             if name not in known:
-                return f"{place}{name}: no such field; allowed: {', '.join(known)}"
+                return _no_field(f"{place}{name}", known)
     found = (
         _unknown_field(child, f"{place}{name!s}.") for name, child in node.items() if isinstance(child, DictConfig)
     )
@@ -172,7 +176,7 @@ def _first_words(error: BaseException) -> str:
     field = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     kind = getattr(cause, "object_type", None)
     if isinstance(cause, ConfigAttributeError | ConfigKeyError) and dataclasses.is_dataclass(kind):
-        return f"{field}: no such field; allowed: {', '.join(item.name for item in dataclasses.fields(kind))}"
+        return _no_field(field, (item.name for item in dataclasses.fields(kind)))
     if lacking := _NO_AXES.search(str(cause)):
         return (
             f"the study has no axes for scale={lacking[1]}; take a scale that stands under study.axes in its file in "
@@ -181,7 +185,7 @@ def _first_words(error: BaseException) -> str:
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
     text = " ".join(words) or type(error).__name__
     if unknown := _NO_ARGUMENT.search(text):
-        return f"{field}.{unknown['name']}: no such field"
+        return _no_field(f"{field}.{unknown['name']}", inspect.signature(get_class(unknown["target"])).parameters)
     if choice := _NO_CHOICE.search(text):
         return _no_choice(choice["group"], choice["name"], choice["known"])
     if unset := re.fullmatch(r"field '(.+)' is not Optional", text):
@@ -190,10 +194,18 @@ def _first_words(error: BaseException) -> str:
         return f"{field} is a list; write it in brackets: {field}=[VALUE,...]"
     if "to Dict[" in text:
         return f"{field} holds entries by name; give one: +{field}.NAME{'.FIELD' if field in ENTRIES else ''}=VALUE"
+    parts = getattr(cause, "parent_node", None)
+    if text.endswith("is not in struct") and isinstance(parts, DictConfig) and TARGET in parts:
+        return _no_field(field, map(str, parts))
     if text.endswith("is not in struct"):
         new = f"{field}.FIELD" if field.rpartition(".")[0] in ENTRIES else field
         text = f"{text}; a new entry is given with a plus sign: +{new}=VALUE"
     return f"{field}: {text}" if field and field not in text else text
+
+
+def _no_field(field: str, known: Iterable[str]) -> str:
+    """What is said of a field that a schema, or a launcher or sweeper of Hydra's, does not have."""
+    return f"{field}: no such field; allowed: {named(name for name in known if name != TARGET)}"
 
 
 def _no_choice(group: str, name: str, known: str) -> str:

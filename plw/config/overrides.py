@@ -80,6 +80,12 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
             )
         if not override.is_sweep_override():
             continue
+        if re.match(r"\+*hydra\.", key):
+            axis = re.sub(r"\+*hydra\.(sweeper\.params\.)?", "", key) if "params." in key else "FIELD"
+            raise UserError(
+                f"{printable(word)}: a field of Hydra's own has one value; an axis is given by its field alone: "
+                f"{axis}={printable(value)}; one value that holds a comma in quotes: {_in_quotes(key, value)}"
+            )
         if override.is_interval_sweep() and not _has_foreign_sweeper(words):
             raise UserError(
                 f"{printable(word)}: an interval has no values to try; give them ({key}=0,0.1,1), or range(...)"

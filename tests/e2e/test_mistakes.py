@@ -75,7 +75,8 @@ SLURM = "hydra/launcher=slurm"
     ("launcher", "words"),
     [
         (("hydra/launcher=nosuch",), ["hydra/launcher/nosuch is not there", "local", "slurm"]),
-        ((SLURM, "+hydra.launcher.nosuch=1"), ["hydra.launcher.nosuch: no such field"]),
+        ((SLURM, "+hydra.launcher.nosuch=1"), ["hydra.launcher.nosuch: no such field; allowed: ", "poll_s"]),
+        ((SLURM, "hydra.launcher.nosuch=1"), ["hydra.launcher.nosuch: no such field; allowed: ", "poll_s"]),
         ((SLURM, "hydra.launcher.poll_s=soon"), ["hydra.launcher.poll_s='soon' is no number"]),
     ],
 )

@@ -99,6 +99,8 @@ def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
         ("recipe.learning_rate=nan", "recipe.learning_rate=nan"),
         ("recipe=null", "recipe=null: a group cannot be null"),
         ("hydra/launcher=null", "a group cannot be null"),
+        ("hydra.sweeper.paramz=1", "hydra.sweeper.paramz: no such field; allowed: max_batch_size, params, grids"),
+        ("hydra.sweeper.params.seed=1,2", "an axis is given by its field alone: seed=1,2; one value"),
         ("hydra.launcher=slurm", "a group is chosen with a slash: hydra/launcher=slurm"),
         ("registry=url", "registry.url is missing"),
         ("recipe.lora_targets=[q_proj]", "is read with recipe.lora_rank alone"),
