@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from plw.errors import UserError
+from plw.errors import NAME_LENGTH, UserError, shortened
 from plw.file_starts import check_start
 
 TEMPORARY = ".tmp"
@@ -105,6 +105,8 @@ def parse_json(text: str, path: Path | str) -> Any:
     """The JSON value that a text is, of a file or of a field that ``path`` names; raises as :func:`read_json`."""
     try:
         return _parse(text)
+    except _TwiceError as error:
+        raise UserError(f"{path}: {error}") from None
     except _JsonError as error:
         raise UserError(f"{path}: not valid JSON ({error}{error.place})") from None
 
@@ -129,6 +131,8 @@ def read_rows(path: Path) -> list[tuple[str, Any]]:
         where = f"{path}: row {len(rows) + 1}"
         try:
             rows.append((where, _parse(line)))
+        except _TwiceError as error:
+            raise UserError(f"{where}: {error}") from None
         except _JsonError as error:
             if not rows and _is_json(text):
                 raise UserError(f"{path}: holds one JSON value of several lines, not a list of rows") from None
@@ -196,6 +200,10 @@ class _JsonError(Exception):
     column = 1
 
 
+class _TwiceError(_JsonError):
+    """An object that has a key twice: of its two values a reader keeps the last, without a word."""
+
+
 def _parse(text: str) -> Any:
     """The value of a JSON text.
 
@@ -237,7 +245,16 @@ def _no_number(name: str) -> Any:
     raise _JsonError(f"{name} is no JSON value; write null for what is missing")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _TwiceError(f"the key {shortened(twice, NAME_LENGTH)!r} stands twice in one object; leave one out")
+    return found
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def _is_json(text: str) -> bool:
@@ -251,6 +268,8 @@ def _is_json(text: str) -> bool:
 def _rows_of_list(path: Path, text: str) -> list[tuple[str, Any]]:
     try:
         value = _decode(text)
+    except _TwiceError as error:
+        raise UserError(f"{path}: row {_broken_row(text)}: {error}") from None
     except _JsonError as error:
         raise UserError(f"{path}: row {_broken_row(text)} is not valid JSON ({error}{error.place})") from None
     rows = [(f"{path}: row {row}", item) for row, item in enumerate(value, start=1)]

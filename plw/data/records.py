@@ -129,10 +129,16 @@ def parse_rows(
     }
     names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
     made, first, unseen = [], None, [field for field in OPTIONAL if field in (columns or {})]
+    parse, spelled = parsers[record_format], set()
     for row in (DataRow(where, values, names, group) for where, values in rows):
-        made.append(parsers[record_format](row))
+        made.append(parse(row))
         first = first or row
-        unseen = [field for field in unseen if find(row.values, names[field]) is MISSING]
+        if unseen:
+            unseen = [field for field in unseen if find(row.values, names[field]) is MISSING]
+        # Rows have the same few sets of fields, so each is looked at once.
+        if (fields := tuple(row.values)) not in spelled:
+            spelled.add(fields)
+            _check_spelling(row)
     if first is not None and unseen:
         # A row may lack the field, so nobody else would say that the name is wrong.
         raise UserError(
@@ -161,7 +167,6 @@ def _alpaca(row: DataRow) -> AlpacaRecord:
         "output": row.text("output"),
     }
     system = row.optional_text("system")
-    _check_spelling(row)
     name = row.names.get("spans")
     spans = () if name is None else weight_spans(row.value("spans"), texts, name, row.where)
     return AlpacaRecord(
@@ -190,7 +195,7 @@ def _check_spelling(row: DataRow) -> None:
     """An optional field whose column is written another way would be left out of every prompt."""
     for name in row.values:
         field = name.strip().casefold()
-        if field in OPTIONAL and field != name and row.names[field] == field and field not in row.values:
+        if field in OPTIONAL and field != name and row.names.get(field) == field and field not in row.values:
             raise UserError(
                 f"{row.where} has no field '{field}', but one named {name!r}; rename it, or give "
                 f'+{row.group}.columns.{field}="{name}"'

@@ -54,7 +54,8 @@ class DataRow:
         Raises:
             UserError: something else stands there.
         """
-        return self.text(field) if self.is_given(field) else ""
+        value = find(self.values, self.names[field])
+        return "" if value is MISSING or value is None else text_of(value, self.names[field], self.where)
 
     def is_given(self, field: str) -> bool:
         """Whether anything but null stands there."""
@@ -73,6 +74,8 @@ def find(values: Mapping[str, Any], name: str) -> Any:
     """What stands at ``name``: a key, or a way such as ``chosen[1].content`` through objects and lists; or MISSING."""
     if name in values:
         return values[name]
+    if "." not in name and "[" not in name:
+        return MISSING
     value: Any = values
     for key, index in re.findall(r"([^.\[\]]+)|\[(-?\d+)\]", name):
         try:

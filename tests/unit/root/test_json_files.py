@@ -186,6 +186,18 @@ def test_a_single_value_is_read_by_the_same_rules(bad: str, tmp_path: Path) -> N
         read_json(path)
 
 
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("form", FORMS)
+def test_a_key_that_stands_twice_in_an_object_is_told_with_its_row(reader: str, form: str, tmp_path: Path) -> None:
+    """Of two values the last would count, and nobody would know of the first."""
+    path = tmp_path / "data.json"
+    text = FORMS[form](ROWS)
+    for last, told in (('"output": "other"', "output"), ('"more": [{"a": 1, "b": 2, "a": 3}]', "a")):
+        path.write_text(re.sub(r"(?s)\}(?!.*\})", f", {last}}}", text), encoding="utf-8")
+        with pytest.raises(UserError, match=f"data.json: row 3: the key '{told}' stands twice in one object"):
+            READERS[reader](path)
+
+
 @pytest.mark.parametrize("form", ["[x]", "x"])
 def test_a_row_may_be_nested_so_far_and_no_further(form: str, tmp_path: Path) -> None:
     path = tmp_path / "data.json"
