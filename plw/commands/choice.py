@@ -29,11 +29,6 @@ def group_choices(group: str, config_dir: Path | None = None) -> list[str]:
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
-def overridden(word: str) -> str:
-    """The field or group that a word of the command line sets."""
-    return word.partition("=")[0].lstrip("+~")
-
-
 def refuse_file_names(overrides: list[str] | None, option: str) -> None:
     """Refuse a word that is meant as the name of what a command writes.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from plw.commands.choice import chosen_cell, group_choices, overridden
+from plw.commands.choice import chosen_cell, group_choices
 from plw.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     Raises:
         UserError: none of the three, or a mistake in the overrides.
     """
-    from plw.config.overrides import check_bytes
+    from plw.config.overrides import check_bytes, split_override
     from plw.inputs import ADDRESS
 
     check_bytes(data)
@@ -51,12 +51,12 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     if not given.exists() and not ADDRESS.match(data):
         raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
     for word in overrides:
-        if overridden(word) in ("dataset", "dataset.path"):
+        if split_override(word)[0] in ("dataset", "dataset.path"):
             raise UserError(f"{word}: the data are {data}, as the command says; leave one of the two out")
     # The path is put in afterwards, so that Hydra does not read its letters as grammar.
     config = chosen_cell(["dataset=file", "dataset.name=data", "dataset.path=data", *overrides], config_dir)
     path = data if ADDRESS.match(data) else str(given)
-    is_named = any(word.lstrip("+").startswith("dataset.name=") for word in overrides)
+    is_named = any(split_override(word)[0] == "dataset.name" for word in overrides)
     name = config.dataset.name if is_named else Path(path).stem
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
 

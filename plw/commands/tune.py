@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.choice import ConfigDir, chosen_cell, group_choices, overridden
+from plw.commands.choice import ConfigDir, chosen_cell, group_choices
 from plw.commands.dataset import Data, dataset_choice
 from plw.commands.held_out import hold_out
 from plw.commands.measurable import AS_FIELD, check_measurable
@@ -123,22 +123,25 @@ def _trial_config(
     model: str, data: str, words: list[str], config_dir: Path | None, tasks: list[str], judge: str | None
 ) -> "CellConfig":
     """The config that all trials share, checked, with its held-out prompts written."""
+    from plw.config.overrides import split_override
+
     for word in words:
-        if (name := overridden(word)) in SET_BY_TUNE:
+        if (name := split_override(word)[0]) in SET_BY_TUNE:
             raise UserError(f"{word}: {name} is set by plw tune; leave it out")
     words = [*words, *([] if judge is None else [f"judge={judge}"])]
     chosen, as_given = model_choice(model, config_dir)
-    for word in words:
-        if UNNAMED_PATH in chosen and overridden(word) == "model.path":
+    fields = [split_override(word)[0] for word in words]
+    for word, field in zip(words, fields, strict=True):
+        if UNNAMED_PATH in chosen and field == "model.path":
             raise UserError(f"{word}: the model is {model}, as the command says; leave one of the two out")
     is_world = in_world(as_given(chosen_cell(chosen, config_dir)).model.path)
-    suite_given = is_world or any(overridden(word).startswith(("suite.tasks.", "suite.prompts.")) for word in words)
-    suite_given |= any(overridden(word) == "suite" for word in words)
-    config = as_given(dataset_choice(data, [*chosen, *_defaults(words, is_world=is_world), *words], config_dir))
+    suite_given = is_world or any(field.startswith(("suite.tasks.", "suite.prompts.")) for field in fields)
+    suite_given |= "suite" in fields
+    config = as_given(dataset_choice(data, [*chosen, *_defaults(words, fields, is_world=is_world), *words], config_dir))
     if tasks:
         config = with_tasks(config, tasks, suite_given=suite_given)
     else:
-        judge_given = any(overridden(word).split(".")[0] == "judge" for word in words)
+        judge_given = any(field.split(".")[0] == "judge" for field in fields)
         config = with_suite(config, judge_given=judge_given) if judge is None else with_judge(config)
     if "judge" in config.stages and config.judge.kind == "world":
         from plw.pipeline.judge_cache import check_world_judge
@@ -148,12 +151,11 @@ def _trial_config(
     return hold_out(config)
 
 
-def _defaults(words: Sequence[str], *, is_world: bool) -> list[str]:
+def _defaults(words: Sequence[str], given: Sequence[str], *, is_world: bool) -> list[str]:
     """The choices that go with a model of the embedded world, or with any other, less those that the user makes."""
     made = {"study": "tune", "scale": "mini" if is_world else "own"}
     if not is_world:
         made |= {"recipe": "alpaca", "suite": HELD_OUT_SUITE}
-    given = {overridden(word) for word in words}
     lines = [f"{group}={choice}" for group, choice in made.items() if group not in given]
     if f"suite={HELD_OUT_SUITE}" in (*lines, *words) and HELD_OUT_PROMPTS not in given:
         lines.append(f"{HELD_OUT_PROMPTS}=''")

@@ -102,6 +102,12 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
             )
 
 
+def split_override(word: str) -> tuple[str, str]:
+    """(field or group, value) of a word of the command line, whatever marks stand before it (``+``, ``++``, ``~``)."""
+    key, _, value = word.partition("=")
+    return key.lstrip("+~"), value
+
+
 def with_group(word: str) -> str:
     """``loss.factor=dft`` as Hydra wants it, ``loss/factor=dft``; any other word as it is."""
     key, equals, value = word.partition("=")

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from plw.config.cell import CellConfig
+from plw.config.overrides import split_override
 from plw.errors import UserError, printable
 
 OWN_NAME = re.compile(r"^name:\s*[\"']?([^\s\"'?#]+)", re.MULTILINE)
@@ -27,7 +28,7 @@ def check_study_tables(configs: Sequence[CellConfig], words: Sequence[str], fold
     Raises:
         UserError: an entry whose name no dataset or model has, or of a cell whose recipe does not look it up.
     """
-    fields = [word.lstrip("+").partition("=")[::2] for word in words]
+    fields = [split_override(word) for word in words]
     for group in ("dataset", "model"):
         tables = {repr(table): table for config in configs if (table := getattr(config.study, f"by_{group}"))}
         if not tables:
