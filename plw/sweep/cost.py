@@ -100,7 +100,7 @@ def stage_cost(cell: Cell, kind: str) -> StageCost | None:
     """The work of one stage on the cell's own devices; None for the judge, which has a machine of its own."""
     if kind == "judge":
         return None
-    parameters = _parameters(cell)
+    parameters = model_parameters(cell)
     if kind == "train":
         return _training(cell, parameters)
     if kind == PREFERENCE:
@@ -115,7 +115,7 @@ def stage_cost(cell: Cell, kind: str) -> StageCost | None:
         return answers.beside(*_sensitivity(cell))
     if kind == "generate":
         counts = [
-            None if (count := _prompts(cell, name)) is None else count * cell.config.suite.prompts[name].turns
+            None if (count := prompt_count(cell, name)) is None else count * cell.config.suite.prompts[name].turns
             for name in cell.prompts
         ]
         count = None if None in counts else sum(count for count in counts if count is not None)
@@ -132,7 +132,7 @@ def step_tokens(cell: Cell) -> float | None:
 def cell_shape(cell: Cell) -> ModelShape | None:
     """The widths of the cell's base model: its folder's, the embedded world's, or those of a model of its size."""
     known = model_shape(cell.model.path) or _world_shape(cell.config)
-    if known is None and (parameters := _parameters(cell)) is not None:
+    if known is None and (parameters := model_parameters(cell)) is not None:
         return ModelShape.of_size(parameters)
     return known
 
@@ -174,7 +174,7 @@ def _preference(cell: Cell, parameters: int | None) -> StageCost:
     """A prompt counts once for both answers; the frozen model reads every pair once."""
     preference = cell.config.preference
     assert cell.pairs is not None
-    size = _size(cell.config, preference.name, cell.pairs.path)
+    size = data_size(cell.config, preference.name, cell.pairs.path)
     if size is None:
         return StageCost(trained_tokens=None, prompt_tokens=None, parameters=parameters)
     pairs = min(size[0], preference.limit or size[0])
@@ -197,7 +197,9 @@ def _answers(count: int | None, new_tokens: int, batch_size: int, parameters: in
 def judge_calls(cell: Cell) -> int | None:
     """Verdicts that the judge is asked for; PandaLM's are asked for in both orders, MT-Bench's for each turn."""
     counts = [
-        None if (count := _prompts(cell, name)) is None else count * (2 if item.protocol == PANDALM else item.turns)
+        None
+        if (asked := prompt_count(cell, name)) is None
+        else asked * (2 if item.protocol == PANDALM else item.turns)
         for name, item in cell.config.judged.items()
     ]
     return None if None in counts else sum(count for count in counts if count is not None)
@@ -237,7 +239,8 @@ def _sensitivity(cell: Cell) -> tuple[int, int]:
     return responses * read, responses * config.max_new_tokens
 
 
-def _prompts(cell: Cell, benchmark: str) -> int | None:
+def prompt_count(cell: Cell, benchmark: str) -> int | None:
+    """Prompts of a long benchmark that are answered; None where neither config nor file tells."""
     config, found = cell.config.suite.prompts[benchmark], cell.prompts[benchmark]
     count = config.documents
     if count is None and found.path.is_file():
@@ -248,7 +251,7 @@ def _prompts(cell: Cell, benchmark: str) -> int | None:
 def _dataset(cell: Cell) -> tuple[int, float] | None:
     """Records, and their tokens with the template's; examples are cut at the recipe's maximum length on average."""
     config = cell.config
-    size = _size(config, config.dataset.name, cell.dataset.path)
+    size = data_size(config, config.dataset.name, cell.dataset.path)
     if size is None:
         return None
     records, tokens = size
@@ -258,7 +261,7 @@ def _dataset(cell: Cell) -> tuple[int, float] | None:
     return used, used * each
 
 
-def _size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None:
+def data_size(config: CellConfig, name: str, path: Path) -> tuple[int, float] | None:
     """Records of named data, and about how many tokens they have; None where neither config nor file tells."""
     known = config.execution.cost.datasets.get(name)
     if known is not None:
@@ -288,7 +291,8 @@ def _texts(value: Any) -> Iterable[str]:
             yield from _texts(item)
 
 
-def _parameters(cell: Cell) -> int | None:
+def model_parameters(cell: Cell) -> int | None:
+    """Numbers in the base model's weights: the config's, its folder's or the embedded world's; None: unknown."""
     known = cell.config.model.parameters or _counted(cell.model.path)
     shape = None if known else _world_shape(cell.config)
     return shape.parameters if shape else known

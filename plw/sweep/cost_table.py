@@ -18,6 +18,7 @@ from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
+from plw.sweep.cost_gaps import unknown_sizes
 from plw.sweep.cpu_formats import print_slow_formats, slow_formats
 from plw.sweep.cpu_speed import DISTURBED, CpuSpeed, NumberFormats, cpu_speed, machine_name, step_rows
 from plw.sweep.workers import cell_threads, computes_on_cores, worker_count
@@ -33,7 +34,9 @@ def print_costs(to_do: Iterable[tuple[Cell, str]], console: Console) -> None:
     """Tokens, operations and hours of the stages to run, one row a kind of stage."""
     by_kind: Work = defaultdict(list)
     calls: list[int | None] = []
+    unknown: dict[str, None] = {}
     for cell, kind in to_do:
+        unknown |= dict.fromkeys(unknown_sizes(cell, kind))
         work = stage_cost(cell, kind)
         if work is None:
             calls.append(judge_calls(cell))
@@ -46,6 +49,8 @@ def print_costs(to_do: Iterable[tuple[Cell, str]], console: Console) -> None:
         _print_cpu(by_kind, calls, config, console)
     else:
         _print_gpu(by_kind, calls, None if config is None else config.execution.cost, console)
+    for line in unknown:
+        console.print(f"Unknown: {line}", markup=False)
 
 
 def costs_are_of_cpu(config: CellConfig) -> bool:
@@ -97,14 +102,8 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
     total = _sum(totals)
     if total is not None:
         console.print(f"In all about {duration(total * SECONDS_AN_HOUR)} on this machine, the judge not counted.")
-    rates = "; ".join(
-        dict.fromkeys(
-            f"{cell.config.model.name} trains on {_short(1 / speed.train_token_s)} tokens a second, "
-            f"reads {_short(1 / speed.prefill_token_s)}"
-            for key, cell in cells.items()
-            if (speed := speeds[key]) is not None
-        )
-    )
+    measured = [(cell.config.model.name, speed) for key, cell in cells.items() if (speed := speeds[key]) is not None]
+    rates = _rates(measured)
     console.print(
         f"Assumptions: {machine_name()}, otherwise idle, {count(workers, 'cell')} at once of "
         f"{count(threads, 'thread')}; by a short measurement{f' {rates}' if rates else ''}; answers at full length "
@@ -118,6 +117,24 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
             "again.",
             markup=False,
         )
+
+
+def _rates(measured: Iterable[tuple[str, CpuSpeed]]) -> str:
+    """Tokens a second by base model, those alike together; the speed depends on the length of a step, so a range."""
+    of_model: dict[str, list[CpuSpeed]] = defaultdict(list)
+    for name, speed in measured:
+        of_model[name].append(speed)
+    alike: dict[str, list[str]] = defaultdict(list)
+    for name, speeds in of_model.items():
+        trained = _range([1 / speed.train_token_s for speed in speeds])
+        read = _range([1 / speed.prefill_token_s for speed in speeds])
+        alike[f"{trained} tokens a second in training, {read} in reading"].append(name)
+    return "; ".join(f"{', '.join(names)}: {words}" for words, names in alike.items())
+
+
+def _range(values: list[float]) -> str:
+    low, high = _short(min(values)), _short(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def _speed(cell: Cell, threads: int, measure: Callable[..., CpuSpeed]) -> CpuSpeed | None:

@@ -23,6 +23,7 @@ from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import Cell, check_inputs, resolve_cell
 from plw.sweep.cost import StageCost, cell_shape, judge_calls, stage_cost
+from plw.sweep.cost_gaps import unknown_sizes
 from plw.sweep.cpu_speed import CACHE_FILE, CpuSpeed, ModelShape, NumberFormats, measure_speed, model_shape
 from plw.sweep.plan import print_plan
 
@@ -152,7 +153,7 @@ def test_without_a_gpu_a_plan_is_in_hours_of_this_machine_measured_once(plan: Pl
     assert "hours here" in text
     assert "GPU hours" not in text
     assert "on this machine, the judge not counted" in text
-    assert "m trains on " in text
+    assert re.search(r"\bm: \S+ tokens a second in training, \S+ in reading;", text)
     file = tmp_path / "cache" / CACHE_FILE
     [(key, kept)] = json.loads(file.read_text()).items()
 
@@ -300,15 +301,35 @@ def test_a_plan_measures_a_file_as_a_run_reads_it(plan: Plan, tmp_path: Path, en
             printed(plan(f"dataset.path={path}"))
 
 
-@pytest.mark.parametrize("study", ["plw", "plw-ablation", "wit", "wit-dpo"])
-def test_of_studies_of_the_embedded_world_every_stage_has_a_cost_before_it_is_built(study: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", ["plw", "plw-ablation", "plw-natural", "plw-ratio", "wit", "wit-dpo"])
+@pytest.mark.parametrize("scale", ["mini", "paper"])
+def test_every_stage_of_the_studies_has_a_cost_before_anything_is_here(study: str, scale: str, tmp_path: Path) -> None:
     register_schema()
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        names = typed(compose("config", overrides=[f"study={study}", "scale=mini"])).study.axes["mini"]["dataset"]
-        for name in names.split(","):
-            asked = [f"study={study}", "scale=mini", f"dataset={name}", f"execution.runs={tmp_path}/runs"]
+        axes = typed(compose("config", overrides=[f"study={study}", "scale=mini"])).study.axes.get(scale, {})
+        for name in ",".join(names for axis, names in axes.items() if axis.endswith("dataset")).split(","):
+            if not name:
+                continue
+            asked = [f"study={study}", f"scale={scale}", f"dataset={name}", f"execution.runs={tmp_path}/runs"]
             cell = resolve_cell(typed(compose("config", overrides=asked)))
             for stage in cell.config.stages:
                 work = stage_cost(cell, stage)
-                known = judge_calls(cell) if work is None else work.operations
-                assert known, (name, stage)
+                assert judge_calls(cell) if work is None else work.operations, (name, stage)
+                assert not list(unknown_sizes(cell, stage)), (name, stage)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "field"),
+    [
+        (["dataset.path=https://a.example/rows.json"], "+execution.cost.datasets.d={examples: N, tokens: N}"),
+        (["model.path=owner/name"], "model.parameters=N"),
+        (["suite.tasks.piqa.documents=null"], "suite.tasks.piqa.documents=N"),
+        (["suite.prompts.pandalm.documents=null"], "suite.prompts.pandalm.documents=N"),
+    ],
+)
+def test_of_an_unknown_cost_the_plan_names_the_field_that_tells(plan: Plan, overrides: list[str], field: str) -> None:
+    lines = [line for line in printed(plan(*overrides)).splitlines() if line.startswith("Unknown: ")]
+    assert len(lines) == 1
+    assert f"({field})" in lines[0].replace("'", "")
+    given = register_schema([field.replace("N", "7")], sweep=False)
+    assert "Unknown: " not in printed(plan(*overrides, *given))
