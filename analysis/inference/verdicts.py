@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.arrays import Array
+from analysis.inference.base_changes import BaseChange, base_changes
 from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.weight_curve import WeightCurve, fit_curve, same_at_every_weight
 from analysis.items.compare import holm
@@ -78,6 +79,12 @@ class ScopeVerdict:
     """At the largest weight of the data."""
     at_lowest: float | None
     """Where the curve is lowest."""
+    change_low: float | None
+    """Ends of the simultaneous 95 % band of the difference from ``from_weight``, at the best weight where the curve
+    goes up or peaks, at the lowest where it goes down or dips; None where there is no error."""
+    change_high: float | None
+    misfit: float | None
+    """The most by which the mean score of the cells at a weight lies off the curve."""
     best_weight: float | None
     lowest_weight: float | None
     best_low: float | None
@@ -86,6 +93,8 @@ class ScopeVerdict:
     """The largest difference from ``from_weight``, either way, that the 95 % band allows; larger ones are excluded.
     None where nothing is: no band, or one that holds every difference for which the score's range has room."""
     base_models: int
+    bases: tuple[BaseChange, ...]
+    """Of a group and several base models: each one's own change. Tested alone where base models are no sample."""
     over_bases: bool | None
     """Whether the base models count as a sample; else the verdict is of these base models."""
     scale: float
@@ -112,7 +121,7 @@ def scope_verdicts(frame: TidyFrame) -> list[ScopeVerdict]:
         for scope, name, part in _scopes(rows):
             by_scope.setdefault(scope, []).append(_verdict(dataset, scope, name, part))
         for of_scope in by_scope.values():
-            found += _corrected(of_scope)
+            found += _bases_corrected(_corrected(of_scope))
     return found
 
 
@@ -134,6 +143,18 @@ def _corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
         shown = moved and verdict.p_mean is not None and verdict.p_mean < SIGNIFICANCE
         made.append(replace(verdict, p_holm=p_holm, moved=moved, direction=verdict.direction if shown else None))
     return made
+
+
+def _bases_corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
+    """The tests of single base models, a family of their own over all groups."""
+    tested = [base for verdict in verdicts for base in verdict.bases if base.p is not None]
+    corrected = dict(zip(map(id, tested), holm([base.p for base in tested if base.p is not None]), strict=True))
+
+    def own(base: BaseChange) -> BaseChange:
+        p_holm = corrected.get(id(base))
+        return replace(base, p_holm=p_holm, moved=p_holm is not None and p_holm < SIGNIFICANCE)
+
+    return [replace(verdict, bases=tuple(map(own, verdict.bases))) for verdict in verdicts]
 
 
 def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -> ScopeVerdict:
@@ -162,9 +183,14 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
         "turned": bool(turned_round(rows)),
     }  # fmt: skip
     numbers = _curve_numbers(curve, scale)
+    bases: list[BaseChange] = []
     if curve is None:
         numbers["from_weight"] = weight_from_scale(float(rows["w_p"].min()))
-    return ScopeVerdict(**blank, **numbers)
+    elif scope == VerdictScope.GROUP and len(set(base_N)) > 1 and not same:
+        place = float(curve.w_M[curve.place])
+        bases = base_changes(score_NG, w_N, base_N, run_N, place, tested=not curve.over_bases)
+    scaled = [replace(base, change=scale * base.change, largest=scale * base.largest) for base in bases]
+    return ScopeVerdict(**blank, **numbers, bases=tuple(scaled))
 
 
 def _why_undecided(scored: pd.DataFrame, complete: pd.DataFrame) -> Undecided:
@@ -189,7 +215,7 @@ def _omnibus(
 def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     names = (
         "direction", "from_weight", "at_0", "at_best", "at_1", "at_lowest", "best_weight", "lowest_weight",
-        "best_low", "best_high", "excluded",
+        "best_low", "best_high", "excluded", "change_low", "change_high", "misfit",
     )  # fmt: skip
     if curve is None:
         return dict.fromkeys(names)
@@ -206,6 +232,7 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
     if not known:
         best_low = best_high = None
     start = min(1.0, max(0.0, curve.at_start))
+    at = curve.place
     largest = float(max(-low_M.min(), high_M.max()))
     values = (
         None if curve.still else curve.shape,
@@ -219,5 +246,8 @@ def _curve_numbers(curve: WeightCurve | None, scale: float) -> dict[str, Any]:
         best_low,
         best_high,
         scale * largest if known and largest < max(start, 1 - start) else None,
+        own(float(low_M[at])) - own(0.0) if known else None,
+        own(float(high_M[at])) - own(0.0) if known else None,
+        scale * curve.misfit,
     )
     return dict(zip(names, values, strict=True))

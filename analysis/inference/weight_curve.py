@@ -55,6 +55,8 @@ class WeightCurve:
     """Smallest w_p of the data, likewise."""
     units: int = 0
     """Base models of the sample, for the sign test; 0 where they are none."""
+    misfit: float = 0.0
+    """The most by which the mean of the cells at a weight lies off the curve."""
     exact_p: float | None = None
     """Of these bases, where their scores lie on the curve: of a permutation test; None where the cells are too few."""
 
@@ -167,6 +169,12 @@ class WeightCurve:
         return np.clip(difference_M, min(0.0, -self.at_start), max(0.0, 1 - self.at_start))
 
     @property
+    def place(self) -> int:
+        """Where in ``w_M`` the curve is farthest in the direction of its shape: at its best, or at its lowest."""
+        cut_M = self._cut(self.difference_M)
+        return int(cut_M.argmax() if self.shape in ("up", "peak") else cut_M.argmin())
+
+    @property
     def shape(self) -> str:
         """``up``, ``down``, ``peak`` or ``dip``: a turn inside counts where its lesser side is a third of the other."""
         difference_M = self.difference_M
@@ -226,12 +234,14 @@ def _of_these_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: In
         if df < 1 or not np.allclose(contrast @ inverse @ design_NC, contrast, atol=1e-8):
             continue
         coefficients = inverse @ score_N
-        variance = float(((score_N - design_NC @ coefficients) ** 2).sum()) / df
+        residual_N = score_N - design_NC @ coefficients
+        variance = float((residual_N**2).sum()) / df
         mean = contrast @ coefficients
         covariance = variance * (contrast @ inverse) @ (contrast @ inverse).T
         return WeightCurve(
             at_0=float(mean[0]), slope_C=mean[1:], covariance_CC=covariance[1:, 1:], df=df, over_bases=False,
             largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
+            misfit=_misfit(residual_N, power_NC[:, 0]),
         )  # fmt: skip
     return None
 
@@ -258,8 +268,12 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     return WeightCurve(
         at_0=float(coefficients[:-terms].mean()), slope_C=coefficients[-terms:], covariance_CC=covariance_CC, df=df,
         over_bases=True, largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
-        units=int(base_N.max()) + 1,
+        units=int(base_N.max()) + 1, misfit=_misfit(score_N - design_NC @ coefficients, power_NC[:, 0]),
     )  # fmt: skip
+
+
+def _misfit(residual_N: Array, w_N: Array) -> float:
+    return max(abs(float(residual_N[w_N == weight].mean())) for weight in np.unique(w_N))
 
 
 def _hotelling_df(share_GCN: Array, slope_CN: Array) -> float:

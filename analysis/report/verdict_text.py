@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from analysis.inference.base_changes import BaseChange
 from analysis.inference.verdicts import ScopeVerdict, Undecided, VerdictScope
 from analysis.items.sentences import listed
 
 NAMED = 4
 """Benchmarks of a kind, or of a headline, that are named at most."""
+LEAST_MISFIT = 0.5
+"""Points by which a curve may miss the mean scores without a word."""
 
 
 def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
@@ -16,17 +19,24 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
         groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
         phrases = [f"{kind(group)} {_short(group, verdicts)}" for group in groups if group.moved]
         alone = _alone(verdicts, dataset)
+        apart = [phrase for group in groups if (phrase := _apart(group))]
+        bases = f" Single base models are shown to move though their mean is not: {'; '.join(apart)}." if apart else ""
         if phrases:
-            moved.append(f"On {dataset}: {listed(phrases)}.")
+            moved.append(f"On {dataset}: {listed(phrases)}.{bases}")
         elif alone:
             names = [f"{verdict.name} {_short(verdict, verdicts)}" for verdict in alone[:NAMED]]
             names += [f"{len(alone) - NAMED} more"] * (len(alone) > NAMED)
             moved.append(
                 f"On {dataset} no kind of benchmark is shown to move, but single benchmarks are: {listed(names)}. "
-                f"Of the kinds' means: {_bounds(groups)}."
+                f"Of the kinds' means: {_bounds(groups)}.{bases}"
             )
         elif groups and all(group.undecided == Undecided.ONE_WEIGHT for group in groups):
             still.append(f"On {dataset} there is but one weight, {_weight(groups[0].from_weight)}: nothing to compare.")
+        elif apart:
+            moved.append(
+                f"On {dataset} no mean of base models is shown to move, but single base models are: "
+                f"{'; '.join(apart)}. Of the means: {_bounds(groups)}."
+            )
         elif groups:
             still.append(f"On {dataset} nothing is shown to move: {_bounds(groups)}.")
     return " ".join(moved + still) or "No dataset has scores to compare."
@@ -41,9 +51,8 @@ def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str, axis: str 
     lines = [_full(group, verdicts, axis) for group in sorted(groups, key=lambda group: not group.moved)]
     alone = _alone(verdicts, dataset)
     if alone:
-        lines.append(
-            f"Single benchmarks: {'; '.join(f'{verdict.name} {_short(verdict, verdicts, axis)}' for verdict in alone)}."
-        )
+        names = [f"{verdict.name} {_short(verdict, verdicts, axis, also=[_p(verdict)])}" for verdict in alone]
+        lines.append(f"Single benchmarks: {'; '.join(names)}.")
     return lines
 
 
@@ -63,22 +72,72 @@ def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScop
     return [verdict for verdict in verdicts if (verdict.dataset, verdict.scope) == (dataset, scope)]
 
 
-def _short(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = "weight") -> str:
-    """How a scope moved, without its scores."""
-    turned = _turned(verdict, verdicts)
+def _short(
+    verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = "weight", also: Sequence[str] = ()
+) -> str:
+    """How a scope moved, without its scores; ``also`` goes into the brackets behind it."""
+    notes = [_turned(verdict, verdicts), _of_cells(verdict), *also]
     if verdict.opposed:
-        both = f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
-        return f"{both}{turned}{_of_cells(verdict)}"
+        how = f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
+        return how + _bracketed(notes)
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
     start = _start(verdict, axis)
-    where = _of_cells(verdict)
     how = {
         "up": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)}",
         "peak": f"up {rise} points{start} at {axis} {_weight(verdict.best_weight)} and down again",
         "down": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)}",
         "dip": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
-    return how + turned + where
+    return how + _bracketed([_change_interval(verdict), _misfit(verdict), _base_range(verdict), *notes])
+
+
+def _bracketed(notes: Sequence[str]) -> str:
+    said = "; ".join(filter(None, notes))
+    return f" ({said})" if said else ""
+
+
+def _change_interval(verdict: ScopeVerdict) -> str:
+    """Of the change, as it is said: of a fall in points down."""
+    if verdict.change_low is None or verdict.change_high is None:
+        return ""
+    ends = (verdict.change_low, verdict.change_high)
+    low, high = ends if verdict.direction in ("up", "peak") else (-ends[1], -ends[0])
+    return f"95 % interval {low * 100 / verdict.scale:.1f} to {high * 100 / verdict.scale:.1f}"
+
+
+def _misfit(verdict: ScopeVerdict) -> str:
+    """That the parabola is not how the scores went, where that is more than its interval has."""
+    if verdict.misfit is None or verdict.change_low is None or verdict.change_high is None:
+        return ""
+    misfit = verdict.misfit * 100 / verdict.scale
+    if misfit < LEAST_MISFIT or verdict.misfit < (verdict.change_high - verdict.change_low) / 2:
+        return ""
+    return f"of a curve that misses the mean scores by up to {misfit:.1f}"
+
+
+def _base_range(verdict: ScopeVerdict) -> str:
+    """The base models whose own changes are the least and the most: where their mean is told, else at any weight."""
+    if len(verdict.bases) < 2:
+        return ""
+    by_change = sorted((base.change if verdict.moved else base.largest, base.model) for base in verdict.bases)
+    (least, first), (most, last) = by_change[0], by_change[-1]
+    low, high = (f"{change * 100 / verdict.scale:+.1f}" for change in (least, most))
+    if low == high:
+        return f"each base model {low}"
+    return f"base models from {low} ({first}) to {high} ({last})"
+
+
+def _apart(group: ScopeVerdict) -> str:
+    """The base models of a group that are shown to move though their mean is not; empty where there are none."""
+    if group.moved or not any(base.moved for base in group.bases):
+        return ""
+    names = [
+        f"{base.model} {'up' if base.largest > 0 else 'down'} {abs(base.largest) * 100 / group.scale:.1f} points "
+        f"({_p(base)})"
+        for base in group.bases
+        if base.moved
+    ]
+    return f"{kind(group)} of {listed(names)}"
 
 
 def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) -> str:
@@ -87,23 +146,29 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
     if verdict.same:
         return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
     if not verdict.moved:
-        decided = untested_reason(verdict, axis) or f"not shown to move ({_p(verdict)}){_of_cells(verdict)}"
+        notes = _bracketed([_p(verdict), _of_cells(verdict)])
+        decided = untested_reason(verdict, axis) or f"not shown to move{notes}"
         excluded = "" if verdict.undecided else "; no change of its mean is excluded"
-        if verdict.excluded:
+        if verdict.excluded is not None:
             excluded = f"; a change of its mean by more than {_size(verdict)} points{_start(verdict, axis)} is excluded"
-        return f"{name}: {decided}{excluded}."
+        apart = _apart(verdict)
+        bases = f". Single base models are shown to move: {apart}" if apart else ""
+        if not apart and (spread := _base_range(verdict)) and not verdict.undecided:
+            bases = f"; {spread} at most"
+        return f"{name}: {decided}{excluded}{bases}."
     if verdict.opposed:
-        return f"{name}: {_short(verdict, verdicts, axis)} ({_p(verdict)})."
+        return f"{name}: {_short(verdict, verdicts, axis, also=[_p(verdict)])}."
     scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"
+    best = ""
     if verdict.direction in ("up", "peak"):
         scores += f", {_score(verdict, verdict.at_best)} at its best"
         if verdict.best_low is not None:
-            best = f"{_weight(verdict.best_low)} to {_weight(verdict.best_high)}"
-            scores += f"; 95 % interval of the best: {axis} {best}"
+            low, high = _weight(verdict.best_low), _weight(verdict.best_high)
+            best = f"95 % interval of the best: {axis} {f'{low} alone' if low == high else f'{low} to {high}'}"
     else:
         scores += f", {_score(verdict, verdict.at_lowest)} at its lowest"
-    both_ways = _members(verdict, verdicts) if _is_mixed(verdict, verdicts) else ""
-    return f"{name}: {_short(verdict, verdicts, axis)}{both_ways} ({scores}; {_p(verdict)})."
+    both_ways = _members(verdict, verdicts).strip(" ()") if _is_mixed(verdict, verdicts) else ""
+    return f"{name}: {_short(verdict, verdicts, axis, also=[both_ways, scores, best, _p(verdict)])}."
 
 
 def _is_mixed(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> bool:
@@ -118,9 +183,16 @@ def _moved_members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> lis
 
 
 def _members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
-    """The benchmarks of a group that are shown to move alone, with their directions."""
-    named = [f"{verdict.name} {verdict.direction}" for verdict in _moved_members(group, verdicts)[:NAMED]]
+    """The benchmarks of a group that are shown to move alone, with their directions and sizes."""
+    named = [f"{verdict.name} {_way(verdict)}" for verdict in _moved_members(group, verdicts)[:NAMED]]
     return f" ({listed(named)})" if named else ""
+
+
+def _way(verdict: ScopeVerdict) -> str:
+    """Direction and points."""
+    at = verdict.at_best if verdict.direction in ("up", "peak") else verdict.at_lowest
+    word = "up" if verdict.direction in ("up", "peak") else "down"
+    return f"{word} {_points(verdict, at)}"
 
 
 def _turned(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
@@ -130,7 +202,7 @@ def _turned(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
     of_dataset = _of_scope(verdicts, verdict.dataset, VerdictScope.BENCHMARK)
     names = [each.name for each in of_dataset if each.group == verdict.name and each.turned]
     whose = f"{listed(names)} " if verdict.scope == VerdictScope.GROUP and len(names) < verdict.benchmarks else ""
-    return f" ({whose}turned round, as lower is better)"
+    return f"{whose}turned round, as lower is better"
 
 
 def _start(verdict: ScopeVerdict, axis: str, before: str = " ") -> str:
@@ -140,13 +212,14 @@ def _start(verdict: ScopeVerdict, axis: str, before: str = " ") -> str:
 
 def _bounds(groups: Sequence[ScopeVerdict]) -> str:
     known = [
-        f"{_size(group)} ({kind(group)}{_start(group, 'weight', ', ')}{_count_of_cells(group, ', of ')})"
+        f"{_size(group)}{{}} ({kind(group)}{_start(group, 'weight', ', ')}{_count_of_cells(group, ', of ')})"
         for group in groups
         if group.excluded is not None
     ]
+    known = [size.format("" if place else " points") for place, size in enumerate(known)]
     same = [kind(group) for group in groups if group.same]
     free = [kind(group) for group in groups if group.excluded is None and not group.same and not group.undecided]
-    said = [f"changes by more than {listed(known)} points are excluded"] if known else []
+    said = [f"changes by more than {listed(known)} are excluded"] if known else []
     if free:
         said.append(f"no change of {listed(free)} is{'' if known else ' excluded'}")
     if same:
@@ -179,8 +252,8 @@ def untested_reason(verdict: ScopeVerdict, axis: str = "weight") -> str:
 
 def _of_cells(verdict: ScopeVerdict) -> str:
     """That a verdict is not of all cells."""
-    counted = _count_of_cells(verdict, " (of ")
-    return f"{counted}; the others lack benchmarks of it)" if counted else ""
+    counted = _count_of_cells(verdict, "of ")
+    return f"{counted}, the others lack benchmarks of it" if counted else ""
 
 
 def _count_of_cells(verdict: ScopeVerdict, before: str) -> str:
@@ -203,6 +276,6 @@ def _weight(weight: float | None) -> str:
     return "–" if weight is None else f"{weight:.2g}"
 
 
-def _p(verdict: ScopeVerdict) -> str:
+def _p(verdict: ScopeVerdict | BaseChange) -> str:
     p = verdict.p_holm
     return "" if p is None else f"corrected p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
