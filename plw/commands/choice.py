@@ -1,5 +1,6 @@
 """What a command line chooses: the same words as `plw run` takes."""
 
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,11 @@ def group_choices(group: str, config_dir: Path | None = None) -> list[str]:
 
     folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
     return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
+
+
+def in_paragraphs(docstring: str) -> str:
+    """A docstring for ``--help``, one line a paragraph: Typer would keep the breaks within all but the first."""
+    return "\n\n".join(paragraph.replace("\n", " ") for paragraph in cleandoc(docstring).split("\n\n"))
 
 
 def refuse_file_names(overrides: list[str] | None, option: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from plw.commands.choice import ConfigDir, chosen_cell, group_choices
+from plw.commands.choice import ConfigDir, chosen_cell, group_choices, in_paragraphs
 from plw.commands.dataset import Data, dataset_choice
 from plw.commands.held_out import hold_out
 from plw.commands.measurable import AS_FIELD, check_measurable
@@ -73,7 +73,7 @@ Words = Annotated[
 
 def add_to(app: typer.Typer) -> None:
     """Register the command."""
-    app.command()(tune)
+    app.command(help=in_paragraphs(tune.__doc__ or ""))(tune)
 
 
 def tune(

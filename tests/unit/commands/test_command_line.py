@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,21 @@ def test_a_group_without_a_command_shows_its_help(call, words):
 def test_version_and_help(call):
     assert call("--version") == (0, f"plw {__version__}\n", "")
     assert "MODEL" in call("tune", "--help")[1]
+
+
+def all_commands(command: Any = None, name: str = "plw") -> Iterator[tuple[str, Any]]:
+    """Every command and group with its name."""
+    command = command or typer.main.get_command(cli.app)
+    yield name, command
+    for word, below in getattr(command, "commands", {}).items():
+        yield from all_commands(below, f"{name} {word}")
+
+
+@pytest.mark.parametrize(("name", "command"), list(all_commands()))
+def test_no_line_of_a_help_is_broken_but_by_the_terminal(name, command):
+    """Typer keeps the breaks of all paragraphs but the first."""
+    assert command.help, name
+    assert not any("\n" in paragraph for paragraph in cleandoc(command.help).split("\n\n")[1:])
 
 
 FOLDERS = {("report", "--out"), ("world pretrain", "--out")}
