@@ -15,8 +15,11 @@ ALL_TOKENS = (
     "transformers.DataCollatorForPermutationLanguageModeling",
 )
 """Collators whose labels are all tokens, whatever the data say."""
-ALL_TOKENS_WITHOUT_LABELS = ("transformers.DataCollatorWithFlattening", "trl.DataCollatorForLanguageModeling")
+FLATTENING = "transformers.DataCollatorWithFlattening"
+ALL_TOKENS_WITHOUT_LABELS = (FLATTENING, "trl.DataCollatorForLanguageModeling")
 """Collators whose labels are those of the data, or all tokens where these have none."""
+UNREAD_INPUTS = ("pixel_values", "pixel_values_videos", "input_features", "inputs_embeds", "seq_lengths")
+"""Columns of pictures and sounds, and of the lengths of several examples in a row: our collator makes rows of text."""
 
 
 def named_arguments(trainer: type, first: int, values: Sequence[Any], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -75,6 +78,11 @@ def check_collator(collator: Any, weighting: BatchWeighting) -> None:
         )
 
 
+def packs_rows(collator: Any) -> bool:
+    """Whether a collator puts several examples into one row."""
+    return bool(getattr(collator, "padding_free", False)) or _name(collator) == FLATTENING
+
+
 def check_columns(collator: Any, columns: Collection[str] | None) -> None:
     """That a collator reads what the data's columns say of their tokens.
 
@@ -85,6 +93,13 @@ def check_columns(collator: Any, columns: Collection[str] | None) -> None:
     if columns is None:
         return
     name = _name(collator)
+    if collator is None or isinstance(collator, PromptWeightCollator):
+        unread = [column for column in UNREAD_INPUTS if column in columns]
+        if unread:
+            raise UserError(
+                f"the data have {named(unread)}, which PromptWeightCollator does not read; give rows of one example of "
+                "text, or a data_collator of your own"
+            )
     if name in ALL_TOKENS_WITHOUT_LABELS and "labels" not in columns:
         raise UserError(
             f"{name} makes all tokens labels where the data have none (columns found: {named(columns)}); give labels, "

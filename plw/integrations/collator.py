@@ -16,7 +16,9 @@ ROW_WEIGHTS = "token_weights"
 """Key of a row that has a number for each of its tokens."""
 ROW_MASK = "attention_mask"
 """Key of a row that says which places hold a token (1) and which padding (0)."""
-PER_TOKEN = ("input_ids", "labels", "completion_mask", "assistant_masks", ROW_WEIGHTS, ROW_MASK)
+ROW_POSITIONS = "position_ids"
+"""Key of a row that numbers its tokens."""
+PER_TOKEN = ("input_ids", "labels", "completion_mask", "assistant_masks", ROW_WEIGHTS, ROW_MASK, ROW_POSITIONS)
 """Keys of a row whose lists have a value for each place."""
 
 
@@ -25,8 +27,9 @@ class PromptWeightCollator:
     """Makes batches of rows that say which of their tokens are completion.
 
     A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's) or ``labels``
-    (-100 for a prompt's). It may have ``token_weights``, a number of 0 or more per token that multiplies its
-    role's weight, and ``attention_mask``, 0 where a tokenizer has padded it: that padding is cut off.
+    (-100 for a prompt's), or both where they agree. It may have ``token_weights``, a number of 0 or more per token that
+    multiplies its role's weight, and ``attention_mask``, 0 where a tokenizer has padded it: that padding is cut off. A
+    row is one example.
 
     A batch has ``input_ids``, ``labels`` (-100 for all but completions), ``loss_weights`` (fp32, w of predicting each
     token) and ``attention_mask``; packed, one row with ``position_ids`` and the bounds that variable-length kernels ask
@@ -55,12 +58,15 @@ class PromptWeightCollator:
 
         Raises:
             UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths or of something else
-                than numbers, a weight of a token that is no finite number of 0 or more, or an ``attention_mask`` that
-                is more than padding.
+                than numbers, masks of more than 0 and 1, labels of other tokens than the row's, a weight of a token
+                that is no finite number of 0 or more, an ``attention_mask`` that is more than padding, or a row of
+                several examples.
         """
         rows = [unpadded(row) for row in rows]
+        for row in rows:
+            _check_one_example(row)
         tokens = [_numbers(row, "input_ids").long() for row in rows]
-        labels = [_labels(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
+        labels = [row_labels(row) for row in rows]
         scales = [_scale(row, token_T) for row, token_T in zip(rows, tokens, strict=True)]
         if self.padding_free:
             batch = _packed(tokens, labels)
@@ -80,7 +86,7 @@ def unpadded(row: Mapping[str, Any]) -> Mapping[str, Any]:
     """
     if row.get(ROW_MASK) is None or "input_ids" not in row:
         return row
-    there_T = _same_length(row, ROW_MASK, _numbers(row, "input_ids")).bool()
+    there_T = _mask(row, ROW_MASK, _numbers(row, "input_ids"), "a row is one example, so there is no third number")
     if there_T.all():
         return row
     places = there_T.nonzero().flatten().tolist()
@@ -100,15 +106,61 @@ def unpadded(row: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**row, **cut}
 
 
-def _labels(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
-    if "completion_mask" in row:
-        return torch.where(_same_length(row, "completion_mask", token_T).bool(), token_T, IGNORED)
-    if "labels" in row:
-        return _same_length(row, "labels", token_T).long()
-    raise UserError(
-        f"a row has no completion_mask and no labels (fields found: {named(row)}); one of them has to say which "
-        "tokens are the prompt"
-    )
+def row_labels(row: Mapping[str, Any]) -> Tensor:
+    """A row's tokens where they are completion, ``IGNORED`` elsewhere.
+
+    Raises:
+        UserError: it has no ``completion_mask`` and no ``labels``, both that disagree, a mask of more than 0 and
+            1, or labels of other tokens than ``input_ids``.
+    """
+    token_T = _numbers(row, "input_ids").long()
+    has_mask, has_labels = (row.get(name) is not None for name in ("completion_mask", "labels"))
+    if not has_mask and not has_labels:
+        raise UserError(
+            f"a row has no completion_mask and no labels (fields found: {named(row)}); one of them has to say which "
+            "tokens are the prompt"
+        )
+    label_T = _same_length(row, "labels", token_T).long() if has_labels else token_T
+    if has_mask:
+        hint = f"what a token counts stands in {ROW_WEIGHTS}"
+        masked_T = torch.where(_mask(row, "completion_mask", token_T, hint), token_T, IGNORED)
+        other_T = (masked_T == IGNORED) != (label_T == IGNORED)
+        if has_labels and other_T.any():
+            place = int(other_T.nonzero()[0])
+            raise UserError(f"a row's completion_mask and labels disagree at token {place}; leave one out")
+        label_T = torch.where(masked_T == IGNORED, IGNORED, label_T)
+    other_T = (label_T != IGNORED) & (label_T != token_T)
+    if other_T.any():
+        place = int(other_T.nonzero()[0])
+        raise UserError(
+            f"a row's labels have {int(label_T[place])} at token {place}, where its input_ids have "
+            f"{int(token_T[place])}; allowed: that token, not shifted, or {IGNORED}"
+        )
+    return label_T
+
+
+def _check_one_example(row: Mapping[str, Any]) -> None:
+    """That a row's positions, if any, are those of one example."""
+    if row.get(ROW_POSITIONS) is None:
+        return
+    position_T = _same_length(row, ROW_POSITIONS, _numbers(row, "input_ids"))
+    other_T = position_T != torch.arange(len(position_T))
+    if other_T.any():
+        place = int(other_T.nonzero()[0])
+        raise UserError(
+            f"a row's {ROW_POSITIONS} have {int(position_T[place])} at token {place}; allowed: 0, 1, 2 and so on, "
+            "since a row is one example, and padding_free=True puts several into one"
+        )
+
+
+def _mask(row: Mapping[str, Any], name: str, token_T: Tensor, hint: str) -> Tensor:
+    """A row's mask, bool."""
+    value_T = _same_length(row, name, token_T)
+    wrong = ((value_T != 0) & (value_T != 1)).nonzero()
+    if len(wrong):
+        place = int(wrong[0])
+        raise UserError(f"a row's {name} has {value_T[place].item():g} at token {place}; allowed: 0 and 1 ({hint})")
+    return value_T.bool()
 
 
 def _scale(row: Mapping[str, Any], token_T: Tensor) -> Tensor:
@@ -176,4 +228,5 @@ def _packed(tokens: list[Tensor], labels: list[Tensor]) -> dict[str, Any]:
         "cu_seq_lens_k": bound_E,
         "max_length_q": longest,
         "max_length_k": longest,
+        "seq_idx": torch.repeat_interleave(torch.arange(len(tokens), dtype=torch.int32), lengths)[None],
     }

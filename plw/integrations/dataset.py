@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.data.weights import MESSAGE_WEIGHTS
 from plw.errors import UserError, named
-from plw.integrations.collator import PER_TOKEN, ROW_MASK, ROW_WEIGHTS, unpadded
+from plw.integrations.collator import PER_TOKEN, ROW_MASK, ROW_WEIGHTS, row_labels, unpadded
 
 TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",), ("labels",))
 """Columns that say which tokens are the prompt; one of these sets is needed."""
@@ -34,7 +34,7 @@ def columns_of(dataset: Any) -> Collection[str] | None:
     return None
 
 
-def checked_for_trl(dataset: Any, *, assistant_only: bool, weights_are_read: bool) -> Any:
+def checked_for_trl(dataset: Any, *, assistant_only: bool, weights_are_read: bool, is_flat: bool) -> Any:
     """The dataset, of which TRL will know the prompts and of which nothing is left unread, without padding.
 
     Of a stream whose columns are not known each row is looked at when it is read, and no row is taken from it before.
@@ -43,19 +43,20 @@ def checked_for_trl(dataset: Any, *, assistant_only: bool, weights_are_read: boo
         dataset: of ``datasets``.
         assistant_only: whether a chat's template says what the assistant writes (``assistant_only_loss``).
         weights_are_read: whether the collator reads ``token_weights``.
+        is_flat: whether TRL puts the examples of a batch into one row, and so reads where they begin.
 
     Raises:
-        UserError: nothing tells prompt from completion, or there are weights that would go without effect.
+        UserError: nothing tells prompt from completion, or there are weights or bounds of examples that would go
+            without effect.
     """
-    check = partial(_check_columns, assistant_only=assistant_only, weights_are_read=weights_are_read)
+    check = partial(_check_columns, assistant_only=assistant_only, weights_are_read=weights_are_read, is_flat=is_flat)
     columns = columns_of(dataset)
     if columns is not None:
         check(columns)
         features = getattr(dataset, "features", None) or {}
         for name in CHATS:
             _check_message(name, _message_fields(features.get(name)))
-        # TRL does not read the mask: what pads a row would count as its prompt.
-        return dataset.map(_cut_padding) if {"input_ids", ROW_MASK} <= set(columns) else dataset
+        return dataset.map(_checked_row) if _is_to_be_read(columns, features) else dataset
     return dataset.map(partial(_check_row, check=check)) if hasattr(dataset, "map") else dataset
 
 
@@ -79,21 +80,40 @@ def _check_row(row: Mapping[str, Any], *, check: Callable[[Collection[str]], Non
             given = {key for message in messages if isinstance(message, Mapping) for key, value in message.items()
                      if value is not None}  # fmt: skip
             _check_message(name, given)
-    return _cut_padding(row)
+    return _checked_row(row)
 
 
-def _cut_padding(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What changes in a row when its padding is cut off."""
+def _is_to_be_read(columns: Collection[str], features: Mapping[str, Any]) -> bool:
+    """Whether rows of tokens may have padding, two answers to what is prompt, or a mask of fractions.
+
+    TRL reads labels and leaves the mask of completions, takes a fraction for 1, and what pads a row for its prompt.
+    """
+    mask = getattr(features.get("completion_mask"), "feature", None)
+    of_fractions = str(getattr(mask, "dtype", "")).startswith("float")
+    return "input_ids" in columns and (
+        ROW_MASK in columns or {"labels", "completion_mask"} <= set(columns) or of_fractions
+    )
+
+
+def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What changes in a row when its padding is cut off; its masks and labels are looked at."""
     kept = unpadded(row)
+    if "input_ids" in kept and any(kept.get(name) is not None for name in ("completion_mask", "labels")):
+        row_labels(kept)
     return {} if kept is row else {name: kept[name] for name in PER_TOKEN if kept.get(name) is not None}
 
 
-def _check_columns(columns: Collection[str], *, assistant_only: bool, weights_are_read: bool) -> None:
+def _check_columns(columns: Collection[str], *, assistant_only: bool, weights_are_read: bool, is_flat: bool) -> None:
     tells = any(set(group) <= set(columns) for group in TELLING) or ("messages" in columns and assistant_only)
     if not tells:
         raise UserError(
             f"nothing in the data tells prompt from completion (columns found: {named(columns)}); give prompt and "
             "completion, input_ids with completion_mask or labels, or messages with assistant_only_loss=True"
+        )
+    if "seq_lengths" in columns and not is_flat:
+        raise UserError(
+            "the data have seq_lengths, of rows of several examples, which TRL reads with padding_free=True alone; "
+            "give that, or rows of one example"
         )
     if ROW_WEIGHTS not in columns:
         return

@@ -11,7 +11,7 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from plw.config.loss import FactorConfig
 from plw.errors import UserError
-from plw.integrations.model import base_model, check_language_model
+from plw.integrations.model import backbone, base_model, check_language_model
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 from plw.train.model.head import HEAD_TOLERANCE, check_head, head_options
 
@@ -42,7 +42,7 @@ def add_weighted_head(model: Any) -> None:
         if coefficients is None:
             return original(self, *args, **kwargs)
         token_F = kwargs["input_ids"].flatten()
-        hidden_BTD = self.get_decoder()(*args, **kwargs, use_cache=False).last_hidden_state
+        hidden_BTD = backbone(self)(*args, **kwargs, use_cache=False).last_hidden_state
         coefficient_BT = coefficients.clone()
         # Row t - 1 predicts token t, and nothing predicts the first column.
         coefficient_BT[:, 0] = 0
@@ -74,11 +74,14 @@ def _unbound(forward: Callable[..., Any], model: Any) -> Callable[..., Any]:
 def _check(model: Any) -> None:
     """On the model as it is loaded, before anything wraps or spreads it, and without its dropout."""
     weight = model.get_output_embeddings().weight
-    if weight.dtype not in HEAD_TOLERANCE or weight.is_meta:
+    # What is spread over processes before it is here has no weights to compute with.
+    if weight.is_meta or not weight.numel():
         return
+    if weight.dtype not in HEAD_TOLERANCE:
+        raise UserError(f"the head's weight is {weight.dtype}; allowed: {', '.join(map(str, HEAD_TOLERANCE))}")
     training = model.training
     model.eval()
-    check_head(getattr(model, "name_or_path", "") or type(model).__name__, model)
+    check_head(getattr(model, "name_or_path", "") or type(model).__name__, model, backbone(model))
     model.train(training)
 
 

@@ -8,6 +8,11 @@ from plw.errors import UserError
 
 BESIDE_THE_INPUT = ("PREFIX_TUNING", "CARTRIDGE")
 """Prompts of PEFT that are keys and values of each layer: rows and their tokens stay as they are."""
+REFUSED_ADAPTERS = {
+    "ADALORA": "adds a term to the loss, in each micro-batch or, in TRL, in none",
+    "ADAPTION_PROMPT": "calls the model's own forward, which has no weighted loss",
+}
+"""Adapters of PEFT under which a step's loss would not be the weighted one, and why."""
 
 
 def base_model(model: Any) -> Any:
@@ -15,12 +20,26 @@ def base_model(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def check_prompt_learning(config: Any) -> None:
-    """That an adapter, of PEFT's config, puts no tokens of its own before those of the rows; None is no adapter."""
-    if not getattr(config, "is_prompt_learning", False):
-        return
-    kind = getattr(config.peft_type, "value", str(config.peft_type))
-    if kind not in BESIDE_THE_INPUT:
+def backbone(model: Any) -> Any:
+    """The module of a transformers model that makes hidden states of all of its inputs.
+
+    The decoder of a model that sees pictures takes text alone, and would leave the pictures out without a word.
+    """
+    inner = model.base_model
+    return model.get_decoder() if inner is model else inner
+
+
+def check_adapter(config: Any) -> None:
+    """That an adapter, of PEFT's config, leaves rows and their loss as they are; None is no adapter.
+
+    Raises:
+        UserError: it puts tokens of its own before those of the rows, adds to the loss, or calls the model past the
+            weighted loss.
+    """
+    kind = getattr(getattr(config, "peft_type", None), "value", "")
+    if kind in REFUSED_ADAPTERS:
+        raise UserError(f"PEFT's {kind} {REFUSED_ADAPTERS[kind]}; use LoRA or prefix tuning")
+    if getattr(config, "is_prompt_learning", False) and kind not in BESIDE_THE_INPUT:
         raise UserError(
             f"PEFT's {kind} puts tokens before each row, which then has no weights for them; use LoRA or prefix tuning"
         )
@@ -33,9 +52,10 @@ def check_language_model(model: Any) -> None:
         model: of transformers, or of PEFT.
 
     Raises:
-        UserError: an encoder-decoder, no output embedding, an adapter on the head, or trained prompts among the tokens.
+        UserError: an encoder-decoder, no output embedding, an adapter on the head, or one that ``check_adapter``
+            refuses.
     """
-    check_prompt_learning(getattr(model, "active_peft_config", None))
+    check_adapter(getattr(model, "active_peft_config", None))
     bare = base_model(model)
     name = type(bare).__name__
     if getattr(getattr(bare, "config", None), "is_encoder_decoder", False):

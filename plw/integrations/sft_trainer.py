@@ -12,11 +12,19 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from plw.config.loss import FactorConfig
 from plw.errors import UserError
-from plw.integrations.checks import check_collator, check_columns, check_factor, check_loss_options, named_arguments
+from plw.integrations.checks import (
+    check_collator,
+    check_columns,
+    check_factor,
+    check_loss_options,
+    named_arguments,
+    packs_rows,
+)
 from plw.integrations.collator import ROW_WEIGHTS
 from plw.integrations.dataset import checked_for_trl, columns_of, cut_weights, each_dataset
 from plw.integrations.logits_loss import divided
-from plw.integrations.model import check_language_model, check_prompt_learning
+from plw.integrations.model import check_adapter, check_language_model
+from plw.integrations.probe import check_fused_head, check_packed_rows
 from plw.integrations.trainer import ROW_COLUMNS, StepNormaliser
 from plw.integrations.weighting import IGNORED, LOSS_WEIGHTS, BatchWeighting
 from plw.loss.factor import token_factor
@@ -70,6 +78,7 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         arguments = _sft_arguments(args)
         options = named_arguments(SFTTrainer, 4, more, kwargs)
         _check(arguments, options)
+        _check_packing(arguments, scope)
         check_collator(data_collator, self.weighting)
         if hasattr(model, "config"):
             check_language_model(model)
@@ -79,11 +88,26 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         # TRL takes no mask as a wish for none, unless the data are text.
         arguments.completion_only_loss = True
         super().__init__(model, arguments, data_collator, train_dataset, **options)
-        check_language_model(self.accelerator.unwrap_model(self.model))
+        prepared = self.accelerator.unwrap_model(self.model)
+        check_language_model(prepared)
+        check_fused_head(prepared)
+        if packs_rows(self.data_collator):
+            check_packed_rows(prepared)
 
-    def evaluate(self, eval_dataset: Any = None, *more: Any, **kwargs: Any) -> Any:
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
         """TRL's own, of data that tell the prompt."""
-        return super().evaluate(self._checked(eval_dataset, evaluated=True), *more, **kwargs)
+        if isinstance(eval_dataset, dict):
+            # TRL would prepare each of them twice, and a packed row packed again has lost its bounds.
+            metrics: dict[str, float] = {}
+            for name, part in eval_dataset.items():
+                metrics |= self.evaluate(part, ignore_keys, f"{metric_key_prefix}_{name}")
+            return metrics
+        found: dict[str, float] = super().evaluate(
+            self._checked(eval_dataset, evaluated=True), ignore_keys, metric_key_prefix
+        )
+        return found
 
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *more: Any) -> Any:
         """TRL's own, which cuts rows; their ``token_weights`` are cut with them."""
@@ -153,10 +177,42 @@ def _check(arguments: Any, options: Mapping[str, Any]) -> None:
         "completion_only_loss": (False, "leave it out: prompt_weight=1 is that loss"),
         "loss_type": ("dft", 'give factor=FactorConfig(kind="power")'),
     }
+    if options.get("formatting_func") is not None:
+        raise UserError(
+            "formatting_func makes texts, which do not tell prompt from completion; give rows of prompt and completion"
+        )
     for name, (value, instead) in refused.items():
         if getattr(arguments, name, None) == value:
             raise UserError(f"{name}={value} does not go with a prompt weight; {instead}")
-    check_prompt_learning(options.get("peft_config"))
+    check_adapter(options.get("peft_config"))
+
+
+def _check_packing(arguments: Any, scope: str) -> None:
+    """That TRL's rows still have the examples that the loss is of."""
+    packs = arguments.packing or bool(arguments.eval_packing)
+    flat = _is_flat(arguments)
+    if arguments.eval_packing and arguments.packing_strategy != "wrapped" and not flat:
+        raise UserError(
+            "eval_packing=True without packing and padding_free puts examples into rows whose bounds TRL does not "
+            "read; leave eval_packing out, or give padding_free=True"
+        )
+    if scope != "example":
+        return
+    if packs and arguments.packing_strategy == "wrapped":
+        raise UserError(
+            "scope=example does not go with packing_strategy=wrapped, which cuts rows without regard to examples; "
+            "allowed: bfd, bfd_split"
+        )
+    if flat and arguments.pad_to_multiple_of:
+        raise UserError(
+            f"scope=example does not go with pad_to_multiple_of={arguments.pad_to_multiple_of} in rows without "
+            "padding: TRL marks what it adds as examples; leave pad_to_multiple_of out"
+        )
+
+
+def _is_flat(arguments: Any) -> bool:
+    """Whether TRL's collator puts all examples of a batch into one row."""
+    return bool(arguments.padding_free or (arguments.packing and arguments.packing_strategy != "wrapped"))
 
 
 def _checked(arguments: Any, collator: Any, data: Any, *, evaluated: bool = False) -> Any:
@@ -170,6 +226,7 @@ def _checked(arguments: Any, collator: Any, data: Any, *, evaluated: bool = Fals
             dataset,
             assistant_only=arguments.assistant_only_loss,
             weights_are_read=collator is not None and not packed,
+            is_flat=_is_flat(arguments),
         )
 
     return each_dataset(data, checked)

@@ -10,12 +10,20 @@ from transformers import Trainer, TrainingArguments
 
 from plw.config.loss import FactorConfig
 from plw.errors import UserError
-from plw.integrations.checks import check_collator, check_columns, check_factor, check_loss_options, named_arguments
+from plw.integrations.checks import (
+    check_collator,
+    check_columns,
+    check_factor,
+    check_loss_options,
+    named_arguments,
+    packs_rows,
+)
 from plw.integrations.collator import PromptWeightCollator
 from plw.integrations.dataset import columns_of, each_dataset
 from plw.integrations.head import add_weighted_head
 from plw.integrations.logits_loss import divided, prompt_weighted_loss
 from plw.integrations.model import check_language_model
+from plw.integrations.probe import check_packed_rows
 from plw.integrations.weighting import LOSS_WEIGHTS, BatchWeighting
 
 logger = logging.getLogger(__name__)
@@ -88,7 +96,7 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
         self.weighting = BatchWeighting(
             prompt_weight=prompt_weight, response_weight=response_weight, normalizer=normalizer, scope=scope
         )
-        self.factor = factor
+        self.factor, self._packs_rows = factor, packs_rows(data_collator)
         options = named_arguments(Trainer, 3, more, kwargs)
         check_factor(factor)
         check_loss_options(args, options)
@@ -109,14 +117,19 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
                 pad_token_id=_padding(self), prompt_weight=prompt_weight, response_weight=response_weight
             )
         if self.model_init is None:
-            add_weighted_head(self.accelerator.unwrap_model(self.model))
+            self._prepare_model(self.accelerator.unwrap_model(self.model))
         self.loss_is_scaled_for_ga = True
 
     def call_model_init(self, trial: Any = None) -> Any:
         """A new model of ``model_init``, with the weighted loss."""
         model = super().call_model_init(trial)
-        add_weighted_head(model)
+        self._prepare_model(model)
         return model
+
+    def _prepare_model(self, model: Any) -> None:
+        add_weighted_head(model)
+        if self._packs_rows:
+            check_packed_rows(model)
 
     def evaluate(self, eval_dataset: Any = None, *more: Any, **kwargs: Any) -> Any:
         """The Trainer's own, of data that the collator reads."""

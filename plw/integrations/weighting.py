@@ -20,6 +20,8 @@ IGNORED = -100
 """The label of a token that is no completion, as transformers has it."""
 LOSS_WEIGHTS = "loss_weights"
 """Key of a batch that has the weights already, from the collator."""
+PACKED_BOUNDS = ("cu_seq_lens_q", "seq_idx")
+"""Keys of a packed batch from which kernels read where its examples begin."""
 SCOPES_HERE = ("batch", "example")
 """Scope ``micro`` is a thing of the order of examples, which a trainer's batches do not tell."""
 
@@ -80,7 +82,13 @@ class BatchWeighting:
         return torch.where(z_BT > 0, weight_BT / z_BT, 0.0).float()
 
     def step_total(self, batches: Sequence[Mapping[str, Any]]) -> Tensor:
-        """What a step of these micro-batches is divided by, float64: Z, or with scope ``example`` the examples."""
+        """What a step of these micro-batches is divided by, float64: Z, or with scope ``example`` the examples.
+
+        Raises:
+            UserError: labels that are other tokens than those of ``input_ids``.
+        """
+        for batch in batches:
+            _check_targets(batch)
         if self.scope == "example":
             return torch.stack([first_tokens(batch).sum().double() for batch in batches]).sum()
         return torch.stack([self._counted(batch, self.token_weights(batch)).sum() for batch in batches]).sum()
@@ -93,6 +101,20 @@ class BatchWeighting:
             label_BT: Tensor = batch["labels"]
             return ((label_BT != IGNORED) & is_predicted(batch)).double()
         return (weight_BT != 0).double()
+
+
+def _check_targets(batch: Mapping[str, Any]) -> None:
+    """That labels are the row's own tokens where they are no ``IGNORED``; the collator has looked at its own."""
+    label_BT = batch.get("labels")
+    if LOSS_WEIGHTS in batch or label_BT is None:
+        return
+    other_BT = (label_BT != IGNORED) & (label_BT != batch["input_ids"])
+    if other_BT.any():
+        row, token = other_BT.nonzero()[0].tolist()
+        raise UserError(
+            f"a batch's labels have {int(label_BT[row, token])} in row {row} at token {token}, where input_ids have "
+            f"{int(batch['input_ids'][row, token])}; allowed: that token, not shifted, or {IGNORED}"
+        )
 
 
 def is_token(batch: Mapping[str, Any]) -> Tensor:
@@ -109,10 +131,20 @@ def is_token(batch: Mapping[str, Any]) -> Tensor:
 def first_tokens(batch: Mapping[str, Any]) -> Tensor:
     """Where an example begins, bool [rows, tokens]; nothing in its own example predicts that token."""
     there_BT = is_token(batch)
-    if batch.get("position_ids") is not None:
-        start_BT: Tensor = batch["position_ids"] == 0
-        return start_BT & there_BT
-    return there_BT & (there_BT.cumsum(dim=1) == 1)
+    first_BT = there_BT & (there_BT.cumsum(dim=1) == 1)
+    position_BT = batch.get("position_ids")
+    if position_BT is None:
+        bounds = [name for name in PACKED_BOUNDS if batch.get(name) is not None]
+        if bounds:
+            raise UserError(
+                f"a batch has {named(bounds)} but no position_ids, which say where its examples begin; give a collator "
+                "that returns them (return_position_ids=True)"
+            )
+        return first_BT
+    if position_BT.ndim != 2:
+        raise UserError(f"position_ids has {position_BT.ndim} axes; allowed: one of [rows, tokens], or none")
+    start_BT: Tensor = first_BT | (there_BT & (position_BT == 0))
+    return start_BT
 
 
 def is_predicted(batch: Mapping[str, Any]) -> Tensor:

@@ -8,7 +8,7 @@ from torch import nn
 from plw.errors import UserError
 
 HEAD_PROBE_TOKENS = 8
-HEAD_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 3e-2}
+HEAD_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 1e-2, torch.bfloat16: 3e-2}
 """Relative distance between the model's logits and ours; rounding is far below, another head far above."""
 
 
@@ -26,16 +26,21 @@ def head_options(config: Any) -> dict[str, Any]:
     return {name: float(value) for name, value in found.items() if value is not None}
 
 
-def check_head(path: str, model: Any) -> None:
+def check_head(path: str, model: Any, backbone: Any = None) -> None:
     """Compare the model's logits for a few tokens with those that decoder, head, scale and cap give.
 
     Config fields of one name multiply in one family and divide in another, so names alone prove nothing.
+
+    Args:
+        path: what the message calls the model.
+        model: a causal language model.
+        backbone: the module that makes the hidden states; None for the model's decoder.
 
     Raises:
         UserError: the head does something else too, so its loss cannot be computed from hidden states.
     """
     options = head_options(model.config.get_text_config())
-    decoder, head = model.get_decoder(), model.get_output_embeddings()
+    decoder, head = model.get_decoder() if backbone is None else backbone, model.get_output_embeddings()
     if not isinstance(decoder, nn.Module) or not isinstance(getattr(head, "weight", None), torch.Tensor):
         raise UserError(f"{path}: {type(model).__name__} has no decoder with a linear head; it is not supported")
     token_BT = torch.arange(min(HEAD_PROBE_TOKENS, head.weight.shape[0]), device=head.weight.device)[None]

@@ -215,7 +215,9 @@ def test_no_row_of_a_stream_is_taken_by_the_checks() -> None:
 
     from datasets import IterableDataset
 
-    checked = checked_for_trl(IterableDataset.from_generator(rows), assistant_only=False, weights_are_read=False)
+    checked = checked_for_trl(
+        IterableDataset.from_generator(rows), assistant_only=False, weights_are_read=False, is_flat=False
+    )
     assert not taken
     assert list(checked) == ROWS
 
