@@ -132,8 +132,10 @@ class TemplateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeConfig(OptimizationConfig):
-    """Everything about fine-tuning but the data, the model and the weights: beside :class:`OptimizationConfig`'s fields
-    what regularises, and LoRA."""
+    """Everything about fine-tuning but the data, the model and the weights.
+
+    Beside the fields of :class:`OptimizationConfig`, what regularises, and LoRA.
+    """
 
     group: ClassVar[str] = "recipe"
 

@@ -197,9 +197,7 @@ def _answers(count: int | None, new_tokens: int, batch_size: int, parameters: in
 def judge_calls(cell: Cell) -> int | None:
     """Verdicts that the judge is asked for; PandaLM's are asked for in both orders, MT-Bench's for each turn."""
     counts = [
-        None
-        if (asked := prompt_count(cell, name)) is None
-        else asked * (2 if item.protocol == PANDALM else item.turns)
+        None if (asked := prompt_count(cell, name)) is None else asked * (2 if item.protocol == PANDALM else item.turns)
         for name, item in cell.config.judged.items()
     ]
     return None if None in counts else sum(count for count in counts if count is not None)
