@@ -59,7 +59,7 @@ def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
     else:
         from plw.evaluate.lm_eval.tasks import task_manager
 
-        manager = task_manager(task_folder(), suite.builtin_tasks)
+        manager = task_manager(task_folder(), builtin=suite.builtin_tasks)
     for name, task in suite.tasks.items():
         limit = suite.document_limit(name)
         is_group = manager is not None and task.task in manager.all_groups

@@ -53,7 +53,7 @@ def _usual_metric(task: str) -> str:
     from plw.evaluate.lm_eval.tasks import reported_metrics, task_manager
     from plw.paths import task_folder
 
-    return choose_metric(reported_metrics(task_manager(task_folder(), True), task)) or "acc"
+    return choose_metric(reported_metrics(task_manager(task_folder(), builtin=True), task)) or "acc"
 
 
 def with_judge(config: "CellConfig") -> "CellConfig":

@@ -150,7 +150,7 @@ def _load_tasks(
     suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
 ) -> dict[str, LoadedTask]:
     with patched_lm_eval(no_progress):
-        manager = task_manager(task_folder, suite.builtin_tasks)
+        manager = task_manager(task_folder, builtin=suite.builtin_tasks)
         return {name: load_checked(manager, name, suite, files.get(name, {})) for name in suite.tasks}
 
 

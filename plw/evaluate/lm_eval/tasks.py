@@ -44,7 +44,7 @@ class LoadedTask:
 
 
 @lru_cache(maxsize=8)
-def task_manager(task_folder: Path, builtin: bool) -> "TaskManager":
+def task_manager(task_folder: Path, *, builtin: bool) -> "TaskManager":
     """The index of known tasks, built once a process for the same arguments: lm-eval's own take seconds to scan."""
     with quiet("lm_eval"):
         from lm_eval.tasks import TaskManager
@@ -64,7 +64,7 @@ def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mappi
         UserError: an unknown task, with the names that come near; a task that lacks a package or data; documents that
             it cannot score.
     """
-    manager = task_manager(task_folder, suite.builtin_tasks)
+    manager = task_manager(task_folder, builtin=suite.builtin_tasks)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
     at_hand = [name for name, config in suite.tasks.items() if name in files or not config.files]

@@ -35,7 +35,7 @@ def test_the_projects_own_tasks_need_no_look_since_all_their_metrics_serve():
     from plw.evaluate.lm_eval.tasks import task_manager
     from plw.paths import task_folder
 
-    manager = task_manager(task_folder(), True)
+    manager = task_manager(task_folder(), builtin=True)
     own = [path.stem for path in task_folder().glob("*.yaml")]
     found = {name: listed_aggregations(manager, name) for name in own}
     assert len(found) > 10
