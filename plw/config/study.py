@@ -210,6 +210,11 @@ class ExecutionConfig:
         return Path(self.cache).absolute()
 
     @property
+    def group_size(self) -> int:
+        """Processes that train one cell, on all machines together."""
+        return self.processes * self.nodes
+
+    @property
     def thread_count(self) -> int:
         """CPU threads of one process of a cell; with `auto`, those of a cell that has the machine to itself."""
         return self.threads if isinstance(self.threads, int) else max(1, available_cores() // self.processes)

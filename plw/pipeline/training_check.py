@@ -79,10 +79,6 @@ def _pairs_plan_of(cell: Cell) -> str:
     return repr((config.preference, config.template, _tokenizer_name(cell), config.execution))
 
 
-def _processes(config: CellConfig) -> int:
-    return config.execution.processes * config.execution.nodes
-
-
 def _tokenizer_name(cell: Cell) -> str:
     """The base models of the world have one tokenizer."""
     return "world" if in_world(cell.config.model.path) else cell.model.location
@@ -137,7 +133,7 @@ class _Examples:
 
 
 def _check_fine_tuning(config: CellConfig, examples: _Examples) -> None:
-    recipe, budget, processes = config.recipe, config.execution.token_budget, _processes(config)
+    recipe, budget, processes = config.recipe, config.execution.token_budget, config.execution.group_size
     long = examples.may_be_longer(budget) if recipe.max_length > budget else []
     if (
         processes > min(recipe.batch_size, len(examples))
@@ -183,7 +179,7 @@ def _check_preference(cell: Cell, known: dict[str, PreparedPairs]) -> None:
     """Pairs fit the budget, or the config is refused; so they are counted only where processes share a step."""
     from plw.train.preference.plan import plan_pairs
 
-    config, preference, processes = cell.config, cell.config.preference, _processes(cell.config)
+    config, preference, processes = cell.config, cell.config.preference, cell.config.execution.group_size
     if processes == 1:
         return
     key = repr((preference, config.template, _tokenizer_name(cell)))

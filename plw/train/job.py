@@ -49,11 +49,6 @@ class TrainingJob:
     execution: ExecutionConfig = field(default_factory=ExecutionConfig)
     """Device, layout, processes, checkpoints: where and how fast."""
 
-    @property
-    def group_size(self) -> int:
-        """Processes on all machines together."""
-        return self.execution.processes * self.execution.nodes
-
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSummary:

@@ -73,9 +73,9 @@ def train(
         StageError: the loss or the gradient is no longer finite.
         Interrupted: by SIGINT or SIGTERM, with a checkpoint of the step that was under way.
     """
-    if job.group_size > 1:
+    if job.execution.group_size > 1:
         # Mistakes that the plan finds are told without starting anything.
-        _plan(job, PADDED, size=job.group_size)
+        _plan(job, PADDED, size=job.execution.group_size)
         return launch(job, on_step=on_step, check_lease=check_lease or _always, progress=progress)
     device = device_of(job.execution.device)
     return Trainer(job, device, on_step=on_step, check_lease=check_lease, progress=progress).run()

@@ -24,7 +24,7 @@ def check_lora(recipe: RecipeConfig, execution: ExecutionConfig) -> None:
         raise UserError(
             f"recipe.lora_rank={recipe.lora_rank} needs peft, which is not installed; pip install 'plw[lora]'"
         )
-    if execution.processes * execution.nodes > 1 and execution.sharding == "fsdp":
+    if execution.group_size > 1 and execution.sharding == "fsdp":
         raise UserError(
             f"recipe.lora_rank={recipe.lora_rank} with several processes needs execution.sharding=ddp, found fsdp"
         )
