@@ -63,7 +63,7 @@ class PromptForm:
         return {heading: prompt[end:stop].strip() for (_, end, heading), stop in zip(found, ends, strict=True)}
 
 
-PAIRWISE = PromptForm(
+PAIRWISE_FORM = PromptForm(
     headings=(
         "## Instruction:",
         "## Output (a):",
@@ -76,7 +76,7 @@ PAIRWISE = PromptForm(
 )
 """The AlpacaEval evaluator's prompt, conf/judge_prompts/pairwise."""
 
-PANDALM = PromptForm(
+PANDALM_FORM = PromptForm(
     headings=("### Instruction:", "### Input:", "### Response 1:", "### Response 2:", "### Evaluation:"),
     optional=frozenset({"### Input:"}),
     task=("### Instruction:", "### Input:"),
@@ -89,7 +89,7 @@ PANDALM = PromptForm(
 
 GRADE_HEADINGS = (EARLIER_QUESTION, EARLIER_ANSWER, QUESTION_HEADING, REFERENCE_HEADING, ANSWER_HEADING, GRADE_HEADING)
 """Sections of the prompts that ask for a grade (`plw/world/dialogues.py`), in order."""
-GRADING = PromptForm(
+GRADING_FORM = PromptForm(
     headings=GRADE_HEADINGS,
     optional=frozenset({EARLIER_QUESTION, EARLIER_ANSWER, REFERENCE_HEADING}),
     task=(EARLIER_QUESTION, QUESTION_HEADING),
@@ -126,11 +126,11 @@ class FactJudge:
 
     def __call__(self, prompt: str) -> str:
         """The verdict on a prompt of one of the known forms, in the words that the form asks for."""
-        for form in (PAIRWISE, PANDALM):
+        for form in (PAIRWISE_FORM, PANDALM_FORM):
             sections = form.read(prompt)
             if sections is not None:
                 return self._judge(form, sections)
-        sections = GRADING.read(prompt)
+        sections = GRADING_FORM.read(prompt)
         return UNREADABLE if sections is None else self._grade(sections)
 
     def score(self, subject: str, answer: str) -> float:

@@ -16,7 +16,7 @@ from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts
 from plw.evaluate.judging.pairwise import Pair
 from plw.evaluate.judging.pandalm import PandaPrompt, judge_pandalm, parse
 from plw.world.dialogues import judge_prompt_rows
-from plw.world.judge import PAIRWISE, PANDALM, UNREADABLE, FactJudge
+from plw.world.judge import PAIRWISE_FORM, PANDALM_FORM, UNREADABLE, FactJudge
 from plw.world.server import JudgeServer
 
 PROMPTS = Path(__file__).parents[3] / "conf" / "judge_prompts"
@@ -110,7 +110,7 @@ def test_subject(task: str, subject: str | None) -> None:
 @given(a=answers, b=answers)
 def test_verdict_follows_the_scores_in_either_order_whatever_the_answers_contain(a: str, b: str) -> None:
     """What an answer says counts only for that answer, also when it contains the prompt's own headings."""
-    words = dict(zip(PAIRWISE.verdicts, (1, 2, 0), strict=True))
+    words = dict(zip(PAIRWISE_FORM.verdicts, (1, 2, 0), strict=True))
     instruction = "Tell me about Anna."
 
     # The judge reads the answers as they stand in the prompt, where a slot or a marker is broken by a space.
@@ -166,9 +166,11 @@ def test_the_forms_are_those_of_the_prompts_in_conf() -> None:
     def lines(text: str) -> tuple[str, ...]:
         return tuple(line for line in text.splitlines() if line.startswith("#"))
 
-    assert lines(TEMPLATE) == PAIRWISE.headings
-    assert lines(PANDA.with_input) == PANDALM.headings
-    assert lines(PANDA.without_input) == tuple(name for name in PANDALM.headings if name not in PANDALM.optional)
+    assert lines(TEMPLATE) == PAIRWISE_FORM.headings
+    assert lines(PANDA.with_input) == PANDALM_FORM.headings
+    assert lines(PANDA.without_input) == tuple(
+        name for name in PANDALM_FORM.headings if name not in PANDALM_FORM.optional
+    )
 
 
 def test_load(tmp_path: Path) -> None:
