@@ -31,11 +31,11 @@ def longest_first(rows: Sequence[Sequence[int]], batch_size: int, *, pads_freely
 
 
 def own_batches(
-    batches: Sequence[list[int]], has_turn: Callable[[int], bool], progress: Progress, what: str
+    batches: Sequence[list[int]], is_mine: Callable[[int], bool], progress: Progress, what: str
 ) -> Iterator[tuple[list[int], Callable[[str], None]]]:
     """The batches that fall to this process, each with what may be told of it while it is under way.
 
-    ``has_turn`` says by its number whether a batch does. ``progress`` is called with those words and the rows that are
+    ``is_mine`` says by its number whether a batch does. ``progress`` is called with those words and the rows that are
     done, other processes' among them; ``what`` is made of them.
     """
     done, total = 0, sum(map(len, batches))
@@ -45,7 +45,7 @@ def own_batches(
 
     progress(done, total, what)
     for number, batch in enumerate(batches):
-        if not has_turn(number):
+        if not is_mine(number):
             done += len(batch)
             continue
         yield batch, say

@@ -115,11 +115,11 @@ class EvalModel:
         """Places of rows of tokens, batch by batch, as they are computed."""
         return list(longest_first(rows, batch_size, pads_freely=self.device.type != "cpu"))
 
-    def has_turn(self, batch: int) -> bool:
+    def is_mine(self, batch: int) -> bool:
         """Whether the batch of this number is computed by this process."""
         return self.group is None or batch % self.group.size == self.group.rank
 
-    def everyones(self, found: dict[Place, Found]) -> dict[Place, Found]:
+    def all_gather(self, found: dict[Place, Found]) -> dict[Place, Found]:
         """What this process found, and what the others did; in each of them the same."""
         if self.group is None:
             return found
@@ -216,12 +216,12 @@ def generate(
     config = {"max_new_tokens": max_new_tokens, "num_beams": beams, "repetition_penalty": repetition_penalty}
     numbers = range(len(prompts)) if streams is None else streams
     answers: dict[int, Generation] = {}
-    for batch, say in own_batches(loaded.batches(encoded, batch_size), loaded.has_turn, progress, "answers"):
+    for batch, say in own_batches(loaded.batches(encoded, batch_size), loaded.is_mine, progress, "answers"):
         samplers = [_Noise(temperature, top_p, [(seed, numbers[index]) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
             answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
-    answers = loaded.everyones(answers)
+    answers = loaded.all_gather(answers)
     return [answers[index] for index in range(len(prompts))]
 
 

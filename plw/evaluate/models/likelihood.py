@@ -41,12 +41,12 @@ def greedy_responses(
     ends = set(end_tokens(loaded))
     found: dict[int, PromptAndResponse] = {}
     decoding = {"max_new_tokens": max_new_tokens, "num_beams": 1, "repetition_penalty": 1.0}
-    for batch, say in own_batches(loaded.batches(rows, batch_size), loaded.has_turn, progress, "responses"):
+    for batch, say in own_batches(loaded.batches(rows, batch_size), loaded.is_mine, progress, "responses"):
         written = generate_tokens(loaded, [rows[i] for i in batch], decoding, [], say)
         for index, tokens in zip(batch, written, strict=True):
             length = next((place + 1 for place, token in enumerate(tokens) if token in ends), len(tokens))
             found[index] = (tuple(rows[index]), tuple(tokens[:length]))
-    found = loaded.everyones(found)
+    found = loaded.all_gather(found)
     return [found[index] for index in range(len(rows))]
 
 
@@ -70,11 +70,11 @@ def log_likelihoods(
     different = sorted({pair for pair in pairs if pair[1]}, key=lambda pair: (-len(pair[0]) - len(pair[1]), pair))
     known: dict[PromptAndResponse, float] = {}
     for number, start in enumerate(range(0, len(different), batch_size)):
-        if loaded.has_turn(number):
+        if loaded.is_mine(number):
             batch = different[start : start + batch_size]
             known |= zip(batch, _batch(loaded, batch), strict=True)
             progress(min(start + batch_size, len(different)), len(different), "likelihoods")
-    known = loaded.everyones(known)
+    known = loaded.all_gather(known)
     return [known.get(pair, 0.0) for pair in pairs]
 
 
