@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ from plw.train.model.parallel import full_tensor
 from plw.train.model.save import save_model
 from plw.train.preference.model import reference_log_probs
 from plw.train.preference.plan import all_pairs, plan_pairs
+from plw.train.preference.reference import kept_log_probs
 from plw.train.stepper import Stepper
 
 OnStep = Callable[[dict[str, Any]], None]
@@ -130,13 +132,14 @@ class Trainer:
             cleanup.callback(release_memory)
             plan, prepared = self._plan_and_load()
             cleanup.callback(prepared.release)
-            reference_E = None if job.beta is None else self._reference(prepared)
+            identity = run_identity(job, plan)
+            reference_E = None if job.beta is None else self._reference(prepared, identity)
             stepper = Stepper(job, plan, prepared, self.device, group, reference_E=reference_E)
             cleanup.callback(stepper.release)
             if group.size > 1:
                 # Loading drew the same numbers everywhere, as it must; from here each process drops out others.
                 torch.manual_seed(job.seed + group.rank)
-            done, seconds = self._train(stepper, run_identity(job, plan))
+            done, seconds = self._train(stepper, identity)
             self.check_lease()
             # Before it is saved: a LoRA update is merged then.
             summary = TrainingSummary(
@@ -163,25 +166,21 @@ class Trainer:
             plan = _plan(self.job, prepared.weighted.layout, size=self.group.size)
         return plan, prepared
 
-    def _reference(self, prepared: PreparedModel) -> NDArray[np.float64]:
+    def _reference(self, prepared: PreparedModel, identity: str) -> NDArray[np.float64]:
         """Log-probabilities of all answers by the model before its first update, the frozen model of DPO."""
-        job = self.job
-        everything = all_pairs(
+        job, weighted, budget = self.job, prepared.weighted, self.job.execution.token_budget
+        read = partial(
+            reference_log_probs,
+            weighted,
             job.examples,
-            token_budget=job.execution.token_budget,
-            processes=self.group.size,
-            layout=prepared.weighted.layout,
-        )
-        return reference_log_probs(
-            prepared.weighted,
-            job.examples,
-            everything,
+            all_pairs(job.examples, token_budget=budget, processes=self.group.size, layout=weighted.layout),
             device=self.device,
             group=self.group,
             wrapper=prepared.wrapper,
             check_lease=self.check_lease,
             progress=self.progress,
         )
+        return kept_log_probs(self.checkpoints, identity, read, self.group, self.check_lease)
 
     def _train(self, stepper: Stepper, identity: str) -> tuple[int, float]:
         """The steps that are left; how many were done before, and the seconds of all."""

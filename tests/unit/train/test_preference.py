@@ -177,21 +177,38 @@ def stop_at(step: int) -> Any:
 def test_killed_and_asked_to_stop_it_ends_in_the_same_weights(
     job: TrainingJob, undisturbed: Path, tmp_path: Path
 ) -> None:
-    """The frozen model is read again, from the base and not from the checkpoint."""
+    """The frozen model is read once, and again, from the base and not from the checkpoint, where that is damaged."""
     again = with_fields(dataclasses.replace(job, folder=tmp_path), checkpoint_seconds=1e-9)
+    notes: list[str] = []
+
+    def hear(done: int, total: int, note: str = "") -> None:
+        notes.append(note)
+
+    def reads_of_the_frozen_model() -> int:
+        found = sum(note.startswith("log-probabilities by the model before") for note in notes)
+        notes.clear()
+        return found
+
     with pytest.raises(ClaimLostError):
-        train(again, on_step=stop_at(3))
+        train(again, on_step=stop_at(3), progress=hear)
+    once = reads_of_the_frozen_model()
+    assert once
 
     def ask(row: dict[str, Any]) -> None:
         if row["step"] == 4:
             signal.raise_signal(signal.SIGTERM)
 
     with pytest.raises(Interrupted), interruptible():
-        train(again, on_step=ask)
+        train(again, on_step=ask, progress=hear)
+    assert reads_of_the_frozen_model() == 0
     assert not (tmp_path / "model").exists()
-    assert train(again).resumed_from == 4
+    kept = tmp_path / "checkpoints/reference.json"
+    kept.write_text(kept.read_text().replace("-", "", 1))
+    assert train(again, progress=hear).resumed_from == 4
+    assert reads_of_the_frozen_model() == once
     assert (tmp_path / "model/model.safetensors").read_bytes() == (undisturbed / "model/model.safetensors").read_bytes()
     assert log(tmp_path) == log(undisturbed)
+    assert not kept.parent.exists()
 
 
 def test_another_beta_is_another_run(job: TrainingJob, tmp_path: Path) -> None:
