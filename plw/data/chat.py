@@ -4,6 +4,7 @@ Where the template marks what the assistant writes (``{% generation %}``), the m
 conversation is rendered up to each answer, with the prompt for it, and that has to be how the whole one begins.
 """
 
+import datetime
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,13 +14,23 @@ from typing import TYPE_CHECKING, Any
 from plw.data.chat_words import WrittenWords, find_words, plain_message, weighted_words
 from plw.data.records import ChatMessage, ChatRecord
 from plw.data.template import Segment, Span, thinking
+from plw.data.tool_calls import is_miswritten, other_forms
 from plw.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DATE = "26 Jul 2024"
+DATE = datetime.datetime(2024, 7, 26)
 """For templates that write today's date: the one that Llama's fall back on, so that a text is the same every day."""
+DATE_STRING = DATE.strftime("%d %b %Y")
+DATE_PARTS = ("-d", "-m", *"aAbBcdDeFHIjmMpSTuUwxXyYZ")
+"""Directives of strftime."""
+FIXED_DATE = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f" | replace('%{part}', '{DATE.strftime('%' + part)}')" for part in DATE_PARTS)
+    + " }}{% endmacro %}\n"
+)
+"""Goes before a template that calls ``strftime_now``, transformers' function of today's date; it writes nothing."""
 MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 FIRST, SECOND = "plw-first-answer", "plw-second-answer"
 """Answers of the conversation that a template is tried on."""
@@ -39,8 +50,7 @@ class ChatRenderer:
                 f"template=chat: {_name(tokenizer)} has no chat template; put a chat_template.jinja beside it, or "
                 "choose another template"
             )
-        template = tokenizer.get_chat_template()
-        self.has_marks = MARKED.search(template) is not None
+        self._check_default()
         self.end = self._end()
         self._spaces: dict[str, bool] = {}
 
@@ -51,7 +61,7 @@ class ChatRenderer:
             UserError: the template refuses the conversation, or renders its beginning differently once it goes on.
         """
         answers = [place for place, message in enumerate(record.messages) if message.role == "assistant"]
-        messages = record.messages[: answers[-1] + 1]
+        messages = self._with_arguments(record.messages[: answers[-1] + 1], record)
         whole, stretches = self._answers(messages, answers, record)
         spans_M = self._spans(messages, whole, record)
         segments: list[Segment] = []
@@ -64,6 +74,19 @@ class ChatRenderer:
             segments.append(Segment("completion", completion, (*_moved(spans_M[place], start, end), *thought), weight))
             done, told = end, place + 1
         return segments
+
+    def _with_arguments(self, messages: tuple[ChatMessage, ...], record: ChatRecord) -> tuple[ChatMessage, ...]:
+        """The messages with their tools' arguments in a form that the template writes; as they are where none is."""
+        others = other_forms(messages)
+        for form in [messages, *others] if others else []:
+            plain = [plain_message(message) for message in form]
+            try:
+                whole = self._render(plain, False, record.where, list(record.tools) or None)
+            except UserError:
+                continue
+            if not is_miswritten(form, whole):
+                return form
+        return messages
 
     def request(self, messages: Sequence[ChatMessage], where: str = "a benchmark's request") -> str:
         """The text after which the model is to answer; ``where`` names it for messages.
@@ -93,7 +116,7 @@ class ChatRenderer:
         """The whole text, and the first and last character of each answer with its end."""
         plain, where = [plain_message(message) for message in messages], record.where or "a conversation"
         tools = list(record.tools) or None
-        if self.has_marks:
+        if self._has_marks(tools):
             whole, marks = self._marked(plain, where, tools)
             if len(marks) == len(answers):
                 return whole, marks
@@ -183,6 +206,24 @@ class ChatRenderer:
                     "the data, or give a template that writes it"
                 )
 
+    def _check_default(self) -> None:
+        """That one of several templates serves where nothing is said of tools."""
+        named_ones = self.tokenizer.chat_template
+        if isinstance(named_ones, dict) and "default" not in named_ones:
+            raise UserError(
+                f"template=chat: {_name(self.tokenizer)} has the chat templates {', '.join(named_ones)} and none named "
+                "default; name one so, or put a chat_template.jinja beside it"
+            )
+
+    def _has_marks(self, tools: list[Any] | None) -> bool:
+        """Whether the template of a conversation, with tools or without, marks what the assistant writes."""
+        return MARKED.search(self._template(tools)) is not None
+
+    def _template(self, tools: list[Any] | None) -> str:
+        """The template of a conversation, with tools or without, that writes the same date on every day."""
+        template: str = self.tokenizer.get_chat_template(tools=tools)
+        return FIXED_DATE + template if "strftime_now" in template else template
+
     def _keeps_space(self, role: str) -> bool:
         """Whether white space around the words of a message is written."""
         if role not in self._spaces:
@@ -211,13 +252,18 @@ class ChatRenderer:
         tried = [("user", "a"), ("assistant", FIRST), ("user", "b"), ("assistant", SECOND)]
         where = "a question and an answer"
         plain = [{"role": role, "content": content} for role, content in tried]
-        if self.has_marks:
+        if self._has_marks(None):
             whole, marks = self._marked(plain, where, None)
             texts = [whole[start:end] for start, end in marks]
             ends = [text.partition(word)[2] for text, word in zip(texts, (FIRST, SECOND), strict=False)]
         else:
             whole = self._render(plain, False, where, None)
             ends = [whole.partition(word)[2].partition(SECOND)[0] for word in (FIRST, SECOND)]
+        if FIRST not in whole or SECOND not in whole:
+            raise UserError(
+                f"template=chat: the chat template of {_name(self.tokenizer)} does not write a message's text as it "
+                "is; give a template of messages whose content is a text"
+            )
         end = self._common_end(ends) if ends else ""
         if not end:
             raise UserError(
@@ -247,9 +293,9 @@ class ChatRenderer:
             texts, marks = render(
                 [plain],
                 tools=tools,
-                chat_template=self.tokenizer.get_chat_template(),
+                chat_template=self._template(tools),
                 return_assistant_tokens_mask=True,
-                date_string=DATE,
+                date_string=DATE_STRING,
                 **self.tokenizer.special_tokens_map,
             )
         return texts[0], [(int(start), int(end)) for start, end in marks[0]]
@@ -258,7 +304,12 @@ class ChatRenderer:
         with _refusals(self.tokenizer, where):
             return str(
                 self.tokenizer.apply_chat_template(
-                    plain, tools=tools, tokenize=False, add_generation_prompt=ask, date_string=DATE
+                    plain,
+                    tools=tools,
+                    chat_template=self._template(tools),
+                    tokenize=False,
+                    add_generation_prompt=ask,
+                    date_string=DATE_STRING,
                 )
             )
 

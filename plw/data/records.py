@@ -228,6 +228,8 @@ def _turns_of(row: DataRow, field: str, speaker: str, words: str, roles: Mapping
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
         more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
+        if message.get("function_call"):
+            raise UserError(f"{place} has function_call, which is not read; write it as tool_calls")
         # Who calls tools need not say anything.
         said = message.get(words, "" if "tool_calls" in more else MISSING)
         for name, value in ((speaker, message.get(speaker, MISSING)), (words, said)):

@@ -426,6 +426,7 @@ def test_templates_that_cannot_be_learned_from_are_refused_in_a_line(bare: Any) 
     assert "{% generation %}" in moved
     assert "System role not supported" in refused(TURNS, chat("s:x", "u:a", "a:b"))
     assert "refuses the conversation" in refused("{{ messages[5]['content'] }}", two)
+    assert "does not write a message's text" in refused(CHATML.replace("m['content']", "m['content'] | upper"), two)
 
 
 def test_a_template_that_takes_no_other_conversation_still_tells_its_words(bare: Any) -> None:
@@ -439,9 +440,18 @@ def test_a_template_that_takes_no_other_conversation_still_tells_its_words(bare:
     assert [text.strip(" ") for text, role, _ in found if role == "user"] == ["user"] * 3
 
 
-def test_dates_of_today_are_not_written(bare: Any) -> None:
-    dated = (
-        "{% if not date_string is defined %}{% set date_string = strftime_now('%d') %}{% endif %}{{ date_string }}\n"
-    )
-    made = renderer(bare, dated + CHATML)
-    assert made.segments(chat("u:a", "a:b"))[0].text.startswith("26 Jul 2024\n")
+@pytest.mark.parametrize(
+    ("dated", "written"),
+    [
+        ("{% if not date_string is defined %}{% set date_string = strftime_now('%d') %}{% endif %}{{ date_string }}\n",
+         "26 Jul 2024\n"),
+        ("{{ strftime_now('%d %B %Y') }}\n", "26 July 2024\n"),
+        ("{% macro day() %}{{ strftime_now('%Y-%m-%d') }}{% endmacro %}\n  {% set year = day()[:4] %}{{ day() }}\n",
+         "2024-07-26\n"),
+    ],
+)  # fmt: skip
+def test_dates_of_today_are_not_written(bare: Any, dated: str, written: str) -> None:
+    for template in (CHATML, MARKED):
+        made = renderer(bare, dated + template)
+        assert made.segments(chat("u:a", "a:b"))[0].text.startswith(written + "<|im_start|>user")
+        assert made.request([ChatMessage(role="user", content="a")]).startswith(written + "<|im_start|>user")
