@@ -4,9 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# How long an example takes is the machine's matter, and how busy it is: no test fails by it.
+settings.register_profile("plw", deadline=None)
+settings.load_profile("plw")
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WITHOUT_SHARED_DATA = f"{SHARED_DATA} is absent"

@@ -264,7 +264,7 @@ def conversations(draw: st.DrawFn) -> ChatRecord:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(record=conversations())
 def test_roles_and_weights_by_hand(bare: Any, record: ChatRecord) -> None:
     """Each letter of ChatML's text has the role and weight that it is written with here; a token has its last one's."""

@@ -26,7 +26,7 @@ def pair(prompt: str, completion: str) -> list[Segment]:
     return [Segment("prompt", prompt), Segment("completion", completion)]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(examples=st.lists(st.tuples(text, text), min_size=1, max_size=4), max_length=st.integers(2, 40))
 def test_roles_lengths_and_counts(
     tiny_tokenizer: "PreTrainedTokenizerBase", examples: list[tuple[str, str]], max_length: int

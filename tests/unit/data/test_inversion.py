@@ -33,7 +33,7 @@ def test_the_papers_strings() -> None:
     )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(records, min_size=1, max_size=8))
 def test_short_inverts_exactly_the_long_completions(
     tiny_tokenizer: "PreTrainedTokenizerBase", data: list[AlpacaRecord]

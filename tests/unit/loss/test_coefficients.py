@@ -48,7 +48,7 @@ def by_definition(examples: list[list[tuple[str, float]]], loss: LossConfig) -> 
     return coefficients, empty
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(examples=st.lists(example, min_size=1, max_size=9), loss=configs)
 def test_equal_to_the_definition(examples: list[list[tuple[int, float]]], loss: LossConfig) -> None:
     expected, empty = by_definition([[(ROLES[role], weight) for role, weight in tokens] for tokens in examples], loss)
@@ -66,7 +66,6 @@ def test_equal_to_the_definition(examples: list[list[tuple[int, float]]], loss: 
         np.testing.assert_allclose(coefficient_T, row, rtol=1e-12)
 
 
-@settings(deadline=None)
 @given(examples=st.lists(example, min_size=1, max_size=9), share=st.sampled_from([0.05, 0.5]))
 def test_a_prompts_share_is_the_same_in_every_example(examples: list[list[tuple[int, float]]], share: float) -> None:
     loss = LossConfig(prompt_weight=0.3, prompt_share=share, normalizer="weights")

@@ -74,7 +74,7 @@ heads = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tokens=st.integers(0, 20),
     seed=st.integers(0, 99),

@@ -118,7 +118,7 @@ def test_the_gradient_is_that_of_the_value(slopes):
         assert likelihood(psi)[1] == pytest.approx(numeric, rel=1e-3, abs=2e-3)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.floats(-4, 4), st.floats(-1, 6), st.floats(0.01, 0.99))
 def test_the_densitys_derivatives(eta, log_phi, score):
     rows, at = BetaRows(np.array([score])), np.array([eta])

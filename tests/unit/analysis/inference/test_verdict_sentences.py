@@ -317,7 +317,7 @@ def test_scores_that_are_full_from_some_weight_on_name_no_single_best_weight(tur
     assert found.best_high == 1.0
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(lacking=st.sets(st.tuples(st.integers(0, 1), st.integers(0, 4)), min_size=1, max_size=9))
 def test_cells_that_lack_a_benchmark_are_counted_where_they_do_not_count(lacking: set[tuple[int, int]]) -> None:
     """The first benchmark is in every cell, the second is not: its kind's verdict is of the cells that have both."""

@@ -125,7 +125,7 @@ def test_least_difference_of_many_items_is_the_normal_one() -> None:
 
 
 @given(st.tuples(*[st.integers(0, 60)] * 4).filter(lambda counts: sum(counts) >= 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mcnemar_equals_scipy_and_statsmodels(counts: tuple[int, int, int, int]) -> None:
     both, only_a, only_b, neither = counts
     ours = PairedProportions(both=both, only_a=only_a, only_b=only_b, neither=neither)
@@ -191,7 +191,7 @@ def test_beta_binomial_lies_between_items_and_clusters() -> None:
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=15))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_holm_equals_statsmodels(p: list[float]) -> None:
     assert holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
 

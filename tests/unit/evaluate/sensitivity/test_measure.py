@@ -68,7 +68,7 @@ def test_scores_have_an_interval_and_the_released_form(loaded: EvalModel) -> Non
     assert not any(score.headline for score in scores.values())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(text=st.text(alphabet=st.sampled_from("abcdefgh IJ.?{}\n中é"), min_size=1, max_size=60))
 def test_wordings_of_any_text_differ_and_are_always_the_same(text: str) -> None:
     made = make_variants(text, COUNTS)

@@ -33,7 +33,7 @@ def test_the_index_is_the_references(reference: dict[str, Any]) -> None:
     assert np.mean(released) == pytest.approx(reference["index_of_their_code"], rel=1e-12)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(count=st.integers(2, 6), seed=st.integers(0, 10**6))
 def test_of_any_likelihoods(count: int, seed: int) -> None:
     dice = np.random.default_rng(seed)

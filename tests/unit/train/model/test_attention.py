@@ -98,7 +98,7 @@ def test_changing_one_example_changes_no_other(model: Any, layout: str, examples
             assert torch.equal(before[row], after[row]) == (row != changed)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     # Of two tokens alone, so that many begin alike.
     examples=st.lists(st.lists(st.integers(0, 1), min_size=1, max_size=9), min_size=1, max_size=6),

@@ -39,7 +39,7 @@ def distances(found: list[Tensor], exact: list[Tensor]) -> list[float]:
     return [float((one - other).norm() / other.norm()) for one, other in zip(found, exact, strict=True)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.integers(1, 3),
     groups=st.sampled_from([1, 2, 4]),
