@@ -22,14 +22,6 @@ ConfigDir = Annotated[
 ]
 
 
-def group_choices(group: str, config_dir: Path | None = None) -> list[str]:
-    """The names that a group of the config has files of, ours and the user's."""
-    from plw.paths import conf_folder
-
-    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
-    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
-
-
 def in_paragraphs(docstring: str) -> str:
     """A docstring for ``--help``, one line a paragraph: Typer would keep the breaks within all but the first."""
     return "\n\n".join(paragraph.replace("\n", " ") for paragraph in cleandoc(docstring).split("\n\n"))
@@ -78,6 +70,14 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
         config = typed(compose("config", overrides=words))
     check_study_tables([config], words, [conf_folder(), *([] if config_dir is None else [config_dir])])
     return config
+
+
+def group_choices(group: str, config_dir: Path | None = None) -> list[str]:
+    """The names that a group of the config has files of, ours and the user's."""
+    from plw.paths import conf_folder
+
+    folders = [conf_folder(), *([] if config_dir is None else [config_dir])]
+    return sorted({path.stem for folder in folders for path in (folder / group).glob("*.yaml")})
 
 
 def study_cells(registry: "Registry", url: str, study: str, scale: str) -> "list[CellRow]":
