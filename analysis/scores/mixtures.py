@@ -12,10 +12,8 @@ import pandas as pd
 
 from plw.errors import UserError, shortened
 from plw.identity import canonical_json, field_diff
-from plw.registry.rows import CellRow
+from plw.registry.rows import STANDS_FOR, CellRow
 
-SAID_BY = {"dataset": ("dataset", "template"), "model": ("model",), "recipe": ("recipe",)}
-"""Name of a cell -> fields of its payload that the name stands for."""
 LONG = "long_generation"
 """Group of benchmarks whose number of items may differ between cells: a judge's unreadable verdicts do not count."""
 
@@ -31,7 +29,7 @@ def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
             and the fields.
     """
     chosen = [(cell, json.loads(cell.payload)) for cell in sorted(cells, key=lambda cell: cell.created)]
-    for name, fields in SAID_BY.items():
+    for name, fields in STANDS_FOR.items():
         first: dict[str, tuple[CellRow, dict[str, Any], str]] = {}
         for cell, payload in chosen:
             about = {field: payload.get(field) for field in fields}

@@ -37,6 +37,10 @@ class StageKey(CellKey):
         return f"{self.study}-{self.scale} {self.cell[:8]} {self.name}"
 
 
+STANDS_FOR = {"dataset": ("dataset", "template"), "model": ("model",), "recipe": ("recipe",)}
+"""Name of a cell -> fields of its payload that the name stands for: cells of one name compare if these are equal."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CellRow(CellKey):
     """One point of the grid."""

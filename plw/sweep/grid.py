@@ -24,6 +24,7 @@ from plw.storage import storage_error
 from plw.sweep.cpu_formats import check_cpu_formats
 from plw.sweep.display import GridDisplay
 from plw.sweep.drain import Gate
+from plw.sweep.mixtures import print_mixtures
 from plw.sweep.needs import check_needs
 from plw.sweep.workers import check_devices, run_cells, worker_count
 
@@ -142,7 +143,9 @@ def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.
     check_registry_disk(config)
     with Registry.open(config.registry.url, wait_s=wait_s) as registry:
         finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
+        earlier = registry.cells(study=config.study.name, scale=config.scale.name)
     todo = [cell for cell in cells if not _is_done(cell, finished)]
+    print_mixtures(todo, earlier, finished, console)
     if todo and unwritable is not None:
         # A study that is done can be asked for again where nothing can be written.
         raise unwritable
