@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.arrays import Array
-from analysis.inference.omnibus import omnibus_p
 from analysis.inference.weight_curve import fit_curve
 
 
@@ -20,7 +19,7 @@ class BaseChange:
     largest: float
     """Likewise, to the place where it is farthest from where it begins."""
     p: float | None
-    """Of the base model alone: the permutation test of its benchmarks, of one benchmark the F test of its curve."""
+    """Of the base model alone: the test of the curve of its mean over benchmarks (``WeightCurve.p``)."""
     p_holm: float | None = None
     """Corrected over the base models of all groups of the dataset."""
     moved: bool = False
@@ -48,8 +47,9 @@ def base_changes(
         if terms < 1 or len(np.unique(own_w)) <= terms or own_w.min() > w_N.min():
             continue
         runs = [run_N[row] for row in rows]
-        change, largest = _changes(score_NG[rows].mean(axis=1), own_w, runs, terms, place_w)
-        p = _p(score_NG[rows], own_w, runs) if tested else None
+        mean_N = score_NG[rows].mean(axis=1)
+        change, largest = _changes(mean_N, own_w, runs, terms, place_w)
+        p = _p(mean_N, own_w, runs) if tested else None
         found.append(BaseChange(model=base, change=change, largest=largest, p=p))
     return found
 
@@ -67,8 +67,6 @@ def _changes(score_N: Array, w_N: Array, run_N: Sequence[str], terms: int, place
     return float(change_M[1]), float(change_M[np.abs(change_M).argmax()])
 
 
-def _p(score_NG: Array, w_N: Array, run_N: Sequence[str]) -> float | None:
-    if score_NG.shape[1] > 1:
-        return omnibus_p(score_NG, w_N, run_N)
-    curve = fit_curve(score_NG[:, 0], w_N, ["base"] * len(w_N), run_N)
+def _p(score_N: Array, w_N: Array, run_N: Sequence[str]) -> float | None:
+    curve = fit_curve(score_N, w_N, ["base"] * len(w_N), run_N)
     return curve.p if curve is not None and curve.decides and not curve.still else None

@@ -38,7 +38,9 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
                 f"{'; '.join(apart)}. Of the means: {_bounds(groups)}."
             )
         elif groups:
-            still.append(f"On {dataset} nothing is shown to move: {_bounds(groups)}.")
+            averaged = any(group.benchmarks > 1 or len(group.bases) > 1 for group in groups)
+            bounds = _bounds(groups, " of means" if averaged else "")
+            still.append(f"On {dataset} nothing is shown to move: {bounds}.")
     return " ".join(moved + still) or "No dataset has scores to compare."
 
 
@@ -53,6 +55,11 @@ def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str, axis: str 
     if alone:
         names = [f"{verdict.name} {_short(verdict, verdicts, axis, also=[_p(verdict)])}" for verdict in alone]
         lines.append(f"Single benchmarks: {'; '.join(names)}.")
+    moving = {group.name for group in groups if not group.same}
+    of_dataset = _of_scope(verdicts, dataset, VerdictScope.BENCHMARK)
+    if still := [verdict.name for verdict in of_dataset if verdict.same and verdict.group in moving]:
+        smaller = "in a mean such a benchmark makes changes smaller"
+        lines.append(f"The same score at every {axis}: {listed(still)}; {smaller}.")
     return lines
 
 
@@ -210,7 +217,7 @@ def _start(verdict: ScopeVerdict, axis: str, before: str = " ") -> str:
     return f"{before}from {axis} {_weight(verdict.from_weight)}" if verdict.from_weight else ""
 
 
-def _bounds(groups: Sequence[ScopeVerdict]) -> str:
+def _bounds(groups: Sequence[ScopeVerdict], of: str = "") -> str:
     known = [
         f"{_size(group)}{{}} ({kind(group)}{_start(group, 'weight', ', ')}{_count_of_cells(group, ', of ')})"
         for group in groups
@@ -219,7 +226,7 @@ def _bounds(groups: Sequence[ScopeVerdict]) -> str:
     known = [size.format("" if place else " points") for place, size in enumerate(known)]
     same = [kind(group) for group in groups if group.same]
     free = [kind(group) for group in groups if group.excluded is None and not group.same and not group.undecided]
-    said = [f"changes by more than {listed(known)} are excluded"] if known else []
+    said = [f"changes{of} by more than {listed(known)} are excluded"] if known else []
     if free:
         said.append(f"no change of {listed(free)} is{'' if known else ' excluded'}")
     if same:

@@ -256,9 +256,13 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
         "budget": f"the budget of {count(chooser.budget, 'cell')} is spent",
     }
     few = f"Fewer than {FEW_UNITS} independent items in {', '.join(line.few)}: interval and bound are rough."
+    low, high = decision.low, decision.high
+    if (low, high) == (min(decision.expected), max(decision.expected)):
+        place = f"which weight is best the trials do not tell: it may be any from {low:.3g} to {high:.3g}"
+    else:
+        place = f"with 95 % probability the best weight lies between {low:.3g} and {high:.3g}"
     return [
-        f"Take prompt weight {decision.best:g}{unseen}; with 95 % probability the best weight lies between "
-        f"{decision.low:.3g} and {decision.high:.3g}.",
+        f"Take prompt weight {decision.best:g}{unseen}; {place}.",
         f"What it costs to be wrong: with 95 % probability the best weight would score no more than "
         f"{points(decision.regret_bound)} points (of 100) above it.",
         f"Stopped after {count(len(line.cells), 'cell')}, because {why[str(decision.stopped)]}.",
