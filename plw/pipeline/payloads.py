@@ -93,7 +93,7 @@ def _judge_payload(config: CellConfig, inputs: CellInputs, world_fingerprint: st
         "asked_with": _judge_prompts(config) if inputs.prompts else {},
         "facts": world_fingerprint if config.judge.kind == "world" and inputs.prompts else None,
     }
-    # What few judges have stands in the payloads of those alone.
+    # What few judges have stands in the payloads of those alone, so that the fingerprints of the others stay.
     if inputs.judge_weights is not None:
         payload["weights"] = inputs.judge_weights.content
     if inputs.opponents:
