@@ -265,5 +265,5 @@ def test_the_surface_tells_the_place_pointed_at(open_page):
     assert "PLW 0.5, R_g 4" in tip
     assert "score 0.555" in tip
     assert "standard error 0.022" in tip
-    ticks = surface.locator("text.tick").all_inner_texts()
+    ticks = surface.locator("text.tick").all_text_contents()
     assert ticks[:6] == ["0", "0.25", "1", "0.7", "4", "8"]
