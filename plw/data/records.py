@@ -10,7 +10,7 @@ from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
 from plw.data.weights import WeightSpan, message_weight, weight_spans
 from plw.errors import UserError, named
-from plw.files import check_text, kind_of
+from plw.files import check_text, check_texts, kind_of
 
 OPTIONAL = ("input", "system", "history")
 """Fields that a row of the Alpaca form may lack."""
@@ -230,6 +230,7 @@ def _turns_of(row: DataRow, field: str, speaker: str, words: str, roles: Mapping
         more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
         if message.get("function_call"):
             raise UserError(f"{place} has function_call, which is not read; write it as tool_calls")
+        check_texts(more, place)
         # Who calls tools need not say anything.
         said = message.get(words, "" if "tool_calls" in more else MISSING)
         for name, value in ((speaker, message.get(speaker, MISSING)), (words, said)):
@@ -295,6 +296,7 @@ def _conversation(row: DataRow, turns: Sequence[ChatMessage]) -> ChatRecord:
 def _tools(row: DataRow) -> tuple[Any, ...]:
     """The tools of a conversation, a list or its JSON."""
     tools = list_of(row.values.get("tools"), "tools", row.where, "schemas")
+    check_texts({"tools": tools}, row.where)
     for number, tool in enumerate(tools):
         if not isinstance(tool, dict):
             raise UserError(f"{row.where}: field 'tools[{number}]' is {kind_of(tool)}; it must be an object")

@@ -55,6 +55,23 @@ def test_openais_rows_are_read_as_they_are(tmp_path: Path) -> None:
     assert record.messages[2].more == {"tool_calls": calls}
 
 
+@pytest.mark.parametrize(
+    ("more", "tools", "told"),
+    [
+        ({"reasoning_content": "\ud83d"}, [], "message 2: field 'reasoning_content' holds half of a surrogate pair"),
+        ({"tool_calls": [{"f": "\ud83d"}]}, [], "message 2: field 'tool_calls'.* holds half of a surrogate pair"),
+        ({}, '[{"name": "\\ud83d"}]', "row 1: field 'tools'.* holds half of a surrogate pair"),
+        ({}, "[" * 100_000, "row 1: field 'tools': not valid JSON .*nested too deeply"),
+        ({}, '[{"name": 1, "name": 2}]', "row 1: field 'tools': the key 'name' stands twice"),
+        ({}, ["search"], r"row 1: field 'tools\[0\]' is text; it must be an object"),
+    ],
+)
+def test_what_a_chat_template_would_write_is_checked_too(tmp_path: Path, more: Any, tools: Any, told: str) -> None:
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a", **more}]
+    with pytest.raises(UserError, match=told):
+        load_records(write(tmp_path / "c.json", [{"messages": messages, "tools": tools}]), "chat")
+
+
 def test_openais_content_in_parts_is_their_words(tmp_path: Path) -> None:
     parts = [{"type": "text", "text": "Add 1"}, {"type": "text", "text": " and 1."}]
     said = [{"role": "user", "content": parts}, {"role": "assistant", "content": "2"}]
