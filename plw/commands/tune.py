@@ -204,7 +204,8 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
             )
             for request in requests
         ]
-        result = run_grid(configs, screen)
+        # Each search compares its own cells alone.
+        result = run_grid(configs, screen, is_compared=False)
         if result.failed or result.not_begun or result.unpublished:
             print_summary(result, config.runs_name, screen)
         raise_if_unfinished(result)

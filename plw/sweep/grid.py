@@ -3,6 +3,7 @@
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,13 +91,16 @@ def _stage_names(cell: Cell) -> list[str]:
     return [cell.stages[kind].name for kind in cell.config.stages]
 
 
-def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -> GridResult:
+def run_grid(
+    configs: list[CellConfig], console: Console, wait_s: float = 0.0, *, is_compared: bool = True
+) -> GridResult:
     """Run every cell that is not done, several at a time.
 
     Args:
         configs: of the cells.
         console: where a person reads.
         wait_s: seconds to wait for a registry that is away at the start; once it is there, ``registry.wait_s`` counts.
+        is_compared: whether all cells of the study are compared, so that a name of two contents is told.
 
     Raises:
         UserError: a mistake in a config, an input or a folder, or a number format that would take days here, found
@@ -105,10 +109,9 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
         RegistryAwayError: the registry was away for longer than it is waited for.
     """
     started = time.monotonic()
-    todo, cells = prepare_grid(configs, console, wait_s)
+    todo, cells = prepare_grid(configs, console, wait_s, is_compared=is_compared)
     result = GridResult(skipped=len(cells) - len(todo))
     if todo:
-        check_needs(todo, console)
         check_devices(todo[0].config.execution)
         check_cpu_formats(todo, console)
         if todo[0].config.execution.nodes > 1:
@@ -125,8 +128,22 @@ def run_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -
     return result
 
 
-def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.0) -> tuple[list[Cell], list[Cell]]:
-    """Plan the grid, check all that its cells read, and make what they share; arguments as :func:`run_grid`.
+def prepare_grid(
+    configs: list[CellConfig],
+    console: Console,
+    wait_s: float = 0.0,
+    *,
+    is_compared: bool = True,
+    needs: Callable[[Sequence[Cell], Console], None] = check_needs,
+) -> tuple[list[Cell], list[Cell]]:
+    """Plan the grid, check all that its cells read, and make what they share.
+
+    Args:
+        configs: as :func:`run_grid`, and the three after it.
+        console: likewise.
+        wait_s: likewise.
+        is_compared: likewise.
+        needs: is told the cells to run, before anything of theirs is read.
 
     Returns:
         The cells that are not done, and all cells.
@@ -145,11 +162,13 @@ def prepare_grid(configs: list[CellConfig], console: Console, wait_s: float = 0.
         finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
         earlier = registry.cells(study=config.study.name, scale=config.scale.name)
     todo = [cell for cell in cells if not _is_done(cell, finished)]
-    print_mixtures(todo, earlier, finished, console)
+    if is_compared:
+        print_mixtures(todo, earlier, finished, console)
     if todo and unwritable is not None:
         # A study that is done can be asked for again where nothing can be written.
         raise unwritable
     if todo:
+        needs(todo, console)
         check_publish(config)
         unpack_models(todo, console)
         with step_bar("data", console) as progress:

@@ -20,15 +20,19 @@ def check_needs(cells: Sequence[Cell], console: Console) -> None:
     Raises:
         UserError: each cell lacks the result of a stage that is neither finished nor asked for.
     """
-    line = lacking_needs(cells)
-    if line is None:
-        return
     if all(map(_missing, cells)):
-        raise UserError(line)
-    console.print(f"{line}; the others run", markup=False, soft_wrap=True)
+        raise UserError(str(_line(cells)))
+    print_needs(cells, console)
 
 
-def lacking_needs(cells: Sequence[Cell]) -> str | None:
+def print_needs(cells: Sequence[Cell], console: Console) -> None:
+    """Say how many cells cannot be worked on, where there are any."""
+    line = _line(cells)
+    if line is not None:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _line(cells: Sequence[Cell]) -> str | None:
     """What to say of cells that lack what their stages rest on; None where there are none."""
     found = [(cell, missing) for cell in cells if (missing := _missing(cell)) is not None]
     if not found:

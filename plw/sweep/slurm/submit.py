@@ -20,7 +20,7 @@ from plw.pipeline import Cell, open_registry
 from plw.progress import count
 from plw.sweep.drain import read_drain
 from plw.sweep.grid import prepare_grid, undone
-from plw.sweep.needs import lacking_needs
+from plw.sweep.needs import print_needs
 from plw.sweep.slurm.job import CellJob
 from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, queued, submissions
 
@@ -62,7 +62,8 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
         CellsLeftError: the study is drained.
         Interrupted: while waiting; the jobs go on.
     """
-    todo, cells = prepare_grid(configs, console)
+    # Jobs may wait for others that do what theirs rest on (sbatch's dependency).
+    todo, cells = prepare_grid(configs, console, needs=print_needs)
     done = len(cells) - len(todo)
     name = configs[0].runs_name
     folder = configs[0].study_folder
@@ -75,10 +76,6 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
     new = [cell for cell in todo if cell.fingerprint not in busy]
     held = len(todo) - len(new)
     said = f"{done} done before" + (f", {held} in the queue already" if held else "")
-    lacking = lacking_needs(new)
-    if lacking is not None:
-        # Not refused: jobs may wait for others that do it (sbatch's dependency).
-        console.print(lacking, markup=False, soft_wrap=True)
     if new:
         made = _submit(new, folder, options)
         before.append(made)

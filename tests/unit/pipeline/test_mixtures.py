@@ -56,5 +56,11 @@ def test_a_file_that_was_edited_is_told(own_study: OwnStudy, tmp_path: Path) -> 
     assert "Warning: dataset.name=d stands for something else" in told(own_study("seed=2"))
 
 
+def test_cells_that_nobody_compares_are_not_told(own_study: OwnStudy) -> None:
+    said = io.StringIO()
+    prepare_grid([own_study("seed=2", "dataset.limit=9")], Console(file=said, width=10_000), is_compared=False)
+    assert "Warning" not in said.getvalue()
+
+
 def test_another_name_is_another_thing(own_study: OwnStudy) -> None:
     assert "Warning" not in told(own_study("seed=2", "suite.decoding.max_new_tokens=5", "suite.name=other"))
