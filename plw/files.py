@@ -98,13 +98,17 @@ def read_json(path: Path) -> Any:
     Raises:
         UserError: the file is missing or is not JSON; the line names the file and the place.
     """
-    return parse_json(read_text(path), path)
+    # A model's config may have a key twice, and other readers take it.
+    return parse_json(read_text(path), path, unique=False)
 
 
-def parse_json(text: str, path: Path | str) -> Any:
-    """The JSON value that a text is, of a file or of a field that ``path`` names; raises as :func:`read_json`."""
+def parse_json(text: str, path: Path | str, *, unique: bool = True) -> Any:
+    """The JSON value that a text is, of a file or of a field that ``path`` names; raises as :func:`read_json`.
+
+    ``unique``: an object that has a key twice is refused too.
+    """
     try:
-        return _parse(text)
+        return _parse(text, _UNIQUE if unique else _DECODER)
     except _TwiceError as error:
         raise UserError(f"{path}: {error}") from None
     except _JsonError as error:
@@ -130,7 +134,7 @@ def read_rows(path: Path) -> list[tuple[str, Any]]:
             continue
         where = f"{path}: row {len(rows) + 1}"
         try:
-            rows.append((where, _parse(line)))
+            rows.append((where, _parse(line, _UNIQUE)))
         except _TwiceError as error:
             raise UserError(f"{where}: {error}") from None
         except _JsonError as error:
@@ -204,13 +208,13 @@ class _TwiceError(_JsonError):
     """An object that has a key twice: of its two values a reader keeps the last, without a word."""
 
 
-def _parse(text: str) -> Any:
+def _parse(text: str, decoder: json.JSONDecoder) -> Any:
     """The value of a JSON text.
 
     Raises:
         _JsonError: it is none, or it is nested too deeply or holds a number of too many digits to be read.
     """
-    value = _decode(text)
+    value = _decode(text, decoder)
     if _is_deep(value):
         raise _JsonError(DEEP)
     return value
@@ -227,9 +231,9 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _decode(text: str) -> Any:
+def _decode(text: str, decoder: json.JSONDecoder) -> Any:
     try:
-        return _DECODER.decode(text)
+        return decoder.decode(text)
     except json.JSONDecodeError as error:
         failed = _JsonError(error.msg)
         failed.place, failed.column = f", line {error.lineno} column {error.colno}", error.colno
@@ -254,12 +258,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+_DECODER = json.JSONDecoder(parse_constant=_no_number)
+_UNIQUE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
 def _is_json(text: str) -> bool:
     try:
-        _parse(text)
+        _parse(text, _DECODER)
     except _JsonError:
         return False
     return True
@@ -267,7 +272,7 @@ def _is_json(text: str) -> bool:
 
 def _rows_of_list(path: Path, text: str) -> list[tuple[str, Any]]:
     try:
-        value = _decode(text)
+        value = _decode(text, _UNIQUE)
     except _TwiceError as error:
         raise UserError(f"{path}: row {_broken_row(text)}: {error}") from None
     except _JsonError as error:
@@ -286,7 +291,7 @@ def _broken_row(text: str) -> int:
     while True:
         position = _next(text, position)
         try:
-            _, position = _DECODER.raw_decode(text, position)
+            _, position = _UNIQUE.raw_decode(text, position)
         except (ValueError, RecursionError, _JsonError):
             return row
         position = _next(text, position)

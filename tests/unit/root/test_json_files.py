@@ -198,6 +198,13 @@ def test_a_key_that_stands_twice_in_an_object_is_told_with_its_row(reader: str, 
             READERS[reader](path)
 
 
+def test_a_single_value_may_have_a_key_twice(tmp_path: Path) -> None:
+    """As a model's config may, which other readers take."""
+    path = tmp_path / "config.json"
+    path.write_text('{"a": 1, "a": 2}')
+    assert read_json(path) == {"a": 2}
+
+
 @pytest.mark.parametrize("form", ["[x]", "x"])
 def test_a_row_may_be_nested_so_far_and_no_further(form: str, tmp_path: Path) -> None:
     path = tmp_path / "data.json"
