@@ -125,8 +125,8 @@ def load_pairs(preference: PreferenceConfig, files: Sequence[Path]) -> list[Reco
     """Every pair of the files, as far as ``preference.limit``.
 
     Raises:
-        UserError: an unreadable or empty file, or a row without a prompt or one of the two answers, or an
-            empty one.
+        UserError: an unreadable or empty file, or a row without a prompt or one of the two answers, with an empty one,
+            or with a weight.
     """
     rows = [row for file in files for row in objects(file)][: preference.limit]
     if not rows:
@@ -138,7 +138,20 @@ def load_pairs(preference: PreferenceConfig, files: Sequence[Path]) -> list[Reco
             calls = isinstance(record, ChatRecord) and "tool_calls" in record.messages[-1].more
             if not said.strip() and not calls:
                 raise UserError(f"{record.where}: the answer '{answer}' is empty; give both at least a word")
+            _check_unweighted(record)
     return list(zip(chosen, rejected, strict=True))
+
+
+def _check_unweighted(record: Record) -> None:
+    """That no weight of the data would go without effect; 0 of earlier answers says what holds in any case."""
+    if not isinstance(record, ChatRecord):
+        return
+    *earlier, last = record.messages
+    if last.weight != 1 or any(message.spans or message.weight not in (0, 1) for message in (*earlier, last)):
+        raise UserError(
+            f"{record.where}: a message has a weight, which pairs do not take, since their answers are compared whole; "
+            "leave it out"
+        )
 
 
 def _records(rows: Sequence[tuple[str, dict[str, Any]]], answer: str, preference: PreferenceConfig) -> list[Record]:
@@ -184,7 +197,8 @@ def _message(found: Any, place: str, where: str, names: Sequence[str], speaker: 
         check_text(found, f"{where}: field '{place}'")
         return dict(zip(names, (speaker, found), strict=True))
     if not isinstance(found, dict):
-        raise UserError(f"{where}: field '{place}' is {kind_of(found)}; it must be a message or text")
+        last = f"; of a list of messages {place}[-1] is the last" if isinstance(found, list) else ""
+        raise UserError(f"{where}: field '{place}' is {kind_of(found)}; it must be a message or text{last}")
     return found
 
 

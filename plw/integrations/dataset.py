@@ -12,7 +12,7 @@ TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",),
 """Columns that say which tokens are the prompt; one of these sets is needed."""
 CHATS = ("messages", "prompt", "completion", "conversations")
 """Columns that may be lists of messages."""
-UNREAD = (*MESSAGE_WEIGHTS, "train")
+UNREAD = (*MESSAGE_WEIGHTS, "train", "spans")
 """Fields of a message that say what it counts; TRL reads none of them."""
 
 

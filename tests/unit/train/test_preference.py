@@ -251,6 +251,9 @@ ASKED = [{"from": "human", "value": "q"}]
             {"conversations": [*ASKED, {"from": "gpt", "value": "a"}]},
             r"row 2: field 'conversations' ends with an answer",
         ),
+        ({"chosen": [{"from": "gpt", "value": "a"}]}, r"row 2: field 'chosen' is a list.*chosen\[-1\] is the last"),
+        ({"chosen": {"from": "gpt", "value": "a", "weight": 0.5}}, r"row 2: a message has a weight"),
+        ({"conversations": [{**ASKED[0], "weight": 2}]}, r"row 2: a message has a weight"),
     ],
 )
 def test_a_row_without_two_answers_to_one_prompt_is_refused(
