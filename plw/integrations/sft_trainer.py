@@ -85,8 +85,8 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         self._checked = partial(_checked, arguments, data_collator)
         train_dataset = self._checked(train_dataset)
         options["eval_dataset"] = self._checked(options.get("eval_dataset"), evaluated=True)
-        # TRL takes no mask as a wish for none, unless the data are text.
-        arguments.completion_only_loss = True
+        # TRL takes no mask as a wish for none, unless the data are text. Of chats with pictures it refuses the wish.
+        arguments.completion_only_loss = None if _is_chat_with_pictures(train_dataset) else True
         super().__init__(model, arguments, data_collator, train_dataset, **options)
         prepared = self.accelerator.unwrap_model(self.model)
         check_language_model(prepared)
@@ -208,6 +208,11 @@ def _check_packing(arguments: Any, scope: str) -> None:
             f"scope=example does not go with pad_to_multiple_of={arguments.pad_to_multiple_of} in rows without "
             "padding: TRL marks what it adds as examples; leave pad_to_multiple_of out"
         )
+
+
+def _is_chat_with_pictures(dataset: Any) -> bool:
+    columns = set(columns_of(dataset) or ())
+    return "messages" in columns and not columns.isdisjoint(("image", "images"))
 
 
 def _is_flat(arguments: Any) -> bool:

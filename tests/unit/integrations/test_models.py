@@ -185,3 +185,45 @@ def test_pictures_are_seen_or_refused(tmp_path: Path) -> None:
     assert seeing.compute_loss(seeing.model, dict(batch)).item() == pytest.approx(expected.item(), rel=1e-6)
     blind = seeing.compute_loss(seeing.model, {**batch, "pixel_values": -batch["pixel_values"]})
     assert abs(blind.item() - expected.item()) > 1e-4
+
+
+MARKED = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{% set words %}{% for part in m.content %}"
+    "{{ '<image>' if part.type == 'image' else part.text }}{% endfor %}<|im_end|>{% endset %}"
+    "{% if m.role == 'assistant' %}{% generation %}{{ words }}{% endgeneration %}{% else %}{{ words }}{% endif %}"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("form", ["messages", "prompt and completion"])
+def test_chats_with_pictures_are_trls_at_weight_0(form: str, tmp_path: Path) -> None:
+    from datasets import Dataset
+    from PIL import Image
+    from transformers import CLIPImageProcessor, LlavaProcessor
+    from trl import SFTConfig, SFTTrainer
+
+    from plw.testing.tokenizers import byte_level_tokenizer
+
+    tokenizer = byte_level_tokenizer()
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessor(size={"shortest_edge": 28}, crop_size={"height": 28, "width": 28}),
+        tokenizer=tokenizer, patch_size=14, vision_feature_select_strategy="default", chat_template=MARKED,
+        num_additional_image_tokens=1,
+    )  # fmt: skip
+    asked, said = [{"role": "user", "content": "What?"}], [{"role": "assistant", "content": "A cat."}]
+    chats = {"messages": {"messages": asked + said}, "prompt and completion": {"prompt": asked, "completion": said}}
+    rows = Dataset.from_list([{"images": [Image.new("RGB", (28, 28), color)], **chats[form]} for color in ("red", 9)])
+    args: dict[str, Any] = {
+        "report_to": "none", "use_cpu": True, "bf16": False, "save_strategy": "no", "max_length": None,
+        "assistant_only_loss": form == "messages", "learning_rate": 0.0, "num_train_epochs": 1,
+    }  # fmt: skip
+    losses = []
+    for kind in (SFTTrainer, PromptWeightedSFTTrainer):
+        model = llava()
+        model.resize_token_embeddings(512)
+        model.config.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
+        given = SFTConfig(str(tmp_path), **args)
+        trained = kind(model, given, train_dataset=rows, processing_class=processor).train()
+        losses.append(trained.training_loss)
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
