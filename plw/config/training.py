@@ -10,7 +10,7 @@ from plw.config.source import DataSource
 from plw.errors import UserError
 
 FIELDS = {
-    "alpaca": ("instruction", "input", "output"),
+    "alpaca": ("instruction", "input", "system", "history", "output"),
     "chat": ("messages",),
     "turns": ("messages",),
     "sharegpt": ("conversations",),
@@ -52,8 +52,8 @@ class DatasetConfig(DataSource):
     group: ClassVar[str] = "dataset"
 
     format: str = "alpaca"
-    """`alpaca` (instruction, input, output), `chat` (messages), `sharegpt` (conversations of from and value) or `turns`
-    (texts of user and assistant in turn)."""
+    """`alpaca` (instruction, input, output; system and history where rows have them), `chat` (messages), `sharegpt`
+    (conversations of from and value) or `turns` (texts of user and assistant in turn)."""
     columns: dict[str, str] = field(default_factory=dict, metadata=LATER)
     """Field -> where a row has it, if not under its own name: `input: context`, `output: chosen[1].content`. `weight`
     and `spans` are read if they are here."""
