@@ -164,7 +164,7 @@ def test_mistakes_in_pairs_are_told_before_the_first_cell(
         ("preference.method=none", "does not go with preference.method=none"),
         ("preference.path=/nowhere.json", r"preference.path=/nowhere.json: no such file"),
         ("preference.max_length=2000", "execution.token_budget=2048 does not hold a pair"),
-        ("+preference.columns.output=x", "preference.columns=output is not known; allowed: chosen, input, instruction"),
+        ("+preference.columns.output=x", "preference.columns=output is not known; allowed: chosen, history, input"),
     ],
 )
 def test_mistakes_in_the_choice_are_one_line(own_study: OwnStudy, pairs: list[str], word: str, words: str) -> None:
