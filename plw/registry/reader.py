@@ -148,7 +148,7 @@ class RegistryReader:
         )
         # Tracebacks stay where they are.
         shown = [column for column in stages.c if column.name != "traceback"]
-        names = (cells.c.dataset, cells.c.model, cells.c.prompt_weight, cells.c.response_weight)
+        names = (cells.c.dataset, cells.c.model, cells.c.prompt_weight, cells.c.response_weight, cells.c.seed)
         open_stages = (
             select(*shown, *(column.label(f"cell_{column.name}") for column in names))
             .join_from(stages, cells, same_key(stages, cells))
@@ -161,8 +161,8 @@ class RegistryReader:
             found = []
             for row in connection.execute(open_stages):
                 fields = dict(row._mapping)
-                dataset, model, prompt, response = (fields.pop(f"cell_{column.name}") for column in names)
-                found.append((f"{dataset} {model} p{prompt:g}-r{response:g}", StageRow(**fields)))
+                dataset, model, prompt, response, seed = (fields.pop(f"cell_{column.name}") for column in names)
+                found.append((f"{dataset} {model} p{prompt:g}-r{response:g}-s{seed}", StageRow(**fields)))
             return Overview(
                 cells=int(connection.execute(count_cells).scalar_one()),
                 stages={(kind, status): count for kind, status, count, _ in counted},

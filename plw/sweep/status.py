@@ -37,7 +37,20 @@ def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> Ren
         for cell, row in failed:
             table.add_row(cell, row.kind, str(row.attempts), Text(row.error or ""))
         parts.append(table)
+    if next_step := _next_step(config, found):
+        parts.append(Text(next_step))
     return Group(*parts)
+
+
+def _next_step(config: CellConfig, found: Overview) -> str:
+    """What a person would do now; nothing while work is under way or left."""
+    if not found.cells:
+        return f"Nothing of {config.runs_name} has been begun; `plw run -m` with the same words begins it."
+    if any(row.status == FAILED for _, row in found.open):
+        return "`plw run -m` with the same words tries again what failed."
+    if all(found.stages.get((kind, DONE), 0) == found.cells for kind in config.stages):
+        return "All is done; `plw report` with the same words says what came out."
+    return ""
 
 
 def _by_stage(config: CellConfig, found: Overview) -> Table:

@@ -104,8 +104,42 @@ def test_status_says_what_runs_where_and_how_far(config: CellConfig, registry: R
     screen = io.StringIO()
     print_status(config, Console(file=screen, width=200))
     (line,) = [line for line in screen.getvalue().splitlines() if "node7" in line]
-    for words in ("short wide p0.1-r1", "train", "40/120", "1.234", "910", "4 min", "process 4711 on node7", "s ago"):
+    for words in (
+        "short wide p0.1-r1-s1",
+        "train",
+        "40/120",
+        "1.234",
+        "910",
+        "4 min",
+        "process 4711 on node7",
+        "s ago",
+    ):
         assert words in line
+
+
+def status_of(config: CellConfig) -> str:
+    screen = io.StringIO()
+    print_status(config, Console(file=screen, width=200))
+    return screen.getvalue()
+
+
+def test_status_names_the_next_step(config: CellConfig) -> None:
+    with Registry.open(config.registry.url) as registry:
+        assert "Nothing of plw-mini has been begun; `plw run -m`" in status_of(config)
+        registry.ensure_cell(CELL)
+        assert "`plw" not in status_of(config)
+        owner = Owner.here()
+        begin(registry, owner)
+        assert "`plw" not in status_of(config)
+        finish(registry, owner)
+        assert "All is done; `plw report`" in status_of(config)
+
+
+def test_status_of_a_failure_says_how_it_is_tried_again(config: CellConfig, registry: Registry) -> None:
+    owner = Owner.here()
+    begin(registry, owner)
+    assert registry.fail(KEY, owner.token, "no room", "")
+    assert "`plw run -m` with the same words tries again what failed" in status_of(config)
 
 
 def test_a_watch_of_lines_follows_a_stage_to_its_end(config: CellConfig, registry: Registry) -> None:
@@ -121,7 +155,7 @@ def test_a_watch_of_lines_follows_a_stage_to_its_end(config: CellConfig, registr
     lines = screen.getvalue().splitlines()
     assert "plw-mini: 0/1 stages of 1 cell done, 1 running, 0 failed" in lines[0]
     assert lines[1].startswith(
-        "  short wide p0.1-r1: train 40/120, loss 1.234, 910 tok/s, about 4 min left, process 4711 on node7, "
+        "  short wide p0.1-r1-s1: train 40/120, loss 1.234, 910 tok/s, about 4 min left, process 4711 on node7, "
         "last heartbeat"
     )
     assert "plw-mini: 1/1 stages of 1 cell done, 0 running" in lines[-1]
