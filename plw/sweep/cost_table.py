@@ -200,7 +200,8 @@ def _missing_inputs(cell: Cell) -> Iterable[str]:
     if "harness" in stages:
         hub = [task.task for task in config.suite.tasks.values() if not task.files]
         if hub:
-            yield f"data of the tasks {', '.join(hub)}, from the hub"
+            local = any(task.local for task in config.suite.tasks.values() if not task.files)
+            yield f"data of the tasks {', '.join(hub)}, from the hub{', or suite.data=FOLDER' if local else ''}"
     if "judge" in stages:
         yield from _missing_of_judge(config)
 

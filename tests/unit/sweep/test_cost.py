@@ -333,3 +333,9 @@ def test_of_an_unknown_cost_the_plan_names_the_field_that_tells(plan: Plan, over
     assert f"({field})" in lines[0].replace("'", "")
     given = register_schema([field.replace("N", "7")], sweep=False)
     assert "Unknown: " not in printed(plan(*overrides, *given))
+
+
+@pytest.mark.parametrize("local", [True, False])
+def test_a_plan_says_where_local_files_of_benchmarks_are_taken_from(plan: Plan, *, local: bool) -> None:
+    text = printed(plan("stages=[harness]", *["+suite.tasks.piqa.local.validation=rows.jsonl"] * local))
+    assert ("from the hub, or suite.data=FOLDER" in text) == local
