@@ -16,9 +16,11 @@ ROW_WEIGHTS = "token_weights"
 """Key of a row that has a number for each of its tokens."""
 ROW_MASK = "attention_mask"
 """Key of a row that says which places hold a token (1) and which padding (0)."""
+COMPLETION_MASKS = ("completion_mask", "assistant_masks")
+"""Keys of a row that say which tokens are a completion's (1); where it has both, those of both are, as in TRL."""
 ROW_POSITIONS = "position_ids"
 """Key of a row that numbers its tokens."""
-PER_TOKEN = ("input_ids", "labels", "completion_mask", "assistant_masks", ROW_WEIGHTS, ROW_MASK, ROW_POSITIONS)
+PER_TOKEN = ("input_ids", "labels", *COMPLETION_MASKS, ROW_WEIGHTS, ROW_MASK, ROW_POSITIONS)
 """Keys of a row whose lists have a value for each place."""
 
 
@@ -26,7 +28,8 @@ PER_TOKEN = ("input_ids", "labels", "completion_mask", "assistant_masks", ROW_WE
 class PromptWeightCollator:
     """Makes batches of rows that say which of their tokens are completion.
 
-    A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's) or ``labels``
+    A row has ``input_ids`` and either ``completion_mask`` (1 for a completion's tokens, 0 for a prompt's), or the
+    ``assistant_masks`` that transformers makes of a chat, or ``labels``
     (-100 for a prompt's), or both where they agree. It may have ``token_weights``, a number of 0 or more per token that
     multiplies its role's weight, and ``attention_mask``, 0 where a tokenizer has padded it: that padding is cut off. A
     row is one example.
@@ -57,7 +60,7 @@ class PromptWeightCollator:
         """The batch.
 
         Raises:
-            UserError: a row without ``completion_mask`` and ``labels``, lists of unlike lengths or of something else
+            UserError: a row without a mask of completions and ``labels``, lists of unlike lengths or of something else
                 than numbers, masks of more than 0 and 1, labels of other tokens than the row's, a weight of a token
                 that is no finite number of 0 or more, an ``attention_mask`` that is more than padding, or a row of
                 several examples.
@@ -110,25 +113,26 @@ def row_labels(row: Mapping[str, Any]) -> Tensor:
     """A row's tokens where they are completion, ``IGNORED`` elsewhere.
 
     Raises:
-        UserError: it has no ``completion_mask`` and no ``labels``, both that disagree, a mask of more than 0 and
+        UserError: it has no mask of completions and no ``labels``, both that disagree, a mask of more than 0 and
             1, or labels of other tokens than ``input_ids``.
     """
     token_T = _numbers(row, "input_ids").long()
-    has_mask, has_labels = (row.get(name) is not None for name in ("completion_mask", "labels"))
-    if not has_mask and not has_labels:
+    masks = [name for name in COMPLETION_MASKS if row.get(name) is not None]
+    has_labels = row.get("labels") is not None
+    if not masks and not has_labels:
         raise UserError(
-            f"a row has no completion_mask and no labels (fields found: {named(row)}); one of them has to say which "
-            "tokens are the prompt"
+            f"a row has no {', no '.join(COMPLETION_MASKS)} and no labels (fields found: {named(row)}); one of them "
+            "has to say which tokens are the prompt"
         )
     label_T = _same_length(row, "labels", token_T).long() if has_labels else token_T
-    if has_mask:
+    if masks:
         hint = f"what a token counts stands in {ROW_WEIGHTS}"
-        masked_T = torch.where(_mask(row, "completion_mask", token_T, hint), token_T, IGNORED)
-        other_T = (masked_T == IGNORED) != (label_T == IGNORED)
+        masked_T = torch.stack([_mask(row, name, token_T, hint) for name in masks]).all(dim=0)
+        other_T = masked_T != (label_T != IGNORED)
         if has_labels and other_T.any():
             place = int(other_T.nonzero()[0])
-            raise UserError(f"a row's completion_mask and labels disagree at token {place}; leave one out")
-        label_T = torch.where(masked_T == IGNORED, IGNORED, label_T)
+            raise UserError(f"a row's {' and '.join(masks)} and labels disagree at token {place}; leave one out")
+        label_T = torch.where(masked_T, label_T, IGNORED)
     other_T = (label_T != IGNORED) & (label_T != token_T)
     if other_T.any():
         place = int(other_T.nonzero()[0])

@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.data.weights import MESSAGE_WEIGHTS
 from plw.errors import UserError, named
-from plw.integrations.collator import PER_TOKEN, ROW_MASK, ROW_WEIGHTS, row_labels, unpadded
+from plw.integrations.collator import COMPLETION_MASKS, PER_TOKEN, ROW_MASK, ROW_WEIGHTS, row_labels, unpadded
 
 TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",), ("labels",))
 """Columns that say which tokens are the prompt; one of these sets is needed."""
@@ -88,17 +88,17 @@ def _is_to_be_read(columns: Collection[str], features: Mapping[str, Any]) -> boo
 
     TRL reads labels and leaves the mask of completions, takes a fraction for 1, and what pads a row for its prompt.
     """
-    mask = getattr(features.get("completion_mask"), "feature", None)
-    of_fractions = str(getattr(mask, "dtype", "")).startswith("float")
+    masks = [name for name in COMPLETION_MASKS if name in columns]
+    kinds = [str(getattr(getattr(features.get(name), "feature", None), "dtype", "")) for name in masks]
     return "input_ids" in columns and (
-        ROW_MASK in columns or {"labels", "completion_mask"} <= set(columns) or of_fractions
+        ROW_MASK in columns or bool(masks and "labels" in columns) or any(kind.startswith("float") for kind in kinds)
     )
 
 
 def _checked_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """What changes in a row when its padding is cut off; its masks and labels are looked at."""
     kept = unpadded(row)
-    if "input_ids" in kept and any(kept.get(name) is not None for name in ("completion_mask", "labels")):
+    if "input_ids" in kept and any(kept.get(name) is not None for name in (*COMPLETION_MASKS, "labels")):
         row_labels(kept)
     return {} if kept is row else {name: kept[name] for name in PER_TOKEN if kept.get(name) is not None}
 

@@ -18,7 +18,7 @@ from plw.integrations.checks import (
     named_arguments,
     packs_rows,
 )
-from plw.integrations.collator import PromptWeightCollator
+from plw.integrations.collator import COMPLETION_MASKS, ROW_WEIGHTS, PromptWeightCollator
 from plw.integrations.dataset import columns_of, each_dataset
 from plw.integrations.head import add_weighted_head
 from plw.integrations.logits_loss import divided, prompt_weighted_loss
@@ -28,7 +28,7 @@ from plw.integrations.weighting import LOSS_WEIGHTS, BatchWeighting
 
 logger = logging.getLogger(__name__)
 
-ROW_COLUMNS = ("completion_mask", "token_weights")
+ROW_COLUMNS = (*COMPLETION_MASKS, ROW_WEIGHTS)
 """Columns that the collator reads and the model does not know."""
 
 
@@ -73,7 +73,7 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
         scope: ``batch`` or ``example``.
         factor: a factor of the model's own prediction, such as ``FactorConfig(kind="power")`` for DFT.
         model, args, data_collator, *more, **kwargs: those of ``Trainer``. Rows have ``input_ids`` and
-            ``completion_mask`` or ``labels``, and perhaps ``token_weights``; ``data_collator`` is
+            ``completion_mask``, ``assistant_masks`` or ``labels``, and perhaps ``token_weights``; ``data_collator`` is
             :class:`PromptWeightCollator` if not given.
 
     Raises:

@@ -25,6 +25,7 @@ IDS, MASK, LABELS = [5, 6, 7, 8], [0, 0, 1, 1], [-100, -100, 7, 8]
         ({"labels": [-100, 7, 8, -100]}, "labels have 7 at token 1, where its input_ids have 6"),
         ({"labels": IDS, "completion_mask": MASK}, "disagree at token 0"),
         ({"completion_mask": [0, 0, 0.5, 1]}, "completion_mask has 0.5 at token 2; allowed: 0 and 1"),
+        ({"labels": LABELS, "assistant_masks": [0, 0, 0, 1]}, "assistant_masks and labels disagree at token 2"),
         ({"completion_mask": MASK, "attention_mask": [1, 1, 2, 2]}, "attention_mask has 2 at token 2"),
         ({"completion_mask": MASK, "position_ids": [0, 1, 0, 1]}, "position_ids have 0 at token 2"),
     ],
@@ -41,6 +42,8 @@ def test_rows_that_say_the_same_twice_are_read() -> None:
     for fields in (
         {"labels": LABELS, "completion_mask": MASK},
         {"labels": LABELS, "completion_mask": None},
+        {"assistant_masks": MASK},
+        {"assistant_masks": [1, 0, 1, 1], "completion_mask": [0, 1, 1, 1]},
         {"completion_mask": [False, False, True, True], "position_ids": [0, 1, 2, 3]},
         {"completion_mask": [0.0, 0.0, 1.0, 1.0], "attention_mask": [True] * 4},
     ):

@@ -285,7 +285,7 @@ def test_data_that_do_not_tell_the_prompt_are_refused(tiny_llama: Path, tmp_path
         )
     with pytest.raises(UserError, match="completion_only_loss"):
         PromptWeightedSFTTrainer(str(tiny_llama), arguments("sft", tmp_path, completion_only_loss=False))
-    with pytest.raises(UserError, match="no completion_mask and no labels"):
+    with pytest.raises(UserError, match="no completion_mask, no assistant_masks and no labels"):
         PromptWeightCollator(pad_token_id=0)([{"input_ids": [1, 2]}])
     with pytest.raises(UserError, match="2 input_ids but 3 completion_mask"):
         PromptWeightCollator(pad_token_id=0)([{"input_ids": [1, 2], "completion_mask": [0, 1, 1]}])
