@@ -121,7 +121,7 @@ def sft(folder: Path, tokenizer: Any, *, args: dict[str, Any], **given: Any) -> 
         ({"packing": True, "packing_strategy": "wrapped"}, {"scope": "example"}, "packing_strategy=wrapped"),
         ({"packing": True, "pad_to_multiple_of": 64}, {"scope": "example"}, "pad_to_multiple_of=64"),
         ({"eval_packing": True}, {}, "eval_packing=True without packing"),
-        ({}, {"formatting_func": lambda row: ""}, "formatting_func makes texts"),
+        ({}, {"formatting_func": str}, "formatting_func makes texts"),
     ],
     ids=str,
 )
