@@ -131,3 +131,21 @@ def web_address(field: str, value: str | None) -> None:
         raise UserError(f"{field}={value} is no web address; allowed: http://HOST:PORT/v1 or https://HOST/v1")
     if parts.username or parts.password:
         raise UserError(f"{field} holds a user's name or password; a key comes from the environment")
+
+
+def base_address(field: str, value: str | None) -> None:
+    """A web address that requests' paths are added to; ``None`` (not set) passes.
+
+    Raises:
+        UserError: it is none, is that of a request, or has a query behind it.
+    """
+    web_address(field, value)
+    if value is None:
+        return
+    for part in ("/chat/completions", "/completions", "/models"):
+        if value.rstrip("/").endswith(part):
+            raise UserError(f"{field}={value} is the address of one request; give it without {part}")
+    for mark in "?#":
+        if mark in value:
+            # What stands behind it may be a key.
+            raise UserError(f"{field}={value.partition(mark)[0]} has a {mark} behind it; allowed: http://HOST:PORT/v1")

@@ -1,8 +1,8 @@
 """Schemas of how a trained model is scored: the suite's tasks, generations and diagnostics, and the judge."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
-from plw.config.checks import MAX_SEED, above_zero, at_least, given, in_range, names, one_of, web_address
+from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, given, in_range, names, one_of
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError
@@ -259,6 +259,10 @@ def check_local_files_are_read(suite: SuiteConfig) -> None:
     )
 
 
+OF_WEIGHTS = ("path", "revision", "dtype", "beams", "repetition_penalty", "batch_size")
+"""Fields of a judge that its kind ``weights`` alone reads."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig:
     """Who compares two answers."""
@@ -312,16 +316,14 @@ class JudgeConfig:
     def __post_init__(self) -> None:
         given("judge.name", self.name)
         one_of("judge.kind", self.kind, ("openai", "weights", "world"))
-        web_address("judge.endpoint", self.endpoint)
-        _base_address("judge.endpoint", self.endpoint)
+        base_address("judge.endpoint", self.endpoint)
         for protocol in self.protocols if self.protocols is not None else ():
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":
             given("judge.path", self.path)
             if self.protocols != [PANDALM]:
                 raise UserError(f"judge.protocols={self.protocols} does not go with judge.kind=weights; give [pandalm]")
-        if self.reasoning and self.kind != "openai":
-            raise UserError(f"judge.reasoning=true does not go with judge.kind={self.kind}; leave it out")
+        self._check_kind()
         one_of("judge.dtype", self.dtype, ("bfloat16", "float16", "float32"))
         at_least("judge.beams", self.beams, 1)
         at_least("judge.repetition_penalty", self.repetition_penalty, 1)
@@ -331,15 +333,12 @@ class JudgeConfig:
         at_least("judge.concurrency", self.concurrency, 1)
         above_zero("judge.timeout_s", self.timeout_s)
 
-
-def _base_address(field: str, value: str | None) -> None:
-    """An address that requests' paths are added to; ``None`` (not set) passes."""
-    if value is None:
-        return
-    for part in ("/chat/completions", "/completions", "/models"):
-        if value.rstrip("/").endswith(part):
-            raise UserError(f"{field}={value} is the address of one request; give it without {part}")
-    for mark in "?#":
-        if mark in value:
-            # What stands behind it may be a key.
-            raise UserError(f"{field}={value.partition(mark)[0]} has a {mark} behind it; allowed: http://HOST:PORT/v1")
+    def _check_kind(self) -> None:
+        """Refuse what the kind of judge would not read."""
+        unread = ["endpoint"] if self.kind == "weights" else list(OF_WEIGHTS)
+        unread += [] if self.kind == "openai" else ["reasoning"]
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name in unread and value != item.default:
+                word = str(value).lower() if isinstance(value, bool) else value
+                raise UserError(f"judge.{item.name}={word} does not go with judge.kind={self.kind}; leave it out")

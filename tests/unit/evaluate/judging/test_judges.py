@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -276,3 +277,18 @@ def test_mistakes_in_a_judge(fields: dict[str, object], words: str) -> None:
 )
 def test_addresses_of_judges(endpoint: str | None) -> None:
     assert JudgeConfig(name="j", endpoint=endpoint).endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    ("kind", "more", "named"),
+    [
+        ("weights", {"path": "m", "protocols": ["pandalm"], "endpoint": "http://127.0.0.1:8000/v1"}, "endpoint=http"),
+        ("openai", {"path": "m"}, "path=m"),
+        ("openai", {"beams": 1}, "beams=1"),
+        ("world", {"dtype": "float32"}, "dtype=float32"),
+        ("world", {"reasoning": True}, "reasoning=true"),
+    ],
+)
+def test_what_its_kind_does_not_read_is_refused(kind: str, more: dict[str, Any], named: str) -> None:
+    with pytest.raises(UserError, match=rf"judge\.{named}.* does not go with judge\.kind={kind}; leave it out"):
+        JudgeConfig(name="j", kind=kind, **more)
