@@ -4,7 +4,6 @@ A cell is named in a study by its dataset, model and recipe. Where a file was ed
 was run, cells of one name are of two contents, and a difference between weights would be one between data.
 """
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,7 +11,7 @@ import pandas as pd
 
 from plw.errors import UserError, shortened
 from plw.identity import canonical_json, field_diff
-from plw.registry.rows import STANDS_FOR, CellRow
+from plw.registry.rows import STANDS_FOR, CellRow, name_contents
 
 LONG = "long_generation"
 """Group of benchmarks whose number of items may differ between cells: a judge's unreadable verdicts do not count."""
@@ -28,12 +27,11 @@ def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
         UserError: two of one dataset's, model's or recipe's name are of different contents; the line has their folders
             and the fields.
     """
-    chosen = [(cell, json.loads(cell.payload)) for cell in sorted(cells, key=lambda cell: cell.created)]
-    for name, fields in STANDS_FOR.items():
+    chosen = [(cell, name_contents(cell.payload)) for cell in sorted(cells, key=lambda cell: cell.created)]
+    for name in STANDS_FOR:
         first: dict[str, tuple[CellRow, dict[str, Any], str]] = {}
-        for cell, payload in chosen:
-            about = {field: payload.get(field) for field in fields}
-            text = canonical_json(about)
+        for cell, contents in chosen:
+            about, text = contents[name], canonical_json(contents[name])
             other, before, same = first.setdefault(getattr(cell, name), (cell, about, text))
             if text != same:
                 differ = shortened("; ".join(field_diff(before, about)), 160)

@@ -10,7 +10,7 @@ from torch import Tensor
 from plw.errors import UserError
 from plw.integrations.collator import PromptWeightCollator
 from plw.integrations.model import backbone, base_model
-from plw.train.model.head import HEAD_TOLERANCE
+from plw.train.model.head import near
 
 TRIED_ROWS = ([1, 2, 3, 4], [1, 2, 3, 5, 6], [7, 8, 9, 10, 11])
 """Rows that are tried in one and each alone."""
@@ -46,7 +46,7 @@ def check_packed_rows(model: Any) -> None:
         together_TD, slope_TD = _states(bare, TRIED_ROWS)
         alone_TD = torch.cat([_states(bare, [example])[0] for example in TRIED_ROWS])
     others = sum(map(len, TRIED_ROWS[:-1]))
-    if not _near(together_TD, alone_TD) or slope_TD[:others].any():
+    if not near(together_TD, alone_TD, floor=LOG_P_ROUNDING) or slope_TD[:others].any():
         attention = getattr(bare.config, "_attn_implementation", None)
         raise UserError(
             f"in packed rows of {type(bare).__name__} (attention: {attention}) an example's tokens would not be what "
@@ -80,7 +80,7 @@ def check_fused_head(model: Any) -> None:
     own_T = logit_TV.log_softmax(dim=1).gather(1, token_1T[0, 1:, None]).squeeze(1)
     # All are near those of the uniform distribution in a new model: what counts is the distance from there.
     own_T, found_T = (log_p_T + torch.tensor(float(logit_TV.shape[1])).log() for log_p_T in (own_T, found_T))
-    if not _near(found_T, own_T, HEAD_TOLERANCE.get(head.weight.dtype)):
+    if not near(found_T, own_T, dtype=head.weight.dtype, floor=LOG_P_ROUNDING):
         raise UserError(
             f"TRL's fused head gives other log-probabilities than the logits of {name}, so its loss would be another "
             "one; such models are not supported"
@@ -131,9 +131,3 @@ def _states(model: Any, examples: Any) -> tuple[Tensor, Tensor]:
     finally:
         handle.remove()
     return states_TD.detach(), slope_1TD[0]
-
-
-def _near(found: Tensor, expected: Tensor, tolerance: float | None = None) -> bool:
-    """Equal to rounding."""
-    tolerance = HEAD_TOLERANCE.get(expected.dtype, max(HEAD_TOLERANCE.values())) if tolerance is None else tolerance
-    return bool((found - expected).norm() <= tolerance * expected.norm() + LOG_P_ROUNDING)

@@ -4,6 +4,7 @@ A row is declared here once: its table (``schema``), the part of a record that h
 follow from the dataclass. A field that may be None is a column that may be NULL.
 """
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -39,6 +40,12 @@ class StageKey(CellKey):
 
 STANDS_FOR = {"dataset": ("dataset", "template"), "model": ("model",), "recipe": ("recipe",)}
 """Name of a cell -> fields of its payload that the name stands for: cells of one name compare if these are equal."""
+
+
+def name_contents(payload: str) -> dict[str, dict[str, Any]]:
+    """Name of a cell -> those fields of its payload, as the registry keeps it, that the name stands for."""
+    said = json.loads(payload)
+    return {name: {field: said.get(field) for field in fields} for name, fields in STANDS_FOR.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

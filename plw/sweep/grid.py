@@ -160,10 +160,9 @@ def prepare_grid(
     check_registry_disk(config)
     with Registry.open(config.registry.url, wait_s=wait_s) as registry:
         finished = registry.finished_stages(study=config.study.name, scale=config.scale.name)
-        earlier = registry.cells(study=config.study.name, scale=config.scale.name)
-    todo = [cell for cell in cells if not _is_done(cell, finished)]
-    if is_compared:
-        print_mixtures(todo, earlier, finished, console)
+        todo = [cell for cell in cells if not _is_done(cell, finished)]
+        earlier = registry.cells(study=config.study.name, scale=config.scale.name) if todo and is_compared else []
+    print_mixtures(todo, earlier, finished, console)
     if todo and unwritable is not None:
         # A study that is done can be asked for again where nothing can be written.
         raise unwritable

@@ -1,7 +1,7 @@
 """Cells of one name and two contents, told before the first cell: a report would refuse to compare them."""
 
-import json
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,14 @@ from plw.identity import canonical_json, field_diff
 from plw.paths import PAYLOAD
 from plw.pipeline import Cell
 from plw.registry import StageKey
-from plw.registry.rows import STANDS_FOR, CellRow
+from plw.registry.rows import STANDS_FOR, CellRow, name_contents
 from plw.sealed import read_sealed_json
 
 OF_THE_CELL = ("train", "preference", "generate", "template")
 """Fields of a later stage's payload that differ between cells."""
 TRAININGS = ("train", "preference")
 """What they are made from is the cell's own."""
-MOST_LETTERS = 160
+MAX_LETTERS = 160
 
 
 def print_mixtures(cells: Sequence[Cell], earlier: Sequence[CellRow], done: Collection[StageKey], out: Console) -> None:
@@ -44,14 +44,15 @@ def _of_cells(cells: Sequence[Cell], rows: Sequence[CellRow]) -> Iterator[str]:
     for row in rows:
         for group in STANDS_FOR:
             first.setdefault((group, getattr(row, group)), row)
+    contents = cache(name_contents)
     told = set()
     for row in (cell.row() for cell in cells if cell.is_left("train")):
-        for group, fields in STANDS_FOR.items():
+        for group, now in name_contents(row.payload).items():
             name = getattr(row, group)
             before = first.get((group, name))
             if before is None or (group, name) in told:
                 continue
-            was, now = ({field: json.loads(of.payload).get(field) for field in fields} for of in (before, row))
+            was = contents(before.payload)[group]
             if canonical_json(was) != canonical_json(now):
                 told.add((group, name))
                 yield _line(f"{group}.name={name}", before.folder, was, now, f"{group}.name")
@@ -89,7 +90,7 @@ def _payload(folder: Path) -> dict[str, Any]:
 
 
 def _line(what: str, folder: str, was: dict[str, Any], now: dict[str, Any], field: str) -> str:
-    differ = shortened("; ".join(field_diff(was, now)), MOST_LETTERS)
+    differ = shortened("; ".join(field_diff(was, now)), MAX_LETTERS)
     return (
         f"Warning: {what} stands for something else in cells to run than in {folder} ({differ}), and a report compares "
         f"no cells of one name and two contents: give what changed a {field} of its own"

@@ -9,39 +9,47 @@ from plw.pipeline import Cell
 from plw.pipeline.cell import NEEDS
 from plw.progress import count
 
+Lack = tuple[Cell, str, str]
+"""A cell, a stage of it that is left, and the stage that this rests on and nobody is to do."""
+
 
 def check_needs(cells: Sequence[Cell], console: Console) -> None:
     """Refuse cells of which none can be worked on; where some can, say how many cannot: their stages will fail.
 
     Args:
-        cells: with something left to do.
+        cells: with something left to do; at least one.
         console: where a person reads.
 
     Raises:
         UserError: each cell lacks the result of a stage that is neither finished nor asked for.
     """
-    if all(map(_missing, cells)):
-        raise UserError(str(_line(cells)))
-    print_needs(cells, console)
+    lacking = _lacking(cells)
+    if len(lacking) == len(cells):
+        raise UserError(_line(cells, lacking))
+    _print(cells, lacking, console)
 
 
 def print_needs(cells: Sequence[Cell], console: Console) -> None:
     """Say how many cells cannot be worked on, where there are any."""
-    line = _line(cells)
-    if line is not None:
-        console.print(line, markup=False, soft_wrap=True)
+    _print(cells, _lacking(cells), console)
 
 
-def _line(cells: Sequence[Cell]) -> str | None:
-    """What to say of cells that lack what their stages rest on; None where there are none."""
-    found = [(cell, missing) for cell in cells if (missing := _missing(cell)) is not None]
-    if not found:
-        return None
-    cell, (kind, need) = found[0]
-    lack = f"{'none' if len(found) == len(cells) else len(cells) - len(found)} of {count(len(cells), 'cell')} to run"
+def _print(cells: Sequence[Cell], lacking: Sequence[Lack], console: Console) -> None:
+    if lacking:
+        console.print(_line(cells, lacking), markup=False, soft_wrap=True)
+
+
+def _lacking(cells: Sequence[Cell]) -> list[Lack]:
+    """The cells that lack what a stage of theirs rests on."""
+    return [(cell, *missing) for cell in cells if (missing := _missing(cell)) is not None]
+
+
+def _line(cells: Sequence[Cell], lacking: Sequence[Lack]) -> str:
+    cell, kind, need = lacking[0]
+    able = "none" if len(lacking) == len(cells) else len(cells) - len(lacking)
     return (
-        f"stages={','.join(cell.config.stages)}: {lack} has finished the stage {need}, which {kind} rests on "
-        f"(it is missing in {cell.label}); add {need} to stages"
+        f"stages={','.join(cell.config.stages)}: {able} of {count(len(cells), 'cell')} to run has finished the stage "
+        f"{need}, which {kind} rests on (it is missing in {cell.label}); add {need} to stages"
     )
 
 

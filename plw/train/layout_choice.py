@@ -14,7 +14,7 @@ from plw.train.batching.packed_row import make_row
 from plw.train.batching.placement import PlacedTokens, place_tokens
 from plw.train.job import TrainingJob
 from plw.train.model.attention import ROW_ATTENTION, RowUnknownError, has_varlen_kernel, register
-from plw.train.model.head import HEAD_TOLERANCE
+from plw.train.model.head import near
 from plw.train.model.load import LoadedModel
 from plw.train.model.weighted import hidden_states
 from plw.train.model.written_attention import MAX_KEYS, serves_on
@@ -134,11 +134,6 @@ def _attends_across_examples(loaded: LoadedModel) -> bool:
     weight_D = torch.arange(states_TD.shape[1], dtype=torch.float32).cos()
     (slope_1TD,) = torch.autograd.grad((states_TD @ weight_D).sum(), embedded_1TD)
     return bool(slope_1TD[0, : placed.paths[-1][0]].any())
-
-
-def near(states_TD: Tensor, expected_TD: Tensor) -> bool:
-    """Equal to rounding."""
-    return bool((states_TD - expected_TD).norm() <= HEAD_TOLERANCE[expected_TD.dtype] * expected_TD.norm())
 
 
 @torch.no_grad()

@@ -9,8 +9,9 @@ from torch import Tensor
 from plw.train.batching.last_rows import LastRows, find_last_rows
 from plw.train.batching.packed_row import make_row
 from plw.train.batching.placement import PlacedTokens
-from plw.train.layout_choice import near, place_probe
+from plw.train.layout_choice import place_probe
 from plw.train.model.fused import fuse, unfuse
+from plw.train.model.head import near
 from plw.train.model.last_layer import has_known_last_layer, shorten, undo_shortening
 from plw.train.model.load import LoadedModel
 from plw.train.model.parallel import layers

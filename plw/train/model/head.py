@@ -12,6 +12,19 @@ HEAD_TOLERANCE = {torch.float64: 1e-3, torch.float32: 1e-3, torch.float16: 1e-2,
 """Relative distance between the model's logits and ours; rounding is far below, another head far above."""
 
 
+def near(found: torch.Tensor, expected: torch.Tensor, *, dtype: torch.dtype | None = None, floor: float = 0.0) -> bool:
+    """Equal to rounding, as a share of the norm.
+
+    Args:
+        found: compared with ``expected``.
+        expected: of the same shape.
+        dtype: whose rounding it is; that of ``expected`` where it is None or has no tolerance.
+        floor: norm below which a difference is rounding whatever the norm of what is expected.
+    """
+    rounded = dtype if dtype is not None and dtype in HEAD_TOLERANCE else expected.dtype
+    return bool((found - expected).norm() <= HEAD_TOLERANCE[rounded] * expected.norm() + floor)
+
+
 def head_options(config: Any) -> dict[str, Any]:
     """``softcap`` and ``logit_scale`` of the fused loss, as far as a head has them.
 
@@ -53,7 +66,7 @@ def check_head(path: str, model: Any, backbone: Any = None) -> None:
         logit_BTV = logit_BTV * options.get("logit_scale", 1.0)
         if "softcap" in options:
             logit_BTV = options["softcap"] * torch.tanh(logit_BTV / options["softcap"])
-    if not (logit_BTV - expected_BTV).norm() <= HEAD_TOLERANCE[head.weight.dtype] * expected_BTV.norm():
+    if not near(logit_BTV, expected_BTV, dtype=head.weight.dtype):
         raise UserError(
             f"{path}: the logits of {type(model).__name__} are not its head's output, scaled and soft-capped as its "
             "config says; such models are not supported"
