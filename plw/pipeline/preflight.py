@@ -35,6 +35,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
         from plw.launch.device import device_of
 
         device_of("cuda")
+    _check_compiler(cells)
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
     offline = (_needs_hub(cells, suites.values()) or any(map(hub_judge, cells))) and go_offline_if_unreachable()
     if offline:
@@ -60,6 +61,19 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
         _check_tasks(cell)
     ask_judges(cells)
+
+
+def _check_compiler(cells: list[Cell]) -> None:
+    """What compiles has a compiler."""
+    for name in {cell.config.execution.device for cell in cells if _compiles(cell)}:
+        from plw.launch.device import device_of
+        from plw.train.compiler import check_compiler
+
+        check_compiler(device_of(name))
+
+
+def _compiles(cell: Cell) -> bool:
+    return cell.config.execution.compile and any(cell.is_left(kind) for kind in ("train", "preference"))
 
 
 def _probe_models(cells: list[Cell]) -> dict[str, int]:

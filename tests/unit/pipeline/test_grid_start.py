@@ -1,5 +1,6 @@
 """A grid's start where the registry is away: a person is told at once, a job of a scheduler waits."""
 
+import shutil
 import sqlite3
 import threading
 from pathlib import Path
@@ -69,3 +70,20 @@ def test_a_drain_that_cannot_be_read_says_what_removes_it(own_study: OwnStudy, t
         read_drain(config)
     assert end_drain(config)
     assert read_drain(config) is None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch warns of itself from inside its compiler
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler on a CPU")
+def test_a_cell_that_compiles_has_a_compiler_before_the_first_cell(own_study: OwnStudy, tmp_path: Path) -> None:
+    from torch._inductor import config as inductor
+
+    config = own_study("stages=[train]", "execution.compile=true")
+    with (
+        inductor.patch({"cpp.cxx": (None, "no-such-compiler")}),
+        pytest.raises(UserError, match=r"execution.compile=true, .* No working C\+\+ compiler .*; install a C\+\+"),
+    ):
+        run_grid([config], SCREEN)
+    assert not list(tmp_path.rglob("payload.json"))
+    todo, _ = prepare_grid([config], SCREEN)
+    assert len(todo) == 1
