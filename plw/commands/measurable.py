@@ -57,9 +57,9 @@ def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
         # All metrics of our own tasks can be compared by; lm-eval takes seconds to load.
         manager = None
     else:
-        from plw.evaluate.lm_eval.tasks import task_manager
+        from plw.evaluate.lm_eval.tasks import suite_tasks
 
-        manager = task_manager(task_folder(), builtin=suite.builtin_tasks)
+        manager = suite_tasks(suite, task_folder())
     for name, task in suite.tasks.items():
         limit = suite.document_limit(name)
         is_group = manager is not None and task.task in manager.all_groups

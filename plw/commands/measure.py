@@ -50,10 +50,12 @@ def _usual_metric(task: str) -> str:
         UserError: lm-eval knows no such task.
     """
     from analysis.items.benchmark import choose_metric
-    from plw.evaluate.lm_eval.tasks import reported_metrics, task_manager
+    from plw.evaluate.lm_eval.task_index import task_manager
+    from plw.evaluate.lm_eval.tasks import reported_metrics
     from plw.paths import task_folder
 
-    return choose_metric(reported_metrics(task_manager(task_folder(), builtin=True), task)) or "acc"
+    manager = task_manager(task_folder(), builtin=True, names={task})
+    return choose_metric(reported_metrics(manager, task)) or "acc"
 
 
 def with_judge(config: "CellConfig") -> "CellConfig":

@@ -19,7 +19,7 @@ from plw.evaluate.lm_eval.resumable import resumable
 from plw.evaluate.lm_eval.samples import write_samples
 from plw.evaluate.lm_eval.score_memory import bounded_scores
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
-from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, task_manager
+from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, suite_tasks
 from plw.items import ItemRow
 from plw.progress import Progress, no_progress
 from plw.score import Score
@@ -150,7 +150,7 @@ def _load_tasks(
     suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
 ) -> dict[str, LoadedTask]:
     with patched_lm_eval(no_progress):
-        manager = task_manager(task_folder, builtin=suite.builtin_tasks)
+        manager = suite_tasks(suite, task_folder)
         return {name: load_checked(manager, name, suite, files.get(name, {})) for name in suite.tasks}
 
 

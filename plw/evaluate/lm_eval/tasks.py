@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,7 @@ from plw.errors import UserError
 from plw.evaluate.lm_eval.documents import check_documents
 from plw.evaluate.lm_eval.patches import patched_lm_eval
 from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package, quiet_downloads
-from plw.evaluate.quiet import quiet
+from plw.evaluate.lm_eval.task_index import task_manager
 from plw.progress import no_progress
 
 if TYPE_CHECKING:
@@ -43,13 +42,10 @@ class LoadedTask:
         return sorted({item.metric for item in self.groups[self.name_in_result].aggregate_metric_list or ()})
 
 
-@lru_cache(maxsize=8)
-def task_manager(task_folder: Path, *, builtin: bool) -> "TaskManager":
-    """The index of known tasks, built once a process for the same arguments: lm-eval's own take seconds to scan."""
-    with quiet("lm_eval"):
-        from lm_eval.tasks import TaskManager
-
-        return TaskManager(include_path=str(task_folder), include_defaults=builtin)
+def suite_tasks(suite: SuiteConfig, task_folder: Path) -> "TaskManager":
+    """The index of a suite's tasks; ``task_folder`` has lm-eval task files of our own."""
+    names = {config.task for config in suite.tasks.values()}
+    return task_manager(task_folder, builtin=suite.builtin_tasks, names=names)
 
 
 def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mapping[str, Path]]) -> None:
@@ -64,7 +60,7 @@ def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mappi
         UserError: an unknown task, with the names that come near; a task that lacks a package or data; documents that
             it cannot score.
     """
-    manager = task_manager(task_folder, builtin=suite.builtin_tasks)
+    manager = suite_tasks(suite, task_folder)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
     at_hand = [name for name, config in suite.tasks.items() if name in files or not config.files]

@@ -10,7 +10,8 @@ import yaml
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.errors import UserError
 from plw.evaluate.lm_eval.harness import run_tasks
-from plw.evaluate.lm_eval.tasks import load_task, task_manager
+from plw.evaluate.lm_eval.task_index import task_manager
+from plw.evaluate.lm_eval.tasks import load_task
 from plw.evaluate.models.hf import EvalModel
 from plw.paths import conf_folder, task_folder
 
@@ -92,9 +93,9 @@ def test_translation_asks_in_the_papers_words_and_reads_validation_then_test(
     _, source, target = name.split("_")
     words = {"en": "English", "fr": "French", "de": "German", "ro": "Romanian"}
 
-    loaded = load_task(
-        task_manager(task_folder(), builtin=False), name, TaskConfig(**SUITE["tasks"][name]), files[name], 1
-    )
+    manager = task_manager(task_folder(), builtin=False, names={name})
+
+    loaded = load_task(manager, name, TaskConfig(**SUITE["tasks"][name]), files[name], 1)
 
     task = loaded.tasks[name]
     documents = list(task.eval_docs)
@@ -140,7 +141,9 @@ def test_data_that_only_the_hub_has_is_missed_at_once_without_it(monkeypatch: py
     name = TRANSLATIONS[0]
     remedy = r"\+suite\.tasks\.wmt14_en_fr\.files\.SPLIT=FILE"
     with pytest.raises(UserError, match=rf"fetch wmt/wmt14 \(fr-en\) from the hub.*{remedy}"):
-        load_task(task_manager(task_folder(), builtin=False), name, TaskConfig(**SUITE["tasks"][name]), {}, 1)
+        load_task(
+            task_manager(task_folder(), builtin=False, names={name}), name, TaskConfig(**SUITE["tasks"][name]), {}, 1
+        )
 
 
 def test_vllm_is_asked_for_by_name(tmp_path: Path) -> None:
