@@ -3,16 +3,27 @@
 import hashlib
 import json
 import os
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from plw.errors import NAME_LENGTH, UserError, shortened
+from plw.errors import UserError
 from plw.file_starts import check_start
+from plw.json_text import (
+    DECODER,
+    DEEP,
+    UNIQUE,
+    WHITESPACE,
+    JsonError,
+    TwiceError,
+    is_deep,
+    is_json,
+    json_value,
+    value_of_any_depth,
+)
 
 TEMPORARY = ".tmp"
 """How the name of a file ends that is being written; it begins with a dot and the name that it will have."""
@@ -108,10 +119,10 @@ def parse_json(text: str, path: Path | str, *, unique: bool = True) -> Any:
     ``unique``: an object that has a key twice is refused too.
     """
     try:
-        return _parse(text, _UNIQUE if unique else _DECODER)
-    except _TwiceError as error:
+        return json_value(text, UNIQUE if unique else DECODER)
+    except TwiceError as error:
         raise UserError(f"{path}: {error}") from None
-    except _JsonError as error:
+    except JsonError as error:
         raise UserError(f"{path}: not valid JSON ({error}{error.place})") from None
 
 
@@ -134,18 +145,18 @@ def read_rows(path: Path) -> list[tuple[str, Any]]:
             continue
         where = f"{path}: row {len(rows) + 1}"
         try:
-            rows.append((where, _parse(line, _UNIQUE)))
-        except _TwiceError as error:
+            rows.append((where, json_value(line, UNIQUE)))
+        except TwiceError as error:
             raise UserError(f"{where}: {error}") from None
-        except _JsonError as error:
-            if not rows and _is_json(text):
+        except JsonError as error:
+            if not rows and is_json(text):
                 raise UserError(f"{path}: holds one JSON value of several lines, not a list of rows") from None
             raise UserError(f"{where} is not valid JSON ({error}, column {error.column})") from None
     return rows
 
 
 def kind_of(value: Any) -> str:
-    """A JSON value's type in plain words."""
+    """The type of a JSON value, or of one of a parquet table, in plain words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -154,7 +165,9 @@ def kind_of(value: Any) -> str:
         return "a number"
     if isinstance(value, str):
         return "text"
-    return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else f"of the type {type(value).__name__}"
 
 
 def check_text(text: str, where: str) -> None:
@@ -191,95 +204,16 @@ def check_texts(value: Any, where: str) -> None:
             check_texts(item, where)
 
 
-MAX_DEPTH = 100
-DEEP = f"lists and objects are nested too deeply, over {MAX_DEPTH} levels"
-WHITESPACE = " \t\r\n"
-"""What JSON allows between values."""
-
-
-class _JsonError(Exception):
-    """A text that is not JSON, or not of a kind that is read: the reason, and where it stands if that is known."""
-
-    place = ""
-    column = 1
-
-
-class _TwiceError(_JsonError):
-    """An object that has a key twice: of its two values a reader keeps the last, without a word."""
-
-
-def _parse(text: str, decoder: json.JSONDecoder) -> Any:
-    """The value of a JSON text.
-
-    Raises:
-        _JsonError: it is none, or it is nested too deeply or holds a number of too many digits to be read.
-    """
-    value = _decode(text, decoder)
-    if _is_deep(value):
-        raise _JsonError(DEEP)
-    return value
-
-
-def _is_deep(value: Any) -> bool:
-    """Whether lists and objects lie in each other beyond ``MAX_DEPTH``: what walks through them would not come back."""
-    level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
-        inner = (item.values() if isinstance(item, dict) else item for item in level)
-        level = [child for children in inner for child in children if isinstance(child, dict | list)]
-        if not level:
-            return False
-    return True
-
-
-def _decode(text: str, decoder: json.JSONDecoder) -> Any:
-    try:
-        return decoder.decode(text)
-    except json.JSONDecodeError as error:
-        failed = _JsonError(error.msg)
-        failed.place, failed.column = f", line {error.lineno} column {error.colno}", error.colno
-    except RecursionError:
-        failed = _JsonError(DEEP)
-    except ValueError:
-        # Python refuses to read integers of thousands of digits, because that takes quadratic time.
-        failed = _JsonError(f"a number has more than {sys.get_int_max_str_digits()} digits")
-    raise failed from None
-
-
-def _no_number(name: str) -> Any:
-    raise _JsonError(f"{name} is no JSON value; write null for what is missing")
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise _TwiceError(f"the key {shortened(twice, NAME_LENGTH)!r} stands twice in one object; leave one out")
-    return found
-
-
-_DECODER = json.JSONDecoder(parse_constant=_no_number)
-_UNIQUE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
-
-
-def _is_json(text: str) -> bool:
-    try:
-        _parse(text, _DECODER)
-    except _JsonError:
-        return False
-    return True
-
-
 def _rows_of_list(path: Path, text: str) -> list[tuple[str, Any]]:
     try:
-        value = _decode(text, _UNIQUE)
-    except _TwiceError as error:
+        value = value_of_any_depth(text, UNIQUE)
+    except TwiceError as error:
         raise UserError(f"{path}: row {_broken_row(text)}: {error}") from None
-    except _JsonError as error:
+    except JsonError as error:
         raise UserError(f"{path}: row {_broken_row(text)} is not valid JSON ({error}{error.place})") from None
     rows = [(f"{path}: row {row}", item) for row, item in enumerate(value, start=1)]
     for where, item in rows:
-        if _is_deep(item):
+        if is_deep(item):
             raise UserError(f"{where} is not valid JSON ({DEEP})")
     return rows
 
@@ -291,8 +225,8 @@ def _broken_row(text: str) -> int:
     while True:
         position = _next(text, position)
         try:
-            _, position = _UNIQUE.raw_decode(text, position)
-        except (ValueError, RecursionError, _JsonError):
+            _, position = UNIQUE.raw_decode(text, position)
+        except (ValueError, RecursionError, JsonError):
             return row
         position = _next(text, position)
         if position >= len(text) or text[position] != ",":

@@ -93,7 +93,8 @@ class Resolver:
             what = f"a link to {location.readlink()}, where no file is" if location.is_symlink() else "no such file"
             raise UserError(f"{field}={path}: {what} (looked in {location.absolute().parent})")
         if not location.is_file():
-            raise UserError(f"{field}={path} is a folder; give a file")
+            kind = "a folder" if location.is_dir() else "a pipe or a device"
+            raise UserError(f"{field}={path} is {kind}; give a file")
         return Input(
             location=str(location.absolute()),
             content=file_hash(location),

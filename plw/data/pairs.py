@@ -14,7 +14,7 @@ from plw.data.encoding import IS_COMPLETION_R, PROMPT, EncodedExample, encode
 from plw.data.measure import UNCUT
 from plw.data.records import ChatRecord, Record, objects, parse_rows
 from plw.data.render import Renderer
-from plw.data.row_fields import MISSING, find
+from plw.data.row_fields import MISSING, find, list_of
 from plw.data.sources import content_hash
 from plw.errors import UserError, named
 from plw.files import check_text, kind_of
@@ -179,11 +179,13 @@ def _conversations(
         if found is MISSING:
             raise UserError(f"{where} has no field '{place}' (fields found: {named(row)})")
         turns = find(row, turns_place)
-        if not isinstance(turns, list):
+        if isinstance(turns, str):
+            turns = list_of(turns, turns_place, where, " and ".join(names))
+        if not isinstance(turns, list) or not turns:
             # Told in the words of records without pairs.
             yield where, row
             continue
-        last = turns[-1].get(names[0]) if turns and isinstance(turns[-1], dict) else None
+        last = turns[-1].get(names[0]) if isinstance(turns[-1], dict) else None
         if last in SPEAKER.values():
             raise UserError(
                 f"{where}: field '{turns_place}' ends with an answer, where '{place}' is to follow; leave it out"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plw.data.left_out import check_read, near_names
 from plw.data.rows import is_text_table, object_rows
 from plw.errors import UserError, shortened
 from plw.files import check_text
@@ -57,10 +58,9 @@ def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
         if not isinstance(values[field], str) and (field not in ("output", "system") or values[field] is not None):
             raise UserError(f"{where} has no text in field {field}")
         check_text(values[field] or "", f"{where}: field '{field}'")
-    for name in row:
-        field = name.strip().casefold()
-        if field != name and field in PROMPT_FIELDS and field not in row:
-            raise UserError(f"{where} has no field '{field}', but one named {name!r}; rename it")
+    check_read(row, {}, where)
+    for name, field in near_names(row, PROMPT_FIELDS):
+        raise UserError(f"{where} has no field '{field}', but one named {name!a}; rename it")
     return PromptRecord(
         instruction=values["instruction"],
         input=values["input"],

@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.training import FIELDS
+from plw.data.left_out import UNREAD_OF_A_MESSAGE, UNREAD_OF_A_ROW, check_read, near_names
 from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
-from plw.data.weights import WeightSpan, message_weight, weight_spans
+from plw.data.weights import MESSAGE_WEIGHTS, SWITCHES, WeightSpan, message_weight, weight_spans
 from plw.errors import UserError, named
 from plw.files import check_text, check_texts, kind_of
 
 OPTIONAL = ("input", "system", "history")
 """Fields that a row of the Alpaca form may lack."""
+BESIDE_MESSAGES = ("system", "tools")
+"""Fields that a row of a chat may have beside its messages."""
 
 MORE_OF_A_MESSAGE = ("tool_calls", "tool_call_id", "name", "reasoning_content", "thinking")
 """Fields of a message that only a tokenizer's chat template reads."""
@@ -135,10 +138,11 @@ def parse_rows(
         first = first or row
         if unseen:
             unseen = [field for field in unseen if find(row.values, names[field]) is MISSING]
+        check_read(row.values, {} if record_format == "alpaca" else UNREAD_OF_A_ROW, row.where)
         # Rows have the same few sets of fields, so each is looked at once.
         if (fields := tuple(row.values)) not in spelled:
             spelled.add(fields)
-            _check_spelling(row)
+            _check_spelling(row, OPTIONAL if record_format == "alpaca" else BESIDE_MESSAGES)
     if first is not None and unseen:
         # A row may lack the field, so nobody else would say that the name is wrong.
         raise UserError(
@@ -191,15 +195,12 @@ def _history(row: DataRow) -> Iterator[tuple[str, str]]:
         yield said, answer
 
 
-def _check_spelling(row: DataRow) -> None:
+def _check_spelling(row: DataRow, optional: Iterable[str]) -> None:
     """An optional field whose column is written another way would be left out of every prompt."""
-    for name in row.values:
-        field = name.strip().casefold()
-        if field in OPTIONAL and field != name and row.names.get(field) == field and field not in row.values:
-            raise UserError(
-                f"{row.where} has no field '{field}', but one named {name!r}; rename it, or give "
-                f'+{row.group}.columns.{field}="{name}"'
-            )
+    for name, meant in near_names(row.values, optional):
+        if row.names.get(meant, meant) == meant:
+            give = f'rename it, or give +{row.group}.columns.{meant}="{name}"' if meant in row.names else "rename it"
+            raise UserError(f"{row.where} has no field '{meant}', but one named {name!a}; {give}")
 
 
 def _chat(row: DataRow) -> ChatRecord:
@@ -227,15 +228,13 @@ def _turns_of(row: DataRow, field: str, speaker: str, words: str, roles: Mapping
     for place, message in _messages(row, field, f"{speaker} and {words}"):
         if not isinstance(message, dict):
             raise UserError(f"{place} is {kind_of(message)}, not an object")
-        more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
-        if message.get("function_call"):
-            raise UserError(f"{place} has function_call, which is not read; write it as tool_calls")
-        check_texts(more, place)
+        more = _more_of(message, place)
         # Who calls tools need not say anything.
         said = message.get(words, "" if "tool_calls" in more else MISSING)
         for name, value in ((speaker, message.get(speaker, MISSING)), (words, said)):
             if value is MISSING:
-                raise UserError(f"{place} has no field '{name}' (fields found: {named(message)})")
+                hint = _other_form(message, row, field, roles)
+                raise UserError(f"{place} has no field '{name}' (fields found: {named(message)}){hint}")
         role = text_of(message[speaker], speaker, place)
         if role not in roles:
             raise UserError(f"{place}: field '{speaker}' is '{role}'; allowed: {', '.join(roles)}")
@@ -248,6 +247,39 @@ def _turns_of(row: DataRow, field: str, speaker: str, words: str, roles: Mapping
             spans=weight_spans(message.get("spans"), {words: content}, "spans", place),
             more=more,
         )
+
+
+def _other_form(message: Mapping[str, Any], row: DataRow, field: str, roles: Mapping[str, str]) -> str:
+    """How messages of the other form are read."""
+    if roles is SHAREGPT_ROLES and "role" in message:
+        form, other = "chat", "messages"
+    elif roles is CHAT_ROLES and "from" in message:
+        form, other = "sharegpt", "conversations"
+    else:
+        return ""
+    return f"; such messages are read with {row.group}.format={form} +{row.group}.columns.{other}={row.names[field]}"
+
+
+def _more_of(message: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """What a message has beside its speaker and words, for a chat template.
+
+    Raises:
+        UserError: a field that is not read or nearly one that is, or a value of another type than templates take.
+    """
+    check_read(message, UNREAD_OF_A_MESSAGE, where)
+    for name, meant in near_names(message, (*MORE_OF_A_MESSAGE, *MESSAGE_WEIGHTS, *SWITCHES, "spans")):
+        raise UserError(f"{where} has no field '{meant}', but one named {name!a}; rename it")
+    more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
+    check_texts(more, where)
+    for name, value in more.items():
+        if name != "tool_calls":
+            text_of(value, name, where)
+            continue
+        calls = more[name] = list_of(value, name, where, "calls")
+        for number, call in enumerate(calls):
+            if not isinstance(call, Mapping):
+                raise UserError(f"{where}: field '{name}[{number}]' is {kind_of(call)}; it must be an object")
+    return more
 
 
 def _joined(parts: Sequence[Any], name: str, where: str) -> str:
@@ -275,10 +307,11 @@ def _turns(row: DataRow) -> ChatRecord:
 
 
 def _messages(row: DataRow, field: str, of: str) -> Iterator[tuple[str, Any]]:
-    messages = row.value(field)
-    if not isinstance(messages, list) or not messages:
-        found = "an empty list" if messages == [] else kind_of(messages)
-        raise UserError(f"{row.where}: field '{row.names[field]}' is {found}; it must be a list of {of}")
+    found = row.value(field)
+    messages = list_of(found, row.names[field], row.where, of)
+    if not messages:
+        kind = kind_of(found) if found is None else "an empty list"
+        raise UserError(f"{row.where}: field '{row.names[field]}' is {kind}; it must be a list of {of}")
     for number, message in enumerate(messages, start=1):
         yield f"{row.where}, message {number}", message
 

@@ -3,14 +3,17 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
 from plw.file_starts import check_no_pointer
 from plw.files import check_texts, kind_of, read_rows, read_text, unreadable
 from plw.progress import count
+
+if TYPE_CHECKING:
+    from pyarrow import RecordBatch
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 """End of a table's name -> what stands between its fields, unless its first line says otherwise."""
@@ -82,8 +85,9 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
     try:
         row = 0
         with parquet.ParquetFile(path) as file:
+            _check_names(file.schema_arrow.names, path)
             for batch in file.iter_batches(batch_size=4096):
-                for value in batch.to_pylist():
+                for value in _python_rows(batch, path, row):
                     row += 1
                     yield f"{path}: row {row}", value
     except (pyarrow.ArrowException, OSError) as error:
@@ -92,6 +96,29 @@ def _table(path: Path) -> Iterator[tuple[str, Any]]:
     except UnicodeDecodeError as error:
         place = f"row {row + 1} or one soon after it"
         raise UserError(f"{path}: {place} holds text that is not UTF-8 ({error.reason})") from None
+
+
+def _python_rows(batch: "RecordBatch", path: Path, before: int) -> list[dict[str, Any]]:
+    """The rows of a batch that stands behind so many.
+
+    Raises:
+        UserError: a column holds what Python has no value for, such as a date beyond the year 9999.
+    """
+    try:
+        return batch.to_pylist()
+    except UnicodeDecodeError:
+        raise
+    except (ValueError, OverflowError, KeyError) as error:
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            for row, value in enumerate(column, start=before + 1):
+                try:
+                    value.as_py()
+                except (ValueError, OverflowError, KeyError):
+                    raise UserError(
+                        f"{path}: row {row}: field '{name}' is a value of the type {value.type} that cannot be read "
+                        f"({' '.join(str(error).split())}); leave the column out or make it text"
+                    ) from None
+        raise
 
 
 def _separated(path: Path, usual: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -140,14 +167,18 @@ def _delimiter(text: str, usual: str) -> str:
 
 def _check_header(header: list[str], path: Path) -> None:
     """The columns' names tell them apart; one without a name, as tables with an index have, is nobody's field."""
-    twice = sorted({name for name in header if name and header.count(name) > 1})
-    if twice:
-        raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own")
+    _check_names(header, path)
     spaced = [name for name in header if name != name.strip()]
     if spaced:
         raise UserError(
             f"{path}: the first line names a column {spaced[0]!r}, with white space at an end; take it out there"
         )
+
+
+def _check_names(names: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in names if name and names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path}: two columns are named {twice[0]!r}; give each a name of its own")
 
 
 def task_rows(path: Path) -> list[dict[str, Any]]:

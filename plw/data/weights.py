@@ -4,13 +4,17 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 from plw.errors import UserError, shortened
 from plw.files import kind_of
 
-MESSAGE_WEIGHTS = ("weight", "loss_weight")
-"""What the weight of a message is called: by OpenAI and axolotl, and by LLaMA-Factory."""
+MESSAGE_WEIGHTS = ("weight", "loss_weight", "loss_scale")
+"""What the weight of a message is called: by OpenAI and axolotl, by LLaMA-Factory, and by ms-swift."""
+SWITCHES = ("train", "training", "loss")
+"""What says whether a message is learned from, true or false: of OpenAI's kind, by axolotl, and by ms-swift."""
 NUMERAL = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -26,36 +30,41 @@ class WeightSpan:
 
 
 def weight_of(value: Any, name: str, where: str) -> float:
-    """A weight from a file; in a CSV file a number is a text.
+    """A weight from a file; in a CSV file a number is a text, in a parquet table it may be a decimal.
 
     Raises:
         UserError: no number, or none that is finite; the line names file, row and field.
     """
     if isinstance(value, str) and NUMERAL.fullmatch(value):
         value = float(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        found = shortened(str(value), 40) if isinstance(value, int | float | str) else kind_of(value)
-        raise UserError(f"{where}: field '{name}' is {found!r}; it must be a finite number, such as 0.5")
-    return float(value)
+    try:
+        weight = math.nan if isinstance(value, bool) or not isinstance(value, Real | Decimal) else float(value)
+    except OverflowError:
+        # An integer may have hundreds of digits.
+        weight = math.inf
+    if not math.isfinite(weight):
+        found = repr(shortened(str(value), 40)) if isinstance(value, Real | Decimal | str) else kind_of(value)
+        raise UserError(f"{where}: field '{name}' is {found}; it must be a finite number, such as 0.5")
+    return weight
 
 
 def message_weight(message: Mapping[str, Any], where: str) -> float:
-    """The weight of a message: ``weight``, ``loss_weight``, or 0 for ``train: false``; 1 where it has none of them.
+    """The weight of a message, one of ``MESSAGE_WEIGHTS``; 0 where one of ``SWITCHES`` is false, 1 where it has none.
 
     Raises:
         UserError: another value, or more than one of them.
     """
-    given = [name for name in (*MESSAGE_WEIGHTS, "train") if message.get(name) is not None]
+    given = [name for name in (*MESSAGE_WEIGHTS, *SWITCHES) if message.get(name) is not None]
     if len(given) > 1:
         raise UserError(f"{where} has {' and '.join(given)}; one of them says what it counts")
     if not given:
         return 1.0
-    value = message[given[0]]
-    if given == ["train"]:
-        if not isinstance(value, bool):
-            raise UserError(f"{where}: field 'train' is {shortened(str(value), 40)!r}; allowed: true, false")
-        return float(value)
-    return weight_of(value, given[0], where)
+    name, value = given[0], message[given[0]]
+    if name not in SWITCHES:
+        return weight_of(value, name, where)
+    if not isinstance(value, bool):
+        raise UserError(f"{where}: field '{name}' is {shortened(str(value), 40)!r}; allowed: true, false")
+    return float(value)
 
 
 def negative_weight(where: str, weight: float) -> str:

@@ -129,6 +129,7 @@ def test_mistakes_are_one_line(path: Path, tiny_llama: Path, tmp_path: Path) -> 
     for arguments, words in (
         (("stats", "nosuch", *tokens), "nosuch: no such file, and no dataset's config; allowed there: alpaca-cleaned"),
         (("stats", tmp_path, *tokens), "is a folder; give a file"),
+        (("stats", "/dev/null", *tokens), "is a pipe or a device; give a file"),
         (("stats", path, *tokens, "--picture", "x.gif"), "--picture x.gif: allowed are names that end in .png or .pdf"),
         (("stats", path, *tokens, "--template", "nosuch"), "template/nosuch"),
         (("stats", path, *tokens, "dataset.sample=99"), "dataset.sample=99 is more than the dataset's 29 records"),

@@ -297,19 +297,6 @@ def test_columns_are_found_by_name_or_way(tmp_path: Path) -> None:
         assert f"row 1 has no field '{way}' (fields found: q, a.b, chosen)" in str(caught.value)
 
 
-def test_parquet_mistakes_name_row_and_field(tmp_path: Path) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
-    table = pyarrow.table({"instruction": ["a", "b"], "output": ["x", None]})
-    parquet.write_table(table, tmp_path / "a.parquet")
-    with pytest.raises(UserError, match=r"a.parquet: row 2: field 'output' is null; it must be text"):
-        load_records(tmp_path / "a.parquet", "alpaca")
-    (tmp_path / "b.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(UserError, match=r"b.parquet: not a parquet file that can be read"):
-        load_records(tmp_path / "b.parquet", "alpaca")
-
-
 def test_several_files_are_one_dataset(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{n}.json", [{**GOOD, "output": str(n)}]) for n in range(3)]
     assert [r.output for r in load_records(paths, "alpaca") if isinstance(r, AlpacaRecord)] == ["0", "1", "2"]

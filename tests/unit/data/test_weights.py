@@ -128,6 +128,7 @@ def test_data_without_weights_have_none(tmp_path: Path, tiny_tokenizer: "PreTrai
         ("alpaca", {"weight": "0,5"}, {"weight": "weight"}, "row 1: field 'weight' is '0,5'"),
         ("alpaca", {"weight": float("nan")}, {"weight": "weight"}, "row 1 is not valid JSON (NaN"),
         ("alpaca", {"weight": True}, {"weight": "weight"}, "finite number"),
+        ("alpaca", {"weight": 10**400}, {"weight": "weight"}, "it must be a finite number"),
         ("alpaca", {}, {"weight": "quality"}, "has no field 'quality'"),
         ("alpaca", {"s": [{"start": 0, "end": 9, "weight": 1}]}, {"spans": "s"}, "s[0]: start=0 and end=9"),
         ("alpaca", {"s": [{"start": 0, "end": 1}]}, {"spans": "s"}, "s[0]: field 'weight'"),

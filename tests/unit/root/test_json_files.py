@@ -17,7 +17,8 @@ from plw.data.prompts import load_answers, load_prompts
 from plw.data.records import load_records
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.files import MAX_DEPTH, read_json, read_rows
+from plw.files import read_json, read_rows
+from plw.json_text import MAX_DEPTH
 
 ODD = "line\u2028next\u0085and\u2029on \x0b\x0c\x1c é 😀"
 """Separators that str.splitlines knows, letters of two and four bytes."""
@@ -84,7 +85,11 @@ def good(number: int) -> str:
         ('{"instruction": "x", "output": ' + "1" * 5000 + "}", "digits"),
         ('{"instruction": "x", "output": NaN}', "NaN"),
         ('{"instruction": "x", "output": -Infinity}', "-Infinity"),
-        ('{"instruction": "x" "output"}', "delimiter"),
+        ('{"instruction": "x" "output"}', 'delimiter, found \'"output"}'),
+        ('\ufeff{"instruction": "x"}', r"found '\\ufeff\{"),
+        ("\0\0", r"found '\\x00\\x00"),
+        ("<!DOCTYPE html><html>", "found '<!DOCTYPE html"),
+        ("{'instruction': 'x'}", "found \"'instruction': "),
     ],
 )
 def test_what_is_no_json_is_told_with_its_row(reader: str, form: str, bad: str, reason: str, tmp_path: Path) -> None:
