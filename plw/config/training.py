@@ -87,6 +87,9 @@ class DatasetConfig(DataSource):
             one_of("dataset.columns", name, (*FIELDS[self.format], *WEIGHT_FIELDS[self.format]))
 
 
+ALPACA_SLOTS = tuple(f"{{{name}}}" for name in FIELDS["alpaca"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class TemplateConfig:
     """How the fields of a record become the text of its prompt and completion."""
@@ -128,6 +131,11 @@ class TemplateConfig:
             missing = [slot for slot in slots if slot not in text]
             if missing:
                 raise UserError(f"template.{name} does not contain {' and '.join(missing)}")
+            foreign = [slot for slot in ALPACA_SLOTS if slot in text and slot not in slots]
+            if foreign:
+                raise UserError(f"template.{name} contains {foreign[0]}; allowed there: {' and '.join(slots)}")
+        if self.eos_marker == "":
+            raise UserError("template.eos_marker is empty, and so stands everywhere; give a text, or null for none")
 
 
 @dataclass(frozen=True, kw_only=True)

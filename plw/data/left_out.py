@@ -38,8 +38,8 @@ def check_read(values: Mapping[str, Any], unread: Mapping[str, str], where: str)
     for name in MEDIA:
         if values.get(name):
             raise UserError(
-                f"{where} has {name}, which a model of text alone does not get; leave the row out, or the field if the text "
-                "does not need it"
+                f"{where} has {name}, which a model of text alone does not get; leave the row out, or the field if the "
+                "text does not need it"
             )
 
 

@@ -105,7 +105,7 @@ def _python_rows(batch: "RecordBatch", path: Path, before: int) -> list[dict[str
         UserError: a column holds what Python has no value for, such as a date beyond the year 9999.
     """
     try:
-        return batch.to_pylist()
+        rows: list[dict[str, Any]] = batch.to_pylist()
     except UnicodeDecodeError:
         raise
     except (ValueError, OverflowError, KeyError) as error:
@@ -119,6 +119,7 @@ def _python_rows(batch: "RecordBatch", path: Path, before: int) -> list[dict[str
                         f"({' '.join(str(error).split())}); leave the column out or make it text"
                     ) from None
         raise
+    return rows
 
 
 def _separated(path: Path, usual: str) -> Iterator[tuple[str, dict[str, str]]]:

@@ -1,8 +1,13 @@
 """Templates: fields land in their slots, chats alternate."""
 
+from dataclasses import replace
+
+import pytest
+
 from plw.config.training import TemplateConfig
 from plw.data.records import AlpacaRecord, ChatMessage, ChatRecord
 from plw.data.template import AlpacaTemplate, ChatTemplate, Segment, dialogue_text, record_segments, request_text
+from plw.errors import UserError
 
 CONFIG = TemplateConfig(
     name="t",
@@ -18,6 +23,30 @@ def test_only_the_templates_own_slots_are_filled() -> None:
         Segment("prompt", "I: say {input} and {output} and {other}\nX: {instruction}\nR:"),
         Segment("completion", " {input}"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "told"),
+    [
+        (
+            "without_input",
+            "I: {instruction} {output}",
+            r"without_input contains \{output\}; allowed there: \{instruction\}",
+        ),
+        (
+            "with_input",
+            "{system} {instruction} {input}",
+            r"with_input contains \{system\}; allowed there: .* and \{input\}",
+        ),
+        ("without_input", "{instruction} {input}", r"without_input contains \{input\}"),
+        ("completion", "{instruction}: {output}", r"completion contains \{instruction\}; allowed there: \{output\}"),
+        ("eos_marker", "", "eos_marker is empty, and so stands everywhere"),
+    ],
+)
+def test_a_slot_where_it_would_give_the_answer_away_or_be_empty(field: str, text: str, told: str) -> None:
+    """An empty marker put EOS between all letters."""
+    with pytest.raises(UserError, match=f"template.{told}"):
+        replace(CONFIG, **{field: text})
 
 
 def test_an_empty_input_takes_the_other_prompt() -> None:
