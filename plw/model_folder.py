@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from plw.errors import UserError
 from plw.file_starts import check_no_pointer
@@ -45,6 +45,8 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000
 """More is refused by the safetensors library too."""
 EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|word_embeddings|embed_in|tok_embeddings|tokens_embed)\.weight$")
+SCALE = re.compile(r"\.(qweight|qzeros|weight_scale|weight_scale_inv|weight_packed|SCB|absmax|quant_map)$")
+"""Tensors that say what the numbers of quantised weights stand for."""
 LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 LAYER_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 OTHER_HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM", "MultipleChoice")
@@ -101,6 +103,11 @@ def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: t
     names = {path.name for path in _files(folder)}
     if "adapter_config.json" in names and not names & {SINGLE, INDEX}:
         raise refuse("a LoRA adapter, not a whole model; merge it into its base model (peft: merge_and_unload)")
+    if "adapter_config.json" in names:
+        raise refuse(
+            "a LoRA adapter beside whole weights, into which transformers would load it; take adapter_config.json out "
+            "of the folder if the weights are merged, else merge it first (peft: merge_and_unload)"
+        )
     if "config.json" not in names:
         raise refuse("not a model folder (no config.json in it)")
     for path in _files(folder):
@@ -120,10 +127,11 @@ def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: t
         return
     if problem := _missing_weights(folder, names):
         raise refuse(problem)
-    shapes: dict[str, list[int]] = {}
+    tensors: dict[str, StoredTensor] = {}
     for shard in _shards(folder):
-        shapes |= _read_header(folder / shard, refuse)
-    if problem := _mismatch(config, shapes):
+        tensors |= _read_header(folder / shard, refuse)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if problem := ("" if pickled else _packed_weights(tensors)) or _mismatch(config, shapes):
         raise refuse(problem)
 
 
@@ -179,7 +187,7 @@ def _missing_weights(folder: Path, names: set[str]) -> str:
         return ""
     if INDEX in names:
         index = read_json(folder / INDEX)
-        if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict):
+        if not isinstance(index, dict) or not isinstance(index.get("weight_map"), dict) or not index["weight_map"]:
             return f"{INDEX} holds no weight_map; fetch it again"
         missing = sorted(set(map(str, index["weight_map"].values())) - names)
         if missing:
@@ -205,8 +213,16 @@ def _shards(folder: Path) -> list[str]:
     return sorted(set(read_json(folder / INDEX)["weight_map"].values()))
 
 
-def _read_header(path: Path, refuse: Any) -> dict[str, list[int]]:
-    """Tensor -> shape, from a safetensors header; the file's size must be what the header says."""
+class StoredTensor(NamedTuple):
+    """What a safetensors header says of one."""
+
+    kind: str
+    """As safetensors has it: `F32`, `BF16`, `I8`."""
+    shape: list[int]
+
+
+def _read_header(path: Path, refuse: Any) -> dict[str, StoredTensor]:
+    """What the file holds, by name; its size must be what the header says."""
     size = path.stat().st_size
     again = "fetch it again"
     with path.open("rb") as file:
@@ -220,13 +236,28 @@ def _read_header(path: Path, refuse: Any) -> dict[str, list[int]]:
         entries: dict[str, Any] = json.loads(header)
         entries.pop("__metadata__", None)
         end = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
-        shapes = {name: [int(side) for side in entry["shape"]] for name, entry in entries.items()}
+        tensors = {
+            name: StoredTensor(str(entry["dtype"]), [int(side) for side in entry["shape"]])
+            for name, entry in entries.items()
+        }
     except (ValueError, RecursionError, KeyError, TypeError, IndexError, AttributeError):
         raise refuse(f"{path.name} is no safetensors file (its header cannot be read); {again}") from None
     if size != end:
         cut = "cut: it" if size < end else "damaged: it"
         raise refuse(f"{path.name} is {cut} has {size:,} bytes, and its header says {end:,}; {again}")
-    return shapes
+    return tensors
+
+
+def _packed_weights(tensors: Mapping[str, StoredTensor]) -> str:
+    """How the weights tell that they are quantised where the config does not: as they are they would be others."""
+    for name, tensor in tensors.items():
+        is_matrix = name.endswith(".weight") and len(tensor.shape) == 2
+        if SCALE.search(name) or (is_matrix and tensor.kind.startswith(("I", "U", "BOOL"))):
+            return (
+                f"quantised weights ({name} of type {tensor.kind}) without a quantization_config; give the model that "
+                "it was made from"
+            )
+    return ""
 
 
 def _mismatch(config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> str:
@@ -245,9 +276,15 @@ def _mismatch(config: Mapping[str, Any], shapes: Mapping[str, list[int]]) -> str
         name, shape = next(iter(embeddings.items()))
         return f"config.json says hidden_size={width}, but {name} is {shape[1]} wide; {remedy}"
     layers = next((text[name] for name in LAYER_FIELDS if isinstance(text.get(name), int)), None)
-    found = {int(match[1]) for name in shapes if (match := LAYER.search(name))}
+    places = [(name[: match.start()], int(match[1])) for name in shapes if (match := LAYER.search(name))]
+    found = {number for _, number in places}
     if layers is not None and found and len(found) < layers:
         return f"config.json says {layers} layers, but the weights hold {len(found)}; {remedy}"
+    # Other parts of a model, as its vision, have layers too; DeepSeek's have some more to predict further tokens with.
+    stacks = {stack: len({number for other, number in places if other == stack}) for stack, _ in places}
+    more = text.get("num_nextn_predict_layers") or 0
+    if layers is not None and stacks and min(stacks.values()) > layers + more:
+        return f"config.json says {layers} layers, but the weights hold {min(stacks.values())}; {remedy}"
     return ""
 
 

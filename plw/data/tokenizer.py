@@ -59,11 +59,27 @@ def load_tokenizer(
         reason = " ".join(str(error).split()) or type(error).__name__
         if "trust_remote_code" in reason and not trust_remote_code:
             reason = "it needs code of its own; read that code, then set model.trust_remote_code=true to run it"
-        raise UserError(f"{path}: no tokenizer can be loaded from here ({reason})") from None
+        at_fault = (
+            "config.json cannot be read" if _config_fails_so(path, error) else "no tokenizer can be loaded from here"
+        )
+        raise UserError(f"{path}: {at_fault} ({reason})") from None
     if empty := [name for name in SPECIAL_TOKENS if getattr(tokenizer, name) == ""]:
         raise UserError(_empty_tokens(path, empty))
     add_bos_alone(tokenizer)
     return tokenizer
+
+
+def _config_fails_so(path: str | Path, error: Exception) -> bool:
+    """Whether an error is that of the model's config in a folder, which tokenizers read too."""
+    from transformers import AutoConfig
+
+    if not (Path(path) / "config.json").is_file():
+        return False
+    try:
+        AutoConfig.from_pretrained(str(path))
+    except Exception as other:  # As of a tokenizer.
+        return str(other) == str(error)
+    return False
 
 
 def save_tokenizer(tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:

@@ -66,6 +66,10 @@ def check_head(path: str, model: Any, backbone: Any = None) -> None:
         logit_BTV = logit_BTV * options.get("logit_scale", 1.0)
         if "softcap" in options:
             logit_BTV = options["softcap"] * torch.tanh(logit_BTV / options["softcap"])
+    if torch.isnan(expected_BTV).any():
+        named = [name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()]
+        found = f"the weights hold numbers that are not finite ({named[0]})" if named else "the logits are not finite"
+        raise UserError(f"{path}: {found}; fetch the weights again, or take a checkpoint from before they diverged")
     if not near(logit_BTV, expected_BTV, dtype=head.weight.dtype):
         raise UserError(
             f"{path}: the logits of {type(model).__name__} are not its head's output, scaled and soft-capped as its "

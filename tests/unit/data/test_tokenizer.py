@@ -143,6 +143,14 @@ def test_a_damaged_tokenizer_file_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_a_mistake_in_the_models_config_is_not_laid_to_the_tokenizer(tmp_path: Path, tiny_llama: Path) -> None:
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "m"))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_size": "32"}))
+    with pytest.raises(UserError, match=r"m: config.json cannot be read \(.*hidden_size.* expected int, got str"):
+        load_tokenizer(folder)
+
+
 def test_code_of_its_own_that_is_not_trusted_is_told_with_the_field(
     tmp_path: Path, tiny_tokenizer: "PreTrainedTokenizerBase"
 ) -> None:

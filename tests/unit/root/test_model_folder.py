@@ -54,6 +54,24 @@ def leave(*names: str, **made: bytes) -> Callable[[Path], None]:
     return change
 
 
+def recast(**kinds: str) -> Callable[[Path], None]:
+    """Makes some weights whole numbers, or puts scales beside them."""
+
+    def change(folder: Path) -> None:
+        from safetensors.numpy import load_file, save_file
+
+        tensors = load_file(folder / WEIGHTS)
+        for kind, part in kinds.items():
+            for name in [name for name in tensors if part in name]:
+                if kind == "int8":
+                    tensors[name] = tensors[name].astype("int8")
+                else:
+                    tensors[name.removesuffix("weight") + kind] = tensors[name][:1]
+        save_file(tensors, folder / WEIGHTS)
+
+    return change
+
+
 INDEX = json.dumps({"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}})
 DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "pointer": (rewrite(WEIGHTS, lambda _: LFS), ["git-lfs", WEIGHTS, "git lfs pull"]),
@@ -68,6 +86,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     "vocabulary": (edit(vocab_size=500), ["vocab_size=500", "embed_tokens", "one place"]),
     "width": (edit(hidden_size=64), ["hidden_size=64", "32", "one place"]),
     "layers": (edit(num_hidden_layers=3), ["3 layers", "2", "one place"]),
+    "more layers": (edit(num_hidden_layers=1), ["1 layers", "2", "one place"]),
+    "integers": (recast(int8=".mlp."), ["quantised", "of type I8", "without a quantization_config"]),
+    "scales": (recast(weight_scale=".mlp."), ["quantised", "weight_scale", "without a quantization_config"]),
     "quantised": (edit(quantization_config={"quant_method": "gptq"}), ["quantised", "gptq", "full precision"]),
     "own code": (
         edit(model_type="own", auto_map={"AutoModelForCausalLM": "modeling_own.Own"}),
@@ -87,6 +108,10 @@ DAMAGES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
     ),
     "gguf": (leave(WEIGHTS, model_q4__gguf=b"x"), ["GGUF", "model=gguf", "model_q4.gguf"]),
     "an adapter": (leave(WEIGHTS, adapter_config__json=b"{}"), ["LoRA", "merge"]),
+    "an adapter beside": (leave(adapter_config__json=b"{}"), ["LoRA", "beside whole weights", "merge"]),
+    "an empty index": (
+        leave(WEIGHTS, model__safetensors__index__json=b'{"weight_map": {}}'), ["no weight_map", "fetch it again"],
+    ),
     "a shard missing": (
         leave(WEIGHTS, model__safetensors__index__json=INDEX.encode()),
         ["2 of its files", "model-00001-of-00002"],
@@ -128,6 +153,21 @@ def test_what_can_be_loaded_passes(folder: Path, tmp_path: Path) -> None:
     (judge / "config.json").write_text(json.dumps({"quantization_config": {"quant_method": "bitsandbytes"}}))
     (judge / "pytorch_model.bin").write_bytes(b"weights")
     check_model_folder(judge, "judge.path", pickled=True)
+
+
+def test_what_else_stands_in_weights_passes(folder: Path) -> None:
+    """Masks that old GPT-2s keep, layers of a part that sees, and DeepSeek's that predict further tokens."""
+    from safetensors.numpy import load_file, save_file
+
+    tensors = load_file(folder / WEIGHTS)
+    mask = tensors["model.norm.weight"][:4].astype("uint8").reshape(1, 1, 2, 2)
+    tensors |= {"h.0.attn.bias": mask} | {
+        f"vision.layers.{n}.norm.weight": tensors["model.norm.weight"] for n in range(9)
+    }
+    save_file(tensors, folder / WEIGHTS)
+    check_model_folder(folder, "model.path")
+    edit(num_hidden_layers=1, num_nextn_predict_layers=1)(folder)
+    check_model_folder(folder, "model.path")
 
 
 def test_weights_in_parts_are_checked_part_by_part(folder: Path) -> None:

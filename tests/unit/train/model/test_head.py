@@ -1,5 +1,6 @@
 """Heads that cap or scale their logits train on transformers' own loss; a head that does anything else is refused."""
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,6 +80,20 @@ def test_a_field_that_means_something_else_there_is_refused(
     with pytest.raises(UserError, match=rf"the logits of {family}ForCausalLM are not its head's output"):
         load_model(save_model_of(family, tmp_path / "scaled", **{field: 0.5}), tiny_tokenizer)
     load_model(save_model_of(family, tmp_path / "plain", **{field: 1.0}), tiny_tokenizer)
+
+
+def test_weights_that_are_no_numbers_are_told_by_name(
+    tiny_tokenizer: "PreTrainedTokenizerBase", tiny_llama: Path, tmp_path: Path
+) -> None:
+    """A checkpoint of a run that diverged; it was said that the head is of an unknown kind."""
+    from safetensors.torch import load_file, save_file
+
+    folder = shutil.copytree(tiny_llama, tmp_path / "m")
+    weights = load_file(folder / "model.safetensors")
+    weights["model.norm.weight"][0] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"the weights hold numbers that are not finite \(model.norm.weight\)"):
+        load_model(str(folder), tiny_tokenizer)
 
 
 def test_a_model_whose_decoder_is_not_named_is_refused(
