@@ -86,9 +86,11 @@ def study_cells(registry: "Registry", url: str, study: str, scale: str) -> "list
     Raises:
         UserError: it has none; the line says which studies it holds.
     """
+    from plw.registry import shown_address
+
     cells = registry.cells(study=study, scale=scale)
     if not cells:
         held = sorted({f"study={cell.study} scale={cell.scale}" for cell in registry.cells()})
         there = f"it holds {'; '.join(held)}" if held else "it is empty"
-        raise UserError(f"{url}: no cell of study={study} scale={scale}; {there}")
+        raise UserError(f"{shown_address(url)}: no cell of study={study} scale={scale}; {there}")
     return cells

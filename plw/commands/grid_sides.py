@@ -24,10 +24,12 @@ def grid_side(name: str, config: "CellConfig") -> "GridSide":
         UserError: no registry there, or none of the study's cells in it has such values.
     """
     from analysis.items.grid import GridSide, read_fields, restricted
+    from plw.registry import shown_address
 
     url, runs, words = config.registry.url, Path(config.execution.runs), []
     if "://" in name:
         url, runs = name, _results_of(name, runs)
+        name = shown_address(url)
     elif (Path(name) / REGISTRY_FILE).is_file():
         url, runs = f"sqlite:///{Path(name) / REGISTRY_FILE}", Path(name)
     else:

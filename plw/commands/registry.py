@@ -43,6 +43,7 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Make the database again from the record files below the runs folder."""
     from plw.console import console, step_bar
     from plw.registry import rebuild as rebuild_registry
+    from plw.registry import shown_address
 
     config = chosen_cell(overrides, config_dir)
     out_console = console()
@@ -54,7 +55,7 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
             lease_timeout_s=config.execution.lease_timeout_s,
         )
     out_console.print(
-        f"{config.registry.url}: {count(found.cells, 'cell')}, {count(found.scores, 'score')} and "
+        f"{shown_address(config.registry.url)}: {count(found.cells, 'cell')}, {count(found.scores, 'score')} and "
         f"{count(found.curves, 'training step')} from {count(found.records, 'record')}"
     )
     for damage in found.damaged:

@@ -1,7 +1,7 @@
 """The SQL registry: cells, claims on their stages, scores and curves. The records on disk can always make it again."""
 
 from plw.registry.claim import AlreadyDone, Busy, Claimed
-from plw.registry.database import migrate_registry, parse_url
+from plw.registry.database import migrate_registry, parse_url, shown_address
 from plw.registry.export import export_csv
 from plw.registry.garbage import Garbage, find_garbage, remove_garbage
 from plw.registry.merge import MergeCounts, merge
@@ -40,6 +40,7 @@ __all__ = [
     "parse_url",
     "rebuild",
     "remove_garbage",
+    "shown_address",
     "sqlite_path",
     "verify_results",
 ]

@@ -33,11 +33,15 @@ KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 def parse_url(address: str) -> URL:
     """Read a SQLAlchemy address; a relative SQLite path is taken from the working folder of now.
 
+    A SQLite file's name is taken as it is: a folder may have a `?` or a `%20` in its name, which SQLAlchemy would cut
+    or read as a space.
+
     Raises:
         UserError: not an address, or neither a SQLite file nor a PostgreSQL database.
     """
+    scheme, _, file = address.partition(":///")
     try:
-        url = make_url(address)
+        url = URL.create(scheme, database=file) if scheme.split("+")[0] == "sqlite" else make_url(address)
     except ArgumentError:
         raise UserError(
             f"registry.url: {address!r} is not a database address; sqlite:///FILE or postgresql://..."
@@ -50,6 +54,11 @@ def parse_url(address: str) -> URL:
             raise UserError("registry.url: a SQLite registry needs a file, such as sqlite:///runs/registry.sqlite")
         url = url.set(database=str(Path(str(url.database)).absolute()))
     return url
+
+
+def shown_address(address: str) -> str:
+    """A registry's address for messages: as it is given, without its password; raises as ``parse_url``."""
+    return address_of(parse_url(address))
 
 
 def connect(url: URL, *, create: bool, wait_s: float = 0.0, leave: bool = False) -> Engine:

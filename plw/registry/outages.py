@@ -79,8 +79,9 @@ def first_line(error: BaseException) -> str:
 
 
 def address_of(url: URL) -> str:
-    """The address without its password, for messages."""
-    return url.render_as_string(hide_password=True)
+    """The address without its password, for messages; a SQLite file's name as it is, as ``parse_url`` takes it."""
+    path = sqlite_path(url)
+    return f"{url.drivername}:///{path}" if path is not None else url.render_as_string(hide_password=True)
 
 
 def sqlite_path(url: URL) -> Path | None:

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from plw.config import CellConfig
 from plw.progress import count, duration
-from plw.registry import Overview, Registry, StageRow
+from plw.registry import Overview, Registry, StageRow, shown_address
 from plw.registry.schema import DONE, FAILED, RUNNING
 from plw.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
@@ -24,7 +24,7 @@ def print_status(config: CellConfig, console: Console) -> None:
 
 def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> RenderableType:
     """The whole state of a study, for a screen."""
-    parts: list[RenderableType] = [Text(f"{count(found.cells, 'cell')} in {config.registry.url}")]
+    parts: list[RenderableType] = [Text(f"{count(found.cells, 'cell')} in {shown_address(config.registry.url)}")]
     if drain is not None:
         parts.append(Text(f"{drain.text}: no new cell is begun; `plw drain --undo` with the same words lets it go on"))
     parts.append(_by_stage(config, found))

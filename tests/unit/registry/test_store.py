@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 
 from plw.errors import UserError
+from plw.registry import shown_address
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.schema import SCHEMA_VERSION, scores
@@ -188,3 +189,18 @@ def test_a_file_of_something_else_is_refused_and_untouched(tmp_path: Path):
         connection.execute("CREATE TABLE cells (x INTEGER)")
     with pytest.raises(UserError, match="no registry of plw"):
         Registry.open(f"sqlite:///{other}")
+
+
+@pytest.mark.parametrize("folder", ["a?b", "a%20b", "a#b", "a&b=c", "a b", "ä"])
+def test_a_sqlite_file_lies_where_its_address_says(folder, tmp_path, make_cell):
+    with Registry.open(f"sqlite:///{tmp_path}/{folder}/registry.sqlite") as registry:
+        registry.ensure_cell(make_cell())
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.glob("*/registry.sqlite")] == [
+        f"{folder}/registry.sqlite"
+    ]
+    assert shown_address(f"sqlite:///{tmp_path}/{folder}/x") == f"sqlite:///{tmp_path}/{folder}/x"
+
+
+def test_a_password_is_not_shown():
+    shown = shown_address("postgresql+psycopg://me:hush@db.example:5432/plw")
+    assert shown == "postgresql+psycopg://me:***@db.example:5432/plw"
