@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -20,9 +21,12 @@ DRAWN_ROWS = 1000
 
 
 def console() -> Console:
-    """A console on standard output; lines are never broken inside a path."""
-    made = Console(soft_wrap=True, highlight=False)
-    return made if made.is_terminal else Console(soft_wrap=True, highlight=False, width=LOG_WIDTH)
+    """A console on standard output, for plain text: lines are never broken inside a path, and a path's `[b]` and
+    `:key:` stand as they are.
+    """
+    plain = partial(Console, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    made = plain()
+    return made if made.is_terminal else plain(width=LOG_WIDTH)
 
 
 def print_table(out: Console, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

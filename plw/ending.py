@@ -1,5 +1,7 @@
 """How a process of ours ends: a user's mistake in one line, a fault of ours with its traceback, never a key."""
 
+import io
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -14,11 +16,30 @@ CELLS_LEFT = 75
 """Exit code of a command that left cells for later, as asked: EX_TEMPFAIL of sysexits.h."""
 
 
+def _complete_streams() -> None:
+    """Make standard streams that everything can write to, whatever the process was started with."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Closed by whoever started us (`2>&-`). Its number has to be taken: the next file that is opened, such as
+            # the registry, would get it, and with it what C libraries print.
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for the process
+        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
+            # A log in another encoding than UTF-8 gets "\u03bb" where it has no letter for it.
+            stream.reconfigure(errors="backslashreplace")
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, cells left for
     later with 75, SIGINT with 130, SIGTERM with 143.
     """
+    _complete_streams()
     try:
         yield
     except UserError as error:

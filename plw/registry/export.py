@@ -44,6 +44,9 @@ def export_csv(
     Returns:
         The number of scores.
     """
+    if target is None and isinstance(sys.stdout, io.TextIOWrapper):
+        # As a file has it, whatever the terminal's encoding.
+        sys.stdout.reconfigure(encoding="utf-8", newline="")
     if not isinstance(target, Path):
         return _write(registry, target or sys.stdout, study, scale)
     with open_atomic(target) as file:

@@ -60,3 +60,12 @@ def test_work_that_fails_ends_its_lines(monkeypatch: pytest.MonkeyPatch) -> None
     time.sleep(3 * EVERY_S)
     assert before.startswith("data: after")
     assert log.getvalue() == before
+
+
+def test_a_path_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    out = console.console()
+    out.print("report: runs/a[b]/:key:/[/x]")
+    console.print_table(out, ["f[b]older"], [["a[b]"], [":key:"]])
+    said = capsys.readouterr().out
+    assert "report: runs/a[b]/:key:/[/x]\n" in said
+    assert all(word in said for word in ("f[b]older", " a[b] ", " :key: "))

@@ -1,0 +1,55 @@
+"""However a process was started, it ends as it should, and its streams can be written to."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+WORK = """
+import subprocess, sys
+from plw.ending import told_in_a_line
+from plw.errors import UserError
+with told_in_a_line():
+    held = open(__file__)
+    print("out", file=sys.stdout, flush=True)
+    print("said", file=sys.stderr, flush=True)
+    child = "import sys; sys.stdin.read(); print(1); print(2, file=sys.stderr)"
+    subprocess.run([sys.executable, "-c", child], check=True)
+    raise UserError("seed=-1") if held.fileno() > 2 else ZeroDivisionError
+"""
+
+
+def started(program: Path, closed: str, **environment: str) -> "subprocess.CompletedProcess[bytes]":
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, str(program)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    return subprocess.run(command, capture_output=True, env=environment, check=False)
+
+
+SAID, ERRORS = b"out\n1\n", b"said\n2\nplw: seed=-1\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "said", "errors"),
+    [
+        ("", SAID, ERRORS),
+        ("<&-", SAID, ERRORS),
+        (">&-", b"", ERRORS),
+        ("2>&-", SAID, b""),
+        ("<&- >&- 2>&-", b"", b""),
+    ],
+)
+def test_closed_streams_change_nothing(closed: str, said: bytes, errors: bytes, tmp_path: Path) -> None:
+    program = tmp_path / "work.py"
+    program.write_text(WORK)
+    done = started(program, closed)
+    assert (done.returncode, done.stdout, done.stderr) == (2, said, errors)
+
+
+def test_a_letter_that_the_log_has_no_code_for_is_told_by_its_number(tmp_path: Path) -> None:
+    program = tmp_path / "work.py"
+    program.write_text('from plw.ending import told_in_a_line\nwith told_in_a_line():\n    print("\\u03bb \\xe4")\n')
+    done = started(program, "", PYTHONIOENCODING="latin-1")
+    assert (done.returncode, done.stdout) == (0, b"\\u03bb \xe4\n")
