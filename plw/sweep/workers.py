@@ -1,18 +1,21 @@
 """Worker processes that run cells one after another, so that imports are paid once a worker and not once a cell.
 
 Workers are started by ``spawn`` (CUDA and threads survive nothing else) and end with their parent. A worker that dies
-is replaced; the cell that it was on counts a crash and is tried again, until its attempts are used up.
+is replaced; the cell that it was on counts a crash and is tried again, until its attempts are used up. The cells beside
+it go on from where they were, and count none.
 """
 
 import dataclasses
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableSequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.process import BaseProcess
 from multiprocessing.queues import Queue
 from typing import Any
 
@@ -34,10 +37,15 @@ LISTENER_TIMEOUT_S = 5.0
 CHECKPOINT_TIMEOUT_S = 600.0
 """How long an interrupted sweep waits for its workers' checkpoints; Slurm's KillWait is usually shorter."""
 
+Seats = MutableSequence[int]
+"""Memory that workers share with their parent: two numbers a worker, its process and the cell that it is on."""
+
 _report: Report | None = None
 _judges = JudgeCache()
 _registry: Registry | None = None
 """The judge and the open registry that this worker holds over its cells; they end with the process."""
+_seats: Seats = []
+_slot = 0
 
 
 def run_cells(
@@ -60,28 +68,30 @@ def run_cells(
                     return
                 yield cell, run_cell(cell, report, judges, registry)
         return
-    left = {str(index): cell for index, cell in enumerate(cells)}
-    crashes: Counter[str] = Counter()
+    left = dict(enumerate(cells))
+    crashes: Counter[int] = Counter()
     while left and may_begin():
-        for name, outcome in _run_until_broken(left, workers, report, may_begin):
+        for number, outcome in _run_until_broken(left, workers, report, may_begin):
             if outcome is None:
-                crashes[name] += 1
-                if crashes[name] < left[name].config.execution.max_attempts:
+                crashes[number] += 1
+                if crashes[number] < left[number].config.execution.max_attempts:
                     continue
-                outcome = CellOutcome.worker_died(left[name])
-            yield left.pop(name), outcome
+                outcome = CellOutcome.worker_died(left[number])
+            yield left.pop(number), outcome
 
 
 def _run_until_broken(
-    cells: dict[str, Cell], workers: int, report: Report, may_begin: Callable[[], bool]
-) -> Iterator[tuple[str, CellOutcome | None]]:
-    """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cells under way."""
+    cells: dict[int, Cell], workers: int, report: Report, may_begin: Callable[[], bool]
+) -> Iterator[tuple[int, CellOutcome | None]]:
+    """Outcomes until all are in or none may be begun, or a worker dies: then ``None`` for the cell that it was on."""
     context = multiprocessing.get_context("spawn")
     events: Queue[Any] = context.Queue()
     listener = threading.Thread(target=_forward, args=(events, report), daemon=True)
     listener.start()
-    pool = worker_pool(next(iter(cells.values())).config.execution, workers, events)
-    under_way: dict[Future[CellOutcome], str] = {}
+    seats: Seats = context.RawArray("q", 2 * workers)
+    pool = worker_pool(next(iter(cells.values())).config.execution, workers, events, seats)
+    processes: set[BaseProcess] = set()
+    under_way: dict[Future[CellOutcome], int] = {}
     waiting = list(cells.items())
     try:
         # Only as many cells as workers are handed out, so that a broken pool tells which cells were under way.
@@ -89,19 +99,23 @@ def _run_until_broken(
             if not may_begin():
                 waiting.clear()
             while waiting and len(under_way) < workers:
-                name, cell = waiting.pop(0)
-                under_way[pool.submit(_run_in_worker, cell)] = name
+                number, cell = waiting.pop(0)
+                under_way[pool.submit(_run_in_worker, cell, number)] = number
             if not under_way:
                 break
+            processes.update(multiprocessing.active_children())
             future = next(as_completed(under_way))
+            error = future.exception()
+            if isinstance(error, BrokenProcessPool):
+                # Before its cell is taken out of those under way: it counts a crash as well.
+                raise error
             # A worker that was stopped alone counts as one that died.
-            stopped = isinstance(future.exception(), Interrupted)
-            yield under_way.pop(future), None if stopped else future.result()
+            yield under_way.pop(future), None if isinstance(error, Interrupted) else future.result()
         # A worker that is only just starting would find its queues gone, and print a traceback.
         pool.shutdown()
     except BrokenProcessPool:
-        for name in under_way.values():
-            yield name, None
+        for number in _crashed(processes, seats, list(under_way.values())):
+            yield number, None
     except Interrupted:
         # Trainings make a checkpoint at their next step; a second signal ends the wait.
         try:
@@ -122,13 +136,24 @@ def _run_until_broken(
         listener.join(timeout=LISTENER_TIMEOUT_S)
 
 
-def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]") -> ProcessPoolExecutor:
+def _crashed(processes: Iterable[BaseProcess], seats: Seats, under_way: list[int]) -> list[int]:
+    """The cells under way whose worker died by itself; all of them, where that cannot be told.
+
+    The pool ends the other workers by SIGTERM, some moments later.
+    """
+    died = {process.pid for process in processes if process.exitcode not in (None, 0, -signal.SIGTERM)}
+    of_died = {number for pid, number in zip(seats[::2], seats[1::2], strict=True) if pid in died}
+    return [number for number in under_way if number in of_died] or under_way
+
+
+def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]", seats: Seats) -> ProcessPoolExecutor:
     """Processes that each have their devices and threads before anything heavy is imported.
 
     Args:
         execution: of every cell.
         workers: processes.
         events: gets what the cells report.
+        seats: of so many workers.
     """
     context = multiprocessing.get_context("spawn")
     slots: Queue[int] = context.Queue()
@@ -138,7 +163,7 @@ def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]") 
         max_workers=workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(events, slots, execution.thread_count, gpu_shares(execution), os.getpid(), outage()),
+        initargs=(events, slots, seats, execution.thread_count, gpu_shares(execution), os.getpid(), outage()),
     )
 
 
@@ -150,20 +175,21 @@ def _kill_children() -> None:
 def _start_worker(
     events: "Queue[Any]",
     slots: "Queue[int]",
+    seats: Seats,
     threads: int,
     shares: list[list[str]],
     parent: int,
     tracker_outage: Any,
 ) -> None:
-    global _report
+    global _report, _seats, _slot
     share_outage(tracker_outage)
     handle_as_worker(deferring=True)
     configure_logging()
     end_with_parent(parent)
-    slot = slots.get()
+    _seats, _slot = seats, slots.get()
     if shares:
         # Torch, which reads this once, is not imported yet. More workers than shares take turns on them.
-        os.environ[DEVICES] = ",".join(shares[slot % len(shares)])
+        os.environ[DEVICES] = ",".join(shares[_slot % len(shares)])
     _limit_threads(threads)
     import tqdm  # type: ignore[import-untyped]
 
@@ -183,9 +209,10 @@ def _limit_threads(threads: int) -> None:
         torch.set_num_threads(threads)
 
 
-def _run_in_worker(cell: Cell) -> CellOutcome:
+def _run_in_worker(cell: Cell, number: int) -> CellOutcome:
     global _registry
     assert _report is not None
+    _seats[2 * _slot : 2 * _slot + 2] = [os.getpid(), number]
     with undeferred():
         if _registry is None:
             _registry = open_registry(cell.config)

@@ -114,7 +114,7 @@ def test_where_no_gpu_is_seen_the_cpu_is_named() -> None:
 def test_each_worker_has_its_own_devices_before_torch_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c,GPU-d,GPU-e")
     events = multiprocessing.get_context("spawn").Queue()
-    with worker_pool(ExecutionConfig(processes=2, threads=3), 2, events) as pool:
+    with worker_pool(ExecutionConfig(processes=2, threads=3), 2, events, [0] * 4) as pool:
         found = [future.result() for future in [pool.submit(look, str(tmp_path), 2) for _ in range(2)]]
     assert sorted(devices or "" for devices, _, _ in found) == ["GPU-a,GPU-b", "GPU-c,GPU-d"]
     assert {threads for _, threads, _ in found} == {"3"}
@@ -124,5 +124,5 @@ def test_each_worker_has_its_own_devices_before_torch_is_there(tmp_path: Path, m
 def test_a_bar_in_a_worker_makes_nothing_that_outlives_a_killed_one() -> None:
     """Python warns of a semaphore that a killed process leaves, below the one line of a stopped sweep."""
     events = multiprocessing.get_context("spawn").Queue()
-    with worker_pool(ExecutionConfig(threads=1), 1, events) as pool:
+    with worker_pool(ExecutionConfig(threads=1), 1, events, [0] * 2) as pool:
         assert pool.submit(bar_semaphores).result() == 0
