@@ -1,6 +1,7 @@
 """Opens the registry's database: the address checked, the tables made once, an older schema brought to this one."""
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -30,6 +31,10 @@ KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 """A server whose machine or network is gone without a word is noticed within a minute (the last: milliseconds)."""
 
 
+DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
+ADDRESSES = "sqlite:///FILE or postgresql+psycopg://USER@HOST:PORT/DATABASE"
+
+
 def parse_url(address: str) -> URL:
     """Read a SQLAlchemy address; a relative SQLite path is taken from the working folder of now.
 
@@ -42,14 +47,13 @@ def parse_url(address: str) -> URL:
     scheme, _, file = address.partition(":///")
     try:
         url = URL.create(scheme, database=file) if scheme.split("+")[0] == "sqlite" else make_url(address)
-    except ArgumentError:
-        raise UserError(
-            f"registry.url: {address!r} is not a database address; sqlite:///FILE or postgresql://..."
-        ) from None
-    backend = url.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
-        raise UserError(f"registry.url: {backend} is not supported; sqlite:///FILE or postgresql://...")
-    if backend == "sqlite":
+    except (ArgumentError, ValueError):
+        # A ValueError is a port that is no number.
+        shown = re.sub("(/[^/:@]*:).*@", r"\1***@", address)
+        raise UserError(f"registry.url: {shown!r} is not a database address; allowed: {ADDRESSES}") from None
+    if url.drivername not in DRIVERS:
+        raise UserError(f"registry.url: {url.drivername} is not supported; allowed: {ADDRESSES}")
+    if url.get_backend_name() == "sqlite":
         if url.database in (None, "", ":memory:"):
             raise UserError("registry.url: a SQLite registry needs a file, such as sqlite:///runs/registry.sqlite")
         url = url.set(database=str(Path(str(url.database)).absolute()))
@@ -104,9 +108,8 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0, leave: bool = False)
             raise
         cause = error.__cause__ if isinstance(error, RegistryAwayError) else error
         assert isinstance(cause, DatabaseError | sqlite3.DatabaseError)
-        raise UserError(
-            f"{where}: cannot open the registry ({first_line(cause)}); check the path, its rights and free space"
-        ) from None
+        what = "the path, its rights and free space" if path is not None else "host, port, database, user and rights"
+        raise UserError(f"{where}: cannot open the registry ({first_line(cause)}); check {what}") from None
     except BaseException:
         engine.dispose()
         raise

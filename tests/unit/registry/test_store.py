@@ -164,10 +164,13 @@ def test_a_missing_registry_is_made_only_when_asked(url):
     [
         ("no address", "not a database address"),
         ("mysql://host/name", "mysql is not supported"),
+        ("postgresql+asyncpg://host/name", "asyncpg is not supported"),
+        ("postgresql://name:secret@host:port/x", "not a database address"),
+        ("postgresql:/name:secret@host/x", "not a database address"),
         ("sqlite://", "needs a file"),
         ("sqlite:////proc/version/x/registry.sqlite", "cannot make the registry's folder"),
         ("sqlite:////proc/registry.sqlite", "unable to open database file"),
-        ("postgresql+psycopg://name:secret@127.0.0.1:1/x", "cannot open the registry|driver is missing"),
+        ("postgresql+psycopg://name:secret@127.0.0.1:1/x", "check host, port, database, user|driver is missing"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_one_line(address, message):
