@@ -80,7 +80,7 @@ def halves(names: list[str]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]
 
 def word(verdict: ScopeVerdict) -> str:
     """The verdict in a word."""
-    return "undecided" if not verdict.moved else verdict.direction or "both ways"
+    return "undecided" if not verdict.moved else verdict.direction or "not in its mean"
 
 
 def contradict(one: ScopeVerdict, other: ScopeVerdict) -> bool:

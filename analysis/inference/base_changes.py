@@ -8,16 +8,20 @@ import numpy as np
 from analysis.arrays import Array
 from analysis.inference.weight_curve import fit_curve
 
+SAME_WEIGHT = 1e-9
+"""On the scale of w_p: what is left is rounding."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class BaseChange:
     """One base model's mean score over the weight; ``change`` is on the score's own range, higher is better."""
 
     model: str
-    change: float
-    """Of its own parabola, cut at the ends of the range: from the smallest weight to the place that was asked for."""
+    change: float | None
+    """Of its own parabola, cut at the ends of the range: from the smallest weight to the place that was asked for; None
+    where that is beyond its own weights."""
     largest: float
-    """Likewise, to the place where it is farthest from where it begins."""
+    """Likewise, to the place among its own weights where it is farthest from where it begins."""
     p: float | None
     """Of the base model alone: the test of the curve of its mean over benchmarks (``WeightCurve.p``)."""
     p_holm: float | None = None
@@ -50,7 +54,8 @@ def base_changes(
         mean_N = score_NG[rows].mean(axis=1)
         change, largest = _changes(mean_N, own_w, runs, terms, place_w)
         p = _p(mean_N, own_w, runs) if tested else None
-        found.append(BaseChange(model=base, change=change, largest=largest, p=p))
+        reached = place_w <= own_w.max() + SAME_WEIGHT
+        found.append(BaseChange(model=base, change=change if reached else None, largest=largest, p=p))
     return found
 
 

@@ -20,9 +20,10 @@ from analysis.scores.frame import TidyFrame
 
 BOOTSTRAP_DRAWS = 2000
 FEW_SEEDS = 8
-STAR_BENCHMARKS = 6
-"""Of fewer that all rise, an interval by draws of them always excludes 0, which chance alone does in more than 5 % of
-studies: 2 * 0.5 ** 5 is above, 2 * 0.5 ** 6 below."""
+STAR_UNITS = 6
+"""Of fewer benchmarks, or base models, that all rise, an interval by draws of them always excludes 0, which chance
+alone does in more than 5 % of studies: 2 * 0.5 ** 5 is above, 2 * 0.5 ** 6 below. What chance in a training does to all
+benchmarks of a cell alike is seen between base models only (``scripts/coverage_gains.py``)."""
 UNITS = ("benchmarks x models", "benchmarks")
 """What is drawn. With ``benchmarks`` the base models and seeds at hand are taken as the only ones of interest."""
 
@@ -67,7 +68,8 @@ def bootstrap_aggregates(
     Returns:
         One row per dataset, weight, kind and quantity: ``dataset``, ``prompt_weight``, ``kind`` (``simple``,
         ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``unit``, ``estimate``, ``low``,
-        ``high``, ``benchmarks`` (how many it is of). Bounds are NaN where there are fewer than two benchmarks.
+        ``high``, ``benchmarks`` and ``base_models`` (how many it is of). Bounds are NaN where there are fewer than two
+        benchmarks.
     """
     rows, complete = [], complete_rows(frame)
     for dataset in sorted(set(frame.rows["dataset"])):
@@ -80,8 +82,11 @@ def bootstrap_aggregates(
                     estimate = float(np.nanmean(score_WGAS[place]))
                     low, high = _interval(score_WGAS[place], counts)
                     known = int(np.isfinite(score_WGAS[place]).any(axis=(1, 2)).sum())
-                    rows.append((dataset, float(cube.weight_W[place]), kind, name, unit, estimate, low, high, known))
-    columns = ["dataset", "prompt_weight", "kind", "quantity", "unit", "estimate", "low", "high", "benchmarks"]
+                    bases = int(np.isfinite(score_WGAS[place]).any(axis=(0, 2)).sum())
+                    found = (kind, name, unit, estimate, low, high, known, bases)
+                    rows.append((dataset, float(cube.weight_W[place]), *found))
+    measured = ["kind", "quantity", "unit", "estimate", "low", "high", "benchmarks", "base_models"]
+    columns = ["dataset", "prompt_weight", *measured]
     return pd.DataFrame(rows, columns=columns)
 
 

@@ -182,7 +182,7 @@ def _verdicts(nearest: NearestVerdicts, r_g: float, registry: str, *, like_yours
             few = "one weight alone" if verdict.undecided == Undecided.ONE_WEIGHT else "too few cells to decide"
             finding = Finding(weight=None, words=few, decided=False)
         elif verdict.moved:
-            finding = Finding(weight=None, words=f"moved: {verdict.direction or 'benchmarks against each other'}")
+            finding = Finding(weight=None, words=f"moved: {verdict.direction or 'benchmarks, not their mean'}")
         else:
             bound = "" if verdict.excluded is None else f" (above {verdict.excluded * points:.2g} points excluded)"
             finding = Finding(weight=None, words=f"no effect shown{bound}")

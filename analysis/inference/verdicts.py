@@ -93,6 +93,7 @@ class ScopeVerdict:
     """The largest difference from ``from_weight``, either way, that the 95 % band allows; larger ones are excluded.
     None where nothing is: no band, or one that holds every difference for which the score's range has room."""
     base_models: int
+    """With two weights or more: what the verdict is of."""
     bases: tuple[BaseChange, ...]
     """Of a group and several base models: each one's own change. Tested alone where base models are no sample."""
     over_bases: bool | None
@@ -164,6 +165,9 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     cells = table.reset_index()
     base_N = [str(model) for model in cells["model"]]
     run_N = [f"{model} {seed}" for model, seed in zip(cells["model"], cells["seed"], strict=True)]
+    # A base model of one weight alone takes no part in any test.
+    weights = cells.groupby(["model", "seed"])["w_p"].nunique()
+    base_models = weights[weights > 1].index.get_level_values("model").nunique()
     w_N, score_NG = cells["w_p"].to_numpy(dtype=float), table.to_numpy(dtype=float)
     curve = fit_curve(score_NG.mean(axis=1), w_N, base_N, run_N) if len(cells) else None
     same = curve is not None and same_at_every_weight(score_NG, run_N)
@@ -179,7 +183,7 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
         "p": p, "p_holm": None, "p_mean": p_mean, "moved": False, "same": same,
         "undecided": None if p is not None or same else _why_undecided(scored, table),
         "cells": len(table), "cells_lacking": len(scored) - len(table),
-        "base_models": len(set(base_N)), "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
+        "base_models": base_models, "over_bases": curve.over_bases if curve is not None else None, "scale": scale,
         "turned": bool(turned_round(rows)),
     }  # fmt: skip
     numbers = _curve_numbers(curve, scale)
@@ -189,7 +193,10 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
     elif scope == VerdictScope.GROUP and len(set(base_N)) > 1 and not same:
         place = float(curve.w_M[curve.place])
         bases = base_changes(score_NG, w_N, base_N, run_N, place, tested=not curve.over_bases)
-    scaled = [replace(base, change=scale * base.change, largest=scale * base.largest) for base in bases]
+    scaled = [
+        replace(base, change=None if base.change is None else scale * base.change, largest=scale * base.largest)
+        for base in bases
+    ]
     return ScopeVerdict(**blank, **numbers, bases=tuple(scaled))
 
 

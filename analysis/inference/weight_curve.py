@@ -7,7 +7,8 @@ models is told from a flat one depends on what the base models are:
   (cluster-robust, CR2, with the degrees of freedom of Tipton and Pustejovsky 2015). The curve is tested at the middle
   and at the end of its weights, by t, and the two are combined: one test of both at once (Hotelling's) spends a degree
   of freedom more and finds little with few bases.
-- Fewer cannot say how bases differ: each has a curve of its own, and the test is of these bases alone.
+- Fewer cannot say how bases differ, nor can three whose weights leave less than one degree of freedom: each has a curve
+  of its own, and the test is of these bases alone.
 
 Scores of few items often leave no error: they lie on the curve, or all base models differ alike. Then t and F say
 nothing, and what is counted takes their place: permutations of the weights, or base models by a sign test.
@@ -17,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.arrays import Array, Index, covariance_root
@@ -189,26 +191,39 @@ class WeightCurve:
 def fit_curve(score_N: Array, w_N: Array, base_N: Sequence[str], run_N: Sequence[str]) -> WeightCurve | None:
     """Fit the curve; None where the rows do not determine it and its error.
 
+    A run of one weight alone says nothing of the curve: it takes no part, and its base model does not count.
+
     Args:
         score_N: One score a cell.
         w_N: The cells' weights on the scale of w_p.
         base_N: Base model.
         run_N: Training run: base model and seed together. Each has a level of its own.
     """
-    base, run = _codes(base_N), _codes(run_N)
+    keep_N = _of_several_weights(w_N, run_N)
+    score_N, w_N = score_N[keep_N], w_N[keep_N]
+    base_N, run_N = ([name for name, keep in zip(names, keep_N, strict=True) if keep] for names in (base_N, run_N))
     terms = min(2, len(np.unique(w_N)) - 1)
     if terms < 1:
         return None
+    base, run = _codes(base_N), _codes(run_N)
     level_NC = (run[:, None] == np.arange(run.max() + 1)).astype(float)
     power_NC = np.stack([w_N ** (term + 1) for term in range(terms)], axis=1)
-    fit = _over_bases if base.max() + 1 >= SAMPLE_OF_BASES else _of_these_bases
-    found = fit(score_N, level_NC, power_NC, base)
+    found = _over_bases(score_N, level_NC, power_NC, base) if base.max() + 1 >= SAMPLE_OF_BASES else None
+    if found is None:
+        found = _of_these_bases(score_N, level_NC, power_NC, base)
     if found is not None and same_at_every_weight(score_N, run_N):
         nothing = np.zeros(terms)
         return replace(found, slope_C=nothing, covariance_CC=np.outer(nothing, nothing))
     if found is not None and not found.over_bases and found.exact:
         return replace(found, exact_p=omnibus_p(score_N[:, None], w_N, run_N))
     return found
+
+
+def _of_several_weights(w_N: Array, run_N: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each row is of a run that has two weights or more."""
+    run = _codes(run_N)
+    several = [bool(np.ptp(w_N[run == number]) > 0) for number in range(int(run.max(initial=-1)) + 1)]
+    return np.array(several, dtype=bool)[run]
 
 
 def same_at_every_weight(score_NG: Array, run_N: Sequence[str]) -> bool:
@@ -262,7 +277,7 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     error_GC = share_GCN @ score_N
     covariance_CC = error_GC.T @ error_GC
     df = _hotelling_df(share_GCN, slope_CN)
-    if df < terms * (1 - SAME_SCORE):  # of three base models and two terms it is 2 but for rounding
+    if df < 1 - SAME_SCORE:  # but for rounding
         return None
     coefficients = np.linalg.pinv(design_NC) @ score_N
     return WeightCurve(

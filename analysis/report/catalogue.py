@@ -275,7 +275,9 @@ _BENCHMARKS = (
 )
 _GAINS = (
     "Mean difference from PLW 0 on the same benchmark, base model and seed, in both aggregates. Bands are the "
-    f"{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}. Weights are spaced as w_p."
+    f"{CONFIDENCE:.0%} percentile bootstrap interval, {BOOTSTRAP_DRAWS} draws of {UNITS[0]}. Weights are spaced as "
+    "w_p. The bands hold how far benchmarks and base models lie apart; what chance in a training does to all "
+    "benchmarks alike is in them only where there are several base models."
 )
 _FOREST = (
     "Difference from the smallest weight on the items that the paired cells answered, with its 95 % interval, "

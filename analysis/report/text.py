@@ -112,10 +112,23 @@ def size_sentences(context: Context) -> list[str]:
             f" Shown singly, in the grid, the charts of cells and the answers: {len(context.study.shown):,} cells, "
             "spread evenly; tables and aggregates count all."
         )
+    size += _never_scored(context)
     others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
     unseen = [f"Not counted here: {listed(others)}; see What else this study holds."] if others else []
     tested = any(verdict.p is not None for verdict in context.verdicts)
     return [size, *unseen, *([_tested(context)] if tested else [])]
+
+
+def _never_scored(context: Context) -> str:
+    """Benchmarks that no cell of any dataset, or of some, has: no cell counts as without them, nor has an aggregate."""
+    rows = context.frame.rows
+    scored = {str(name): set(of_dataset["benchmark"]) for name, of_dataset in rows.groupby("dataset")}
+    nowhere = sorted(set(context.groups) - set(rows["benchmark"]))
+    said = [f"{listed(nowhere)} anywhere"] if nowhere else []
+    for dataset in dataset_order(scored):
+        lacking = sorted(set(context.groups) - scored[dataset] - set(nowhere))
+        said += [f"{listed(lacking)} on {dataset}"] if lacking else []
+    return f" There is no score of {'; of '.join(said)}: no number here is of these." if said else ""
 
 
 def _tested(context: Context) -> str:

@@ -8,6 +8,8 @@ from analysis.items.sentences import listed
 
 NAMED = 4
 """Benchmarks of a kind, or of a headline, that are named at most."""
+UNTOLD = "moving, but in its mean no change is shown"
+"""Of a kind whose benchmarks are shown to move together with no word on which way: of one, say, or of none alone."""
 LEAST_MISFIT = 0.5
 """Points by which a curve may miss the mean scores without a word."""
 
@@ -85,8 +87,8 @@ def _short(
     """How a scope moved, without its scores; ``also`` goes into the brackets behind it."""
     notes = [_turned(verdict, verdicts), _of_cells(verdict), *also]
     if verdict.opposed:
-        how = f"moving both ways, which cancels in its mean{_members(verdict, verdicts)}"
-        return how + _bracketed(notes)
+        how = "moving both ways, which cancels in its mean" if _is_mixed(verdict, verdicts) else UNTOLD
+        return f"{how}{_members(verdict, verdicts)}{_bracketed(notes)}"
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
     start = _start(verdict, axis)
     how = {
@@ -124,9 +126,10 @@ def _misfit(verdict: ScopeVerdict) -> str:
 
 def _base_range(verdict: ScopeVerdict) -> str:
     """The base models whose own changes are the least and the most: where their mean is told, else at any weight."""
-    if len(verdict.bases) < 2:
+    changes = {base.model: base.change if verdict.moved else base.largest for base in verdict.bases}
+    by_change = sorted((change, model) for model, change in changes.items() if change is not None)
+    if len(by_change) < 2:
         return ""
-    by_change = sorted((base.change if verdict.moved else base.largest, base.model) for base in verdict.bases)
     (least, first), (most, last) = by_change[0], by_change[-1]
     low, high = (f"{change * 100 / verdict.scale:+.1f}" for change in (least, most))
     if low == high:

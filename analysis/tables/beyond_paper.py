@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import pandas as pd
 
-from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, STAR_BENCHMARKS, UNITS
+from analysis.inference.bootstrap import BOOTSTRAP_DRAWS, STAR_UNITS, UNITS
 from analysis.inference.regression import Regression
 from analysis.levels import CONFIDENCE
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, best_of
@@ -47,10 +48,11 @@ def gains_table(intervals: pd.DataFrame) -> Table | None:
         "for looking at several weights; one without any width is no certainty and has none. The CSV has the gains "
         "over PLW 1 too, and intervals that take the base models as given."
     )
-    if (over_zero["benchmarks"] < STAR_BENCHMARKS).any():
+    if not over_zero[["benchmarks", "base_models"]].ge(STAR_UNITS).all(axis=None):
         caption += (
-            f" Of fewer than {STAR_BENCHMARKS} benchmarks there is no star: by chance alone all move one way in "
-            "more than 5 % of studies, and intervals by draws of them are too narrow."
+            f" Of fewer than {STAR_UNITS} benchmarks or {STAR_UNITS} base models there is no star: by chance alone all "
+            "move one way in more than 5 % of studies, and intervals by draws of them are too narrow. What chance in a "
+            "training does to all benchmarks alike is seen between base models only; verdicts have it in their error."
         )
     return Table(
         key="gains", title="Gain over PLW 0", raw=gains, shown=_by_weight(over_zero, star=True), caption=caption
@@ -257,7 +259,7 @@ def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
     intervals = intervals[intervals["unit"] == UNITS[0]]
     texts = {
         (row["kind"], row["prompt_weight"], row["dataset"]): _with_interval(
-            row["estimate"], row["low"], row["high"], star=star and row["benchmarks"] >= STAR_BENCHMARKS
+            row["estimate"], row["low"], row["high"], star=star and _may_star(row)
         )
         for row in intervals.to_dict("records")
     }
@@ -276,6 +278,10 @@ def _with_interval(value: float, low: float, high: float, *, star: bool) -> str:
     if pd.isna(low):
         return number(value, 3)
     return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and _excludes_0(low, high))
+
+
+def _may_star(row: Mapping[Any, Any]) -> bool:
+    return bool(min(row["benchmarks"], row["base_models"]) >= STAR_UNITS)
 
 
 def _excludes_0(low: float, high: float) -> bool:

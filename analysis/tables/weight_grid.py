@@ -264,7 +264,7 @@ def share_start(verdicts: Sequence[ScopeVerdict]) -> str:
 def _moved(verdict: ScopeVerdict) -> str:
     if verdict.p_holm is None:
         return "the same scores" if verdict.same else "too few cells"
-    return "not shown" if not verdict.moved else verdict.direction or "both ways"
+    return "not shown" if not verdict.moved else verdict.direction or "not in its mean"
 
 
 def _points(value: float | None, verdict: ScopeVerdict) -> float | None:

@@ -1,0 +1,46 @@
+"""Simulated studies: how often do intervals of gains over weight 0 exclude 0 where the weight does nothing?
+
+    OMP_NUM_THREADS=1 python scripts/coverage_gains.py --studies 500
+
+The studies are those of ``coverage_verdicts.py`` without any effect: 13 benchmarks, three weights, and a standard
+deviation of one point that all benchmarks of a cell share.
+"""
+
+import argparse
+
+import numpy as np
+from coverage_verdicts import GROUPS, THREE, study
+
+from analysis.inference.bootstrap import bootstrap_aggregates
+from analysis.scores.frame import tidy_frame
+
+DRAWS = 500
+"""Fewer than a report has: enough for a level of 5 %."""
+
+
+def excludes_0(seed: int, number: int, bases: int, slope_sd: float) -> list[bool]:
+    """Of one study the gains of the simple aggregate over weight 0, one for each other weight."""
+    rows = study(np.random.default_rng([seed, number]), bases, THREE, slope_sd, {})
+    rows = rows.assign(response_weight=1.0, r_g=1.0, suite="simulated", stderr=None, n=None, headline=True)
+    found = bootstrap_aggregates(tidy_frame(rows, GROUPS), references=(0.0,), draws=DRAWS)
+    gains = found[(found["kind"] == "simple") & (found["quantity"] != "aggregate")]
+    return [bool(low > 0 or high < 0) for low, high in zip(gains["low"], gains["high"], strict=True)]
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studies", type=int, default=500, help="simulated studies a row")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--bases", type=int, nargs="*", default=[1, 2, 3, 4, 6])
+    options = parser.parse_args()
+    print("| base models | own slopes, SD | intervals that exclude 0 | studies with such an interval |")
+    print("| ---: | ---: | ---: | ---: |")
+    for slope_sd in (0.0, 0.05):
+        for bases in options.bases:
+            found = np.array([excludes_0(options.seed, n, bases, slope_sd) for n in range(options.studies)])
+            print(f"| {bases} | {slope_sd:g} | {found.mean():.3f} | {found.any(axis=1).mean():.3f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
