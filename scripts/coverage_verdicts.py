@@ -54,18 +54,25 @@ SETTINGS = {
 
 
 def study(
-    generator: np.random.Generator, bases: int, weights: tuple[float, ...], slope_sd: float, effect: Mapping[str, float]
+    generator: np.random.Generator,
+    bases: int,
+    weights: tuple[float, ...],
+    slope_sd: float,
+    effect: Mapping[str, float],
+    *,
+    documents: int = DOCUMENTS,
+    levels: tuple[float, float] = (0.3, 0.7),
 ) -> pd.DataFrame:
-    """The scores of one dataset."""
+    """The scores of one dataset; a benchmark's level is drawn evenly from between ``levels``."""
     rows = []
     own = {(base, name): generator.normal(0, slope_sd) for base in range(bases) for name in GROUPS}
-    level = {(base, name): generator.uniform(0.3, 0.7) for base in range(bases) for name in GROUPS}
+    level = {(base, name): generator.uniform(*levels) for base in range(bases) for name in GROUPS}
     for base in range(bases):
         for weight in weights:
             w_p, shared = weight**EXPONENT, generator.normal(0, CELL_SD)
             for name, group in GROUPS.items():
                 chance = level[base, name] + (effect.get(name, 0.0) + own[base, name]) * w_p + shared
-                score = generator.binomial(DOCUMENTS, np.clip(chance, 0.01, 0.99)) / DOCUMENTS
+                score = generator.binomial(documents, np.clip(chance, 0.01, 0.99)) / documents
                 rows.append(
                     {"dataset": "data", "model": f"base {base}", "seed": 1, "prompt_weight": weight, "w_p": w_p,
                      "benchmark": name, "group": group, "metric": "acc", "value": score, "score01": score}

@@ -175,7 +175,8 @@ def _verdicts(nearest: NearestVerdicts, r_g: float, registry: str, *, like_yours
         p = verdict.p if verdict.p_holm is None else verdict.p_holm
         if better and verdict.best_weight is not None:
             surely = "" if p is None else f" (p = {p:.2g})"
-            finding = Finding(weight=verdict.best_weight, words=f"{verdict.best_weight:.2g}{surely}")
+            weight = verdict.best_weight if verdict.highest is None else verdict.highest.weight
+            finding = Finding(weight=weight, words=f"{weight:.2g}{surely}")
         elif verdict.same:
             finding = Finding(weight=None, words="the same scores at every weight", decided=False)
         elif p is None:

@@ -17,6 +17,7 @@ from analysis.arrays import Array
 from analysis.inference.base_changes import BaseChange, base_changes
 from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.weight_curve import WeightCurve, fit_curve, same_at_every_weight
+from analysis.inference.weight_means import MISFIT_SHARE, MISFIT_SIGNIFICANCE, MeanChange, mean_changes, off_parabola_p
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
@@ -85,6 +86,12 @@ class ScopeVerdict:
     change_high: float | None
     misfit: float | None
     """The most by which the mean score of the cells at a weight lies off the curve."""
+    p_parabola: float | None
+    """Of the test that a parabola goes through the mean scores, corrected as ``p_holm``; None without repetitions."""
+    highest: MeanChange | None
+    """Where no parabola does (``off_parabola``): the mean score that is highest beside the one at ``from_weight``, and
+    the lowest."""
+    lowest: MeanChange | None
     best_weight: float | None
     lowest_weight: float | None
     best_low: float | None
@@ -102,6 +109,11 @@ class ScopeVerdict:
     """The score's full range."""
     turned: bool
     """Whether a benchmark's scores were turned round (``scale`` less the score), since lower ones are better."""
+
+    @property
+    def off_parabola(self) -> bool:
+        """Whether it is plain that no parabola goes through the mean scores, so that words are of these."""
+        return self.highest is not None
 
     @property
     def opposed(self) -> bool:
@@ -122,7 +134,7 @@ def scope_verdicts(frame: TidyFrame) -> list[ScopeVerdict]:
         for scope, name, part in _scopes(rows):
             by_scope.setdefault(scope, []).append(_verdict(dataset, scope, name, part))
         for of_scope in by_scope.values():
-            found += _bases_corrected(_corrected(of_scope))
+            found += _bases_corrected(_parabolas_corrected(_corrected(of_scope)))
     return found
 
 
@@ -143,6 +155,22 @@ def _corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
         moved = p_holm is not None and p_holm < SIGNIFICANCE
         shown = moved and verdict.p_mean is not None and verdict.p_mean < SIGNIFICANCE
         made.append(replace(verdict, p_holm=p_holm, moved=moved, direction=verdict.direction if shown else None))
+    return made
+
+
+def _parabolas_corrected(verdicts: list[ScopeVerdict]) -> list[ScopeVerdict]:
+    """Means take the place of curves only where it is plain, after correction, that they lie on none."""
+    tested = [verdict for verdict in verdicts if verdict.p_parabola is not None]
+    corrected = dict(
+        zip(map(id, tested), holm([v.p_parabola for v in tested if v.p_parabola is not None]), strict=True)
+    )
+    made = []
+    for verdict in verdicts:
+        p = corrected.get(id(verdict))
+        largest = max((abs(end.change) for end in (verdict.highest, verdict.lowest) if end is not None), default=0.0)
+        plain = p is not None and p < MISFIT_SIGNIFICANCE and (verdict.misfit or 0.0) > MISFIT_SHARE * largest
+        kept = verdict if plain else replace(verdict, highest=None, lowest=None)
+        made.append(replace(kept, p_parabola=p))
     return made
 
 
@@ -197,7 +225,20 @@ def _verdict(dataset: str, scope: VerdictScope, name: str, rows: pd.DataFrame) -
         replace(base, change=None if base.change is None else scale * base.change, largest=scale * base.largest)
         for base in bases
     ]
-    return ScopeVerdict(**blank, **numbers, bases=tuple(scaled))
+    means = _means(score_NG.mean(axis=1), w_N, base_N, run_N, scale)
+    return ScopeVerdict(**blank, **numbers, **means, bases=tuple(scaled))
+
+
+def _means(score_N: Array, w_N: Array, base_N: list[str], run_N: list[str], scale: float) -> dict[str, Any]:
+    """What the mean scores by weight say; ``highest`` and ``lowest`` whether or not a parabola goes through them."""
+    p = off_parabola_p(score_N, w_N, run_N) if len(score_N) else None
+    changes = mean_changes(score_N, w_N, base_N, run_N) if p is not None else []
+    own = [replace(each, change=scale * each.change, low=scale * each.low, high=scale * each.high) for each in changes]
+    return {
+        "p_parabola": p if own else None,
+        "highest": max(own, key=lambda each: each.change, default=None),
+        "lowest": min(own, key=lambda each: each.change, default=None),
+    }
 
 
 def _why_undecided(scored: pd.DataFrame, complete: pd.DataFrame) -> Undecided:

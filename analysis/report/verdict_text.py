@@ -22,15 +22,17 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
         phrases = [f"{kind(group)} {_short(group, verdicts)}" for group in groups if group.moved]
         alone = _alone(verdicts, dataset)
         apart = [phrase for group in groups if (phrase := _apart(group))]
-        bases = f" Single base models are shown to move though their mean is not: {'; '.join(apart)}." if apart else ""
+        waves = [f"{kind(group)} {_by_means(group, 'weight')}" for group in groups if _is_wave(group)]
+        also = f" Single base models are shown to move though their mean is not: {'; '.join(apart)}." if apart else ""
+        also += f" Mean scores move along no parabola: {'; '.join(waves)}." if waves else ""
         if phrases:
-            moved.append(f"On {dataset}: {listed(phrases)}.{bases}")
+            moved.append(f"On {dataset}: {listed(phrases)}.{also}")
         elif alone:
             names = [f"{verdict.name} {_short(verdict, verdicts)}" for verdict in alone[:NAMED]]
             names += [f"{len(alone) - NAMED} more"] * (len(alone) > NAMED)
             moved.append(
                 f"On {dataset} no kind of benchmark is shown to move, but single benchmarks are: {listed(names)}. "
-                f"Of the kinds' means: {_bounds(groups)}.{bases}"
+                f"Of the kinds' means: {_bounds(groups)}.{also}"
             )
         elif groups and all(group.undecided == Undecided.ONE_WEIGHT for group in groups):
             still.append(f"On {dataset} there is but one weight, {_weight(groups[0].from_weight)}: nothing to compare.")
@@ -38,6 +40,13 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
             moved.append(
                 f"On {dataset} no mean of base models is shown to move, but single base models are: "
                 f"{'; '.join(apart)}. Of the means: {_bounds(groups)}."
+                + f" Mean scores move along no parabola: {'; '.join(waves)}."
+                * bool(waves)
+            )
+        elif waves:
+            moved.append(
+                f"On {dataset} nothing is shown to move along a parabola, but mean scores do: {'; '.join(waves)}. "
+                f"Of the parabolas: {_bounds(groups)}."
             )
         elif groups:
             averaged = any(group.benchmarks > 1 or len(group.bases) > 1 for group in groups)
@@ -89,6 +98,8 @@ def _short(
     if verdict.opposed:
         how = "moving both ways, which cancels in its mean" if _is_mixed(verdict, verdicts) else UNTOLD
         return f"{how}{_members(verdict, verdicts)}{_bracketed(notes)}"
+    if verdict.off_parabola:
+        return _by_means(verdict, axis, notes)
     rise, fall = _points(verdict, verdict.at_best), _points(verdict, verdict.at_lowest)
     start = _start(verdict, axis)
     how = {
@@ -98,6 +109,29 @@ def _short(
         "dip": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
     return how + _bracketed([_change_interval(verdict), _misfit(verdict), _base_range(verdict), *notes])
+
+
+def _is_wave(verdict: ScopeVerdict) -> bool:
+    """Whether mean scores move where no parabola that was looked for does."""
+    return verdict.off_parabola and not verdict.moved and verdict.undecided is None
+
+
+def _by_means(verdict: ScopeVerdict, axis: str, notes: Sequence[str] = ()) -> str:
+    """How the mean scores move: the highest and the lowest that are shown to differ, else the one that differs most."""
+    notes = ["of mean scores, which follow no parabola", *notes]
+    ends = [each for each in (verdict.highest, verdict.lowest) if each is not None]
+    told = list(dict.fromkeys(each for each in ends if each.shown)) or [max(ends, key=lambda each: abs(each.change))]
+    # Two that go the same way are one answer.
+    if len({each.change > 0 for each in told}) == 1:
+        told = [max(told, key=lambda each: abs(each.change))]
+    words = []
+    for each in told:
+        sign = 1 if each.change > 0 else -1
+        low, high = sorted(sign * end * 100 / verdict.scale for end in (each.low, each.high))
+        said = [f"95 % interval {low:.1f} to {high:.1f}", *(notes if each == told[-1] else [])]
+        points = f"{abs(each.change) * 100 / verdict.scale:.1f} points{_start(verdict, axis)}"
+        words.append(f"{'up' if sign > 0 else 'down'} {points} at {axis} {_weight(each.weight)}{_bracketed(said)}")
+    return listed(words)
 
 
 def _bracketed(notes: Sequence[str]) -> str:
@@ -155,6 +189,9 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
     name = kind(verdict).capitalize()
     if verdict.same:
         return f"{name}: the same scores at every weight; that is no certainty and excludes nothing."
+    if _is_wave(verdict):
+        off = _by_means(verdict, axis, [_corrected(verdict.p_parabola)])
+        return f"{name}: not shown to move along a parabola{_bracketed([_p(verdict), _of_cells(verdict)])}, but {off}."
     if not verdict.moved:
         notes = _bracketed([_p(verdict), _of_cells(verdict)])
         decided = untested_reason(verdict, axis) or f"not shown to move{notes}"
@@ -167,6 +204,8 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
             bases = f"; {spread} at most"
         return f"{name}: {decided}{excluded}{bases}."
     if verdict.opposed:
+        return f"{name}: {_short(verdict, verdicts, axis, also=[_p(verdict)])}."
+    if verdict.off_parabola:
         return f"{name}: {_short(verdict, verdicts, axis, also=[_p(verdict)])}."
     scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"
     best = ""
@@ -200,9 +239,11 @@ def _members(group: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
 
 def _way(verdict: ScopeVerdict) -> str:
     """Direction and points."""
-    at = verdict.at_best if verdict.direction in ("up", "peak") else verdict.at_lowest
-    word = "up" if verdict.direction in ("up", "peak") else "down"
-    return f"{word} {_points(verdict, at)}"
+    rises = verdict.direction in ("up", "peak")
+    at = verdict.at_best if rises else verdict.at_lowest
+    mean = verdict.highest if rises else verdict.lowest
+    points = _points(verdict, at) if mean is None else f"{abs(mean.change) * 100 / verdict.scale:.1f}"
+    return f"{'up' if rises else 'down'} {points}"
 
 
 def _turned(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict]) -> str:
@@ -287,5 +328,8 @@ def _weight(weight: float | None) -> str:
 
 
 def _p(verdict: ScopeVerdict | BaseChange) -> str:
-    p = verdict.p_holm
+    return _corrected(verdict.p_holm)
+
+
+def _corrected(p: float | None) -> str:
     return "" if p is None else f"corrected p {'< 0.001' if p < 0.001 else f'{p:.3f}'}"
