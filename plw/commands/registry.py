@@ -58,6 +58,8 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
         f"{shown_address(config.registry.url)}: {count(found.cells, 'cell')}, {count(found.scores, 'score')} and "
         f"{count(found.curves, 'training step')} from {count(found.records, 'record')}"
     )
+    if found.kept is not None:
+        out_console.print(f"what lay there before was no registry that can be read; it is kept as {found.kept}")
     for damage in found.damaged:
         out_console.print(f"left out: {damage}", markup=False)
     if found.damaged:

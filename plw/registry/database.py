@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, Inspector, create_engine, event, inspect, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -21,7 +21,7 @@ from plw.errors import RegistryAwayError, UserError
 from plw.registry.migrate import lock_schema, schema_version, upgrade_schema
 from plw.registry.outages import address_of, first_line, outlast, sqlite_path
 from plw.registry.owner import LEASE_TIMEOUT_S
-from plw.registry.schema import SCHEMA_VERSION, cells, meta, metadata
+from plw.registry.schema import SCHEMA_VERSION, meta, metadata
 
 BUSY_SECONDS = 60.0
 """How long one process waits for another's write to end."""
@@ -33,6 +33,8 @@ KEEPALIVES = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_coun
 
 DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 ADDRESSES = "sqlite:///FILE or postgresql+psycopg://USER@HOST:PORT/DATABASE"
+
+FOREIGN = "holds tables that are no registry of plw; give another registry.url"
 
 
 def parse_url(address: str) -> URL:
@@ -187,14 +189,20 @@ def _reader(path: Path) -> Callable[[], sqlite3.Connection]:
     return connect_copy
 
 
+def _has_version(tables: Inspector) -> bool:
+    has_table = tables.has_table(meta.name)
+    return has_table and any(column["name"] == "schema_version" for column in tables.get_columns(meta.name))
+
+
 def _prepare(engine: Engine, where: str, create: bool) -> int:
     """Make the tables where there are none; the version of the schema that is there."""
     with engine.begin() as connection:
         lock_schema(connection)
         tables = inspect(connection)
-        if not tables.has_table(meta.name):
-            if tables.has_table(cells.name):
-                raise UserError(f"{where}: holds tables that are no registry of plw; give another registry.url")
+        if not _has_version(tables):
+            # Tables of another program that have the names of ours would be taken for ours.
+            if any(tables.has_table(name) for name in metadata.tables):
+                raise UserError(f"{where}: {FOREIGN}")
             if not create:
                 raise UserError(f"{where}: no registry there; `plw run` makes one, `plw registry rebuild` restores one")
             metadata.create_all(connection)

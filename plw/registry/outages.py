@@ -42,16 +42,14 @@ def outlast(work: Callable[[], Result], url: URL, wait_s: float) -> Result:
             result = work()
         except (DBAPIError, sqlite3.DatabaseError) as error:
             if not is_away(error):
-                raise _explained(error, url) from error
+                raise explained(error, url) from error
             if not fresh and isinstance(error, DBAPIError) and error.connection_invalidated:
                 # A connection from before the server was started again; the pool makes new ones now.
                 fresh = True
                 continue
             reason = first_line(error)
             if time.monotonic() + pause > deadline:
-                raise RegistryAwayError(
-                    f"{where}: the registry does not answer ({reason}); the same command continues once it does"
-                ) from error
+                raise _away(where, reason) from error
             if not told:
                 logger.warning("%s: the registry does not answer (%s); waiting up to %g s", where, reason, wait_s)
                 told = True
@@ -72,6 +70,12 @@ def is_away(error: DBAPIError | sqlite3.DatabaseError) -> bool:
     return lost or (isinstance(error, OperationalError | InterfaceError) and storage_error(error, "") is None)
 
 
+def _away(where: str, reason: str) -> RegistryAwayError:
+    return RegistryAwayError(
+        f"{where}: the registry does not answer ({reason}); the same command continues once it does"
+    )
+
+
 def first_line(error: BaseException) -> str:
     """What the database itself says, without the statement."""
     cause = error.orig if isinstance(error, DBAPIError) else error
@@ -89,12 +93,14 @@ def sqlite_path(url: URL) -> Path | None:
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
-def _explained(error: DBAPIError | sqlite3.DatabaseError, url: URL) -> Exception:
-    """The error as one of ours, where it is a full disk or a damaged file; itself otherwise."""
+def explained(error: DBAPIError | sqlite3.DatabaseError, url: URL) -> Exception:
+    """The error as one of ours, where a database is away, a disk full or a file damaged; itself otherwise."""
     reason, where, path = first_line(error), address_of(url), sqlite_path(url)
     if any(word in reason for word in DAMAGED_WORDS):
         return UserError(
             f"{where}: the registry is damaged ({reason}); move the file away and run `plw registry rebuild`"
         )
+    if is_away(error):
+        return _away(where, reason)
     # SQLite says no more than "disk I/O error" or "unable to open" where a disk is full, so the disk is asked.
     return storage_error(error, where, None if path is None else path.parent) or error

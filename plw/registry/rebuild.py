@@ -2,20 +2,23 @@
 
 import os
 import sqlite3
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
+from urllib.parse import quote
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
-from plw.errors import UserError
+from plw.errors import StorageError, UserError
 from plw.paths import RECORD
 from plw.progress import Progress, no_progress
-from plw.registry.database import parse_url
+from plw.registry.database import FOREIGN, parse_url
 from plw.registry.outages import sqlite_path
 from plw.registry.owner import LEASE_TIMEOUT_S
 from plw.registry.rows import StageKey, StageRecord
-from plw.registry.schema import cells, curves, scores, stages
+from plw.registry.schema import cells, curves, meta, scores, stages
 from plw.registry.statements import living_stages, put_record, refuse_living
 from plw.registry.store import Registry
 from plw.sealed import read_sealed_json
@@ -33,6 +36,8 @@ class RebuildCounts:
     scores: int
     curves: int
     damaged: tuple[str, ...]
+    kept: Path | None = None
+    """Where the file that was replaced lies now, if it was no registry that can be read."""
 
 
 def rebuild(
@@ -42,6 +47,7 @@ def rebuild(
 
     What only the database knew is not there any more: failed and running stages. A SQLite file is built beside the old
     one and renamed over it; on another database all happens in one transaction. So a crash leaves the old registry.
+    A file that is no registry, or damaged beyond reading, is kept beside the new one.
 
     Args:
         url: SQLAlchemy address of the registry.
@@ -50,11 +56,13 @@ def rebuild(
         lease_timeout_s: seconds of silence after which a running stage counts as abandoned.
 
     Raises:
-        UserError: no such runs folder, or a process works with the registry.
+        UserError: no such runs folder, a process works with the registry, or what lies at its address is a folder or
+            another program's database.
     """
     records, damaged = read_records(runs, progress or no_progress)
     address = parse_url(url)
     path = sqlite_path(address)
+    is_registry = path is None or not path.exists() or _is_registry(path)
     _refuse_if_at_work(url, path, lease_timeout_s)
     if path is None:
         with Registry.open(url) as registry:
@@ -64,11 +72,37 @@ def rebuild(
         with Registry.open(f"sqlite:///{fresh}") as registry:
             counts = _fill(registry, records, damaged, clear=False)
         _let_go(path)
+        kept = None if is_registry else _put_aside(path)
         fresh.replace(path)
     finally:
         for suffix in ("", "-wal", "-shm", "-journal"):
             fresh.with_name(fresh.name + suffix).unlink(missing_ok=True)
-    return counts
+    return replace(counts, kept=kept)
+
+
+def _is_registry(path: Path) -> bool:
+    """Whether a file holds a registry of any version; one that cannot be read as a database holds none.
+
+    Raises:
+        UserError: a folder, or a database of another program's tables.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: is no file; give another registry.url, or move it away")
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.DatabaseError:
+        return False
+    if tables and not tables >= {meta.name, cells.name}:
+        raise UserError(f"{path}: {FOREIGN}")
+    return True
+
+
+def _put_aside(path: Path) -> Path:
+    """Rename a file to the next free name beside it."""
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    free = next(name for name in names if not name.exists())
+    return path.rename(free)
 
 
 def record_paths(runs: Path) -> list[Path]:
@@ -122,8 +156,8 @@ def _fill(registry: Registry, records: list[StageRecord], damaged: list[str], *,
                 damaged.append(
                     f"{record.cell.folder}/{record.stage}: a score of it stands in another stage of the cell too"
                 )
-        count = {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
-    return RebuildCounts(records=written, **count, damaged=tuple(damaged))
+        rows = {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
+    return RebuildCounts(records=written, **rows, damaged=tuple(damaged))
 
 
 def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> None:
@@ -133,7 +167,7 @@ def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> N
     try:
         with Registry.open(url, create=path is None) as registry, registry.transaction() as connection:
             alive = living_stages(connection, lease_timeout_s)
-    except (UserError, DatabaseError):
+    except (UserError, StorageError, DatabaseError):
         return
     refuse_living(alive)
 

@@ -11,10 +11,11 @@ from itertools import islice
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection, Engine, and_, func, select
+from sqlalchemy.exc import DBAPIError
 
 from plw.registry.claim import AlreadyDone, Busy, Claim, Claimed
 from plw.registry.database import connect, parse_url
-from plw.registry.outages import outlast
+from plw.registry.outages import explained, outlast
 from plw.registry.owner import Owner
 from plw.registry.reader import RegistryReader
 from plw.registry.rows import CellRow, StageKey, StageRecord
@@ -220,9 +221,18 @@ class Registry(RegistryReader):
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One writing transaction, for the rebuild."""
-        with self._engine.begin() as connection:
-            yield connection
+        """One writing transaction, for the rebuild and others that write by hand.
+
+        Raises:
+            RegistryAwayError: the database is locked or away.
+            StorageError: its disk is full or read-only.
+            UserError: its file is damaged.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise explained(error, self._engine.url) from error
 
 
 def _holds(connection: Connection, record: StageRecord) -> bool:

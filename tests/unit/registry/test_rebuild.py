@@ -1,9 +1,11 @@
 """The records alone make the registry again, and whatever goes wrong leaves the old one."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 from sqlalchemy import select
@@ -137,8 +139,27 @@ def test_a_damaged_database_is_replaced(runs, tmp_path, make_cell, make_record):
     write_json_atomic(runs / cell.folder / "train" / "record.json", make_record(cell))
     path = tmp_path / "registry.sqlite"
     path.write_bytes(b"torn" * 5000)
-    assert rebuild(f"sqlite:///{path}", runs).records == 1
+    done = rebuild(f"sqlite:///{path}", runs)
+    assert (done.records, done.kept) == (1, tmp_path / "registry.sqlite.damaged")
+    assert done.kept.read_bytes() == b"torn" * 5000
     assert len(_contents(f"sqlite:///{path}")["scores"]) == 2
+    assert rebuild(f"sqlite:///{path}", runs).kept is None
+    path.write_bytes(b"again")
+    assert rebuild(f"sqlite:///{path}", runs).kept == tmp_path / "registry.sqlite.damaged1"
+
+
+@pytest.mark.parametrize("holds", ["tables", "folder"])
+def test_what_belongs_to_others_is_not_replaced(holds, runs, tmp_path):
+    runs.mkdir()
+    path = tmp_path / "mine.db"
+    if holds == "folder":
+        path.mkdir()
+    else:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE scores (mine)")
+    with pytest.raises(UserError, match="no registry of plw" if holds == "tables" else "is no file"):
+        rebuild(f"sqlite:///{path}", runs)
+    assert [found.name for found in tmp_path.iterdir() if found != runs] == ["mine.db"]
 
 
 def test_a_missing_runs_folder_is_one_line(tmp_path):

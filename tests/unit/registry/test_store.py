@@ -2,13 +2,14 @@
 
 import math
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
-from plw.errors import UserError
-from plw.registry import shown_address
+from plw.errors import RegistryAwayError, UserError
+from plw.registry import database, shown_address
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.schema import SCHEMA_VERSION, scores
@@ -187,11 +188,16 @@ def test_a_file_of_something_else_is_refused_and_untouched(tmp_path: Path):
         Registry.open(f"sqlite:///{text}")
     assert text.read_text().startswith("these are my notes")
 
+
+@pytest.mark.parametrize("table", ["cells", "scores", "meta"])
+def test_another_programs_tables_are_left_alone(table, tmp_path):
     other = tmp_path / "other.sqlite"
     with sqlite3.connect(other) as connection:
-        connection.execute("CREATE TABLE cells (x INTEGER)")
+        connection.execute(f"CREATE TABLE {table} (x INTEGER)")
     with pytest.raises(UserError, match="no registry of plw"):
         Registry.open(f"sqlite:///{other}")
+    with sqlite3.connect(other) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [(table,)]
 
 
 @pytest.mark.parametrize("folder", ["a?b", "a%20b", "a#b", "a&b=c", "a b", "ä"])
@@ -207,3 +213,13 @@ def test_a_sqlite_file_lies_where_its_address_says(folder, tmp_path, make_cell):
 def test_a_password_is_not_shown():
     shown = shown_address("postgresql+psycopg://me:hush@db.example:5432/plw")
     assert shown == "postgresql+psycopg://me:***@db.example:5432/plw"
+
+
+def test_a_transaction_by_hand_says_in_a_line_that_another_process_writes(tmp_path, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    path = tmp_path / "registry.sqlite"
+    with Registry.open(f"sqlite:///{path}") as registry, closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RegistryAwayError, match=r"registry\.sqlite: the registry does not answer"), \
+                registry.transaction() as connection:  # fmt: skip
+            connection.execute(scores.delete())
