@@ -98,7 +98,7 @@ def explained(error: DBAPIError | sqlite3.DatabaseError, url: URL) -> Exception:
     reason, where, path = first_line(error), address_of(url), sqlite_path(url)
     if any(word in reason for word in DAMAGED_WORDS):
         return UserError(
-            f"{where}: the registry is damaged ({reason}); move the file away and run `plw registry rebuild`"
+            f"{where}: the registry is damaged ({reason}); `plw registry rebuild` makes it again, and keeps the file"
         )
     if is_away(error):
         return _away(where, reason)

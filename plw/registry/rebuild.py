@@ -142,7 +142,6 @@ def _fill(registry: Registry, records: list[StageRecord], damaged: list[str], *,
     """Put all records into the registry in one transaction; a record that contradicts an earlier one is damaged."""
     damaged = list(damaged)
     written = 0
-    tables = (cells, scores, curves)
     with registry.transaction() as connection:
         if clear:
             for table in (curves, scores, stages, cells):
@@ -156,8 +155,11 @@ def _fill(registry: Registry, records: list[StageRecord], damaged: list[str], *,
                 damaged.append(
                     f"{record.cell.folder}/{record.stage}: a score of it stands in another stage of the cell too"
                 )
-        rows = {t.name: int(connection.execute(select(func.count()).select_from(t)).scalar_one()) for t in tables}
-    return RebuildCounts(records=written, **rows, damaged=tuple(damaged))
+        in_cells, in_scores, in_curves = (
+            int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+            for table in (cells, scores, curves)
+        )
+    return RebuildCounts(records=written, cells=in_cells, scores=in_scores, curves=in_curves, damaged=tuple(damaged))
 
 
 def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> None:

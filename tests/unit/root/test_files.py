@@ -1,9 +1,12 @@
 import os
+import resource
 import stat
 import threading
 from pathlib import Path
 
-from plw.files import folder_hash, write_text_atomic
+import pytest
+
+from plw.files import folder_hash, write_bytes_atomic, write_text_atomic
 
 
 def test_a_folders_hash_sees_files_below_it_where_the_pattern_does(tmp_path: Path) -> None:
@@ -52,3 +55,15 @@ def test_a_link_stays_a_link_and_its_file_is_written_whole(tmp_path: Path) -> No
     assert (tmp_path / "out.json").is_symlink()
     assert (tmp_path / "store" / "out.json").read_text() == "new"
     assert sorted(path.name for path in tmp_path.rglob("*.tmp")) == []
+
+
+def test_a_disk_that_takes_no_more_says_of_which_file(tmp_path: Path) -> None:
+    path, limits = tmp_path / "drain.json", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as error:
+            write_bytes_atomic(path, b"x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error.value.filename == str(path)
+    assert list(tmp_path.iterdir()) == []
