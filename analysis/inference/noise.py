@@ -15,6 +15,8 @@ from analysis.levels import CONFIDENCE, TAILS
 from analysis.scores.frame import TidyFrame
 
 SEED_DRAWN, BASE_DRAWN, ITEMS_DRAWN = "seed", "base model", "items"
+SAME_POINTS = 1e-7
+"""Standard deviations below are rounding."""
 NOISE_COLUMNS = ("benchmark", "group", "source", "df", "sd", "sd_low", "sd_high", "floor")
 
 
@@ -49,7 +51,7 @@ def noise_floor(frame: TidyFrame, comparisons: Sequence[WeightComparison] = ()) 
         errors = [row.found.se * 100 / (row.found.scale or 1.0) for row in comparisons if _counts(row, str(benchmark))]
         if errors:
             sd = float(np.median(errors))
-            floor = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * sd
+            floor = float(stats.norm.ppf((1 + CONFIDENCE) / 2)) * sd if sd > SAME_POINTS else np.nan
             rows.append(about | {"source": ITEMS_DRAWN, "df": np.nan, "sd": sd, "floor": floor})
     return pd.DataFrame(rows, columns=list(NOISE_COLUMNS))
 
@@ -80,9 +82,14 @@ def _pooled(rows: pd.DataFrame, alike: Sequence[str]) -> tuple[float, int] | Non
 
 
 def _spread(squares: float, df: int, *, both: bool) -> dict[str, float]:
-    """A standard deviation with its interval, and the floor of a difference in which it counts once or twice."""
+    """A standard deviation with its interval, and the floor of a difference in which it counts once or twice.
+
+    Where nothing differs at all there is no floor and no upper end: a standard deviation of 0 is no certainty.
+    """
     high, low = stats.chi2.ppf(TAILS, df)
     sd = (squares / df) ** 0.5
+    if sd < SAME_POINTS:
+        return {"df": df, "sd": 0.0, "sd_low": 0.0, "sd_high": np.nan, "floor": np.nan}
     floor = float(stats.t.ppf((1 + CONFIDENCE) / 2, df)) * sd * (2**0.5 if both else 1.0)
     return {
         "df": df, "sd": sd, "sd_low": float((squares / low) ** 0.5), "sd_high": float((squares / high) ** 0.5),

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.inference.weight_curve import SAME_SCORE
 from analysis.levels import TAILS
 from analysis.scores.aggregates import AGGREGATE_COLUMNS, cell_aggregates
 from analysis.scores.frame import TidyFrame
@@ -24,7 +25,8 @@ def seed_components(frame: TidyFrame) -> pd.DataFrame:
 
     Returns:
         One row per dataset and kind: ``dataset``, ``kind``, ``seeds``, ``cells``, ``df``, ``seed_sd``, ``seed_sd_low``,
-        ``seed_sd_high``, ``paired_sd``, ``paired_df``, ``weights_sd``. NaN (and df 0) where there is one seed alone.
+        ``seed_sd_high`` (NaN where no seed differs), ``paired_sd``, ``paired_df``, ``weights_sd``. NaN (and df 0) where
+        there is one seed alone.
     """
     cells = cell_aggregates(frame)
     rows = []
@@ -43,13 +45,15 @@ def _spread(cells: pd.DataFrame, kind: str) -> dict[str, Any]:
         nothing = dict.fromkeys(("seed_sd", "seed_sd_low", "seed_sd_high", "paired_sd", "weights_sd"), float("nan"))
         return {"df": 0, "paired_df": 0} | nothing
     squares = float(((known[kind] - by_point.transform("mean")) ** 2).sum())
+    # Where no seed differs the upper end is unknown: a standard deviation of 0 is no certainty.
+    high = squares if squares > SAME_SCORE**2 else np.nan
     tails = stats.chi2.ppf(TAILS[::-1], df)
     paired_squares, paired_df = _paired(known, kind)
     return {
         "df": df,
         "seed_sd": np.sqrt(squares / df),
         "seed_sd_low": np.sqrt(squares / tails[0]),
-        "seed_sd_high": np.sqrt(squares / tails[1]),
+        "seed_sd_high": np.sqrt(high / tails[1]),
         "paired_df": paired_df,
         "paired_sd": np.sqrt(paired_squares / paired_df) if paired_df else float("nan"),
         "weights_sd": _weights_sd(known, kind, paired_squares / paired_df if paired_df else squares / df),

@@ -140,7 +140,7 @@ def _findings(findings: WitFindings) -> Iterator[Part]:
             f"median, and lies above the usual loss in {fixed.wins} of {findings.winners} panels.",
             f"Chosen without the model it is used on it gains {findings.leave_one_model_out:.2f} %, without the "
             f"dataset {findings.leave_one_dataset_out:.2f} %, and on a benchmark that had no part in the choice "
-            f"{findings.leave_one_benchmark_out:.2f} %.",
+            f"{findings.leave_one_benchmark_out:.2f} % of that benchmark's own score, in the mean of the five.",
             f"IFEval brings {findings.ifeval_share:.0f} % of the summed gains of the best cells.",
             f"Cells of equal ratio scatter by {findings.equal_ratio_scatter:.2f} %. Doubling both weights changes the "
             f"gain by {slope.slope:.2f} points ({slope.low:.2f} to {slope.high:.2f}; p {slope.p:.2f}).",

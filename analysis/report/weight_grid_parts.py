@@ -112,7 +112,9 @@ def _where(choice: HeldOutGain) -> str:
         return f"{choice.mean:.2f} % where it was chosen"
     what = NAME_OF_LEVEL.get(choice.left_out, choice.left_out)
     interval = "" if np.isnan(choice.low) else f" ({interval_text(choice.low, choice.high)})"
-    return f"{choice.mean:.2f} %{interval} on a {what} that had no part in it"
+    # The other page has it in percent of the benchmark's own score.
+    of = " of the average" if choice.left_out == "benchmark" else ""
+    return f"{choice.mean:.2f} %{of}{interval} on a {what} that had no part in it"
 
 
 def region_parts(study: GridStudy) -> Iterator[Part]:

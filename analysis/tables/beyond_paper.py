@@ -80,11 +80,14 @@ def leave_one_out_table(chosen: pd.DataFrame) -> Table:
     caption = (
         "The best weight by all benchmarks, and what its lead is worth: each benchmark is left out in turn, the "
         "weight is chosen by the aggregate of the others and scored on the one left out (left-out score, its mean). "
-        "Optimism is the difference. Gains: (standard error over benchmarks). Chosen: weights and how often each was."
+        "Optimism is the difference. Gains: (standard error over benchmarks). Chosen: weights and how often each was. "
+        "The correction is for benchmarks: what chance in a training does to all benchmarks of a cell alike chooses "
+        "the weight and is measured with it, so of few training runs the left-out gain is still too large, and its "
+        "standard error too small."
     )
     return Table(
         key="selection",
-        title="The best weight, corrected for choosing it",
+        title="The best weight, chosen by other benchmarks",
         raw=table,
         shown=pd.DataFrame(rows),
         caption=caption,
@@ -97,7 +100,7 @@ def seeds_table(components: pd.DataFrame) -> Table:
     shown = pd.DataFrame({"dataset": ordered["dataset"], "aggregate": ordered["kind"]}, dtype=str)
     shown["seeds"] = [str(value) for value in ordered["seeds"]]
     shown["SD of seeds"] = [
-        f"{row['seed_sd']:.4f} [{row['seed_sd_low']:.4f}, {row['seed_sd_high']:.4f}]" if row["df"] else "–"
+        f"{row['seed_sd']:.4f} [{row['seed_sd_low']:.4f}, {number(row['seed_sd_high'], 4)}]" if row["df"] else "–"
         for row in ordered.to_dict("records")
     ]
     shown["SD paired"] = [number(value, 4) for value in ordered["paired_sd"]]
@@ -106,7 +109,7 @@ def seeds_table(components: pd.DataFrame) -> Table:
     caption = (
         "Standard deviation of a cell's aggregate over seeds, all else equal [95% interval]; the same after what a "
         "seed does at every weight alike is taken off, which is what a comparison of weights sees; and the standard "
-        "deviation between weights."
+        "deviation between weights. An upper end of – is unknown: no two seeds differ, which is no certainty."
         if known
         else "Each cell was run with one seed, so its spread over seeds is unknown; run more with seed=1,2,3."
     )

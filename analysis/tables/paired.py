@@ -71,7 +71,7 @@ def noise_table(noise: pd.DataFrame) -> Table:
         "in the seed alone differ by less than the floor in 95 % of cases. Base model: standard deviation over base "
         "models of the change from the smallest weight; one base's change lies within the floor of their mean in 95 % "
         "of cases. Items: standard error of the paired difference over documents, where base models are few. Degrees "
-        "of freedom and intervals are in the CSV."
+        "of freedom and intervals are in the CSV. Where nothing differs, SD 0, there is no floor: that is no certainty."
     )
     return Table(key="noise", title="The noise floor", raw=noise, shown=pd.DataFrame(shown), caption=caption)
 
@@ -84,11 +84,14 @@ def noise_sentence(noise: pd.DataFrame) -> str:
             "What the training's seed alone changes is not known: no cell was run with a second seed. Another axis "
             "gives it: `plw run -m ... seed=42,43`."
         )
+    seeds = seeds.dropna(subset=["floor"])
+    if seeds.empty:
+        return "No two seeds of a cell differ in any score; that is no certainty, and gives no floor."
     low, *_, high = [*seeds.sort_values("floor").to_dict("records")] * (2 if len(seeds) == 1 else 1)
     return (
         "Two cells that differ in the seed alone differ by up to "
         f"{low['floor']:.1f} points ({low['benchmark']}) to {high['floor']:.1f} points ({high['benchmark']}): smaller "
-        "differences of two single cells are none."
+        "differences of two single cells are not told from it."
     )
 
 

@@ -151,7 +151,19 @@ def test_the_spread_over_seeds_and_over_bases_is_found() -> None:
     known = np.std(list(slope.values()), ddof=1) * 100
     assert noise.loc[("arc", "base model"), "sd"] == pytest.approx(known, rel=0.15)
     assert noise.loc[("piqa", "base model"), "sd"] < 1.5
-    assert "none" in noise_sentence(noise.reset_index())
+    assert "not told from it" in noise_sentence(noise.reset_index())
+
+
+def test_where_no_seed_changes_a_score_there_is_no_floor() -> None:
+    """A standard deviation of 0 is no certainty: another seed might differ."""
+    frame = frame_of(lambda dataset, benchmark, model, weight, seed: 0.5 + 0.1 * weight, seeds=(1, 2))
+    noise = noise_floor(frame)
+
+    assert noise["sd"].tolist() == [0.0] * 4
+    assert noise["floor"].isna().all()
+    assert noise["sd_high"].isna().all()
+    assert noise_sentence(noise).startswith("No two seeds of a cell differ in any score; that is no certainty")
+    assert list(noise_table(noise).shown["seed: floor"]) == ["–", "–"]
 
 
 def test_one_seed_alone_has_no_floor_and_the_way_to_one_is_said() -> None:

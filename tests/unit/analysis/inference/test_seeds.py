@@ -50,6 +50,15 @@ def test_the_spread_of_weights_is_found_beside_that_of_seeds():
     assert row["weights_sd"] == pytest.approx(0.1 * np.std(WEIGHTS, ddof=1), rel=0.05)
 
 
+def test_seeds_that_never_differ_leave_the_upper_end_of_their_spread_unknown():
+    row = _simple(_frame(common=0.0, own=0.0, seeds=(1, 2, 3)))
+    assert (row["seed_sd"], row["seed_sd_low"]) == (pytest.approx(0), pytest.approx(0))
+    assert np.isnan(row["seed_sd_high"])
+    table = seeds_table(seed_components(_frame(common=0.0, own=0.0, seeds=(1, 2, 3))))
+    assert table.shown["SD of seeds"].iloc[0] == "0.0000 [0.0000, –]"
+    assert "no certainty" in table.caption
+
+
 def test_one_seed_says_nothing_and_a_missing_cell_costs_its_weight_the_pairing():
     alone = _simple(_frame(common=0.02, own=0.01, seeds=(42,)))
     assert alone["df"] == 0
