@@ -56,8 +56,9 @@ def chosen_cell(overrides: list[str] | None, config_dir: Path | None = None) -> 
     """
     from hydra import compose, initialize_config_dir
 
-    from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
+    from plw.config.compose import one_line_errors, register_schema, typed
     from plw.config.overrides import quoted
+    from plw.config.own_files import check_config_dir
     from plw.config.study_tables import check_study_tables
     from plw.paths import conf_folder
 

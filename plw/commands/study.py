@@ -180,7 +180,8 @@ def _hydra(arguments: list[str]) -> None:
     from hydra.types import RunMode
     from omegaconf import DictConfig
 
-    from plw.config.compose import check_config_dir, one_line_errors, register_schema, typed
+    from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.own_files import check_config_dir
     from plw.config.study_tables import check_hydra_tables
     from plw.paths import conf_folder
     from plw.sweep.summary import run_and_summarise

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,17 @@ def _number(field: str, value: float | None) -> None:
     """Hydra's configs have the right types already; what a program makes may have any."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
         raise UserError(f"{field}={shortened(repr(value), 40)} is no number")
+
+
+def texts_by_name(field: str, entries: Mapping[str, Any]) -> None:
+    """Each entry of a mapping is a text; a file may have anything there.
+
+    Raises:
+        UserError: one is not; the line names it.
+    """
+    for name, value in entries.items():
+        if not isinstance(value, str):
+            raise UserError(f"{field}.{name}={shortened(str(value), 40)} is no text; give one")
 
 
 def in_range(field: str, value: float | None, low: float, high: float) -> None:

@@ -7,7 +7,6 @@ import re
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,7 +20,6 @@ from plw.config import CellConfig
 from plw.config.evaluation import SensitivityConfig, check_local_files_are_read
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError, named
-from plw.paths import conf_folder
 
 _NO_CHOICE = re.compile(
     r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
@@ -62,24 +60,6 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
         schema.suite.sensitivity = OmegaConf.structured(SensitivityConfig)
     ConfigStore.instance().store("schema", schema)
     return rewritten
-
-
-def check_config_dir(folder: Path) -> None:
-    """A user's folder of further groups is there, and its files are text that YAML is read from.
-
-    Raises:
-        UserError: it is not, or one of them is not UTF-8.
-    """
-    if not folder.is_dir():
-        raise UserError(f"--config-dir {folder}: no such folder")
-    for group in sorted(path.name for path in conf_folder().iterdir() if path.is_dir()):
-        for file in sorted((folder / group).rglob("*.yaml")):
-            try:
-                file.read_text(encoding="utf-8")
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file}: not UTF-8 text (byte {error.start}); save the file as UTF-8") from None
-            except OSError as error:
-                raise UserError(f"{file}: cannot be read ({error.strerror})") from None
 
 
 def typed(config: DictConfig) -> CellConfig:
@@ -170,8 +150,15 @@ def _is_hydras(error: BaseException) -> bool:
 
 
 def _first_words(error: BaseException) -> str:
-    """The complaint itself, and the field where OmegaConf tells it; without types and stack."""
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error
+    """The complaint itself, the config file where Hydra tells it, and the field where OmegaConf does."""
+    file = re.match(r"In '([^']+)': \w+ raised while composing config", str(error))
+    if file and isinstance(error.__context__, OmegaConfBaseException):
+        return f"{file[1]}.yaml: {_complaint(error.__context__)}"
+    return _complaint(error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else error)
+
+
+def _complaint(cause: BaseException) -> str:
+    """Without types and stack."""
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     field = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
     kind = getattr(cause, "object_type", None)
@@ -183,7 +170,9 @@ def _first_words(error: BaseException) -> str:
             "conf/study, or study=own and name the axes"
         )
     words = [line for line in lines if not line.startswith(("full_key:", "reference_type=", "object_type="))]
-    text = " ".join(words) or type(error).__name__
+    text = " ".join(words) or type(cause).__name__
+    if "Merge error: list is not" in text or "Cannot merge DictConfig with ListConfig" in text:
+        return f"{field or 'it'} is a list where fields with names belong; write NAME: VALUE in each line"
     if unknown := _NO_ARGUMENT.search(text):
         return _no_field(f"{field}.{unknown['name']}", inspect.signature(get_class(unknown["target"])).parameters)
     if choice := _NO_CHOICE.search(text):

@@ -2,7 +2,17 @@
 
 from dataclasses import dataclass, field, fields
 
-from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, given, in_range, names, one_of
+from plw.config.checks import (
+    MAX_SEED,
+    above_zero,
+    at_least,
+    base_address,
+    given,
+    in_range,
+    names,
+    one_of,
+    texts_by_name,
+)
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError
@@ -59,6 +69,8 @@ class TaskConfig:
             UserError: one is not; the line names the field, which stands at ``place``.
         """
         one_of(f"{place}.group", self.group, GROUPS)
+        for name in ("files", "local"):
+            texts_by_name(f"{place}.{name}", getattr(self, name))
         for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
             at_least(f"{place}.{name}", getattr(self, name), 0)
         for name in ("limit", "max_new_tokens"):
@@ -317,6 +329,7 @@ class JudgeConfig:
         given("judge.name", self.name)
         one_of("judge.kind", self.kind, ("openai", "weights", "world"))
         base_address("judge.endpoint", self.endpoint)
+        texts_by_name("judge.opponents", self.opponents)
         for protocol in self.protocols if self.protocols is not None else ():
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":

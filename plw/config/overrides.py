@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override
 from hydra.errors import HydraException
 
+from plw.config.cell import CellConfig
 from plw.config.evaluation import PromptSetConfig, TaskConfig
+from plw.config.kinds import kind_at
 from plw.config.study import DatasetSize
 from plw.errors import UserError, printable
 from plw.paths import conf_folder
@@ -78,6 +81,7 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
             raise UserError(
                 f"{printable(word)}: {key} is a group; choose a file of it, or set a field: {key}.FIELD=VALUE"
             )
+        _check_is_as_written(word, key.lstrip("+"), override, value)
         if not override.is_sweep_override():
             continue
         if re.match(r"\+*hydra\.", key):
@@ -99,6 +103,27 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
             raise UserError(
                 f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
                 f"{_in_quotes(key, value)}"
+            )
+
+
+def _check_is_as_written(word: str, field: str, override: Override, value: str) -> None:
+    """A text that looks like a number or a truth value is not turned into another one: 007, 1e5, true.
+
+    Raises:
+        UserError: it would be; the line has the word as it is to be written.
+    """
+    if kind_at(CellConfig, field.split(".")) is not str:
+        return
+    chosen = override.value()
+    values = chosen.list if isinstance(chosen, ChoiceSweep) else [chosen]
+    written = value.split(",") if isinstance(chosen, ChoiceSweep) else [value]
+    if len(values) != len(written):
+        return
+    for found, text in zip(values, written, strict=True):
+        if isinstance(found, bool | int | float) and str(found) != text.strip():
+            raise UserError(
+                f"{printable(word)}: {printable(text)} would be read as {found}; write it in quotes: "
+                f"{_in_quotes(field, text)}"
             )
 
 
