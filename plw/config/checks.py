@@ -38,7 +38,7 @@ def _number(field: str, value: float | None) -> None:
         raise UserError(f"{field}={shortened(repr(value), 40)} is no number")
 
 
-def texts_by_name(field: str, entries: Mapping[str, Any]) -> None:
+def each_text(field: str, entries: Mapping[str, Any]) -> None:
     """Each entry of a mapping is a text; a file may have anything there.
 
     Raises:

@@ -2,17 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
-from plw.config.checks import (
-    MAX_SEED,
-    above_zero,
-    at_least,
-    base_address,
-    given,
-    in_range,
-    names,
-    one_of,
-    texts_by_name,
-)
+from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, given, in_range, names, one_of, each_text
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError
@@ -70,7 +60,7 @@ class TaskConfig:
         """
         one_of(f"{place}.group", self.group, GROUPS)
         for name in ("files", "local"):
-            texts_by_name(f"{place}.{name}", getattr(self, name))
+            each_text(f"{place}.{name}", getattr(self, name))
         for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
             at_least(f"{place}.{name}", getattr(self, name), 0)
         for name in ("limit", "max_new_tokens"):
@@ -329,7 +319,7 @@ class JudgeConfig:
         given("judge.name", self.name)
         one_of("judge.kind", self.kind, ("openai", "weights", "world"))
         base_address("judge.endpoint", self.endpoint)
-        texts_by_name("judge.opponents", self.opponents)
+        each_text("judge.opponents", self.opponents)
         for protocol in self.protocols if self.protocols is not None else ():
             one_of("judge.protocols", protocol, PROTOCOLS)
         if self.kind == "weights":

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from plw.config.checks import above_zero, at_least, one_of, short_number, texts_by_name
+from plw.config.checks import above_zero, at_least, one_of, short_number, each_text
 from plw.config.fields import LATER
 from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource
@@ -80,7 +80,7 @@ class PreferenceConfig(OptimizationConfig, DataSource):
             return
         self.check_source()
         one_of("preference.format", self.format, PAIR_FORMATS)
-        texts_by_name("preference.columns", self.columns)
+        each_text("preference.columns", self.columns)
         for name in self.columns:
             one_of("preference.columns", name, self.fields)
         at_least("preference.limit", self.limit, 1)

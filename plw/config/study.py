@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of, texts_by_name
+from plw.config.checks import above_zero, at_least, given, in_range, one_of, each_text
 from plw.config.training import RecipeConfig
 from plw.errors import UserError
 from plw.machine import available_cores
@@ -39,9 +39,9 @@ class StudyConfig:
 
     def __post_init__(self) -> None:
         given("study.name", self.name)
-        texts_by_name("study.weights", self.weights)
+        each_text("study.weights", self.weights)
         for scale, axes in self.axes.items():
-            texts_by_name(f"study.axes.{scale}", axes)
+            each_text(f"study.axes.{scale}", axes)
         allowed = [item.name for item in fields(RecipeConfig)]
         for table in ("by_dataset", "by_model"):
             # No recipe would look up a field of another name, so its values would do nothing.

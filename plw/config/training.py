@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of, texts_by_name
+from plw.config.checks import above_zero, at_least, given, in_range, one_of, each_text
 from plw.config.fields import EXECUTION, LATER
 from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource
@@ -83,7 +83,7 @@ class DatasetConfig(DataSource):
             )
         if self.inversion != "none" and self.format != "alpaca":
             raise UserError(f"dataset.inversion={self.inversion} needs dataset.format=alpaca, found {self.format}")
-        texts_by_name("dataset.columns", self.columns)
+        each_text("dataset.columns", self.columns)
         for name in self.columns:
             one_of("dataset.columns", name, (*FIELDS[self.format], *WEIGHT_FIELDS[self.format]))
 
