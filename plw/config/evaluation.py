@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, fields
 
-from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, given, in_range, names, one_of, each_text
+from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, each_text, given, in_range, names, one_of
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError

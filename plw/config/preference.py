@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import ClassVar
 
-from plw.config.checks import above_zero, at_least, one_of, short_number, each_text
+from plw.config.checks import above_zero, at_least, each_text, one_of, short_number
 from plw.config.fields import LATER
 from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource

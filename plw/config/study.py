@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of, each_text
+from plw.config.checks import above_zero, at_least, each_text, given, in_range, one_of
 from plw.config.training import RecipeConfig
 from plw.errors import UserError
 from plw.machine import available_cores

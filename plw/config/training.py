@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from plw.config.checks import above_zero, at_least, given, in_range, one_of, each_text
+from plw.config.checks import above_zero, at_least, each_text, given, in_range, one_of
 from plw.config.fields import EXECUTION, LATER
 from plw.config.optimization import OptimizationConfig
 from plw.config.source import DataSource
