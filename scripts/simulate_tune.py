@@ -11,9 +11,10 @@ A run has reached the grid where the truth at the chosen weight is within 1 poin
 Curves: those of a finished mini study (docs/data/tune-curves-world.csv: three datasets x two base models x three
 scores); the PLW paper's Table 3 (logit parabolas of scores that are scaled to 0-1 within a benchmark, so that a
 point there is a hundredth of the range, and much less than a point of the score); the mean of WIT's five benchmarks for
-each of its fifteen base models and datasets; and the pocket study where its scores travel with the package. WIT has
-no weight between 0 and 0.2: there its curves are straight lines in w_p, and the scatter of its single trainings is in
-them. A CSV of another study has the columns curve, prompt_weight, score (0 to 1) and se.
+each of its fifteen base models and datasets; the pocket study where its scores travel with the package; and made ones
+that no study has: flat, an end apart, a step, a narrow bump, waves (`--only made` runs them alone). WIT has no weight
+between 0 and 0.2: there its curves are straight lines in w_p, and the scatter of its single trainings is in them. A CSV
+of another study has the columns curve, prompt_weight, score (0 to 1) and se.
 """
 
 import argparse
@@ -38,7 +39,8 @@ WIT_SE = 0.008
 """Two percent of its scores, by which cells of equal ratio scatter."""
 RUN_SD = 0.003
 SLACK = 1e-9
-SOURCES = ("Table 3", "WIT", "pocket")
+MADE_ERRORS = (0.005, 0.02)
+SOURCES = ("Table 3", "WIT", "pocket", "made flat", "made end", "made step", "made bump", "made wave")
 """Beginnings of names that are counted together; the other curves are by their range."""
 FLAT = 0.02
 """A curve whose ten scores differ by less is counted apart: whatever is chosen there is nearly right."""
@@ -108,6 +110,28 @@ def pocket() -> list[Curve]:
     return curves
 
 
+def made() -> list[Curve]:
+    """Shapes that the search does not take for likely, and a flat one, under two errors."""
+    w_W = np.array(WEIGHTS) ** EXPONENT
+    shapes = {
+        "flat": np.zeros(len(w_W)),
+        "end: 0 lower by 5": np.where(w_W == 0, -0.05, 0),
+        "end: 0 higher by 3": np.where(w_W == 0, 0.03, 0),
+        "end: 1 lower by 5": np.where(w_W == 1, -0.05, 0),
+        "step: up by 3 from 0.1": np.where(w_W > 0.45, 0.03, 0),
+        "step: up by 20 from 0.1": np.where(w_W > 0.45, 0.2, 0),
+        "step: down by 10 from 0.05": np.where(w_W < 0.35, 0.1, 0),
+        "bump: 3 at 0.1": 0.03 * np.exp(-0.5 * ((w_W - 0.5) / 0.08) ** 2),
+        "bump: 5 at 0.002": 0.05 * np.exp(-0.5 * ((w_W - w_W[2]) / 0.06) ** 2),
+        "wave: two high, of 4": -0.02 * np.cos(4 * np.pi * w_W),
+        "wave: two low, of 4": 0.02 * np.cos(4 * np.pi * w_W),
+        "wave: high and low, of 4": 0.02 * np.sin(2 * np.pi * w_W),
+    }
+    return [
+        Curve(f"made {name}, se {se:g}", 0.4 + shape_W, se) for se in MADE_ERRORS for name, shape_W in shapes.items()
+    ]
+
+
 def search(curve: Curve, chooser: WeightChooser, generator: np.random.Generator) -> Reached:
     """One run."""
     seen_W = curve.score_W + generator.normal(0, np.hypot(curve.se, RUN_SD), len(WEIGHTS))
@@ -145,6 +169,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="runs a curve")
     parser.add_argument("--budget", type=int, default=WeightChooser.budget, help="cells of a search at most")
     parser.add_argument("--curves", type=Path, help="a CSV of another study, in place of the stored curves")
+    parser.add_argument("--only", default="", metavar="BEGINNING", help="curves whose names begin so (made, WIT, ...)")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chooser = WeightChooser(budget=options.budget)
@@ -153,8 +178,10 @@ def main() -> None:
         "| curve | runs | search within 1 point | grid's own choice | search as good as grid's | cells | bound holds |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    curves = read_curves(options.curves) if options.curves else [*read_curves(WORLD), *table_3(), *wit(), *pocket()]
-    for number, curve in enumerate(curves):
+    stored = [] if options.curves else [*read_curves(WORLD), *table_3(), *wit(), *pocket(), *made()]
+    for number, curve in enumerate(stored or read_curves(options.curves)):
+        if not curve.name.startswith(options.only):
+            continue
         runs = [
             search(curve, chooser, np.random.default_rng([options.seed, number, run])) for run in range(options.runs)
         ]

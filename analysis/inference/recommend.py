@@ -152,10 +152,15 @@ def _sentence(
         return printed.plw, f"Try a prompt weight of about {printed.plw:.2g}: so {source}{beside}."
     wanted = [item for item in published.values() if item.plw is not None]
     but = "".join(f", but for {item.aggregate} it prefers {item.plw:.2g}" for item in wanted)
-    return None, (
-        f"It hardly matters here: at R_g {r_g:.3g} the paper's ratio model for all benchmarks changes by less than 5% "
-        f"of the scores' range over all weights{but}{beside}."
+    changes = (
+        f"the paper's ratio model for all benchmarks changes by less than 5% of the scores' range over all weights{but}"
     )
+    if printed.outside:
+        return None, (
+            f"It hardly matters at R_g {printed.rows[0]:g}, the nearest ratio that the paper tells of, and nothing is "
+            f"known of {r_g:.3g}: {changes}{beside}."
+        )
+    return None, f"It hardly matters here: at R_g {r_g:.3g} {changes}{beside}."
 
 
 def _by_own(ours: RatioOptimum, printed: Published) -> tuple[float | None, str]:

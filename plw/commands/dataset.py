@@ -38,15 +38,17 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
         config_dir: a folder of further groups.
 
     Raises:
-        UserError: none of the three, or a mistake in the overrides.
+        UserError: empty, none of the three, or a mistake in the overrides.
     """
     from plw.config.overrides import check_bytes, split_override
     from plw.inputs import ADDRESS
 
     check_bytes(data)
+    if not data.strip():
+        raise UserError("DATA is empty; give a file, its https address, or a dataset's config")
     given = Path(data).expanduser()
     choices = group_choices("dataset", config_dir)
-    if not given.exists() and data in choices:
+    if is_choice(data, config_dir):
         return chosen_cell([f"dataset={data}", *overrides], config_dir)
     if not given.exists() and not ADDRESS.match(data):
         raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
@@ -59,6 +61,11 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     is_named = any(split_override(word)[0] == "dataset.name" for word in overrides)
     name = config.dataset.name if is_named else Path(path).stem
     return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, name=name, path=path))
+
+
+def is_choice(data: str, config_dir: Path | None = None) -> bool:
+    """Whether ``data`` names a file of the group ``dataset``; a file of data of the same name goes before it."""
+    return not Path(data).expanduser().exists() and data in group_choices("dataset", config_dir)
 
 
 def named_tokenizer(name: str) -> "PreTrainedTokenizerBase":

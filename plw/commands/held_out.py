@@ -1,6 +1,7 @@
 """Records that `plw tune` keeps out of training, written as the prompts whose answers tell the weights apart."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +53,9 @@ def hold_out(config: "CellConfig") -> "CellConfig":
     number = config.dataset.held_out or min(MAX_HELD_OUT, len(records) // SHARE_HELD_OUT)
     if number < MIN_ITEMS:
         raise UserError(f"dataset.held_out={number}: trainings are compared on {MIN_ITEMS} held-out records or more")
-    _, kept = split_held_out(records, number)
+    trained, kept = split_held_out(records, number)
     rows = _prompt_rows(kept)
+    _tell_of_copies(trained, kept, config.dataset.path)
     path = config.execution.cache_folder / "held-out" / f"{config.dataset.name}-{fingerprint(rows)[:8]}.json"
     if not path.exists():
         if unwritable is not None:
@@ -101,6 +103,22 @@ def _prompt_rows(kept: "list[Record]") -> list[dict[str, str]]:
             "have none); take such records out of the data, or measure by --task"
         )
     return rows
+
+
+def _tell_of_copies(trained: "Sequence[Record]", kept: "Sequence[Record]", path: str) -> None:
+    """Say where the data have a held-out record twice, so that it is trained on all the same."""
+    from plw.console import console
+
+    # A record's repr has all that it says and not the row where it stands.
+    learned = {repr(record) for record in trained}
+    copies = sum(repr(record) in learned for record in kept)
+    if copies:
+        console().print(
+            f"{path}: {copies} of {count(len(kept), 'held-out record')} stand word for word among the trained ones "
+            "too: such answers are learned by heart, which says little of other requests; take repeated records out "
+            "of the data",
+            markup=False,
+        )
 
 
 def _check_learned(weight: float, where: str) -> None:

@@ -1,12 +1,13 @@
 """`plw recommend`: which prompt weight for a dataset, by its generation ratio and all evidence there is."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from plw.commands.choice import ConfigDir
-from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, named_tokenizer, read_dataset
+from plw.commands.dataset import Data, Fields, Tokens, dataset_choice, is_choice, named_tokenizer, read_dataset
 from plw.commands.score_table import Out, write_numbers
 from plw.commands.suites import configured_suites
 from plw.errors import UserError
@@ -36,6 +37,8 @@ def recommend(
     from plw.console import console
 
     config = dataset_choice(data, fields or [], config_dir)
+    if not is_choice(data, config_dir):
+        config = _all_records(config, fields or [])
     r_g = _generation_ratio(data, tokenizer, config)
     fits, by_kind, no_model = _own_model(config, configured_suites(config, fields, config_dir), r_g)
     advice = recommend_weight(r_g, fits, no_model=no_model, like_yours=not _is_world(config))
@@ -50,6 +53,15 @@ def recommend(
         kinds = {"by_kind": None if by_kind is None else by_kind.to_dict()}
         joined = {"evidence": [item.to_dict() for item in evidence], "agreement": agreed}
         write_numbers(out, about | advice.to_dict() | kinds | joined)
+
+
+def _all_records(config: "CellConfig", fields: list[str]) -> "CellConfig":
+    """A file of the user's, as it is: how many records a scale draws of its own data (``scale=pocket``) is left out."""
+    from plw.config.overrides import split_override
+
+    if "dataset.sample" in {split_override(word)[0] for word in fields}:
+        return config
+    return dataclasses.replace(config, dataset=dataclasses.replace(config.dataset, sample=None))
 
 
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:

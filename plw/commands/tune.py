@@ -1,6 +1,7 @@
 """`plw tune`: which prompt weight for a model and data, by experiment at least cost."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 SET_BY_TUNE = ("stages", "loss.prompt_weight", "model", "dataset")
 """What the command sets itself."""
+HYDRA_OWN = re.compile(r"hydra(?![^./@])")
+"""Beginning of a group or field of Hydra's own; none of them does anything here."""
 UNNAMED = "model"
 """Stands in the config until the given folder is put in."""
 UNNAMED_PATH = f"model.path={UNNAMED}"
@@ -128,6 +131,8 @@ def _trial_config(
     for word in words:
         if (name := split_override(word)[0]) in SET_BY_TUNE:
             raise UserError(f"{word}: {name} is set by plw tune; leave it out")
+        if HYDRA_OWN.match(name):
+            raise UserError(f"{word}: plw tune has no sweeper or launcher; the search is set by --budget and --margin")
     words = [*words, *([] if judge is None else [f"judge={judge}"])]
     chosen, as_given = model_choice(model, config_dir)
     fields = [split_override(word)[0] for word in words]
@@ -168,11 +173,14 @@ def model_choice(model: str, config_dir: Path | None) -> "tuple[list[str], Calla
     The path is put in afterwards, so that Hydra does not read its letters as grammar.
 
     Raises:
-        UserError: neither a folder or GGUF file, nor a choice of the group ``model``, nor of the form of a hub name.
+        UserError: empty; or neither a folder or GGUF file, nor a choice of the group ``model``, nor of the form of a
+            hub name.
     """
     from plw.config.overrides import check_bytes
 
     check_bytes(model)
+    if not model.strip():
+        raise UserError("MODEL is empty; give a model's folder, its name on the hub, or a model's config")
     given = Path(model).expanduser()
     choices = group_choices("model", config_dir)
     if not given.exists() and model in choices:

@@ -255,6 +255,8 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
         "equivalence": f"no other weight is better by more than the margin of {points(chooser.margin)} points",
         "budget": f"the budget of {count(chooser.budget, 'cell')} is spent",
     }
+    # The fit takes the curve for smooth: what is between two trainings it has not seen.
+    between = ", unless scores jump between trained weights" if set(decision.expected) - trained else ""
     few = f"Fewer than {FEW_UNITS} independent items in {', '.join(line.few)}: interval and bound are rough."
     low, high = decision.low, decision.high
     if (low, high) == (min(decision.expected), max(decision.expected)):
@@ -264,7 +266,7 @@ def conclusion(line: SearchLine, chooser: "WeightChooser") -> list[str]:
     return [
         f"Take prompt weight {decision.best:g}{unseen}; {place}.",
         f"What it costs to be wrong: with 95 % probability the best weight would score no more than "
-        f"{points(decision.regret_bound)} points (of 100) above it.",
+        f"{points(decision.regret_bound)} points (of 100) above it{between}.",
         f"Stopped after {count(len(line.cells), 'cell')}, because {why[str(decision.stopped)]}.",
         *([few] if line.few else []),
     ]

@@ -72,7 +72,7 @@ def test_r_g_is_that_of_the_data_and_the_advice_follows_it(recommend):
     many = recommend(output="It is 42, because 12 + 30 = 42. " * 20)[3]
     assert few["r_g"] < 1 < 6 < many["r_g"]
     assert (few["plw"], many["plw"]) == (pytest.approx(0.155, abs=0.1), None)
-    assert many["advice"].startswith("It hardly matters here")
+    assert many["advice"].startswith("It hardly matters at R_g 8, the nearest")
 
 
 def test_the_registrys_own_model_stands_beside_the_paper(recommend, tmp_path):
@@ -117,6 +117,13 @@ def test_a_registry_without_the_study_says_so(recommend, tmp_path):
     code, _, _, made = recommend()
     assert (code, made["own"]) == (0, [])
     assert "nothing of study plw at scale mini" in made["no_model"]
+
+
+def test_a_scales_own_sample_is_not_drawn_of_a_file(recommend):
+    code, _, errors, made = recommend("scale=pocket")
+    assert (code, errors) == (0, "")
+    assert made["r_g"] == recommend()[3]["r_g"]
+    assert "dataset.sample=7 is more than the dataset's 6 records" in recommend("dataset.sample=7")[2]
 
 
 def test_data_without_completions_is_one_line(recommend):

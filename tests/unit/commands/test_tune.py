@@ -10,56 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from plw import cli
+from tests.unit.commands.tune_case import RECORDS, WORDS, records, registry
 
-RECORDS = [{"instruction": f"Say {n}.", "input": "", "output": f"It is {n}, and no more."} for n in range(40)]
-QUESTIONS = [{"goal": f"Say {n}.", "sol1": f"It is {n}.", "sol2": "No.", "label": n % 2} for n in range(8)]
-SUITE = """
-name: quiz
-builtin_tasks: false
-tasks:
-  piqa: {{task: world_piqa, group: multiple_choice, metric: acc_norm, files: {{test: {folder}/questions.jsonl}}}}
-bootstrap_iterations: 10
-"""
-WORDS = ("recipe=mini", "recipe.epochs=1", "tracker=none", "suite.decoding.max_new_tokens=8", "execution.workers=1")
 MINE = ("+suite.prompts.mine.protocol=pandalm", "+suite.prompts.mine.prompts=bare.json")
 """Prompts of one's own, to be judged against answers that they have not."""
 KEYS = {"best", "cells", "stopped", "regret_bound", "config", "trials", "expected", "model", "data", "measure"}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    """A folder with data and a suite."""
-    (tmp_path / "mine.json").write_text(json.dumps(RECORDS))
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in QUESTIONS))
-    (tmp_path / "conf/suite").mkdir(parents=True)
-    (tmp_path / "conf/suite/quiz.yaml").write_text(SUITE.format(folder=tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def tune(place, monkeypatch, capsys, tiny_llama):
-    """Call the command; returns exit code, screen, errors and the numbers."""
-
-    def call(*words: str, model=tiny_llama, data=place / "mine.json", quick=WORDS):
-        out = place / "found.json"
-        out.unlink(missing_ok=True)
-        given = [model, data, *quick, f"execution.runs={place}/runs", *words, *registry(place), "--json", out]
-        monkeypatch.setattr(sys, "argv", ["plw", "tune", *map(str, given)])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        told = capsys.readouterr()
-        return stopped.value.code or 0, told.out, told.err, json.loads(out.read_text()) if out.exists() else None
-
-    return call
-
-
-def registry(place: Path) -> list[str]:
-    return [f"registry.url=sqlite:///{place}/registry.sqlite"]
-
-
-def records(place: Path) -> dict[str, float]:
-    return {str(path): path.stat().st_mtime for path in (place / "runs").rglob("record.json")}
 
 
 def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
@@ -227,6 +182,8 @@ def test_without_a_judge_nothing_outside_the_world_is_judged(tune, place, monkey
         (["--judge", "gpt4", "judge.endpoint=null"], "judge.endpoint is missing"),
         (["--judge", "llama-3.3-70b"], "grades dialogues (mt_bench) and compares no answers with a record's"),
         (["stages=[train]"], "stages is set by plw tune"),
+        (["hydra/sweeper=adaptive"], "plw tune has no sweeper or launcher"),
+        (["hydra.sweeper.budget=3"], "the search is set by --budget and --margin"),
         (["loss.prompt_weight=0"], "loss.prompt_weight is set by plw tune"),
         (["execution.runs={place}/mine.json"], "execution.runs="),
         (["dataset.held_out=40"], "leaves nothing"),
@@ -267,11 +224,20 @@ def test_held_out_records_have_completions_to_compare_with(tune, place):
     assert "2 held-out records or more" in tune("dataset.held_out=1")[2]
 
 
+def test_held_out_records_that_are_trained_on_too_are_told(tune, place):
+    rows = [*RECORDS[:25], *RECORDS[:15]]
+    (place / "twice.json").write_text(json.dumps(rows))
+    assert "stand word for word among the trained ones too" in tune("--budget", "2", data=place / "twice.json")[1]
+    assert "word for word" not in tune("--budget", "2")[1]
+
+
 def test_data_and_models_that_are_none(tune, place, tmp_path):
     (place / "three.json").write_text(json.dumps(RECORDS[:3]))
     assert "3 records" in tune(data=place / "three.json")[2]
     assert "no such file" in tune(data=place / "none.json")[2]
     assert "no model's config" in tune(model=tmp_path / "nowhere")[2]
+    assert tune(model="")[2].startswith("plw: MODEL is empty")
+    assert tune(data="")[2].startswith("plw: DATA is empty")
 
 
 def test_a_search_killed_at_its_first_cell_goes_on_to_the_same_end(tune, place, tiny_llama):
@@ -298,59 +264,3 @@ def test_a_search_killed_at_its_first_cell_goes_on_to_the_same_end(tune, place, 
     (place / "registry.sqlite").unlink()
     undisturbed = tune(quick=slow)[3]
     assert undisturbed == made
-
-
-def test_a_failed_cell_ends_the_search_of_its_combination_alone(place, tiny_llama, monkeypatch, capsys):
-    words = [
-        "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=4", "hydra.sweeper.margin=0.00001", "study=own",
-        "scale=own", "model=folder", "model.name=tiny", f"model.path={tiny_llama}", "dataset=file", "dataset.name=mine",
-        f"dataset.path={place}/mine.json", "dataset.limit=32", "suite=held-out", "stages=[train,generate]",
-        f"suite.prompts.held_out.prompts={place}/mine.json", "execution.max_attempts=1",
-        "loss.prompt_weight=0,0.01,0.1,1", *WORDS, "recipe.learning_rate=1e12,1e-3", f"execution.runs={place}/runs",
-        *registry(place),
-    ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["plw", *words])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    told = capsys.readouterr()
-    assert stopped.value.code == 1
-    assert told.err == "plw: 3 stages failed; the same command tries them again\n"
-    assert "recipe.learning_rate=0.001\nTake prompt weight" in told.out
-    assert "recipe.learning_rate=1000000000000.0\nNo weight is found here: a cell failed." in told.out
-    assert len(list((place / "runs").rglob("generate-*/record.json"))) == 4
-
-
-def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llama, monkeypatch, capsys):
-    words = [
-        "run", "-m", "hydra/sweeper=adaptive", "hydra.sweeper.budget=3", "study=own", "scale=own", "model=folder",
-        "model.name=tiny", f"model.path={tiny_llama}", "dataset=file", "dataset.name=mine",
-        f"dataset.path={place}/mine.json", "dataset.limit=32", "suite=held-out", "stages=[train,generate]",
-        f"suite.prompts.held_out.prompts={place}/mine.json",
-        "loss.prompt_weight=0,0.01,0.1,1", "seed=1,2", *WORDS, f"execution.runs={place}/runs", *registry(place),
-    ]  # fmt: skip
-    monkeypatch.setattr(sys, "argv", ["plw", *words])
-    with pytest.raises(SystemExit) as stopped:
-        cli.main()
-    told = capsys.readouterr()
-    assert (stopped.value.code or 0, told.err) == (0, "")
-    assert {path.parents[1].name.rsplit("-", 1)[0] for path in (place / "runs").rglob("generate-*/record.json")} == {
-        f"p{weight}-r1-s{seed}" for weight in ("0", "0.1", "1") for seed in (1, 2)
-    }
-    for seed in (1, 2):
-        assert f"seed={seed}\nTake prompt weight" in told.out
-    for words_of, said in (
-        (["hydra.sweeper.budget=1"], "hydra.sweeper.budget=1"),
-        (["hydra.sweeper.budget=x"], "hydra.sweeper.budget=x: allowed is a whole number"),
-        (["hydra.sweeper.budget=2.5"], "hydra.sweeper.budget=2.5: allowed is a whole number"),
-        (["hydra.sweeper.margin=abc"], "hydra.sweeper.margin=abc: allowed is a share"),
-        (["hydra.sweeper.margin=null"], "hydra.sweeper.margin=None: allowed is a share"),
-        (["stages=[train]"], "no headline score to choose a weight by in stages=train"),
-        (["loss.prompt_weight=1"], "give loss"),
-    ):
-        monkeypatch.setattr(sys, "argv", ["plw", *words, *words_of])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        told = capsys.readouterr()
-        (line,) = told.err.strip().splitlines()
-        assert (stopped.value.code, told.out) == (2, "")
-        assert said in line

@@ -47,7 +47,7 @@ def test_table_4_between_and_beyond_its_rows(aggregate, r_g, plw, rows, outside)
 def test_any_ratio_has_a_sentence(r_g):
     found = recommend_weight(r_g, [])
     assert found.sentence.endswith(".")
-    assert (found.plw is None) == found.sentence.startswith("It hardly matters here")
+    assert (found.plw is None) == found.sentence.startswith("It hardly matters")
     assert bool(found.remarks) == (not 0.5 <= r_g <= 8)
     assert all(0 <= item.plw <= 1 for item in found.published if item.plw is not None)
 
@@ -84,6 +84,12 @@ def test_outside_of_the_registrys_ratios_its_model_says_nothing():
     assert [item.optimum for item in found.own] == [None] * 3
     assert re.findall(r"\d[\d.]*", str(found.own[0].refusal)) == ["9", "0.1", "7"]
     assert found.plw is None
+
+
+def test_nothing_is_claimed_of_a_ratio_beyond_the_papers():
+    assert "here: at R_g 8 the paper's ratio model" in recommend_weight(8.0, []).sentence
+    beyond = recommend_weight(401.0, []).sentence
+    assert "hardly matters at R_g 8, the nearest ratio that the paper tells of, and nothing is known of 401" in beyond
 
 
 def test_as_json_it_keeps_what_is_missing_missing():
