@@ -11,9 +11,9 @@ A run has reached the grid where the truth at the chosen weight is within 1 poin
 Curves: those of a finished mini study (docs/data/tune-curves-world.csv: three datasets x two base models x three
 scores); the PLW paper's Table 3 (logit parabolas of scores that are scaled to 0-1 within a benchmark, so that a
 point there is a hundredth of the range, and much less than a point of the score); the mean of WIT's five benchmarks for
-each of its fifteen base models and datasets; the pocket study where its scores travel with the package; and made ones
-that no study has: flat, an end apart, a step, a narrow bump, waves (`--only made` runs them alone). WIT has no weight
-between 0 and 0.2: there its curves are straight lines in w_p, and the scatter of its single trainings is in them. A CSV
+each of its fifteen base models and datasets; and the pocket study where its scores travel with the package. WIT has
+no weight between 0 and 0.2: there its curves are straight lines in w_p, and the scatter of its single trainings is in
+them. With `--made` they are shapes instead that no study has: flat, an end apart, a step, a narrow bump, waves. A CSV
 of another study has the columns curve, prompt_weight, score (0 to 1) and se.
 """
 
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200, help="runs a curve")
     parser.add_argument("--budget", type=int, default=WeightChooser.budget, help="cells of a search at most")
     parser.add_argument("--curves", type=Path, help="a CSV of another study, in place of the stored curves")
-    parser.add_argument("--only", default="", metavar="BEGINNING", help="curves whose names begin so (made, WIT, ...)")
+    parser.add_argument("--made", action="store_true", help="made curves, in place of the stored ones")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     chooser = WeightChooser(budget=options.budget)
@@ -178,10 +178,11 @@ def main() -> None:
         "| curve | runs | search within 1 point | grid's own choice | search as good as grid's | cells | bound holds |"
     )
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
-    stored = [] if options.curves else [*read_curves(WORLD), *table_3(), *wit(), *pocket(), *made()]
-    for number, curve in enumerate(stored or read_curves(options.curves)):
-        if not curve.name.startswith(options.only):
-            continue
+    if options.curves:
+        curves = read_curves(options.curves)
+    else:
+        curves = made() if options.made else [*read_curves(WORLD), *table_3(), *wit(), *pocket()]
+    for number, curve in enumerate(curves):
         runs = [
             search(curve, chooser, np.random.default_rng([options.seed, number, run])) for run in range(options.runs)
         ]
