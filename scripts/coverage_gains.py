@@ -1,6 +1,6 @@
 """Simulated studies: how often do intervals of gains over weight 0 exclude 0 where the weight does nothing?
 
-    OMP_NUM_THREADS=1 python scripts/coverage_gains.py --studies 500
+    OMP_NUM_THREADS=1 python -m scripts.coverage_gains --studies 500
 
 The studies are those of ``coverage_verdicts.py`` without any effect: 13 benchmarks, three weights, and a standard
 deviation of one point that all benchmarks of a cell share.
@@ -9,10 +9,10 @@ deviation of one point that all benchmarks of a cell share.
 import argparse
 
 import numpy as np
-from coverage_verdicts import GROUPS, THREE, study
 
 from analysis.inference.bootstrap import bootstrap_aggregates
 from analysis.scores.frame import tidy_frame
+from scripts.coverage_verdicts import GROUPS, THREE, study
 
 DRAWS = 500
 """Fewer than a report has: enough for a level of 5 %."""

@@ -1,6 +1,6 @@
 """Simulated studies in which the weight does nothing: how often does each look at the verdicts name something?
 
-    OMP_NUM_THREADS=1 python scripts/coverage_headline.py --studies 250
+    OMP_NUM_THREADS=1 python -m scripts.coverage_headline --studies 250
 
 The studies are those of ``coverage_verdicts.py``, but for documents and levels where a row names them. The verdicts and
 sentences are those of a report.
@@ -9,12 +9,12 @@ sentences are those of a report.
 import argparse
 
 import numpy as np
-from coverage_verdicts import FIVE, GROUPS, TEN, THREE, study
 
 from analysis.inference import omnibus
 from analysis.inference.verdicts import scope_verdicts
 from analysis.report.verdict_text import study_sentences
 from analysis.scores.frame import tidy_frame
+from scripts.coverage_verdicts import FIVE, GROUPS, TEN, THREE, study
 
 PERMUTATIONS = 399
 """Fewer than a report has: enough for a level of 5 %."""
