@@ -55,12 +55,14 @@ class GridSweeper(BasicSweeper):
         self, overrides: list[Override], max_batch_size: int | None
     ) -> list[list[list[str]]]:
         """Batches of jobs: the product of the axes, in each grid, one grid after the other."""
+        _refuse_empty(overrides)
         if not self.grids:
             return BasicSweeper.split_arguments(overrides, max_batch_size)
         parser, jobs = OverridesParser.create(), []
         for grid in self.grids:
             own = parser.parse_overrides([with_group(f"{axis}={choices}") for axis, choices in grid.items()])
             own = [axis for axis in own if axis.get_key_element() not in self._given]
+            _refuse_empty(own)
             (product,) = BasicSweeper.split_arguments([*overrides, *own], None)
             jobs += product
         return [list(batch) for batch in self.split_overrides_to_chunks(jobs, max_batch_size)]
@@ -93,6 +95,15 @@ class GridSweeper(BasicSweeper):
         """Leave the check to a launcher of ours; do it for any other."""
         if not isinstance(self.launcher, GridLauncher):
             super().validate_batch_is_legal(batch)
+
+
+def _refuse_empty(axes: Sequence[Override]) -> None:
+    """Raises UserError where an axis has no value, so that the grid would have no cell."""
+    for axis in axes:
+        if axis.is_sweep_override() and next(axis.sweep_string_iterator(), None) is None:
+            raise UserError(
+                f"{axis.input_line}: the axis has no values: the range is empty, or no choice of the group fits"
+            )
 
 
 class GridLauncher(Launcher):

@@ -117,7 +117,7 @@ def _headline_rows(scores: pd.DataFrame, groups: Mapping[str, str]) -> tuple[pd.
     if absent:
         raise UserError(f"the scores have no column {absent[0]}; needed are {', '.join(NEEDED)}")
     if scores.empty or not scores["headline"].any():
-        raise UserError("no headline scores to analyse; run the study first")
+        raise UserError("no headline scores to analyse; run the study first; `plw status` says what failed")
     rows = scores[scores["headline"].astype(bool)]
     rows = rows.assign(**{name: "" for name in AXES if name not in rows})
     notes: list[str] = []

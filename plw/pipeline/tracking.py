@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from plw.config import TrackerConfig
+from plw.config.checks import one_of
 from plw.score import Score
 
 INIT_TIMEOUT_S = 15.0
@@ -22,6 +23,8 @@ FINISH_TIMEOUT_S = 60.0
 """Seconds that the end of a cell waits for what the tracker has not sent yet."""
 SERVER_TIMEOUT_S = 10.0
 """Seconds that the server has to answer before the first cell."""
+MODES = {"online": "online", "run": "online", "offline": "offline", "dryrun": "offline", "disabled": "disabled"}
+"""wandb's words for a mode -> what is done."""
 SENT_LATER = "; runs are kept offline in the cells' folders (`wandb sync FOLDER` sends them later)"
 
 logger = logging.getLogger(__name__)
@@ -144,15 +147,20 @@ def open_tracker(choice: TrackerConfig, **about: Any) -> Tracker:
 
 
 def tracker_mode(config: TrackerConfig) -> str:
-    """``online``, ``offline`` or ``disabled``; the environment's WANDB_MODE comes first."""
+    """``online``, ``offline`` or ``disabled``; the environment's WANDB_MODE comes first.
+
+    Raises:
+        UserError: WANDB_MODE is no mode of wandb's.
+    """
     if config.name == "none":
         return "disabled"
     mode = os.environ.get("WANDB_MODE") or config.mode
+    one_of("WANDB_MODE", mode, ("auto", *MODES))
     if mode == "auto":
         mode = "online" if os.environ.get("WANDB_API_KEY") else "offline"
-    if mode == "online" and outage().value:
+    if MODES[mode] == "online" and outage().value:
         return "offline"
-    return mode if mode in ("online", "disabled") else "offline"
+    return MODES[mode]
 
 
 def outage() -> Any:

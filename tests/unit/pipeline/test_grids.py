@@ -10,6 +10,7 @@ from hydra.core.plugins import Plugins
 
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
+from plw.errors import UserError
 from plw.paths import conf_folder
 from plw.pipeline import resolve_cell
 from plw.sweep.grid import resolve_grid
@@ -45,6 +46,12 @@ def test_the_command_line_holds_in_every_grid() -> None:
 
 def test_without_grids_it_is_hydras_own() -> None:
     assert jobs({"a": "1,2", "b": "3"}, []) == [["a=1", "b=3"], ["a=2", "b=3"]]
+
+
+@pytest.mark.parametrize("grids", [[], GRIDS])
+def test_an_axis_without_values_is_named(grids: list[dict[str, str]]) -> None:
+    with pytest.raises(UserError, match=r"seed=range\(4,1\): the axis has no values"):
+        jobs({"c": "u,v"}, grids, "seed=range(4,1)")
 
 
 @pytest.fixture

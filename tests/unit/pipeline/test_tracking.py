@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from plw.config import TrackerConfig
+from plw.errors import UserError
 from plw.pipeline import tracking
 from plw.pipeline.tracking import NoTracker, check_tracker, open_tracker, tracker_mode
 from plw.score import Score
@@ -98,6 +99,8 @@ def test_a_server_that_cannot_be_used_is_told_once_and_left_alone(
         (WANDB, "", "", "offline"),
         (WANDB, "k", "offline", "offline"),
         (WANDB, "k", "disabled", "disabled"),
+        (WANDB, "", "run", "online"),
+        (WANDB, "k", "dryrun", "offline"),
         (TrackerConfig(name="wandb", mode="online"), "", "", "online"),
         (TrackerConfig(name="wandb", mode="online"), "k", "offline", "offline"),
         (TrackerConfig(name="none"), "k", "online", "disabled"),
@@ -111,6 +114,13 @@ def test_the_environment_decides_before_the_config(
     assert tracker_mode(choice) == mode
     if mode == "disabled":
         assert isinstance(open_tracker(choice, folder=Path(), id="x"), NoTracker)
+
+
+def test_a_mode_that_wandb_does_not_know_is_refused_before_the_first_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    with pytest.raises(UserError, match="WANDB_MODE=ofline is not known; allowed: .*offline"):
+        check_tracker(WANDB)
+    check_tracker(TrackerConfig(name="none"))
 
 
 @pytest.mark.parametrize("fails_at", ["init", "log", "finish", "never ends"])
