@@ -1,7 +1,7 @@
 """lm-eval's tasks as a suite asks for them: found by name, with its shots, read from local files where given."""
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from plw.evaluate.lm_eval.documents import check_documents
 from plw.evaluate.lm_eval.patches import patched_lm_eval
 from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package, quiet_downloads
 from plw.evaluate.lm_eval.task_index import task_manager
+from plw.files import kind_of
 from plw.progress import no_progress
 
 if TYPE_CHECKING:
@@ -161,11 +162,30 @@ def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
     field_name = f"suite.tasks.{benchmark}.task={name}"
     if name in manager.all_tasks:
         raise UserError(f"{field_name} is a tag, a list of tasks; give them as benchmarks of their own")
+    # The last folder of an index is ours.
+    folders = manager.include_path
+    if isinstance(folders, list) and (own := Path(folders[-1]) / f"{name}.yaml").is_file():
+        raise UserError(f"{field_name}: {own} {_why_unknown(own)}")
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
     said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others"
     if len(known) <= 20:
         said = f"allowed: {', '.join(known)}"
     raise UserError(f"{field_name} is not a task that lm-eval knows; {said}")
+
+
+def _why_unknown(file: Path) -> str:
+    """Why lm-eval, which leaves such files out, knows no task or group of the name that a file of ours has."""
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    try:
+        fields = load_yaml(file, resolve_func=False)
+    except Exception as error:  # YAML's, those of files that are included, and Python's own of what is no mapping.
+        mark, reason = getattr(error, "problem_mark", None), " ".join(str(error).split()) or type(error).__name__
+        if mark is not None:
+            reason = f"line {mark.line + 1}: {getattr(error, 'problem', reason)}"
+        return f"cannot be read ({reason})"
+    found = fields.get("group") or fields.get("task")
+    return f"names its task {found!r}" if isinstance(found, str) else "names no task; write task: NAME into it"
 
 
 def _local_data(
@@ -238,8 +258,21 @@ def read_splits(data_files: Mapping[str, str], **_: Any) -> Any:
         try:
             splits[split] = datasets.Dataset.from_dict({key: [row.get(key) for row in rows] for key in columns})
         except (ValueError, TypeError) as error:  # the bases of pyarrow's errors
-            raise UserError(f"{name}: a column mixes types ({error})") from None
+            raise UserError(f"{name}: {_mixed_column(rows, columns) or f'a column mixes types ({error})'}") from None
     return splits
+
+
+def _mixed_column(rows: Sequence[Mapping[str, Any]], columns: Iterable[str]) -> str:
+    """The first value of another type than those before it in its column, which datasets does not take."""
+    for name in columns:
+        kinds = [(number, kind_of(row[name])) for number, row in enumerate(rows, start=1) if row.get(name) is not None]
+        for number, kind in kinds:
+            if kind != kinds[0][1]:
+                return (
+                    f"row {number}: field '{name}' is {kind}, where it is {kinds[0][1]} in row {kinds[0][0]}; give all "
+                    "rows values of one type"
+                )
+    return ""
 
 
 def _hub_dataset(manager: "TaskManager", task: str) -> str | None:

@@ -258,7 +258,11 @@ def test_nothing_is_printed(loaded: EvalModel, piqa: Path, capfd: pytest.Capture
         ({}, {"train": "good"}, r"files has no validation, which piqa is scored on"),
         ({"shots": 3}, {"validation": "good"}, r"files has no train, which piqa draws its examples from"),
         ({}, {"validation": "other"}, r"bench: the task piqa cannot read .*other\.jsonl \(UndefinedError"),
-        ({}, {"validation": "mixed"}, r"mixed\.jsonl: a column mixes types"),
+        (
+            {},
+            {"validation": "mixed"},
+            r"mixed\.jsonl: row 2: field 'label' is text, where it is a number in row 1; give",
+        ),
         ({}, {"validation": "broken"}, r"broken\.jsonl: row 2 is not valid JSON"),
         ({}, {"validation": "empty"}, r"empty\.jsonl: holds no rows"),
         ({}, {"validation": "gap"}, r"suite\.tasks\.bench: .*gap\.jsonl: row 2 has no text for choice 1; found None"),
