@@ -7,8 +7,8 @@ from typing import Any
 
 from plw.data.left_out import check_read, near_names
 from plw.data.rows import is_text_table, object_rows
-from plw.errors import UserError, shortened
-from plw.files import check_text
+from plw.errors import UserError, named, shortened
+from plw.files import check_text, kind_of
 
 PROMPT_FIELDS = ("instruction", "input", "system", "output")
 
@@ -56,7 +56,8 @@ def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
     values["input"] = "" if row.get("input") is None else row["input"]
     for field in PROMPT_FIELDS:
         if not isinstance(values[field], str) and (field not in ("output", "system") or values[field] is not None):
-            raise UserError(f"{where} has no text in field {field}")
+            found = f"found {kind_of(values[field])}" if field in row else f"fields found: {named(row)}"
+            raise UserError(f"{where} has no text in field {field} ({found})")
         check_text(values[field] or "", f"{where}: field '{field}'")
     check_read(row, {}, where)
     for name, field in near_names(row, PROMPT_FIELDS):

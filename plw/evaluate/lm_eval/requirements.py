@@ -1,6 +1,7 @@
 """What a task of lm-eval needs beside its documents: packages, and data that a package reads."""
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,12 +16,19 @@ NLTK_DATA = {"ifeval": "tokenizers/punkt_tab"}
 """Folder of lm-eval's tasks -> the data of nltk that its scoring reads."""
 
 
-def missing_package(error: BaseException) -> str | None:
-    """What to install where an error, or one behind it, is a module that is not there."""
+def missing_package(error: BaseException, source: str | Path | None = None) -> str | None:
+    """What to install where an error, or one behind it, is a module that is not there.
+
+    Args:
+        error: of loading a task.
+        source: the task's file, which may name functions of a module beside it.
+    """
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ModuleNotFoundError) and seen.name:
             package = seen.name.partition(".")[0]
+            if source is not None and re.search(rf"!function\s+{re.escape(package)}\.", Path(source).read_text()):
+                return f"names a function of {package}, and {Path(source).parent} holds no {package}.py; put it there"
             extra = EXTRAS.get(package)
             wanted = f"'plw[{extra}]'" if extra else package
             return f"needs the package {package}, which is not installed: pip install {wanted}"

@@ -113,15 +113,16 @@ def load_task(
         overrides |= _local_data(manager, benchmark, config, files)
     if config.max_new_tokens is not None:
         overrides |= _shorter_answers(manager, benchmark, config)
+    source = None if is_group else manager.task_index[config.task].yaml_path
     try:
         # An inline group is the public way to load a registered task with overrides; a group inside it would get them
         # muddled with those of the outer one.
-        with quiet_downloads(None if is_group else manager.task_index[config.task].yaml_path):
+        with quiet_downloads(source):
             found = manager.load(config.task if is_group else {"group": f"suite::{benchmark}", "task": [overrides]})
     except UserError:
         raise
     except Exception as error:
-        missing = missing_package(error)
+        missing = missing_package(error, source)
         said = f"the task {config.task} {missing}" if missing else None
         said = said or _unreadable(benchmark, config.task, files, error, _hub_dataset(manager, config.task))
         raise UserError(f"suite.tasks.{benchmark}: {said}") from error

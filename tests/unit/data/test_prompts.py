@@ -67,7 +67,7 @@ def test_tables_with_columns_of_lists_hold_dialogues_and_documents(tmp_path: Pat
     ("content", "told"),
     [
         ("instruction,output\na\n", "row 1 has 1 field where the first line names 2"),
-        ("question,output\na,b\n", "row 1 has no text in field instruction"),
+        ("question,output\na,b\n", r"row 1 has no text in field instruction \(fields found: question, output\)"),
         ("instruction,output\n", "holds no rows; give a file with at least one"),
         ("instruction,Input\na,b\n", "row 1 has no field 'input', but one named 'Input'; rename it"),
         ("instruction,System\na,b\n", "row 1 has no field 'system', but one named 'System'; rename it"),

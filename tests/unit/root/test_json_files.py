@@ -123,7 +123,7 @@ def test_a_row_without_input_is_one_in_prompts_as_in_data(given: dict[str, None]
     path.write_text(json.dumps([{"instruction": "x", "output": "y"} | given]))
     assert load_prompts(path)[0].input == load_records(path, "alpaca")[0].input == ""
     path.write_text(json.dumps([{"instruction": "x", "input": 3, "output": "y"}]))
-    with pytest.raises(UserError, match="row 1 has no text in field input"):
+    with pytest.raises(UserError, match=r"row 1 has no text in field input \(found a number\)"):
         load_prompts(path)
 
 
