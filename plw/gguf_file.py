@@ -3,6 +3,7 @@
 Its numbers are quantised, so it is unpacked to full precision once; all that reads a model reads that folder.
 """
 
+import re
 import struct
 from pathlib import Path
 
@@ -16,6 +17,8 @@ VERSIONS = (2, 3)
 """Of the form; 1 had other widths and is no longer written."""
 HEADER = struct.Struct("<4sIQQ")
 """Magic, version, tensors, fields."""
+PART = re.compile(r"-\d{5}-of-(\d{5})\.gguf$")
+"""Name of a part of a model that llama.cpp wrote as several files: its number, and how many they are."""
 UNPACKED = "unpacked.json"
 """The last file written into the folder: its presence says that the folder is whole."""
 
@@ -28,9 +31,15 @@ def check_gguf(file: Path, field: str) -> None:
         field: the config field, for the message.
 
     Raises:
-        UserError: it is another kind of file, cut within its header, or holds no weights.
+        UserError: it is another kind of file, cut within its header, one of several parts, or holds no weights.
     """
     check_no_pointer(file)
+    part = PART.search(file.name)
+    if part is not None and int(part[1]) > 1:
+        raise UserError(
+            f"{field}={file}: one of the {int(part[1])} parts of a model; join them to one file by llama.cpp's "
+            "llama-gguf-split --merge"
+        )
     with file.open("rb") as opened:
         start = opened.read(HEADER.size)
     if start.startswith(MAGIC) and len(start) < HEADER.size:

@@ -13,6 +13,9 @@ from plw.gguf_file import UNPACKED
 from plw.storage import storage_error
 from plw.train.model.quiet import quiet_transformers
 
+NAMED = 3
+"""Weights that a message names one by one."""
+
 
 def unpack_gguf(file: Path, folder: Path) -> None:
     """Dequantise a GGUF file to ``folder``: config, fp32 weights as safetensors, tokenizer, chat template.
@@ -25,7 +28,8 @@ def unpack_gguf(file: Path, folder: Path) -> None:
         folder: whole or absent at any moment.
 
     Raises:
-        UserError: the package `gguf` is missing, or transformers cannot read the file; the line has its reason.
+        UserError: the package `gguf` is missing, transformers cannot read the file or drops some of it, or it lacks
+            weights; the line has the reason.
         StorageError: the disk takes no more.
     """
     if (folder / UNPACKED).is_file():
@@ -51,7 +55,8 @@ def _write(file: Path, folder: Path) -> None:
     try:
         # Its bar of tensors goes to stderr whatever transformers' own switch says.
         with quiet_transformers(), redirect_stderr(io.StringIO()):
-            read = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32)
+            left_out = _left_out(file)
+            read, told = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, output_loading_info=True)
             tokenizer = AutoTokenizer.from_pretrained(**place)
     except OSError as error:
         if error.errno is not None:
@@ -61,6 +66,19 @@ def _write(file: Path, folder: Path) -> None:
         raise
     except Exception as error:  # Its reader fails in as many ways as files can be damaged.
         raise _unreadable(file, error) from None
+    if missing := sorted(told["missing_keys"]):
+        # transformers has drawn them at random.
+        raise UserError(
+            f"{file}: it lacks weights of its model ({', '.join(missing[:NAMED])}{', ...' * (len(missing) > NAMED)}); "
+            "fetch it again whole, or give the folder of the model that it was made from"
+        )
+    if any(name.endswith(".bias") for name in read.state_dict()):
+        left_out = [name for name in left_out if not name.endswith(".bias")]
+    if left_out:
+        raise UserError(
+            f"{file}: transformers' reader leaves out what it holds ({', '.join(left_out[:NAMED])}), so it would be "
+            "another model; give the folder of the model that it was made from"
+        )
     # transformers refuses to save what was quantised; the same weights in a new model are not.
     config = type(read.config).from_dict(
         {name: value for name, value in read.config.to_dict().items() if name != "quantization_config"}
@@ -74,6 +92,27 @@ def _write(file: Path, folder: Path) -> None:
     with quiet_transformers():
         model.save_pretrained(folder)
         save_tokenizer(tokenizer, folder)
+
+
+def _left_out(file: Path) -> list[str]:
+    """What of a file transformers' reader may drop without a word.
+
+    Biases, where the model has none by its architecture, and scaled rotations of positions, but for gpt-oss's.
+    """
+    import gguf
+
+    reader = gguf.GGUFReader(file)
+    tensors = [
+        tensor.name
+        for tensor in reader.tensors
+        if tensor.name.endswith(".bias") or (tensor.name.startswith("rope_f") and (tensor.data != 1).any())
+    ]
+    scaled = [
+        name
+        for name, field in reader.fields.items()
+        if name.endswith(".rope.scaling.type") and field.contents() != "none" and not name.startswith("gpt-oss.")
+    ]
+    return sorted(scaled) + sorted(tensors)
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:

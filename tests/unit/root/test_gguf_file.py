@@ -33,8 +33,13 @@ def resolver(folder: Path) -> Resolver:
 @pytest.fixture
 def llama(tmp_path: Path) -> Path:
     """A small Llama written by the format's own library, in fp32."""
+    return write_llama(tmp_path / "small.gguf")
+
+
+def write_llama(file: Path, lacking: str = "", more: "dict[str, np.ndarray] | None" = None, scaling: str = "") -> Path:
+    """The same without one of its weights, with further ones, or with a kind of scaled rotation."""
     rng = np.random.default_rng(0)
-    writer = gguf.GGUFWriter(tmp_path / "small.gguf", "llama")
+    writer = gguf.GGUFWriter(file, "llama")
     writer.add_context_length(64)
     writer.add_embedding_length(WIDTH)
     writer.add_block_count(LAYERS)
@@ -43,6 +48,8 @@ def llama(tmp_path: Path) -> Path:
     writer.add_head_count_kv(HEADS)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_rope_freq_base(10000.0)
+    if scaling:
+        writer.add_rope_scaling_type(gguf.RopeScalingType(scaling))
     writer.add_vocab_size(len(TOKENS))
     writer.add_tokenizer_model("llama")
     writer.add_token_list(TOKENS)
@@ -62,12 +69,16 @@ def llama(tmp_path: Path) -> Path:
         for name in ("attn_norm", "ffn_norm"):
             shapes[f"blk.{layer}.{name}.weight"] = (WIDTH,)
     for name, shape in shapes.items():
+        if name == lacking:
+            continue
         writer.add_tensor(name, rng.normal(size=shape).astype(np.float32))
+    for name, value in (more or {}).items():
+        writer.add_tensor(name, value)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    return tmp_path / "small.gguf"
+    return file
 
 
 def test_a_file_is_unpacked_once_to_a_folder_that_passes_as_a_model(llama: Path, tmp_path: Path) -> None:
@@ -90,6 +101,53 @@ def test_a_file_is_unpacked_once_to_a_folder_that_passes_as_a_model(llama: Path,
     before = (found.path / "model.safetensors").stat().st_mtime_ns
     unpack_gguf(llama, found.path)
     assert (found.path / "model.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("lacking", "named"),
+    [
+        ("blk.1.ffn_up.weight", "model.layers.1.mlp.up_proj.weight"),
+        ("output_norm.weight", "model.norm.weight"),
+        ("token_embd.weight", "model.embed_tokens.weight"),
+    ],
+)
+def test_weights_that_a_file_lacks_are_not_drawn_at_random(tmp_path: Path, lacking: str, named: str) -> None:
+    file = write_llama(tmp_path / "lacking.gguf", lacking)
+    with pytest.raises(UserError, match=f"lacks weights of its model .{named}."):
+        unpack_gguf(file, tmp_path / "unpacked")
+    assert not (tmp_path / "unpacked").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "scaling", "named"),
+    [
+        ({"rope_freqs.weight": np.array([1, 1, 1, 1, 1, 4, 8, 8], np.float32)}, "", "rope_freqs.weight"),
+        ({"blk.0.attn_q.bias": np.ones(WIDTH, np.float32)}, "", "blk.0.attn_q.bias"),
+        ({}, "linear", "llama.rope.scaling.type"),
+        ({"rope_freqs.weight": np.ones(8, np.float32)}, "none", None),
+    ],
+)
+def test_nothing_of_a_file_is_left_out_unsaid(
+    tmp_path: Path, more: dict[str, np.ndarray], scaling: str, named: str | None
+) -> None:
+    file = write_llama(tmp_path / "more.gguf", more=more, scaling=scaling)
+    if named is None:
+        unpack_gguf(file, tmp_path / "unpacked")
+        return
+    with pytest.raises(UserError, match=f"leaves out what it holds .{named}., so it would be another model"):
+        unpack_gguf(file, tmp_path / "unpacked")
+
+
+@pytest.mark.parametrize(("parts", "is_refused"), [(2, True), (1, False)])
+def test_one_part_of_a_model_is_told_before_it_is_read(
+    llama: Path, tmp_path: Path, parts: int, is_refused: bool
+) -> None:
+    file = llama.rename(tmp_path / f"small-00001-of-{parts:05d}.gguf")
+    if not is_refused:
+        assert resolver(tmp_path).model(str(file), None, "model.path").packed == file
+        return
+    with pytest.raises(UserError, match=r"one of the 2 parts of a model; join them .* llama-gguf-split --merge"):
+        resolver(tmp_path).model(str(file), None, "model.path")
 
 
 def test_what_a_killed_unpacking_left_is_removed_once_it_is_old(llama: Path, tmp_path: Path) -> None:
