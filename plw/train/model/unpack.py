@@ -13,7 +13,7 @@ from plw.gguf_file import UNPACKED
 from plw.storage import storage_error
 from plw.train.model.quiet import quiet_transformers
 
-NAMED = 3
+MAX_NAMED_WEIGHTS = 3
 """Weights that a message names one by one."""
 
 
@@ -56,7 +56,8 @@ def _write(file: Path, folder: Path) -> None:
         # Its bar of tensors goes to stderr whatever transformers' own switch says.
         with quiet_transformers(), redirect_stderr(io.StringIO()):
             left_out = _left_out(file)
-            read, told = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, output_loading_info=True)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(**place, dtype=torch.float32, output_loading_info=True)
+            read, told = loaded
             tokenizer = AutoTokenizer.from_pretrained(**place)
     except OSError as error:
         if error.errno is not None:
@@ -69,14 +70,14 @@ def _write(file: Path, folder: Path) -> None:
     if missing := sorted(told["missing_keys"]):
         # transformers has drawn them at random.
         raise UserError(
-            f"{file}: it lacks weights of its model ({', '.join(missing[:NAMED])}{', ...' * (len(missing) > NAMED)}); "
+            f"{file}: it lacks weights of its model ({_named(missing)}); "
             "fetch it again whole, or give the folder of the model that it was made from"
         )
     if any(name.endswith(".bias") for name in read.state_dict()):
         left_out = [name for name in left_out if not name.endswith(".bias")]
     if left_out:
         raise UserError(
-            f"{file}: transformers' reader leaves out what it holds ({', '.join(left_out[:NAMED])}), so it would be "
+            f"{file}: transformers' reader leaves out what it holds ({_named(left_out)}), so it would be "
             "another model; give the folder of the model that it was made from"
         )
     # transformers refuses to save what was quantised; the same weights in a new model are not.
@@ -113,6 +114,10 @@ def _left_out(file: Path) -> list[str]:
         if name.endswith(".rope.scaling.type") and field.contents() != "none" and not name.startswith("gpt-oss.")
     ]
     return sorted(scaled) + sorted(tensors)
+
+
+def _named(weights: list[str]) -> str:
+    return ", ".join(weights[:MAX_NAMED_WEIGHTS]) + ", ..." * (len(weights) > MAX_NAMED_WEIGHTS)
 
 
 def _unreadable(file: Path, error: Exception) -> UserError:
