@@ -19,6 +19,9 @@ from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.judge_check import ask_judges, check_judge, check_judge_weights, hub_judge
 from plw.progress import Progress, no_progress
 
+CONTEXT_FIELDS = ("n_positions", "max_position_embeddings", "n_ctx")
+"""Of config.json, as lm-eval looks them up."""
+
 
 def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     """Fetch what lies elsewhere, read every input file and tokenizer once, and look every benchmark's task up.
@@ -43,6 +46,7 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
             _check_model_is_here(cell)
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
+    _check_answer_room(cells)
     limits = _probe_models(cells)
     check_records(cells, progress)
     _check_positions(cells, limits)
@@ -152,6 +156,23 @@ def _check_tokenizer(cell: Cell) -> None:
     rows = (config.get("text_config") or config).get("vocab_size")
     if isinstance(rows, int):
         check_vocabulary(tokenizer, rows, f"model.path={model.path}")
+
+
+def _check_answer_room(cells: list[Cell]) -> None:
+    """An answer of the length that is asked for fits into the context that a base model's config.json names."""
+    from plw.evaluate.models.protocol import room_for_prompt
+
+    for cell in filter(_local_model, cells):
+        config = read_json(cell.model.path / "config.json")
+        text, suite = config.get("text_config") or config, cell.config.suite
+        length = next((text[name] for name in CONTEXT_FIELDS if isinstance(text.get(name), int)), None)
+        if length is None:
+            continue
+        if "generate" in cell.config.stages and suite.prompts:
+            room_for_prompt(length, suite.decoding.max_new_tokens, "suite.decoding.max_new_tokens")
+        if "diagnose" in cell.config.stages:
+            asked = suite.diagnostics.memorisation_max_new_tokens
+            room_for_prompt(length, asked, "suite.diagnostics.memorisation_max_new_tokens")
 
 
 def _hub_tasks(suite: SuiteConfig) -> list[str]:

@@ -225,3 +225,24 @@ def test_an_example_beyond_a_table_of_positions_is_named_before_anything_starts(
         check_inputs([resolve_cell(config)])
     short = dataclasses.replace(config, recipe=dataclasses.replace(config.recipe, max_length=180))
     check_inputs([resolve_cell(short)])
+
+
+@pytest.mark.parametrize(
+    ("stage", "field"),
+    [
+        ("generate", "suite.decoding.max_new_tokens=256"),
+        ("diagnose", "suite.diagnostics.memorisation_max_new_tokens=256"),
+    ],
+)
+def test_answers_that_fill_the_context_are_named_before_anything_starts(
+    configure: Callable[[Path], CellConfig], tmp_path: Path, stage: str, field: str
+) -> None:
+    model = make_model(tmp_path / "base", "GPT2", byte_level_tokenizer(), **GPT2 | {"n_positions": 256})
+    config = configure(model)
+    suite = dataclasses.replace(
+        config.suite,
+        decoding=dataclasses.replace(config.suite.decoding, max_new_tokens=256),
+        diagnostics=dataclasses.replace(config.suite.diagnostics, memorisation_max_new_tokens=256),
+    )
+    with pytest.raises(UserError, match=f"{field} leaves no room for the prompt; the model's context is 256 tokens"):
+        check_inputs([resolve_cell(dataclasses.replace(config, suite=suite, stages=["train", stage]))])
