@@ -6,7 +6,7 @@ from rich.text import Text
 
 from plw.config import CellConfig
 from plw.progress import count, duration
-from plw.registry import Overview, Registry, StageRow, shown_address
+from plw.registry import Overview, Owner, Registry, StageRow, abandoned, shown_address
 from plw.registry.schema import DONE, FAILED, RUNNING
 from plw.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
@@ -31,7 +31,7 @@ def status_view(config: CellConfig, found: Overview, drain: Drain | None) -> Ren
     running = [(cell, row) for cell, row in found.open if row.status == RUNNING]
     failed = [(cell, row) for cell, row in found.open if row.status == FAILED]
     if running:
-        parts.append(_running(running, found.now))
+        parts.append(_running(running, config, found.now))
     if failed:
         table = Table("cell", "stage", "attempt", "error", title="failed")
         for cell, row in failed:
@@ -48,6 +48,9 @@ def _next_step(config: CellConfig, found: Overview) -> str:
         return f"Nothing of {config.runs_name} has been begun; `plw run -m` with the same words begins it."
     if any(row.status == FAILED for _, row in found.open):
         return "`plw run -m` with the same words tries again what failed."
+    running = [row for _, row in found.open if row.status == RUNNING]
+    if running and all(_is_interrupted(row, config, found.now) for row in running):
+        return "`plw run -m` with the same words goes on with what was interrupted."
     if all(found.stages.get((kind, DONE), 0) == found.cells for kind in config.stages):
         return "All is done; `plw report` with the same words says what came out."
     return ""
@@ -63,13 +66,21 @@ def _by_stage(config: CellConfig, found: Overview) -> Table:
     return table
 
 
-def _running(rows: list[tuple[str, StageRow]], now: float) -> Table:
+def _is_interrupted(row: StageRow, config: CellConfig, now: float) -> bool:
+    """Whether a running stage's worker is dead, or silent for longer than its lease."""
+    return abandoned(row, Owner.here().host, config.execution.lease_timeout_s, now)
+
+
+def _running(rows: list[tuple[str, StageRow]], config: CellConfig, now: float) -> Table:
     table = Table(
         "cell", "stage", "attempt", "done", "loss", "tokens/s", "left", "worker", "last heartbeat", title="running"
     )
     for cell, row in rows:
-        state = StageState.from_json(row.progress)
-        table.add_row(cell, row.kind, str(row.attempts), *_figures(state), row.holder, heartbeat_age(row, now))
+        state, age = StageState.from_json(row.progress), heartbeat_age(row, now)
+        done, loss, rate, left = _figures(state)
+        if _is_interrupted(row, config, now):
+            rate, left, age = UNKNOWN, UNKNOWN, f"{age}, interrupted"
+        table.add_row(cell, row.kind, str(row.attempts), done, loss, rate, left, row.holder, age)
     return table
 
 

@@ -135,6 +135,15 @@ def test_status_names_the_next_step(config: CellConfig) -> None:
         assert "All is done; `plw report`" in status_of(config)
 
 
+def test_status_says_that_a_dead_workers_stage_was_interrupted(config: CellConfig, registry: Registry) -> None:
+    begin(registry, replace(Owner.here(), process_started=1.0))
+    (line,) = [line for line in status_of(config).splitlines() if "short wide" in line]
+    assert "40/120" in line
+    assert "ago, interrupted" in line
+    assert "4 min" not in line
+    assert "`plw run -m` with the same words goes on with what was interrupted" in status_of(config)
+
+
 def test_status_of_a_failure_says_how_it_is_tried_again(config: CellConfig, registry: Registry) -> None:
     owner = Owner.here()
     begin(registry, owner)
