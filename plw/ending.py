@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from plw.errors import CellsLeftError, StageError, UserError, line_of_error
 from plw.interrupt import Interrupted
@@ -34,6 +35,14 @@ def _complete_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def _check_working_folder() -> None:
+    """Raises UserError where the folder that the process was started in has been removed: no path leads from there."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise UserError("the working folder has been removed; change to one that is there (cd)") from None
+
+
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, cells left for
@@ -41,6 +50,7 @@ def told_in_a_line() -> Iterator[None]:
     """
     _complete_streams()
     try:
+        _check_working_folder()
         yield
     except UserError as error:
         print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201

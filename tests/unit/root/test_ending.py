@@ -53,3 +53,11 @@ def test_a_letter_that_the_log_has_no_code_for_is_told_by_its_number(tmp_path: P
     program.write_text('from plw.ending import told_in_a_line\nwith told_in_a_line():\n    print("\\u03bb \\xe4")\n')
     done = started(program, "", PYTHONIOENCODING="latin-1")
     assert (done.returncode, done.stdout) == (0, b"\\u03bb \xe4\n")
+
+
+def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    command = ["sh", "-c", 'mkdir gone; cd gone; rmdir ../gone; exec "$@"', "sh", sys.executable, "-m", "plw", "status"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, check=False, text=True)
+    assert done.returncode == 2
+    assert done.stderr == "plw: the working folder has been removed; change to one that is there (cd)\n"
