@@ -22,6 +22,7 @@ from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame, turned_round, weight_from_scale
+from analysis.scores.repeats import without_repeats
 from plw.score import is_percentage
 
 
@@ -126,10 +127,14 @@ class ScopeVerdict:
 
 
 def scope_verdicts(frame: TidyFrame) -> list[ScopeVerdict]:
-    """Every dataset's verdicts, in the paper's order: all benchmarks, the groups, the benchmarks."""
+    """Every dataset's verdicts, in the paper's order: all benchmarks, the groups, the benchmarks.
+
+    A seed that repeats another's scores to the digit takes no part.
+    """
     found: list[ScopeVerdict] = []
-    for dataset in dataset_order(set(frame.rows["dataset"])):
-        rows = frame.rows[frame.rows["dataset"] == dataset]
+    kept = without_repeats(frame.rows)
+    for dataset in dataset_order(set(kept["dataset"])):
+        rows = kept[kept["dataset"] == dataset]
         by_scope: dict[VerdictScope, list[ScopeVerdict]] = {}
         for scope, name, part in _scopes(rows):
             by_scope.setdefault(scope, []).append(_verdict(dataset, scope, name, part))

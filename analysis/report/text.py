@@ -16,6 +16,7 @@ from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.report.weight_grid_parts import choice_headline
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import VARIANT, describe_missing, variant_words
+from analysis.scores.repeats import repeated_seeds
 from plw.errors import UserError
 from plw.progress import count
 from plw.registry.schema import FAILED, RUNNING
@@ -112,7 +113,7 @@ def size_sentences(context: Context) -> list[str]:
             f" Shown singly, in the grid, the charts of cells and the answers: {len(context.study.shown):,} cells, "
             "spread evenly; tables and aggregates count all."
         )
-    size += _never_scored(context)
+    size += _never_scored(context) + _repeated(context)
     others = [f"{other.kind} {other.name}" for other in context.study.choice.others]
     unseen = [f"Not counted here: {listed(others)}; see What else this study holds."] if others else []
     tested = any(verdict.p is not None for verdict in context.verdicts)
@@ -123,12 +124,25 @@ def _never_scored(context: Context) -> str:
     """Benchmarks that no cell of any dataset, or of some, has: no cell counts as without them, nor has an aggregate."""
     rows = context.frame.rows
     scored = {str(name): set(of_dataset["benchmark"]) for name, of_dataset in rows.groupby("dataset")}
-    nowhere = sorted(set(context.groups) - set(rows["benchmark"]))
+    nowhere = sorted(set(context.frame.groups) - set(rows["benchmark"]))
     said = [f"{listed(nowhere)} anywhere"] if nowhere else []
     for dataset in dataset_order(scored):
-        lacking = sorted(set(context.groups) - scored[dataset] - set(nowhere))
+        lacking = sorted(set(context.frame.groups) - scored[dataset] - set(nowhere))
         said += [f"{listed(lacking)} on {dataset}"] if lacking else []
     return f" There is no score of {'; of '.join(said)}: no number here is of these." if said else ""
+
+
+def _repeated(context: Context) -> str:
+    """Seeds that are one training under several names."""
+    repeats = repeated_seeds(context.frame.rows)
+    if repeats.empty:
+        return ""
+    named = [f"{row.dataset}, {row.model}, seed {row.seed} (of {row.of})" for row in repeats.head(3).itertuples()]
+    named += [f"{len(repeats) - len(named)} more"] * (len(repeats) > len(named))
+    return (
+        f" Seeds that repeat every score of another to the digit: {'; '.join(named)}. They count once in the verdicts, "
+        "and as runs of their own in tables and intervals."
+    )
 
 
 def _tested(context: Context) -> str:

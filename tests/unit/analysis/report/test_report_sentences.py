@@ -63,9 +63,8 @@ def _size(frame, weightings):
     ]
     study = SimpleNamespace(cells=cells, shown=cells, choice=SimpleNamespace(others=()))
     context = SimpleNamespace(
-        frame=frame, study=study, cells=cell_aggregates(frame), varies_both=False, fits=[], verdicts=[],
-        groups=frame.groups,
-    )  # fmt: skip
+        frame=frame, study=study, cells=cell_aggregates(frame), varies_both=False, fits=[], verdicts=[]
+    )
     return size_sentences(context)[0]
 
 
@@ -78,6 +77,15 @@ def test_of_several_weightings_the_size_says_which_is_shown_and_counts_its_cells
     alone = _size(frame, [""])
     assert alone.startswith("6 cells of 1 dataset")
     assert alone.endswith("6 of the cells have every benchmark.")
+
+
+def test_seeds_that_repeat_another_are_named():
+    frame = frame_of(
+        lambda d, benchmark, m, weight, s: 0.3 + 0.1 * weight + 0.01 * "abcd".index(benchmark),
+        benchmarks="abcd", seeds=(1, 2),
+    )  # fmt: skip
+    said = _size(frame, [""])
+    assert "another to the digit: short, deep, seed 2 (of 1); short, wide, seed 2 (of 1). They count once" in said
 
 
 def test_benchmarks_that_no_cell_has_are_named_beside_the_number_of_full_cells():
