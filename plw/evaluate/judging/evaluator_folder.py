@@ -5,6 +5,8 @@ installed alpaca_eval. One of ours may use a prompt of theirs (``prompt_template
 what is their text is not copied.
 """
 
+import re
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,12 +14,14 @@ from typing import Any
 import yaml
 
 from plw.errors import UserError
-from plw.files import file_hash, folder_hash
+from plw.files import file_hash, folder_hash, read_text
 from plw.identity import fingerprint
 from plw.paths import judge_prompt_folder
 
 PACKAGE = "package:"
 CONFIG = "configs.yaml"
+FILLED = re.compile(r"{[^ \s]+?}")
+"""What alpaca_eval takes for a slot in a prompt."""
 SLOTS = ("{instruction}", "{output_1}", "{output_2}")
 """What a prompt shows."""
 ASKED_BY = "openai_completions"
@@ -57,7 +61,10 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     path = folder / CONFIG
     if not path.is_file():
         raise UserError(f"{folder}: no {CONFIG}; this is not the folder of an alpaca_eval evaluator")
-    configs = yaml.safe_load(path.read_text(encoding="utf-8"))
+    try:
+        configs = yaml.safe_load(read_text(path))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from None
     if not isinstance(configs, dict) or len(configs) != 1:
         raise UserError(f"{path}: one evaluator is expected at the top level")
     ((name, config),) = configs.items()
@@ -76,11 +83,22 @@ def read_evaluator(folder: Path) -> tuple[str, dict[str, Any], Path]:
     prompt = next((place for place in places if place.is_file()), None)
     if prompt is None:
         raise UserError(f"{path}: prompt_template={template}: no such file in {places[0].parent}")
-    text = prompt.read_text(encoding="utf-8")
-    for slot in SLOTS:
-        if slot not in text:
-            raise UserError(f"{prompt}: has no {slot}, so the judge would not see it; needed: {', '.join(SLOTS)}")
+    _check_slots(prompt, config.get("batch_size", 1))
     return str(name), config, prompt
+
+
+def _check_slots(prompt: Path, batch_size: Any) -> None:
+    """That a prompt shows what is compared, and has nothing else that alpaca_eval would fill in and fail at."""
+    found = Counter(FILLED.findall(read_text(prompt)))
+    needed = f"needed: {', '.join(SLOTS)}"
+    for slot in SLOTS:
+        if slot not in found:
+            raise UserError(f"{prompt}: has no {slot}, so the judge would not see it; {needed}")
+    for slot, times in found.items():
+        if slot not in SLOTS:
+            raise UserError(f"{prompt}: has {slot}, which alpaca_eval would fill in and cannot; {needed}")
+        if times != batch_size:
+            raise UserError(f"{prompt}: has {slot} {times} times, and {CONFIG} says batch_size={batch_size}")
 
 
 def check_reasoning(name: str) -> None:

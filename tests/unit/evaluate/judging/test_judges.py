@@ -160,6 +160,24 @@ def test_an_evaluator_whose_prompt_does_not_show_what_is_compared_is_refused(slo
         evaluator_hash(folder)
 
 
+@pytest.mark.parametrize(
+    ("file", "more", "told"),
+    [
+        ("prompt.txt", "{reference}", r"prompt\.txt: has \{reference\}, which alpaca_eval would fill in and cannot"),
+        ("prompt.txt", '{"name":1}', r"prompt\.txt: has \{\"name\":1\}, which alpaca_eval would fill in and cannot"),
+        ("prompt.txt", "{output_1}", r"prompt\.txt: has \{output_1\} 2 times, and configs\.yaml says batch_size=1"),
+        ("configs.yaml", "x: [", r"configs\.yaml: not valid YAML \(.*line"),
+    ],
+)
+def test_an_evaluator_that_would_fail_after_the_answers_are_written(
+    file: str, more: str, told: str, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(evaluator_folder("pairwise"), tmp_path / "mine"))
+    (folder / file).write_text((folder / file).read_text() + f"{more}\n")
+    with pytest.raises(UserError, match=told):
+        evaluator_hash(folder)
+
+
 @pytest.mark.parametrize("protocol", ["alpaca_eval", "pandalm"])
 def test_a_stage_that_was_cut_asks_only_what_is_left(protocol: str, tmp_path: Path) -> None:
     """Of the log of a whole run four lines and a torn one are left: the other requests alone are asked again."""
