@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from plw.data.left_out import near_names
 from plw.data.rows import object_rows
 from plw.errors import UserError
 from plw.evaluate.judging.escaping import escape
@@ -63,6 +64,10 @@ def load_questions(path: Path, references: Path | None = None) -> list[Question]
         if not isinstance(category, str) or not category:
             raise UserError(f"{where} has no text in field category")
         check_text(category, f"{where}: field 'category'")
+        for name, meant in near_names((category,), WITH_REFERENCE):
+            raise UserError(
+                f"{where}: field category is {name!a}, but only {meant!r} is graded beside a reference; write it so"
+            )
         if category in TURN_SCORES:
             raise UserError(
                 f"{where}: field category is {category!r}, which is how the score of a turn is called; allowed is any "

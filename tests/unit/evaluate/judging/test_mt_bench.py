@@ -90,6 +90,10 @@ def test_the_real_questions_are_read(shared_data: Path) -> None:
     [
         ({"category": "c", "turns": ["a"]}, "row 1 has no number of its own in field question_id"),
         ({"question_id": 1, "turns": ["a"]}, "no text in field category"),
+        (
+            {"question_id": 1, "category": "Math", "turns": ["a"]},
+            "row 1: field category is 'Math', but only 'math' is graded beside a reference; write it so",
+        ),
         ({"question_id": 1, "category": "c", "turns": []}, "no list of texts in field turns"),
         ({"question_id": 1, "category": "c", "turns": ["a", 2]}, "no list of texts in field turns"),
         ({"question_id": 1, "category": "c", "turns": ["a", "b", "c"]}, "3 turns; allowed: 1 or 2"),
