@@ -271,15 +271,13 @@ def _more_of(message: Mapping[str, Any], where: str) -> dict[str, Any]:
         raise UserError(f"{where} has no field '{meant}', but one named {name!a}; rename it")
     more = {name: message[name] for name in MORE_OF_A_MESSAGE if message.get(name)}
     check_texts(more, where)
+    calls = list_of(more.pop("tool_calls", None), "tool_calls", where, "calls")
     for name, value in more.items():
-        if name != "tool_calls":
-            text_of(value, name, where)
-            continue
-        calls = more[name] = list_of(value, name, where, "calls")
-        for number, call in enumerate(calls):
-            if not isinstance(call, Mapping):
-                raise UserError(f"{where}: field '{name}[{number}]' is {kind_of(call)}; it must be an object")
-    return more
+        text_of(value, name, where)
+    for number, call in enumerate(calls):
+        if not isinstance(call, Mapping):
+            raise UserError(f"{where}: field 'tool_calls[{number}]' is {kind_of(call)}; it must be an object")
+    return {"tool_calls": calls, **more} if calls else more
 
 
 def _joined(parts: Sequence[Any], name: str, where: str) -> str:

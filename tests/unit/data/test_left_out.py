@@ -33,6 +33,7 @@ def answered(**more: Any) -> dict[str, Any]:
         (answered(audio={"id": "x"}), "message 4 has audio, which a model of text alone does not get"),
         (answered(Weight=0), "message 4 has no field 'weight', but one named 'Weight'; rename it"),
         (answered(tool_calls=["f"]), r"message 4: field 'tool_calls\[0\]' is text; it must be an object"),
+        (answered(tool_calls="[]", content=None), "message 4: field 'content' is null; it must be text"),
         (answered(tool_calls="f()"), "message 4: field 'tool_calls': not valid JSON"),
         (answered(reasoning_content=5), "message 4: field 'reasoning_content' is a number; it must be text"),
         (
