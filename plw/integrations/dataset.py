@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from plw.data.weights import MESSAGE_WEIGHTS
+from plw.data.weights import MESSAGE_WEIGHTS, SWITCHES
 from plw.errors import UserError, named
 from plw.integrations.collator import COMPLETION_MASKS, PER_TOKEN, ROW_MASK, ROW_WEIGHTS, row_labels, unpadded
 
@@ -12,7 +12,7 @@ TELLING = (("prompt", "completion"), ("completion_mask",), ("assistant_masks",),
 """Columns that say which tokens are the prompt; one of these sets is needed."""
 CHATS = ("messages", "prompt", "completion", "conversations")
 """Columns that may be lists of messages."""
-UNREAD = (*MESSAGE_WEIGHTS, "train", "spans")
+UNREAD = (*MESSAGE_WEIGHTS, *SWITCHES, "spans")
 """Fields of a message that say what it counts; TRL reads none of them."""
 
 

@@ -223,7 +223,7 @@ def test_no_row_of_a_stream_is_taken_by_the_checks() -> None:
 
 
 @pytest.mark.parametrize("source", [table, stream])
-@pytest.mark.parametrize("field", ["weight", "loss_weight", "train", "spans"])
+@pytest.mark.parametrize("field", ["weight", "loss_weight", "loss_scale", "train", "training", "loss", "spans"])
 def test_weights_of_messages_are_refused(source: Any, field: str, tiny_tokenizer: Any, tmp_path: Path) -> None:
     said: list[dict[str, Any]] = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", field: 0}]
     given = {"processing_class": tiny_tokenizer, "args": {"max_steps": 1, "assistant_only_loss": True}}
