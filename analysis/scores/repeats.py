@@ -12,14 +12,14 @@ def repeated_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     """Training runs whose every score is that of an earlier seed of the same dataset and base model, to the digit.
 
     Args:
-        rows: of a ``TidyFrame``.
+        rows: of a ``TidyFrame``; published scores have not all of its axes.
 
     Returns:
         ``dataset``, ``model``, ``seed`` and ``of``, the seed that it repeats; empty where there are none. Runs of fewer
         than ``LEAST_SCORES`` scores, or whose scores do not vary within any benchmark, are no repeats.
     """
     found = []
-    cell = [name for name in AXES if name not in ("dataset", "model", "seed")]
+    cell = [name for name in AXES if name in rows and name not in ("dataset", "model", "seed")]
     for (dataset, model), of_base in rows.groupby(["dataset", "model"]):
         first: dict[tuple[object, ...], int] = {}
         for seed, run in of_base.groupby("seed"):
