@@ -121,7 +121,7 @@ class AdaptiveSweeper(GridSweeper):
         jobs = [[*self._words[request.line], f"{WEIGHT_AXIS}={request.weight!r}"] for request in requests]
         for job, request in zip(jobs, requests, strict=True):
             if request.repeat:
-                seed = composer.compose([job])[0].seed + request.repeat
+                seed = composer.compose([job])[0].repeated_seed(request.repeat)
                 job[:] = [*(word for word in job if not word.startswith(f"{SEED_AXIS}=")), f"{SEED_AXIS}={seed}"]
         self.validate_batch_is_legal(jobs)
         failure: StageError | None = None

@@ -208,7 +208,7 @@ def _trainer(config: "CellConfig", screen: "Console") -> "Callable[[list[TrialRe
             dataclasses.replace(
                 config,
                 loss=dataclasses.replace(config.loss, prompt_weight=request.weight),
-                seed=config.seed + request.repeat,
+                seed=config.repeated_seed(request.repeat),
             )
             for request in requests
         ]

@@ -80,6 +80,10 @@ class CellConfig:
                 "preference.max_length"
             )
 
+    def repeated_seed(self, number: int) -> int:
+        """The seed of the cell's ``number``-th repetition; after the largest seed comes 0."""
+        return (self.seed + number) % (MAX_SEED + 1)
+
     @property
     def runs_name(self) -> str:
         """The study's folder below the runs folder."""

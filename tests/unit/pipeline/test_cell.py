@@ -109,3 +109,10 @@ def test_planning_writes_nothing(plan: Plan, tmp_path: Path) -> None:
 def test_an_unknown_evaluator_is_named(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"judge\.evaluator=nosuch.*pairwise"):
         plan("judge.evaluator=nosuch")
+
+
+def test_a_repetition_has_a_seed_of_its_own_also_behind_the_largest(plan: Plan) -> None:
+    largest = plan("seed=4294967295").config
+    seeds = [largest.repeated_seed(number) for number in range(3)]
+    assert seeds == [4294967295, 0, 1]
+    assert [plan(f"seed={seed}").config.seed for seed in seeds] == seeds
