@@ -56,6 +56,7 @@ def results(tiny_llama: Path, tied_llama: Path, tmp_path_factory: pytest.TempPat
     return folder, alone, both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_have_the_gradient_of_one(results: Results, name: str) -> None:
     from safetensors.torch import load_file

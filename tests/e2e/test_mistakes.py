@@ -127,6 +127,7 @@ def test_a_benchmarks_file_is_read_before_the_first_cell(
     assert f"{path}: row 2 is not valid JSON" in line
 
 
+@pytest.mark.slow
 def test_unknown_benchmark(study: Study, tiny_llama: Path, tmp_path: Path) -> None:
     line = refuses(study, *own(tiny_llama, data_file(tmp_path, GOOD)), "suite.tasks.piqa.task=pikka")
     assert "suite.tasks.piqa.task=pikka" in line

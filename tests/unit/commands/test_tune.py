@@ -240,6 +240,7 @@ def test_data_and_models_that_are_none(tune, place, tmp_path):
     assert tune(data="")[2].startswith("plw: DATA is empty")
 
 
+@pytest.mark.slow
 def test_a_search_killed_at_its_first_cell_goes_on_to_the_same_end(tune, place, tiny_llama):
     slow = (*WORDS[:1], "recipe.epochs=4", *WORDS[2:])
     command = [sys.executable, "-m", "plw", "tune", tiny_llama, place / "mine.json", *slow]

@@ -5,6 +5,8 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 
+import pytest
+
 from plw.pipeline import Cell, CellOutcome, open_registry, resolve_cell
 from plw.sweep.workers import run_cells
 from tests.unit.pipeline.conftest import OwnStudy
@@ -35,6 +37,7 @@ def ran(cells: list[Cell], killed: list[int]) -> dict[str, CellOutcome]:
     return {cell.label: outcome for cell, outcome in done}
 
 
+@pytest.mark.slow
 def test_the_cell_beside_one_that_dies_is_not_given_up(own_study: OwnStudy) -> None:
     # Long enough that the second is under way whenever the first dies.
     long = ["stages=[train]", "recipe.batch_size=1", "recipe.epochs=40"]

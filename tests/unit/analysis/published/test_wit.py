@@ -131,6 +131,7 @@ def call(monkeypatch, *words):
     return stopped.value.code or 0
 
 
+@pytest.mark.slow
 def test_the_report_has_findings_tables_maps_and_a_page(monkeypatch, tmp_path: Path):
     assert call(monkeypatch, "--published", "wit", "--out", tmp_path / "out") == 0
     found = json.loads((tmp_path / "out" / "findings.json").read_text())

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from simulated_study import GROUPS, WEIGHTS, give_items, some_items
+from simulated_study import GROUPS, WEIGHTS, give_items, simulate, some_items
 from study_frames import frame_of
 
 import analysis.inference.sensitivity as sensitivity
@@ -55,16 +55,19 @@ CHECKS = ResidualChecks(
 PAPER = {"table1_datasets", "table2_benchmarks", "table3_regression", "results", "stage_times"}
 
 
-@pytest.fixture(autouse=True)
-def one_squeeze(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def one_squeeze():
     """The table is tested here, not every fit in it."""
-    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+        yield
 
 
-@pytest.fixture
-def study(make_study):
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
     """A study of five datasets without one benchmark of one cell."""
-    url, runs = make_study(
+    url, runs = simulate(
+        tmp_path_factory.mktemp("study"),
         weights=WEIGHTS[::3],
         datasets=("data", "cleaned", "short", "medium", "tiny"),
         skip=lambda cell, benchmark: benchmark == "arc" and (cell.dataset, cell.prompt_weight) == ("tiny", 0.0),
@@ -72,6 +75,11 @@ def study(make_study):
     give_items(url, runs, some_items)
     read = read_study(url, runs, "plw", "mini")
     return read, tidy_frame(read.scores, GROUPS, read.cells)
+
+
+@pytest.fixture(scope="module")
+def context(study):
+    return _context(*study, checks={"short": CHECKS})
 
 
 def _context(read, frame, **other):
@@ -91,8 +99,8 @@ def _figures(context):
     return {key: figure for key, figure in made.items() if figure is not None}
 
 
-def test_every_table_is_there_and_says_what_it_rests_on(study):
-    tables = _tables(_context(*study, checks={"short": CHECKS}))
+def test_every_table_is_there_and_says_what_it_rests_on(context):
+    tables = _tables(context)
     assert set(tables) == BEYOND | PAPER | OF_FITS | PAIRED
     for key in BEYOND | OF_FITS | {"results", "table3_regression"}:
         caption = tables[key].caption
@@ -106,14 +114,13 @@ def test_every_table_is_there_and_says_what_it_rests_on(study):
         assert r"\bottomrule" in latex(table)
 
 
-def test_figures_have_a_caption_a_title_and_their_datasets_colours(study):
-    read, frame = study
-    figures = _figures(_context(read, frame, checks={"short": CHECKS}))
+def test_figures_have_a_caption_a_title_and_their_datasets_colours(context):
+    figures = _figures(context)
     assert set(figures) == set(TITLES) == set(ALTS)
     assert set(CONTOURS) <= set(figures)
     assert "2 scores in 2 cells (arc)" in figures["figure4_multiple_choice"][1]
     assert "Missing: nothing." in figures["figure6_long_generation"][1]
-    wanted = set(dataset_colours(frame.rows["dataset"]).values())
+    wanted = set(dataset_colours(context.frame.rows["dataset"]).values())
     for key in BENCHMARK_FIGURES:
         for axis in figures[key][0].axes:
             drawn = {to_hex(line.get_color()).upper() for line in axis.lines}
@@ -159,8 +166,8 @@ def test_curves_by_hand():
     assert figure_benchmarks(unknown, "long generation") is None
 
 
-def test_differences_hold_published_and_own_numbers_with_the_reason(study):
-    raw = _tables(_context(*study))["differences"].raw.set_index(["quantity", "dataset"])
+def test_differences_hold_published_and_own_numbers_with_the_reason(context):
+    raw = make_table(context, "differences").raw.set_index(["quantity", "dataset"])
     assert raw.loc[("R_g", "short"), "published"] == 0.082
     assert raw.loc[("R_g", "short"), "difference"] == pytest.approx(0.08 - 0.082)
     assert raw.loc[("λ*", "AlpacaDataShort"), "published"] == 0.242

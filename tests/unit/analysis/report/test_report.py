@@ -103,6 +103,7 @@ def _scripts(text):
     return len(re.findall("<script", text, re.IGNORECASE))
 
 
+@pytest.mark.slow
 def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, monkeypatch):
     monkeypatch.setattr(report, "FIGURE_FORMATS", ("png", "pdf"))
     url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))

@@ -122,6 +122,7 @@ def files(folder: Path) -> dict[str, Path]:
     return {stamp.sub("", path.name): path for path in folder.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_files_are_those_of_the_command_line(theirs: Path, ours: Path) -> None:
     mine, original = files(ours / "samples"), files(theirs)
     assert mine.keys() == original.keys()
