@@ -51,6 +51,7 @@ def test_the_cell_beside_one_that_dies_is_not_given_up(own_study: OwnStudy) -> N
     assert other.busy or other.stages["train"].status == "done"
 
 
+@pytest.mark.slow
 def test_the_last_cell_is_given_up_as_others_are(own_study: OwnStudy) -> None:
     cell = resolve_cell(own_study("stages=[train]", "recipe.epochs=50"))
     killed: list[int] = []

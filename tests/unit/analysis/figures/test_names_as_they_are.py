@@ -83,6 +83,7 @@ def _names(figure):
     return " ".join(text.get_text() for text in texts)
 
 
+@pytest.mark.slow
 def test_no_figure_of_a_report_parses_a_name(make_study, monkeypatch):
     figures = {key: figure for key, (figure, _) in _of_the_report(make_study, monkeypatch).items()}
     assert set(figures) == set(FIGURES)

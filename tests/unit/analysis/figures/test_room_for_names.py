@@ -38,6 +38,7 @@ def test_shown_names_are_short_and_differ(names, most):
     assert all(shown[name] == name for name in names if len(name) < most and "…" not in shown[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("datasets", "weights"),
     [

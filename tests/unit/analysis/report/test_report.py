@@ -135,6 +135,7 @@ def test_verdicts_are_a_file_with_every_scope(make_study, tmp_path):
     assert words.count("are those of the fitted curve") == 1
 
 
+@pytest.mark.slow
 def test_written_again_only_when_something_changed(make_study, tmp_path):
     url, runs = make_study(
         weights=(0.0, 1.0), datasets=("short",), models=("wide",), skip=lambda cell, name: name != "arc",
@@ -153,6 +154,7 @@ def test_written_again_only_when_something_changed(make_study, tmp_path):
     assert write().read_text() != "kept"
 
 
+@pytest.mark.slow
 def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
     url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
     page = Page(_write(url, runs, tmp_path / "report").read_text())
