@@ -11,8 +11,7 @@ import argparse
 import numpy as np
 
 from analysis.inference.bootstrap import bootstrap_aggregates
-from analysis.scores.frame import tidy_frame
-from scripts.coverage_verdicts import GROUPS, THREE, study
+from scripts.coverage_verdicts import THREE, simulated_frame, study
 
 DRAWS = 500
 """Fewer than a report has: enough for a level of 5 %."""
@@ -21,8 +20,7 @@ DRAWS = 500
 def excludes_0(seed: int, number: int, bases: int, slope_sd: float) -> list[bool]:
     """Of one study the gains of the simple aggregate over weight 0, one for each other weight."""
     rows = study(np.random.default_rng([seed, number]), bases, THREE, slope_sd, {})
-    rows = rows.assign(response_weight=1.0, r_g=1.0, suite="simulated", stderr=None, n=None, headline=True)
-    found = bootstrap_aggregates(tidy_frame(rows, GROUPS), references=(0.0,), draws=DRAWS)
+    found = bootstrap_aggregates(simulated_frame(rows), references=(0.0,), draws=DRAWS)
     gains = found[(found["kind"] == "simple") & (found["quantity"] != "aggregate")]
     return [bool(low > 0 or high < 0) for low, high in zip(gains["low"], gains["high"], strict=True)]
 

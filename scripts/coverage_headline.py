@@ -13,8 +13,7 @@ import numpy as np
 from analysis.inference import omnibus
 from analysis.inference.verdicts import scope_verdicts
 from analysis.report.verdict_text import study_sentences
-from analysis.scores.frame import tidy_frame
-from scripts.coverage_verdicts import FIVE, GROUPS, TEN, THREE, study
+from scripts.coverage_verdicts import FIVE, TEN, THREE, simulated_frame, study
 
 PERMUTATIONS = 399
 """Fewer than a report has: enough for a level of 5 %."""
@@ -35,8 +34,7 @@ def looks(seed: int, number: int, name: str) -> tuple[bool, bool, bool, bool, fl
     """Whether kinds, benchmarks, single base models and the headline name something; intervals of kinds that hold 0."""
     bases, weights, slope_sd, other = SETTINGS[name]
     rows = study(np.random.default_rng([seed, number]), bases, weights, slope_sd, {}, **other)
-    rows = rows.assign(response_weight=1.0, r_g=1.0, suite="simulated", stderr=None, n=None, headline=True)
-    found = scope_verdicts(tidy_frame(rows, GROUPS))
+    found = scope_verdicts(simulated_frame(rows))
     kinds, benchmarks = ([v for v in found if v.scope == scope] for scope in ("group", "benchmark"))
     ends = [(v.change_low, v.change_high) for v in kinds if v.change_low is not None and v.change_high is not None]
     return (

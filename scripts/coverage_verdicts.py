@@ -22,7 +22,7 @@ from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.weight_curve import fit_curve
 from analysis.items.compare import holm
 from analysis.levels import SIGNIFICANCE
-from analysis.scores.frame import EXPONENT
+from analysis.scores.frame import EXPONENT, TidyFrame, tidy_frame
 
 GROUPS = {
     **{f"choice {n}": "multiple_choice" for n in range(4)},
@@ -78,6 +78,12 @@ def study(
                      "benchmark": name, "group": group, "metric": "acc", "value": score, "score01": score}
                 )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def simulated_frame(rows: pd.DataFrame) -> TidyFrame:
+    """A study's scores as a report has them."""
+    rows = rows.assign(response_weight=1.0, r_g=1.0, suite="simulated", stderr=None, n=None, headline=True)
+    return tidy_frame(rows, GROUPS)
 
 
 @dataclass(frozen=True, kw_only=True)

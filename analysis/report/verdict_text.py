@@ -23,8 +23,9 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
         alone = _alone(verdicts, dataset)
         apart = [phrase for group in groups if (phrase := _apart(group))]
         waves = [f"{kind(group)} {_by_means(group, 'weight')}" for group in groups if _is_wave(group)]
+        waving = f" Mean scores move along no parabola: {'; '.join(waves)}." if waves else ""
         also = f" Single base models are shown to move though their mean is not: {'; '.join(apart)}." if apart else ""
-        also += f" Mean scores move along no parabola: {'; '.join(waves)}." if waves else ""
+        also += waving
         if phrases:
             moved.append(f"On {dataset}: {listed(phrases)}.{also}")
         elif alone:
@@ -39,9 +40,7 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
         elif apart:
             moved.append(
                 f"On {dataset} no mean of base models is shown to move, but single base models are: "
-                f"{'; '.join(apart)}. Of the means: {_bounds(groups)}."
-                + f" Mean scores move along no parabola: {'; '.join(waves)}."
-                * bool(waves)
+                f"{'; '.join(apart)}. Of the means: {_bounds(groups)}.{waving}"
             )
         elif waves:
             moved.append(
@@ -203,9 +202,7 @@ def _full(verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str) ->
         if not apart and (spread := _base_range(verdict)) and not verdict.undecided:
             bases = f"; {spread} at most"
         return f"{name}: {decided}{excluded}{bases}."
-    if verdict.opposed:
-        return f"{name}: {_short(verdict, verdicts, axis, also=[_p(verdict)])}."
-    if verdict.off_parabola:
+    if verdict.opposed or verdict.off_parabola:
         return f"{name}: {_short(verdict, verdicts, axis, also=[_p(verdict)])}."
     scores = f"{_score(verdict, verdict.at_0)} at {axis} {_weight(verdict.from_weight)}"
     best = ""

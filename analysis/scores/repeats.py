@@ -21,6 +21,8 @@ def repeated_seeds(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     cell = [name for name in AXES if name in rows and name not in ("dataset", "model", "seed")]
     for (dataset, model), of_base in rows.groupby(["dataset", "model"]):
+        if of_base["seed"].nunique() == 1:
+            continue
         first: dict[tuple[object, ...], int] = {}
         for seed, run in of_base.groupby("seed"):
             if len(run) < LEAST_SCORES or run.groupby("benchmark")["value"].nunique().max() == 1:

@@ -46,12 +46,12 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
     check_bytes(data)
     if not data.strip():
         raise UserError("DATA is empty; give a file, its https address, or a dataset's config")
-    given = Path(data).expanduser()
-    choices = group_choices("dataset", config_dir)
     if is_choice(data, config_dir):
         return chosen_cell([f"dataset={data}", *overrides], config_dir)
+    given = Path(data).expanduser()
     if not given.exists() and not ADDRESS.match(data):
-        raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {', '.join(choices)}")
+        choices = ", ".join(group_choices("dataset", config_dir))
+        raise UserError(f"{data}: no such file, and no dataset's config; allowed there: {choices}")
     for word in overrides:
         if split_override(word)[0] in ("dataset", "dataset.path"):
             raise UserError(f"{word}: the data are {data}, as the command says; leave one of the two out")
