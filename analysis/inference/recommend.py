@@ -50,7 +50,8 @@ class Recommendation:
     no_model: str
     """Why there is no model of the registry at all; empty where there is one."""
     plw: float | None
-    """The weight that is advised; None where it hardly matters."""
+    """The weight that is advised; None where it hardly matters, or nothing is known of the ratio."""
+    hardly_matters: bool
     sentence: str
 
     def to_dict(self) -> dict[str, Any]:
@@ -63,7 +64,7 @@ class Recommendation:
         return {
             "r_g": self.r_g, "published": [asdict(item) | {"starred": item.plw is None} for item in self.published],
             "published_source": PAPER, "remarks": list(self.remarks), "own": own, "no_model": self.no_model or None,
-            "plw": self.plw, "hardly_matters": self.plw is None, "advice": self.sentence,
+            "plw": self.plw, "hardly_matters": self.hardly_matters, "advice": self.sentence,
         }  # fmt: skip
 
 
@@ -83,7 +84,7 @@ def recommend_weight(
     own = tuple(_own(item, r_g) for item in fits)
     if not no_model and own and all(item.optimum is None for item in own):
         no_model = own[0].refusal if len({item.refusal for item in own}) == 1 else ""
-    plw, sentence = _sentence(
+    plw, hardly_matters, sentence = _sentence(
         r_g, {item.aggregate: item for item in published}, {o.aggregate: o for o in own}, like_yours=like_yours
     )
     return Recommendation(
@@ -93,6 +94,7 @@ def recommend_weight(
         own=own,
         no_model=no_model,
         plw=plw,
+        hardly_matters=hardly_matters,
         sentence=sentence,
     )
 
@@ -140,8 +142,8 @@ def _remarks(r_g: float) -> list[str]:
 
 def _sentence(
     r_g: float, published: Mapping[str, Published], own: Mapping[str, Own], *, like_yours: bool
-) -> tuple[float | None, str]:
-    """The weight and the words; the registry's own model goes before the paper where it can tell."""
+) -> tuple[float | None, bool, str]:
+    """The weight, whether it hardly matters, and the words; the registry's own model goes first where it can tell."""
     ours, printed = own[ALL].optimum if ALL in own else None, published[ALL]
     if ours is not None and like_yours and (ours.starred or not ours.undetermined):
         return _by_own(ours, printed)
@@ -149,21 +151,22 @@ def _sentence(
     if printed.plw is not None:
         where = ", the nearest ratio that it tells of" if printed.outside else ""
         source = f"the paper's ratio model for all benchmarks{where}"
-        return printed.plw, f"Try a prompt weight of about {printed.plw:.2g}: so {source}{beside}."
+        return printed.plw, False, f"Try a prompt weight of about {printed.plw:.2g}: so {source}{beside}."
     wanted = [item for item in published.values() if item.plw is not None]
     but = "".join(f", but for {item.aggregate} it prefers {item.plw:.2g}" for item in wanted)
     changes = (
         f"the paper's ratio model for all benchmarks changes by less than 5% of the scores' range over all weights{but}"
     )
     if printed.outside:
-        return None, (
+        sentence = (
             f"It hardly matters at R_g {printed.rows[0]:g}, the nearest ratio that the paper tells of, and nothing is "
             f"known of {r_g:.3g}: {changes}{beside}."
         )
-    return None, f"It hardly matters here: at R_g {r_g:.3g} {changes}{beside}."
+        return None, False, sentence
+    return None, True, f"It hardly matters here: at R_g {r_g:.3g} {changes}{beside}."
 
 
-def _by_own(ours: RatioOptimum, printed: Published) -> tuple[float | None, str]:
+def _by_own(ours: RatioOptimum, printed: Published) -> tuple[float | None, bool, str]:
     interval = f"95% interval {ours.low:.2g} to {ours.high:.2g}"
     if printed.plw is None:
         paper = "the paper finds that it hardly matters"
@@ -171,12 +174,13 @@ def _by_own(ours: RatioOptimum, printed: Published) -> tuple[float | None, str]:
         place = "in" if ours.low <= printed.plw <= ours.high else "outside"
         paper = f"the paper's weight, {printed.plw:.2g}, is {place} that interval"
     if ours.starred:
-        return None, (
+        sentence = (
             f"It hardly matters here: this registry's model for all benchmarks changes by {ours.predicted_range:.1%} "
             f"of the scores' range over all weights (best {ours.plw:.2g}, {interval}); {paper}."
         )
+        return None, True, sentence
     source = "this registry's model for all benchmarks"
-    return ours.plw, f"Try a prompt weight of about {ours.plw:.2g} ({interval}): so {source}; {paper}."
+    return ours.plw, False, f"Try a prompt weight of about {ours.plw:.2g} ({interval}): so {source}; {paper}."
 
 
 def _beside(ours: RatioOptimum | None, *, like_yours: bool) -> str:

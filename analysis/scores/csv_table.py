@@ -52,8 +52,9 @@ def read_columns(
         labels: columns of names; they are read as text.
 
     Raises:
-        UserError: no such file, no CSV, no rows, a missing column, an empty label, or a value that is no number or not
-            within 0 to 1; the line names the file, the row as an editor counts it, and the column.
+        UserError: no such file, no CSV, no rows, a missing column, an empty label, one that an earlier row writes with
+            other blanks or case, or a value that is no number or not within 0 to 1; the line names the file, the row as
+            an editor counts it, and the column.
     """
     table = _read_fields(path, [*units, *numbers, *labels])
     read = {name: _finite(path, table[name], unit=name in units) for name in [*units, *numbers]}
@@ -166,7 +167,16 @@ def _labels(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     empty = np.flatnonzero(column.str.strip() == "")
     if len(empty):
         raise UserError(f"{path}: row {line_of(path, int(empty[0]))}: {column.name} is empty; a name is needed")
-    return _shown(path, column)
+    written: dict[str, str] = {}
+    for name in _shown(path, column).unique():
+        first = written.setdefault(name.strip().casefold(), name)
+        if first != name:
+            one, other = (line_of(path, int(np.flatnonzero(column == text)[0])) for text in (first, name))
+            raise UserError(
+                f"{path}: row {other}: {column.name} is {shortened(name, NAME_LENGTH)!r}, and row {one} has "
+                f"{shortened(first, NAME_LENGTH)!r}; write one name alike everywhere, case and blanks included"
+            )
+    return column
 
 
 def _shown(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":

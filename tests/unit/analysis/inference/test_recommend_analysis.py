@@ -68,6 +68,7 @@ def test_the_registrys_model_goes_first_where_it_can_tell():
 def test_where_the_registrys_model_is_flat_it_hardly_matters():
     found = recommend_weight(2.0, fits(0.0, noise=0.002))
     assert found.plw is None
+    assert found.hardly_matters
     assert "hardly matters" in found.sentence
     assert "registry" in found.sentence
 
@@ -87,14 +88,16 @@ def test_outside_of_the_registrys_ratios_its_model_says_nothing():
 
 
 def test_nothing_is_claimed_of_a_ratio_beyond_the_papers():
-    assert "here: at R_g 8 the paper's ratio model" in recommend_weight(8.0, []).sentence
-    beyond = recommend_weight(401.0, []).sentence
-    assert "hardly matters at R_g 8, the nearest ratio that the paper tells of, and nothing is known of 401" in beyond
+    inside, beyond = recommend_weight(8.0, []), recommend_weight(401.0, [])
+    assert "here: at R_g 8 the paper's ratio model" in inside.sentence
+    words = "hardly matters at R_g 8, the nearest ratio that the paper tells of, and nothing is known of 401"
+    assert words in beyond.sentence
+    assert (inside.plw, inside.hardly_matters, beyond.plw, beyond.hardly_matters) == (None, True, None, False)
 
 
 def test_as_json_it_keeps_what_is_missing_missing():
     told = recommend_weight(9.0, [], no_model="no registry there").to_dict()
     assert told["no_model"] == "no registry there"
     assert told["own"] == []
-    assert (told["plw"], told["hardly_matters"]) == (None, True)
+    assert (told["plw"], told["hardly_matters"]) == (None, False)
     assert {item["aggregate"]: item["plw"] for item in told["published"]}["generation"] == 0.654

@@ -49,6 +49,14 @@ def test_a_name_that_cannot_be_shown_is_told_with_its_line(name: str, tmp_path: 
     assert line.isprintable()
 
 
+@pytest.mark.parametrize("name", ["ARC", "arc ", " Arc"])
+def test_a_name_that_an_earlier_row_writes_otherwise_is_told(name: str, tmp_path: Path) -> None:
+    """It would be a benchmark of its own."""
+    path = table(tmp_path / "s.csv", "\n".join([*ROWS, f"{name},0.1,0.5"]))
+    with pytest.raises(UserError, match=rf"row 4: benchmark is '{name}', and row 2 has 'arc'; write one name alike"):
+        read(path)
+
+
 def test_a_row_is_the_line_on_which_it_begins(tmp_path: Path) -> None:
     """As an editor counts, over blank lines and fields of several lines."""
     path = table(tmp_path / "s.csv", 'a,b\n1,2\n\n\n"3\n3",4\n5,6\n')
