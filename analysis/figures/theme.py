@@ -110,4 +110,6 @@ def picture(figure: "Figure", kind: str) -> bytes:
         # A name in a script that the font lacks is drawn as boxes; the tables and the page have it whole.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(out, format=kind, metadata=metadata)
+    # Everything has its place now; finding it again for another kind would take a quarter of the time of both.
+    figure.set_layout_engine("none")
     return out.getvalue()
