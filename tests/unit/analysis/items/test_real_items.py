@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
+DOCUMENTS = 400
+"""The first of each benchmark, among them goals that PIQA asks several times."""
 LM_EVAL_TASKS = Path(lm_eval.__file__).parent / "tasks"
 
 
@@ -64,6 +66,7 @@ def evaluated(
                     log_samples=True,
                     evaluation_tracker=tracker,
                     bootstrap_iters=0,
+                    limit=DOCUMENTS,
                 )
                 samples = result.pop("samples")
                 tracker.save_results_aggregated(results=result, samples=samples)
@@ -88,14 +91,16 @@ def test_real_items_give_the_numbers_of_scipy_and_statsmodels(evaluated: list[Pa
     rows = {row["benchmark"]: row for row in json.loads(out.read_text())["benchmarks"]}
     assert done.exit_code == 0
     assert {name: (row["n"], row["metric"]) for name, row in rows.items()} == {
-        "piqa": (1838, "acc_norm"), "truthfulqa_mc2": (817, "acc")
+        "piqa": (DOCUMENTS, "acc_norm"), "truthfulqa_mc2": (DOCUMENTS, "acc")
     }  # fmt: skip
     a_N, b_N = (item_values(folder, "piqa", "acc_norm") for folder in evaluated)
     only_b, split = int((b_N > a_N).sum()), int((a_N != b_N).sum())
     assert rows["piqa"]["p"] == pytest.approx(stats.binomtest(only_b, split).pvalue)
     assert (rows["piqa"]["a"], rows["piqa"]["b"]) == pytest.approx((a_N.mean(), b_N.mean()))
     a_N, b_N = (item_values(folder, "truthfulqa_mc2", "acc") for folder in evaluated)
-    theirs = sm.OLS(b_N - a_N, np.ones(817)).fit(cov_type="cluster", cov_kwds={"groups": np.arange(817)}, use_t=True)
+    theirs = sm.OLS(b_N - a_N, np.ones(DOCUMENTS)).fit(
+        cov_type="cluster", cov_kwds={"groups": np.arange(DOCUMENTS)}, use_t=True
+    )
     row = rows["truthfulqa_mc2"]
     assert (row["difference"], row["se"], row["p"]) == pytest.approx(
         (theirs.params[0], theirs.bse[0], theirs.pvalues[0])
@@ -116,8 +121,8 @@ def test_real_items_in_clusters_of_a_field_equal_statsmodels(evaluated: list[Pat
     samples = sorted(map(json.loads, path.read_text().splitlines()), key=lambda row: row["doc_id"])
     goal_N = np.unique([sample["doc"]["goal"] for sample in samples], return_inverse=True)[1]
     a_N, b_N = (item_values(folder, "piqa", "acc_norm") for folder in evaluated)
-    theirs = sm.OLS(b_N - a_N, np.ones(1838)).fit(cov_type="cluster", cov_kwds={"groups": goal_N}, use_t=True)
-    assert row["clusters"] == goal_N.max() + 1 < 1838
+    theirs = sm.OLS(b_N - a_N, np.ones(DOCUMENTS)).fit(cov_type="cluster", cov_kwds={"groups": goal_N}, use_t=True)
+    assert row["clusters"] == goal_N.max() + 1 < DOCUMENTS
     assert row["se"] == pytest.approx(theirs.bse[0])
     # Nearly all goals are asked once, so the degrees of freedom of unequal clusters are nearly theirs.
     assert row["p"] == pytest.approx(theirs.pvalues[0], rel=0.01)
