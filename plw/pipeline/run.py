@@ -180,3 +180,7 @@ class StageClaims:
     def fail(self, error: str, trace: str) -> None:
         """Note a failed attempt."""
         self._registry.fail(self._key, self._owner.token, error, trace)
+
+    def release(self) -> None:
+        """Give the claim of unfinished work back."""
+        self._registry.release(self._key, self._owner.token)

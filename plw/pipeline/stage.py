@@ -67,6 +67,9 @@ class Claims(Protocol):
     def fail(self, error: str, trace: str) -> None:
         """Note a failed attempt and give the claim back."""
 
+    def release(self) -> None:
+        """Give the claim of unfinished work back."""
+
 
 @dataclass(kw_only=True)
 class StageResult:
@@ -204,7 +207,11 @@ def run_stage(
             if not claims.finish(record):
                 raise ClaimLostError(f"{stage.folder}: taken over by another worker")
             return Outcome(status="done", seconds=record["seconds"], taken_from=claims.taken_from)
-        except (ClaimLostError, RegistryAwayError, Interrupted, KeyboardInterrupt):
+        except Interrupted:
+            # Another machine need not wait for the claim to grow old.
+            _release(stage, claims)
+            raise
+        except (ClaimLostError, RegistryAwayError, KeyboardInterrupt):
             raise
         except BaseException as problem:
             # No Exceptions, and no reason to end the other cells: a panic of tokenizers' Rust, a library's sys.exit.
@@ -232,6 +239,13 @@ def _note_failure(stage: Stage, claims: Claims, error: str, trace: str) -> None:
         claims.fail(error, trace)
     except Exception as problem:
         logger.warning("%s: the registry does not know of the failure (%s)", stage.folder, one_line(problem))
+
+
+def _release(stage: Stage, claims: Claims) -> None:
+    try:
+        claims.release()
+    except Exception as problem:
+        logger.warning("%s: the claim is not given back and grows old instead (%s)", stage.folder, one_line(problem))
 
 
 def _shortened(trace: str) -> str:

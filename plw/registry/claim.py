@@ -17,7 +17,7 @@ class Claimed:
 
     attempt: int
     taken_from: str | None = field(default=None, compare=False)
-    """Who held the stage and is silent or dead; None: nobody did."""
+    """Who held the stage and is silent or dead; None: nobody did, or it was released."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +80,8 @@ class Claim:
         update = stages.update().where(same_stage(self.key), unchanged)
         if connection.execute(update.values(**self._begun(connection, attempts=attempt))).rowcount != 1:
             return None
-        return Claimed(attempt=attempt, taken_from=_last_sign(row, at) if row.status == RUNNING else None)
+        taken = row.status == RUNNING and row.heartbeat is not None
+        return Claimed(attempt=attempt, taken_from=_last_sign(row, at) if taken else None)
 
     def _is_held(self, row: StageRow, at: float) -> bool:
         return not abandoned(row, self.owner.host, self.lease_timeout_s, at)
@@ -108,8 +109,14 @@ class Claim:
 
 
 def _busy(row: StageRow, at: float) -> Busy:
-    return Busy(owner=row.holder, seconds=at - (row.heartbeat or at))
+    return Busy(owner=row.holder, seconds=_silence(row, at))
 
 
-def _last_sign(row: StageRow, now: float) -> str:
-    return row.holder if row.heartbeat is None else f"{row.holder}, last heartbeat {now - row.heartbeat:.0f} s ago"
+def _last_sign(row: StageRow, at: float) -> str:
+    return f"{row.holder}, last heartbeat {_silence(row, at):.0f} s ago"
+
+
+def _silence(row: StageRow, at: float) -> float:
+    """Seconds since a claim's last heartbeat."""
+    assert row.heartbeat is not None
+    return at - row.heartbeat

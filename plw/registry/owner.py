@@ -62,7 +62,7 @@ def process_alive(pid: int, process_started: float | None) -> bool:
 
 
 def abandoned(row: StageRow, host: str, lease_timeout_s: float, now: float) -> bool:
-    """Whether a running row's process is silent for too long, or was on this host and is dead.
+    """Whether a running row's process has released it, is silent for too long, or was on this host and is dead.
 
     Args:
         row: as the registry has it.

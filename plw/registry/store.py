@@ -113,7 +113,8 @@ class Registry(RegistryReader):
         """Take the stage, unless another process holds or has finished it. Its cell must be there.
 
         A failed row is taken, and a done one of another fingerprint (attempts count from 1 again). A running row is
-        taken if its heartbeat is older than ``lease_timeout_s``, or if its process was on this host and is dead.
+        taken if it was released, if its heartbeat is older than ``lease_timeout_s``, or if its process was on this host
+        and is dead.
 
         Args:
             key: the stage.
@@ -218,6 +219,15 @@ class Registry(RegistryReader):
             return update_held(connection, key, token, failed | UNCLAIMED)
 
         return self._write(work, alone=True)
+
+    def release(self, key: StageKey, token: str) -> bool:
+        """Give a claim back unfinished, so that any process may take it at once; False when it is lost.
+
+        A database that is away is not waited for: the claim is then given up by its silence.
+        """
+        return self._write(
+            lambda connection: update_held(connection, key, token, {"heartbeat": None}), wait=False, alone=True
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:

@@ -97,5 +97,5 @@ def _figures(state: StageState | None) -> tuple[str, str, str, str]:
 
 
 def heartbeat_age(row: StageRow, now: float) -> str:
-    """How long before ``now``, by the database's clock, the worker of a running stage was heard."""
-    return f"{duration(max(0.0, now - (row.heartbeat or 0)))} ago"
+    """How long before ``now``, by the database's clock, the worker of a running stage was heard; ``released``."""
+    return "released" if row.heartbeat is None else f"{duration(max(0.0, now - row.heartbeat))} ago"

@@ -140,9 +140,9 @@ class _Looker:
             if row.status == RUNNING:
                 state = StageState.from_json(row.progress)
                 words = "begun" if state is None else state.text
-                said.append(
-                    f"  {cell}: {row.kind} {words}, {row.holder}, last heartbeat {heartbeat_age(row, self.found.now)}"
-                )
+                age = heartbeat_age(row, self.found.now)
+                heard = age if row.heartbeat is None else f"last heartbeat {age}"
+                said.append(f"  {cell}: {row.kind} {words}, {row.holder}, {heard}")
         return said
 
     def view(self) -> Group:

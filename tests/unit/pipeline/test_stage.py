@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from plw.errors import ClaimLostError, RegistryAwayError, StageError, UserError
+from plw.interrupt import Interrupted
 from plw.paths import RECORD
 from plw.pipeline.stage import FAILURE, Outcome, RetryPolicy, Stage, StageResult, run_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
+from plw.registry.owner import abandoned
 from plw.score import Score
 
 FINGERPRINT = "f" * 64
@@ -61,6 +63,9 @@ class Claims:
 
     def fail(self, error: str, trace: str) -> None:
         self.registry.fail(KEY, self.owner.token, error, trace)
+
+    def release(self) -> None:
+        self.registry.release(KEY, self.owner.token)
 
 
 @pytest.fixture
@@ -228,6 +233,27 @@ def test_a_registry_that_stays_away_at_the_end_costs_no_work(tmp_path: Path, reg
     assert registry.scores_frame().empty
     assert run(tmp_path, registry, never).status == "skipped"
     assert list(registry.scores_frame()["value"]) == [0.5]
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_work_that_is_stopped_in_order_gives_its_claim_back(away: bool, tmp_path: Path, registry: Registry) -> None:
+    """Another machine goes on at once; where the registry is away, once the claim has grown old."""
+
+    class Leaving(Claims):
+        def release(self) -> None:
+            if away:
+                raise RegistryAwayError("the registry does not answer")
+            super().release()
+
+    def stopped(_: Callable[[], None]) -> StageResult:
+        raise Interrupted(signal.SIGTERM)
+
+    retry = RetryPolicy(max_attempts=2, heartbeat_s=60, lease_timeout_s=60)
+    with pytest.raises(Interrupted):
+        run_stage(stage(tmp_path), Leaving(registry), stopped, cell=CELL.to_dict(), retry=retry)
+    (row,) = registry.stage_rows()
+    assert row.status == "running"
+    assert abandoned(row, "elsewhere", 60, 1.0) == (not away)
 
 
 def test_a_failure_that_cannot_be_noted_is_still_that_failure(tmp_path: Path, registry: Registry) -> None:

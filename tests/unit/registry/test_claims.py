@@ -183,6 +183,17 @@ def test_a_heartbeat_says_how_far_the_work_is_and_nobody_holds_that_afterwards(r
     assert registry.stage_rows()[0].progress is None
 
 
+def test_a_released_claim_is_anyones_at_once_and_no_longer_its_owners(registry, key):
+    owner, elsewhere = (replace(Owner.here(), host=host) for host in ("here", "elsewhere"))
+    _claim(registry, key, owner, now=100.0)
+    assert isinstance(_claim(registry, key, elsewhere, now=101.0), Busy)
+    assert registry.release(key, owner.token)
+    taken = _claim(registry, key, elsewhere, now=101.0)
+    assert (taken, taken.taken_from) == (Claimed(attempt=2), None), "nobody was silent or dead"
+    assert not registry.release(key, owner.token)
+    assert isinstance(_claim(registry, key, owner, now=102.0), Busy)
+
+
 def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registry, key, make_cell, make_record):
     elsewhere = replace(Owner.here(), host="elsewhere")
     late = replace(Owner.here(), host="elsewhere")

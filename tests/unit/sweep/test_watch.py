@@ -144,6 +144,14 @@ def test_status_says_that_a_dead_workers_stage_was_interrupted(config: CellConfi
     assert "`plw run -m` with the same words goes on with what was interrupted" in status_of(config)
 
 
+def test_status_says_that_a_stopped_workers_stage_was_released(config: CellConfig, registry: Registry) -> None:
+    owner = Owner.here()
+    begin(registry, owner)
+    assert registry.release(KEY, owner.token)
+    (line,) = [line for line in status_of(config).splitlines() if "short wide" in line]
+    assert "released, interrupted" in line
+
+
 def test_status_of_a_failure_says_how_it_is_tried_again(config: CellConfig, registry: Registry) -> None:
     owner = Owner.here()
     begin(registry, owner)
