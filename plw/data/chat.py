@@ -4,54 +4,38 @@ Where the template marks what the assistant writes (``{% generation %}``), the m
 conversation is rendered up to each answer, with the prompt for it, and that has to be how the whole one begins.
 """
 
-import datetime
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plw.data.chat_text import ChatText
 from plw.data.chat_words import WrittenWords, find_words, plain_message, weighted_words
 from plw.data.records import ChatMessage, ChatRecord
 from plw.data.template import Segment, Span, thinking
-from plw.data.tool_calls import is_miswritten, other_forms
+from plw.data.tool_calls import called_names, is_miswritten, other_forms
 from plw.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-DATE = datetime.datetime(2024, 7, 26)
-"""For templates that write today's date: the one that Llama's fall back on, so that a text is the same every day."""
-DATE_STRING = DATE.strftime("%d %b %Y")
-DATE_PARTS = ("-d", "-m", *"aAbBcdDeFHIjmMpSTuUwxXyYZ")
-"""Directives of strftime."""
-FIXED_DATE = (
-    "{% macro strftime_now(format) %}{{ format"
-    + "".join(f" | replace('%{part}', '{DATE.strftime('%' + part)}')" for part in DATE_PARTS)
-    + " }}{% endmacro %}\n"
-)
-"""Goes before a template that calls ``strftime_now``, transformers' function of today's date; it writes nothing."""
-MARKED = re.compile(r"\{%-?\s*generation\s*-?%\}")
 FIRST, SECOND = "plw-first-answer", "plw-second-answer"
 """Answers of the conversation that a template is tried on."""
+SHOWN = 20
+"""Letters that a message shows before the place where two texts part."""
 
 
 class ChatRenderer:
     """Renders conversations by a tokenizer's chat template.
 
     Raises:
-        UserError: the tokenizer has none, it fails on a question and an answer, or it puts no end after an answer.
+        UserError: the tokenizer has none, it fails on a question and an answer, or it puts no token after an answer
+            that a model could be stopped at.
     """
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
-        self.tokenizer = tokenizer
-        if not tokenizer.chat_template:
-            raise UserError(
-                f"template=chat: {_name(tokenizer)} has no chat template; put a chat_template.jinja beside it, or "
-                "choose another template"
-            )
-        self._check_default()
+        self.tokenizer, self._text = tokenizer, ChatText(tokenizer)
         self.end = self._end()
+        self.end_token = self._end_token()
         self._spaces: dict[str, bool] = {}
 
     def segments(self, record: ChatRecord) -> list[Segment]:
@@ -81,7 +65,7 @@ class ChatRenderer:
         for form in [messages, *others] if others else []:
             plain = [plain_message(message) for message in form]
             try:
-                whole = self._render(plain, False, record.where, list(record.tools) or None)
+                whole = self._text.render(plain, False, record.where, list(record.tools) or None)
             except UserError:
                 continue
             if not is_miswritten(form, whole):
@@ -95,10 +79,10 @@ class ChatRenderer:
             UserError: the template refuses the conversation, or leaves its system message out.
         """
         plain = [plain_message(message) for message in messages]
-        asked = self._render(plain, True, where, None)
+        asked = self._text.render(plain, True, where, None)
         if plain[0]["role"] == "system" and not self._writes_system(plain, asked, where):
             raise UserError(
-                f"{where}: the chat template of {_name(self.tokenizer)} leaves out the system message; put its words "
+                f"{where}: the chat template of {self._text.name} leaves out the system message; put its words "
                 "into the instruction, or give a template that writes it"
             )
         return asked
@@ -106,9 +90,16 @@ class ChatRenderer:
     def _writes_system(self, plain: list[dict[str, Any]], asked: str, where: str) -> bool:
         """Whether a request has its system message: its own words, or others where the request without it differs."""
         try:
-            return self._render(plain[1:], True, where, None) != asked or plain[0]["content"].strip() in asked
+            return self._text.render(plain[1:], True, where, None) != asked or plain[0]["content"].strip() in asked
         except UserError:
             return True  # So it is needed.
+
+    def words(self, completion: str) -> str:
+        """A completion without its end, and without what marks may enclose behind it: line breaks, further tokens."""
+        words, _, behind = completion.rpartition(self.end)
+        for token in self.tokenizer.get_added_vocab():
+            behind = behind.replace(token, "")
+        return completion if behind.strip() else words
 
     def _answers(
         self, messages: Sequence[ChatMessage], answers: Sequence[int], record: ChatRecord
@@ -116,27 +107,28 @@ class ChatRenderer:
         """The whole text, and the first and last character of each answer with its end."""
         plain, where = [plain_message(message) for message in messages], record.where or "a conversation"
         tools = list(record.tools) or None
-        if self._has_marks(tools):
-            whole, marks = self._marked(plain, where, tools)
+        if self._text.has_marks(tools):
+            whole, marks = self._text.marked(plain, where, tools)
             if len(marks) == len(answers):
+                self._check_request(plain[: answers[-1]], whole, where, tools)
                 return whole, marks
             raise UserError(
-                f"{where}: the chat template of {_name(self.tokenizer)} marks {len(marks)} stretches for "
+                f"{where}: the chat template of {self._text.name} marks {len(marks)} stretches for "
                 f"{len(answers)} answers; put {{% generation %}} round each answer and its end"
             )
-        whole = self._render(plain, False, where, tools)
+        whole = self._text.render(plain, False, where, tools)
         if answers[0] == 0:
             raise UserError(
                 f"{where} begins with an answer, and what stands before it cannot be told from the chat template of "
-                f"{_name(self.tokenizer)}; put a message before it, or {{% generation %}} marks round the answers in "
+                f"{self._text.name}; put a message before it, or {{% generation %}} marks round the answers in "
                 "the template"
             )
         starts = []
         for place in answers:
-            before = self._render(plain[:place], True, where, tools)
+            before = self._text.render(plain[:place], True, where, tools)
             if not whole.startswith(before):
                 raise UserError(
-                    f"{where}: the chat template of {_name(self.tokenizer)} renders what comes before message "
+                    f"{where}: the chat template of {self._text.name} renders what comes before message "
                     f"{place + 1} differently once the chat goes on, so answers cannot be told from prompts; "
                     "put {% generation %} marks round the answers in the template, or leave out what moves, as the "
                     "system message"
@@ -148,6 +140,24 @@ class ChatRenderer:
             for start, bound, place in zip(starts, bounds, answers, strict=True)
         ]
 
+    def _check_request(self, before: list[dict[str, Any]], whole: str, where: str, tools: list[Any] | None) -> None:
+        """That the text after which the last answer would be asked for is how the whole one begins.
+
+        Without marks it is what tells the answer from the prompt.
+        """
+        try:
+            asked = self._text.render(before, True, where, tools) if before else ""
+        except UserError:
+            return  # Of a beginning that the template does not take nobody can be asked.
+        if not whole.startswith(asked):
+            parting = next(place for place in range(len(asked)) if not whole.startswith(asked[: place + 1]))
+            as_asked, as_learned = (shortened(repr(text[max(0, parting - SHOWN) :]), 60) for text in (asked, whole))
+            raise UserError(
+                f"{where}: the chat template of {self._text.name} asks for the last answer after {as_asked}, where "
+                f"{as_learned} is learned; a model would be asked otherwise than it was trained: give a template whose "
+                "prompt for an answer is how it writes one"
+            )
+
     def _spans(self, messages: Sequence[ChatMessage], whole: str, record: ChatRecord) -> list[list[Span]]:
         """Where each message's words stand in the whole text, and its stretches with weights of their own.
 
@@ -156,7 +166,9 @@ class ChatRenderer:
         """
         where, tools = record.where or "a conversation", list(record.tools) or None
         self._check_calls(messages, whole, where, tools)
-        found_M = find_words(messages, whole, lambda plain: self._render(plain, False, where, tools), self._keeps_space)
+        found_M = find_words(
+            messages, whole, lambda plain: self._text.render(plain, False, where, tools), self._keeps_space
+        )
         return [
             self._message_spans(
                 messages[number], None if found_M is None else found_M[number], whole, number + 1, where
@@ -169,7 +181,7 @@ class ChatRenderer:
     ) -> list[Span]:
         if not message.content.strip() and not found:
             return []
-        who = f"{where}: the chat template of {_name(self.tokenizer)}"
+        who = f"{where}: the chat template of {self._text.name}"
         if found == []:
             raise UserError(
                 f"{who} leaves out message {number}, of the {message.role}; leave it out of the data, or give a "
@@ -196,33 +208,15 @@ class ChatRenderer:
             rest = [dict(message) for message in plain]
             rest[number].pop(name, None)
             try:
-                text = self._render(rest, False, where, None if name == "tools" else tools)
+                text = self._text.render(rest, False, where, None if name == "tools" else tools)
             except UserError:
                 continue  # So it is needed.
             if text == whole:
                 of = "" if name == "tools" else f" of message {number + 1}"
                 raise UserError(
-                    f"{where}: the chat template of {_name(self.tokenizer)} does not write {name}{of}; leave it out of "
+                    f"{where}: the chat template of {self._text.name} does not write {name}{of}; leave it out of "
                     "the data, or give a template that writes it"
                 )
-
-    def _check_default(self) -> None:
-        """That one of several templates serves where nothing is said of tools."""
-        named_ones = self.tokenizer.chat_template
-        if isinstance(named_ones, dict) and "default" not in named_ones:
-            raise UserError(
-                f"template=chat: {_name(self.tokenizer)} has the chat templates {', '.join(named_ones)} and none named "
-                "default; name one so, or put a chat_template.jinja beside it"
-            )
-
-    def _has_marks(self, tools: list[Any] | None) -> bool:
-        """Whether the template of a conversation, with tools or without, marks what the assistant writes."""
-        return MARKED.search(self._template(tools)) is not None
-
-    def _template(self, tools: list[Any] | None) -> str:
-        """The template of a conversation, with tools or without, that writes the same date on every day."""
-        template: str = self.tokenizer.get_chat_template(tools=tools)
-        return FIXED_DATE + template if "strftime_now" in template else template
 
     def _keeps_space(self, role: str) -> bool:
         """Whether white space around the words of a message is written."""
@@ -231,7 +225,7 @@ class ChatRenderer:
             roles = dict.fromkeys(["system", "user", "assistant"] if role == "system" else ["user", "assistant", role])
             plain = [{"role": name, "content": words.get(name, FIRST)} for name in roles]
             try:
-                self._spaces[role] = words[role] in self._render(plain, False, "white space", None)
+                self._spaces[role] = words[role] in self._text.render(plain, False, "white space", None)
             except UserError:
                 self._spaces[role] = False  # Some templates take no such conversation.
         return self._spaces[role]
@@ -239,10 +233,13 @@ class ChatRenderer:
     def _answer_end(self, whole: str, start: int, bound: int, answer: ChatMessage, where: str) -> int:
         words = whole.find(answer.content.strip(), start, bound)
         after = start if words < 0 else words + len(answer.content.strip())
+        for name in called_names(answer):
+            # Words and calls may be messages of their own in the template, each with an end.
+            after = max(after, whole.find(name, after, bound))
         found = whole.find(self.end, after, bound)
         if found < 0:
             raise UserError(
-                f"{where}: the chat template of {_name(self.tokenizer)} puts no {self.end!r} after an answer here, as "
+                f"{where}: the chat template of {self._text.name} puts no {self.end!r} after an answer here, as "
                 "it does after others; leave the record out"
             )
         return found + len(self.end)
@@ -252,25 +249,36 @@ class ChatRenderer:
         tried = [("user", "a"), ("assistant", FIRST), ("user", "b"), ("assistant", SECOND)]
         where = "a question and an answer"
         plain = [{"role": role, "content": content} for role, content in tried]
-        if self._has_marks(None):
-            whole, marks = self._marked(plain, where, None)
+        if self._text.has_marks(None):
+            whole, marks = self._text.marked(plain, where, None)
             texts = [whole[start:end] for start, end in marks]
             ends = [text.partition(word)[2] for text, word in zip(texts, (FIRST, SECOND), strict=False)]
         else:
-            whole = self._render(plain, False, where, None)
+            whole = self._text.render(plain, False, where, None)
             ends = [whole.partition(word)[2].partition(SECOND)[0] for word in (FIRST, SECOND)]
         if FIRST not in whole or SECOND not in whole:
             raise UserError(
-                f"template=chat: the chat template of {_name(self.tokenizer)} does not write a message's text as it "
+                f"template=chat: the chat template of {self._text.name} does not write a message's text as it "
                 "is; give a template of messages whose content is a text"
             )
         end = self._common_end(ends) if ends else ""
         if not end:
             raise UserError(
-                f"template=chat: the chat template of {_name(self.tokenizer)} puts no end after an answer, so a model "
+                f"template=chat: the chat template of {self._text.name} puts no end after an answer, so a model "
                 "trained on it would never stop; write the end-of-turn token after the assistant's words"
             )
         return end
+
+    def _end_token(self) -> int:
+        """The token of the end; generation knows no other stop than tokens."""
+        tokens: list[int] = self.tokenizer(self.end.strip(), add_special_tokens=False)["input_ids"]
+        if len(tokens) != 1:
+            raise UserError(
+                f"template=chat: the chat template of {self._text.name} ends an answer with {self.end!r}, of which the "
+                f"tokenizer makes {len(tokens)} tokens, so nothing would stop a model there; add it to the tokenizer "
+                "as one token"
+            )
+        return tokens[0]
 
     def _common_end(self, ends: Sequence[str]) -> str:
         space = ends[0][: len(ends[0]) - len(ends[0].lstrip())]
@@ -282,52 +290,6 @@ class ChatRenderer:
         while shared < min(map(len, ends)) and len({end[shared] for end in ends}) == 1:
             shared += 1
         return ends[0][:shared].rstrip()
-
-    def _marked(
-        self, plain: list[dict[str, Any]], where: str, tools: list[Any] | None
-    ) -> tuple[str, list[tuple[int, int]]]:
-        from transformers.utils.chat_template_utils import render_jinja_template
-
-        render: Any = render_jinja_template  # Its types say that it returns the text alone.
-        with _refusals(self.tokenizer, where):
-            texts, marks = render(
-                [plain],
-                tools=tools,
-                chat_template=self._template(tools),
-                return_assistant_tokens_mask=True,
-                date_string=DATE_STRING,
-                **self.tokenizer.special_tokens_map,
-            )
-        return texts[0], [(int(start), int(end)) for start, end in marks[0]]
-
-    def _render(self, plain: list[dict[str, Any]], ask: bool, where: str, tools: list[Any] | None) -> str:
-        with _refusals(self.tokenizer, where):
-            return str(
-                self.tokenizer.apply_chat_template(
-                    plain,
-                    tools=tools,
-                    chat_template=self._template(tools),
-                    tokenize=False,
-                    add_generation_prompt=ask,
-                    date_string=DATE_STRING,
-                )
-            )
-
-
-@contextmanager
-def _refusals(tokenizer: "PreTrainedTokenizerBase", where: str) -> Iterator[None]:
-    """A template's own complaint, and whatever else goes wrong in it, as one line."""
-    try:
-        yield
-    except Exception as error:  # Templates are programs: they raise what Jinja and Python have.
-        reason = shortened(" ".join(str(error).split()) or type(error).__name__, 120)
-        raise UserError(
-            f"{where}: the chat template of {_name(tokenizer)} refuses the conversation ({reason})"
-        ) from None
-
-
-def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
-    return tokenizer.name_or_path or "the tokenizer"
 
 
 def _moved(spans: Sequence[Span], start: int, end: int) -> tuple[Span, ...]:

@@ -1,5 +1,6 @@
 """Encoding: the segments of an example become one row of tokens with a role each, cut at the maximum length."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -151,9 +152,14 @@ def _with_eos(segment: Segment, marker: str, tokenizer: "PreTrainedTokenizerBase
     if segment.role != "completion" or marker not in segment.text:
         return segment
     eos = _end_of_sequence(tokenizer, f"template.eos_marker={marker}")
+    bounds = [match.span() for match in re.finditer(re.escape(marker), segment.text)]
 
     def moved(place: int) -> int:
-        return len(segment.text[:place].replace(marker, eos))
+        before = [(start, end) for start, end in bounds if start < place]
+        # A stretch that ends inside a marker does not reach its EOS, and one that begins there has it.
+        if before and place < before[-1][1]:
+            place = before.pop()[0]
+        return place + len(before) * (len(eos) - len(marker))
 
     spans = tuple(replace(span, start=moved(span.start), end=moved(span.end)) for span in segment.spans)
     return replace(segment, text=segment.text.replace(marker, eos), spans=spans)

@@ -27,6 +27,8 @@ class PreparedData:
 
     records: list[Record]
     encoded: list[EncodedExample]
+    end_tokens: list[int]
+    """Tokens that the template puts after an answer, beside the tokenizer's EOS."""
     held_out: list[EncodedExample]
     """Examples of ``dataset.held_out`` records that are in none of the other fields."""
     statistics: DatasetStatistics
@@ -80,6 +82,7 @@ def prepare(
     return PreparedData(
         records=records,
         encoded=encoded.examples,
+        end_tokens=renderer.end_tokens,
         held_out=held_out.examples,
         statistics=dataset_statistics(records, tokenizer),
         truncated=encoded.truncated,

@@ -31,6 +31,11 @@ class Renderer:
             assert tokenizer is not None
             self._chat = ChatRenderer(tokenizer)
 
+    @property
+    def end_tokens(self) -> list[int]:
+        """Tokens that end an answer beside the tokenizer's EOS."""
+        return [] if self._chat is None else [self._chat.end_token]
+
     def segments(self, record: Record) -> list[Segment]:
         """The record as prompts and completions.
 
@@ -97,7 +102,7 @@ class Renderer:
     def words(self, completion: Segment) -> str:
         """A completion without what marks its end: a chat template's, or EOS as the data write it."""
         if self._chat is not None:
-            return completion.text.removesuffix(self._chat.end)
+            return self._chat.words(completion.text)
         marker = self.template.eos_marker
         return completion.text.replace(marker, "") if marker else completion.text
 
@@ -113,21 +118,29 @@ class Renderer:
             if not any(ended):
                 return record
             messages = zip(record.messages, ended, strict=True)
-            return replace(
-                record,
-                messages=tuple(replace(m, content=m.content.removesuffix(marker)) if end else m for m, end in messages),
-            )
+            return replace(record, messages=tuple(self._unmarked(m, record.where) if end else m for m, end in messages))
         said = [ChatMessage(role="system", content=record.system)] if record.system else []
         for asked, answer in record.history:
             turn = AlpacaRecord(instruction=asked, output=answer.removesuffix(marker))
             said += [self._question(turn), ChatMessage(role="assistant", content=turn.output)]
         answered = ChatMessage(
-            role="assistant",
-            content=record.output.removesuffix(marker),
-            spans=tuple(s for s in record.spans if s.field == "output"),
+            role="assistant", content=record.output, spans=tuple(s for s in record.spans if s.field == "output")
         )
         question = self._question(replace(record, system="", history=()))
+        answered = self._unmarked(answered, record.where)
         return ChatRecord(messages=(*said, question, answered), weight=record.weight, where=record.where)
+
+    def _unmarked(self, answer: ChatMessage, where: str) -> ChatMessage:
+        """An answer without the marker of EOS at its end, if it has one."""
+        content = answer.content.removesuffix(self.template.eos_marker or "")
+        reaching = [span for span in answer.spans if span.end > len(content)]
+        if reaching:
+            raise UserError(
+                f"{where}: a span from {reaching[0].start} to {reaching[0].end} reaches into the marker "
+                f"{self.template.eos_marker} at {len(content)}, in whose place template={self.template.name} writes an "
+                f"end of its own; allowed: an end of {len(content)} at most, or a weight of the message"
+            )
+        return replace(answer, content=content)
 
     def _question(self, record: AlpacaRecord) -> ChatMessage:
         asked, _ = AlpacaTemplate(self.template).segments(record)

@@ -31,6 +31,12 @@ def is_miswritten(messages: Sequence[ChatMessage], whole: str) -> bool:
     return False
 
 
+def called_names(message: ChatMessage) -> list[str]:
+    """The tools that a message calls, by their names, in its order."""
+    names = [_function(call).get("name") for call in _calls(message)]
+    return [name for name in names if isinstance(name, str)]
+
+
 def _arguments(messages: Sequence[ChatMessage]) -> Iterator[Any]:
     for message in messages:
         for call in _calls(message):

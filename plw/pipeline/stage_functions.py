@@ -61,6 +61,7 @@ def train_model(context: CellContext, check_lease: CheckLease) -> StageResult:
         pad=config.model.pad,
         tokenizer=context.tokenizer,
         examples=data.encoded,
+        end_tokens=data.end_tokens,
         held_out=data.held_out,
         loss=config.loss,
         recipe=config.recipe,

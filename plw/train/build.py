@@ -9,6 +9,7 @@ from plw.launch.group import ALONE, Group
 from plw.train.job import TrainingJob
 from plw.train.layout_choice import log_choice, preferred_layout, set_layout
 from plw.train.model.check import check_data_fits, fix_rotary_frequencies
+from plw.train.model.generation import add_end_tokens
 from plw.train.model.load import LoadedModel, dropout_off, load_model
 from plw.train.model.lora import add_lora, check_lora
 from plw.train.model.parallel import layers, parallelize
@@ -85,7 +86,7 @@ def _load(job: TrainingJob) -> LoadedModel:
     if job.beta is not None:
         # The frozen model reads without dropout, so the trained one does too.
         dropout = dropout_off(job.model, revision=job.revision, trust_remote_code=job.trust_remote_code)
-    return load_model(
+    loaded = load_model(
         job.model,
         job.tokenizer,
         revision=job.revision,
@@ -94,6 +95,8 @@ def _load(job: TrainingJob) -> LoadedModel:
         dropout=dropout,
         pad=job.pad,
     )
+    add_end_tokens(loaded.model, job.end_tokens)
+    return loaded
 
 
 def _check(loaded: LoadedModel, job: TrainingJob, group: Group) -> None:

@@ -35,6 +35,8 @@ class TrainingJob:
     """What pads where the tokenizer has no padding token; see :class:`plw.config.training.ModelConfig`."""
     tokenizer: "PreTrainedTokenizerBase"
     examples: list[EncodedExample]
+    end_tokens: list[int] = field(default_factory=list)
+    """Tokens that the template puts after an answer; the trained model stops at them, as at its own."""
     held_out: list[EncodedExample] = field(default_factory=list)
     """Examples that the loss is measured on and nothing is learned from."""
     loss: LossConfig

@@ -1,6 +1,7 @@
-"""A model's generation config, mended where transformers would refuse to save it."""
+"""A model's generation config: mended where transformers would refuse to save it, with the ends that are learned."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,26 @@ def repair_generation_config(path: str, model: Any) -> None:
     tokens = {name: value for name, value in config.to_dict().items() if name.endswith("_token_id")}
     model.generation_config = GenerationConfig(**tokens)  # type: ignore[no-untyped-call]
     logger.warning("%s: generation_config.json cannot be saved (%s); only its special tokens are kept", path, problem)
+
+
+def add_end_tokens(model: Any, tokens: Sequence[int]) -> None:
+    """Let generation stop at the tokens that the training puts after each answer, beside those that the model has.
+
+    A base model's own end is that of a text (``<|endoftext|>``), its chat template's that of a turn (``<|im_end|>``).
+
+    Args:
+        model: its ``generation_config`` is changed in place; what is saved of the model has it.
+        tokens: ids.
+    """
+    from transformers import GenerationConfig
+
+    if model.generation_config is None:
+        model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    listed = model.generation_config.eos_token_id
+    ends = [] if listed is None else [listed] if isinstance(listed, int) else list(listed)
+    new = [token for token in tokens if token not in ends]
+    if new:
+        model.generation_config.eos_token_id = ends + new
 
 
 def _problem(config: Any) -> str | None:

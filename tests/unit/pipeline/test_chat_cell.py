@@ -13,6 +13,7 @@ import pytest
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from transformers import AutoTokenizer
 
 from plw.config import CellConfig
 from plw.config.compose import register_schema, typed
@@ -24,7 +25,7 @@ from plw.pipeline import check_inputs, resolve_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.run import run_cell
-from tests.unit.pipeline.conftest import OwnStudy
+from tests.unit.pipeline.conftest import OwnStudy, run
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -167,3 +168,24 @@ def test_a_system_message_that_a_template_does_not_take_is_told_before_the_first
         else:
             with pytest.raises(UserError, match=words):
                 check_inputs([cell])
+
+
+def test_a_trained_model_stops_at_the_end_of_its_chat_template(own_study: OwnStudy, tmp_path: Path) -> None:
+    """That a base model has as a token, and no end of its own: its EOS is that of a text."""
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
+    tokenizer.add_tokens(["<|im_end|>"], special_tokens=True)
+    tokenizer.chat_template = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}[assistant]{% endif %}"
+    )
+    tokenizer.save_pretrained(tmp_path / "model")
+    end, eos = tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id
+    overrides = ["template=chat", "recipe.learning_rate=0.01", "recipe.epochs=8", "recipe.batch_size=4"]
+    config = own_study(*overrides, "suite.decoding.max_new_tokens=32")
+    outcome = run(config)
+    assert {stage.status for stage in outcome.stages.values()} == {"done"}, outcome
+    folder = resolve_cell(config).folder
+    written = json.loads((folder / "train/model/generation_config.json").read_text())["eos_token_id"]
+    assert {end, eos} == set(written)
+    answers = json.loads((folder / "generate-own/alpaca_eval.json").read_text())
+    assert all(answer["finished"] and answer["tokens"] < 32 for answer in answers), answers
