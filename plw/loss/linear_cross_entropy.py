@@ -19,6 +19,7 @@ CHUNK_ROWS = {"cpu": 256, "cuda": 2048}
 the head's weight: with few rows that costs as much as the products themselves, the sooner the faster these are."""
 WIDE_ROWS = 64
 """Rows of a bf16 chunk that are fp32 at a time on a CPU; on a GPU all of them are."""
+TINY = torch.finfo(torch.float32).tiny
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,9 +129,10 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
         device = hidden_ND.device.type
         product = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden_ND.dtype
         total = torch.promote_types(product, torch.float32)
+        is_short = product == torch.float16
         head_VD, coefficient_N1 = weight_VD.to(product), coefficient_N[:, None].to(total)
         loss_N, cross_entropy_N = coefficient_N1.new_empty(2, len(target_N)).unbind()
-        grad_hidden_ND = torch.empty_like(hidden_ND) if needs_hidden else None
+        grad_hidden_ND = torch.empty_like(hidden_ND, dtype=_kept(hidden_ND)) if needs_hidden else None
         grad_weight_VD = torch.empty_like(weight_VD, dtype=total) if needs_weight else None
         grad_bias_V = torch.zeros_like(bias_V, dtype=total) if needs_bias and bias_V is not None else None
         if grad_weight_VD is not None and len(target_N) == 0:
@@ -146,7 +148,7 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
                     at = slice(first + rows.start, first + rows.stop)
                     exact_RV = room.widened(slope_LV[rows])
                     loss_N[at], cross_entropy_N[at], slope_RV = _loss_and_slope(
-                        exact_RV, scale_L1[rows], target_N[at, None], bias_V, options, needs_slope
+                        exact_RV, scale_L1[rows], target_N[at, None], bias_V, options, needs_slope, is_short
                     )
                     if slope_RV is None:
                         continue
@@ -156,14 +158,17 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
                         slope_LV[rows] = slope_RV
                 # The gradient is scale * slope: rows are scaled where they are D wide, not V wide.
                 if grad_hidden_ND is not None:
-                    grad_hidden_ND[part] = (slope_LV @ head_VD).to(total).mul_(scale_L1).to(hidden_ND.dtype)
+                    grad_hidden_ND[part] = (slope_LV @ head_VD).to(total).mul_(scale_L1).to(grad_hidden_ND.dtype)
                 if grad_weight_VD is not None:
-                    scaled_LD = (hidden_ND[part] * scale_L1).to(product)
-                    _add_product(grad_weight_VD, slope_LV.T, scaled_LD, room.product_VD, new=first == 0)
+                    # A step's coefficients may all lie below what fp16 holds.
+                    size = scale_L1.abs().amax().clamp(min=TINY) if is_short else None
+                    scaled_LD = (hidden_ND[part] * (scale_L1 if size is None else scale_L1 / size)).to(product)
+                    _add_product(grad_weight_VD, slope_LV.T, scaled_LD, room.product_VD, size, new=first == 0)
+        ctx.dtypes = [None if leaf is None else leaf.dtype for leaf in (hidden_ND, weight_VD, bias_V)]
         ctx.save_for_backward(
             grad_hidden_ND,
-            None if grad_weight_VD is None else grad_weight_VD.to(weight_VD.dtype),
-            None if grad_bias_V is None or bias_V is None else grad_bias_V.to(bias_V.dtype),
+            None if grad_weight_VD is None else grad_weight_VD.to(_kept(weight_VD)),
+            None if grad_bias_V is None or bias_V is None else grad_bias_V.to(_kept(bias_V)),
         )
         ctx.mark_non_differentiable(cross_entropy_N)
         return (loss_N * coefficient_N1.squeeze(1)).sum(), cross_entropy_N
@@ -172,10 +177,21 @@ class _WeightedLinearCrossEntropy(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         # On a CPU reading the factor is free and copying a head's gradient is not; on CUDA it is the other way round.
-        if grad_loss.is_cpu and grad_loss == 1:
+        if grad_loss.is_cpu and grad_loss == 1 and torch.float16 not in ctx.dtypes:
             return (*ctx.saved_tensors, None, None, None)
-        scaled = [None if grad is None else grad * grad_loss.to(grad.dtype) for grad in ctx.saved_tensors]
+        scaled = [
+            None if grad is None else (grad * grad_loss.to(grad.dtype)).to(dtype)
+            for grad, dtype in zip(ctx.saved_tensors, ctx.dtypes, strict=True)
+        ]
         return (*scaled, None, None, None)
+
+
+def _kept(leaf: Tensor) -> torch.dtype:
+    """The type in which a leaf's gradient waits for the incoming one.
+
+    fp16 is too short for it: who trains in fp16 multiplies the loss, so that gradients do not vanish.
+    """
+    return torch.float32 if leaf.dtype == torch.float16 else leaf.dtype
 
 
 def _even(rows: int, limit: int) -> int:
@@ -214,6 +230,7 @@ def _loss_and_slope(
     bias_V: Tensor | None,
     options: _Options,
     needs_slope: bool,
+    is_short: bool,
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Loss and plain cross-entropy of some rows, and their slope: the gradient by the product is scale * slope.
 
@@ -221,6 +238,11 @@ def _loss_and_slope(
     """
     _finish_logits(product_RV, bias_V, options)
     loss_R1, cross_entropy_R1, slope_RV, factor_R1 = _cross_entropy(product_RV, target_R1, options, needs_slope)
+    if is_short and slope_RV is not None:
+        # Softmax's denominator may be as large as the vocabulary, and so may the slope.
+        size_R1 = slope_RV.abs().amax(dim=1, keepdim=True).clamp_(min=TINY)
+        slope_RV /= size_R1
+        factor_R1 *= size_R1
     scale_R1.mul_(factor_R1).mul_(options.logit_scale)
     return loss_R1.squeeze(1), cross_entropy_R1.squeeze(1), slope_RV
 
@@ -280,10 +302,13 @@ def _cross_entropy(
     return loss_L1, cross_entropy_L1, slope_LV, scale_L1
 
 
-def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, product_VD: Tensor | None, *, new: bool) -> None:
+def _add_product(
+    total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, product_VD: Tensor | None, size: Tensor | None, *, new: bool
+) -> None:
     """Add left @ right, in the total's precision as far as the device's kernels go; ``new`` overwrites the total.
 
     ``product_VD``: where the product goes first if its precision is not the total's; CUDA's kernels need none.
+    ``size``: what the product is multiplied by, in the total's precision; None: 1.
     """
     if left_VL.dtype == total_VD.dtype:
         # With beta 0 the old content is not read, so nobody has to fill it with zeros.
@@ -293,6 +318,8 @@ def _add_product(total_VD: Tensor, left_VL: Tensor, right_LD: Tensor, product_VD
         product_VD = torch.mm(left_VL, right_LD, out_dtype=total_VD.dtype)
     else:
         torch.mm(left_VL, right_LD, out=product_VD)
+    if size is not None:
+        product_VD = product_VD.to(total_VD.dtype) * size
     if new:
         total_VD.copy_(product_VD)
     else:

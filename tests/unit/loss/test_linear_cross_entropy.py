@@ -302,3 +302,26 @@ def test_half_products_keep_fp32_sums(autocast: bool, chunk: int) -> None:
     assert abs(output.loss / expected - 1) < 1e-3
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
         assert (ours.float() - theirs).norm() / theirs.norm() < 0.02
+
+
+@pytest.mark.parametrize("vocabulary", [50, 70_000])
+@pytest.mark.parametrize("coefficient", [1.0, 1e-3, 1e-6])
+@pytest.mark.parametrize("autocast", [False, True])
+def test_fp16_neither_loses_small_coefficients_nor_overflows(
+    autocast: bool, coefficient: float, vocabulary: int
+) -> None:
+    """As GradScaler has it, the loss is multiplied; a new model's softmax sums up to the size of its vocabulary."""
+    generator, scale = torch.Generator().manual_seed(0), 1 / coefficient
+    exact = [torch.randn(*shape, generator=generator).half() for shape in ((9, 16), (vocabulary, 16))]
+    exact[1] *= 0.02
+    target_T = torch.randint(vocabulary, (9,), generator=generator)
+    coefficient_T = coefficient * torch.linspace(0.1, 1, 9)
+    leaves = [leaf.to(torch.float32 if autocast else torch.float16).requires_grad_() for leaf in exact]
+    with torch.autocast("cpu", dtype=torch.float16, enabled=autocast):
+        output = weighted_linear_cross_entropy(*leaves, target_T, coefficient_T, bias_V=None, chunk=4)
+    doubles = [leaf.double().requires_grad_() for leaf in exact]
+    expected = plain(*doubles, None, target_T, coefficient_T.double())
+    assert output.loss.item() == pytest.approx(expected.item(), rel=1e-3)
+    ours, theirs = (torch.autograd.grad(scale * loss, of) for loss, of in ((output.loss, leaves), (expected, doubles)))
+    for found, right in zip(ours, theirs, strict=True):
+        assert float((found.double() - right).norm()) <= 2e-3 * float(right.norm())
