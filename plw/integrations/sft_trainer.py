@@ -109,6 +109,20 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         )
         return found
 
+    def predict(self, test_dataset: Any, ignore_keys: list[str] | None = None, metric_key_prefix: str = "test") -> Any:
+        """``Trainer``'s own, of data that are prepared as for an evaluation.
+
+        TRL leaves them as they are, so that all of their tokens would be a completion.
+        """
+        dataset = self._checked(test_dataset, evaluated=True)
+        args: Any = self.args
+        if not self._skip_prepare_dataset:
+            packing = args.packing if args.eval_packing is None else args.eval_packing
+            more = (self.processing_class, args, packing, self._formatting_func, "test")
+            dataset = self._prepare_dataset(dataset, *more)
+        self._reject_skip_prepare_without_labels({"test": dataset}, self.data_collator)
+        return super().predict(dataset, ignore_keys, metric_key_prefix)
+
     def _prepare_dataset(self, dataset: Any, processing_class: Any, args: Any, packing: bool, *more: Any) -> Any:
         """TRL's own, which cuts rows; their ``token_weights`` are cut with them."""
         columns = columns_of(dataset)

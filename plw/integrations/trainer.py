@@ -136,6 +136,11 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
         _check_data(self.data_collator, eval_dataset)
         return super().evaluate(eval_dataset, *more, **kwargs)
 
+    def predict(self, test_dataset: Any, *more: Any, **kwargs: Any) -> Any:
+        """The Trainer's own, of data that the collator reads."""
+        _check_data(self.data_collator, test_dataset)
+        return super().predict(test_dataset, *more, **kwargs)
+
     def compute_loss(
         self,
         model: Any,
