@@ -271,14 +271,17 @@ class ChatRenderer:
 
     def _end_token(self) -> int:
         """The token of the end; generation knows no other stop than tokens."""
-        tokens: list[int] = self.tokenizer(self.end.strip(), add_special_tokens=False)["input_ids"]
-        if len(tokens) != 1:
+        alone: list[int]
+        ended: list[int]
+        # Behind a word: a token that was added without being special may be one at a text's beginning alone.
+        alone, ended = self.tokenizer([FIRST, FIRST + self.end.strip()], add_special_tokens=False)["input_ids"]
+        if ended[:-1] != alone:
             raise UserError(
                 f"template=chat: the chat template of {self._text.name} ends an answer with {self.end!r}, of which the "
-                f"tokenizer makes {len(tokens)} tokens, so nothing would stop a model there; add it to the tokenizer "
-                "as one token"
+                f"tokenizer makes {len(ended) - len(alone)} tokens, so nothing would stop a model there; add it to the "
+                "tokenizer as a special token"
             )
-        return tokens[0]
+        return ended[-1]
 
     def _common_end(self, ends: Sequence[str]) -> str:
         space = ends[0][: len(ends[0]) - len(ends[0].lstrip())]

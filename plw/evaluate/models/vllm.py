@@ -62,13 +62,14 @@ class VllmModel:
             )
         progress(len(prompts), len(prompts), "answers")
         return [
-            _generation(output.outputs[0], self.lm.tokenizer.eos_token_id, cut=max(0, len(tokens) - room))
+            read_output(output.outputs[0], cut=max(0, len(tokens) - room))
             for tokens, output in zip(encoded, outputs, strict=True)
         ]
 
 
-def _generation(output: Any, end: int | None, *, cut: int) -> Generation:
-    ended = bool(output.token_ids) and output.token_ids[-1] == end
+def read_output(output: Any, *, cut: int) -> Generation:
+    """An answer from vLLM's ``CompletionOutput``, which has the token that ended it, EOS or another of the model's."""
+    ended = bool(output.token_ids) and output.finish_reason == "stop"
     return Generation(
         text=whole_characters(output.text.strip()),
         tokens=len(output.token_ids) - ended,

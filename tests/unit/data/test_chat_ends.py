@@ -56,8 +56,15 @@ def renderer(tokenizer: Any, text: str) -> ChatRenderer:
 @pytest.mark.parametrize("text", [CHATML, marked()], ids=["found", "marked"])
 def test_an_end_of_several_tokens_is_refused(tokenizer: Any, text: str) -> None:
     assert renderer(tokenizer, text).end_token == tokenizer.convert_tokens_to_ids("<|im_end|>")
-    with pytest.raises(UserError, match=r"ends an answer with '<\|im_end\|>', of which the tokenizer makes \d+ tokens"):
-        renderer(byte_level_tokenizer(), text)
+    # SentencePiece's space belongs to a token that is not special, so that it stands at a text's beginning alone.
+    from tokenizers import normalizers
+
+    spaced = byte_level_tokenizer()
+    spaced.backend_tokenizer.normalizer = normalizers.Prepend("_")
+    spaced.add_tokens(["<|im_start|>", "<|im_end|>"])
+    for other in (byte_level_tokenizer(), spaced):
+        with pytest.raises(UserError, match=r"'<\|im_end\|>', of which the tokenizer makes \d+ tokens, so nothing"):
+            renderer(other, text)
 
 
 def test_templates_of_texts_end_in_eos_alone(tokenizer: Any) -> None:
