@@ -240,12 +240,13 @@ class ChatRenderer:
         if found < 0:
             raise UserError(
                 f"{where}: the chat template of {self._text.name} puts no {self.end!r} after an answer here, as "
-                "it does after others; leave the record out"
+                "it does after others; leave the record out, or put {% generation %} marks round the answers in the "
+                "template"
             )
         return found + len(self.end)
 
     def _end(self) -> str:
-        """What stands after every answer: a token of the tokenizer's own, or all that two answers have in common."""
+        """What stands after a last answer: a token of the tokenizer's own, or all that two answers have in common."""
         tried = [("user", "a"), ("assistant", FIRST), ("user", "b"), ("assistant", SECOND)]
         where = "a question and an answer"
         plain = [{"role": role, "content": content} for role, content in tried]
@@ -284,8 +285,9 @@ class ChatRenderer:
         return ended[-1]
 
     def _common_end(self, ends: Sequence[str]) -> str:
-        space = ends[0][: len(ends[0]) - len(ends[0].lstrip())]
-        rest = ends[0].removeprefix(space)
+        # That of the last: behind earlier ones some templates write another, which does not end a conversation.
+        rest = ends[-1].lstrip()
+        space = ends[-1][: len(ends[-1]) - len(rest)]
         own = [str(token) for token in self.tokenizer.get_added_vocab() if token and rest.startswith(token)]
         if own:
             return space + max(own, key=len)

@@ -114,6 +114,29 @@ def test_a_call_behind_the_end_of_the_words_is_not_left_out_in_silence(tokenizer
         made.segments(ChatRecord(messages=(ASKED, called), where="d.json: row 4"))
 
 
+LATE = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}{{ '<|turn|>' if loop.last and m.role != 'user' "
+    "else '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""As gpt-oss: the answer that a conversation ends with has an end of its own."""
+
+
+def test_a_model_stops_at_the_end_of_a_last_answer(tokenizer: Any) -> None:
+    made = renderer(tokenizer, LATE)
+    assert made.end_token == tokenizer.convert_tokens_to_ids("<|turn|>")
+    _, completion = made.segments(ChatRecord(messages=(ASKED, ANSWER)))
+    assert (completion.text, made.words(completion.text)) == ("It.<|turn|>", "It.")
+    with pytest.raises(UserError, match=r"row 4: .* puts no '<\|turn\|>' after an answer here"):
+        made.segments(ChatRecord(messages=(ASKED, ANSWER, ASKED, ANSWER), where="d.json: row 4"))
+    closed = "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}END{% endgeneration %}{% else %}"
+    inner = "{{ m.content }}{{ '<|turn|>' if loop.last and m.role != 'user' else '<|im_end|>' }}"
+    marks = LATE.replace(inner, closed.replace("END", inner.removeprefix("{{ m.content }}")) + inner + "{% endif %}")
+    made = renderer(tokenizer, marks)
+    texts = [segment.text for segment in made.segments(ChatRecord(messages=(ASKED, ANSWER, ASKED, ANSWER)))]
+    assert texts[1::2] == ["It.<|im_end|>", "It.<|turn|>"]
+    assert made.end_token == tokenizer.convert_tokens_to_ids("<|turn|>")
+
+
 SPANS = [(0, 2, "Hi"), (0, 9, "Hi"), (3, 17, "</s>"), (9, 18, "</s>y"), (0, 17, "Hi</s>"), (17, 19, "yo"), (9, 12, "")]
 
 
