@@ -78,7 +78,7 @@ def judge_alpaca_eval(
         with patched_alpaca_eval(ask, client.stop_on_error(progress), said) as library:
             annotations, metrics = _annotate(library, rows, folder, judge)
     verdicts = [_verdict(row, said) for row in annotations]
-    with client.telling_of_cuts():
+    with client.telling_why():
         result = win_rate(verdicts, judge, both_orders=False, library_version=f"alpaca_eval {library.__version__}")
     if metrics["n_total"] != result.n:
         raise StageError(f"alpaca_eval counted {metrics['n_total']} verdicts where {result.n} can be read")

@@ -19,12 +19,16 @@ import httpx
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import PermanentError, StageError, UnreadableError, UserError
+from plw.evaluate.judging.rate_limit import RateLimit
 from plw.evaluate.judging.request_pool import RequestPool
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.judging.responses import (
     ADDRESS_REMEDY,
     Failure,
+    body_text,
     failure_of,
+    filtered_choice,
+    is_filtered,
     missing_logprobs,
     read_choice,
     was_cut,
@@ -35,6 +39,8 @@ from plw.redact import redact
 CHAT, COMPLETIONS = "chat/completions", "completions"
 REPLIES_KEPT = "the replies so far are kept, the same command asks for the rest"
 CHECK_TIMEOUT_S = 10.0
+UNREACHABLE = (httpx.RequestError, httpx.InvalidURL, UnicodeError)
+"""The last two of a server's name that can be none, given or led to."""
 NOT_OF_REASONING = ("max_tokens", "temperature", "top_p", "presence_penalty", "frequency_penalty")
 """Fields of a request that OpenAI's reasoning models refuse, or allow one value of."""
 
@@ -55,8 +61,10 @@ class JudgeClient:
         self._http = _http_client(judge, base_url, judge.timeout_s)
         self._stopped = threading.Event()
         self._failed: StageError | None = None
+        self._limit = RateLimit()
         self._turns: dict[str, threading.Lock] = {}
         self._cut: set[str] = set()
+        self._filtered: set[str] = set()
 
     def __enter__(self) -> Self:
         return self
@@ -90,6 +98,8 @@ class JudgeClient:
                 self._cache.put(asked, json.dumps(choice))
         if was_cut(choice):
             self._cut.add(asked)
+        if is_filtered(choice):
+            self._filtered.add(asked)
         return choice
 
     def _ask_now(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
@@ -101,15 +111,17 @@ class JudgeClient:
             raise
 
     @contextmanager
-    def telling_of_cuts(self) -> Iterator[None]:
-        """Add to an ``UnreadableError`` of the block how many replies ended at ``judge.max_tokens``."""
+    def telling_why(self) -> Iterator[None]:
+        """Add to an ``UnreadableError`` of the block how many replies were cut and how many filtered."""
         try:
             yield
         except UnreadableError as error:
-            if not self._cut:
-                raise
-            limit = self._judge.max_tokens
-            raise UnreadableError(f"{error}; {len(self._cut)} replies were cut at judge.max_tokens={limit}") from None
+            told = {
+                f"replies were cut at judge.max_tokens={self._judge.max_tokens}": len(self._cut),
+                "replies are empty by the server's content filter": len(self._filtered),
+            }
+            parts = [str(error), *(f"{times} {what}" for what, times in told.items() if times)]
+            raise UnreadableError("; ".join(parts)) from None
 
     def stop_on_error(self, progress: Progress) -> Progress:
         """``progress``, which ends all asking where it raises: the claim is lost, or the user has interrupted."""
@@ -151,17 +163,26 @@ class JudgeClient:
         return replies
 
     def _send(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
-        tried = 0
+        tried, answered = {True: 0, False: 0}, self._limit.answered
         while True:
+            self._limit.wait(self._stopped)
             if self._stopped.is_set():
                 raise self._failed or StageError(f"judge {self._judge.name}: stopped")
             found = self._try(path, body)
             if not isinstance(found, Failure):
+                self._limit.note_answer()
                 return found
-            if tried >= found.retries:
+            if found.of_all and self._limit.answered > answered and found.retries:
+                # Others had their turn meanwhile.
+                tried[True], answered = 0, self._limit.answered
+            if tried[found.of_all] >= found.retries:
                 raise self._error(found, where)
-            self._stopped.wait(found.delay(tried))
-            tried += 1
+            wait_s = found.delay(tried[found.of_all])
+            if found.of_all:
+                self._limit.hold(wait_s)
+            else:
+                self._stopped.wait(wait_s)
+            tried[found.of_all] += 1
 
     def _try(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         judge = self._judge
@@ -170,11 +191,13 @@ class JudgeClient:
         except httpx.TimeoutException:
             said = f"no reply within judge.timeout_s={judge.timeout_s:g} seconds"
             return Failure(said, "raise judge.timeout_s or lower judge.concurrency", retries=2)
-        except httpx.RequestError as error:
+        except UNREACHABLE as error:
             return Failure(f"cannot be reached ({error})", "see that the server runs at this address", retries=2)
         if response.request.method != "POST":
             said = f"HTTP {response.history[0].status_code}: it leads requests elsewhere, to {response.url}"
             return Failure(said, "give the address that it leads to as judge.endpoint", permanent=True)
+        if (filtered := filtered_choice(response)) is not None:
+            return filtered
         failure = failure_of(response, judge)
         if failure is not None:
             return failure
@@ -234,7 +257,7 @@ def check_server(judge: JudgeConfig, base_url: str) -> None:
             elif not _serves(client, known, judge.model):
                 listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
                 raise UserError(f"judge.model={judge.model} is not on the server at {base_url}; allowed: {listed}")
-    except httpx.HTTPError as error:
+    except UNREACHABLE as error:
         raise UserError(f"{place}: judge {judge.name} cannot be reached ({error}); {later}") from None
     if response.status_code in (401, 403):
         failure = failure_of(response, judge)
@@ -247,7 +270,7 @@ def check_server(judge: JudgeConfig, base_url: str) -> None:
 
 def _check_address(client: httpx.Client, response: httpx.Response, place: str) -> None:
     """That an address without a list of models is none of those that people give by mistake."""
-    if response.is_success and response.text.lstrip().startswith("<"):
+    if response.is_success and body_text(response).lstrip().startswith("<"):
         raise UserError(f"{place}: a web page answers there; {ADDRESS_REMEDY}")
     if not response.is_success and not str(client.base_url).endswith("/v1/"):
         further = f"{str(client.base_url).rstrip('/')}/v1"
@@ -264,7 +287,7 @@ def _serves(client: httpx.Client, known: list[str], model: str) -> bool:
     try:
         found = client.get(f"models/{quote(model, safe='/:')}")
         return found.is_success and isinstance(found.json().get("id"), str)
-    except (httpx.HTTPError, ValueError, RecursionError, AttributeError):
+    except (*UNREACHABLE, ValueError, RecursionError, AttributeError):
         return False
 
 

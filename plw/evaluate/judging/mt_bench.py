@@ -145,7 +145,7 @@ def grade_dialogues(
         TurnGrade(question=place, turn=turn, category=dialogue.category, score=_on_scale(reply), reply=reply)
         for (place, turn, dialogue), reply in zip(turns, said, strict=True)
     ]
-    with client.telling_of_cuts():
+    with client.telling_why():
         _check_readable(grades, judge)
     return Grading(grades=grades, library_version=f"httpx {version('httpx')}")
 

@@ -120,7 +120,7 @@ def judge_pandalm(
         UserError: a prompt template is missing.
         StageError: the server cannot be reached or refuses, or (``UnreadableError``) too many verdicts cannot be read.
     """
-    with JudgeClient(judge, base_url, replies) as client, client.telling_of_cuts():
+    with JudgeClient(judge, base_url, replies) as client, client.telling_why():
 
         def ask_all(texts: Sequence[str], progress: Progress) -> list[str]:
             # Two prompts a pair, one after the other.

@@ -13,13 +13,25 @@ from plw.config.evaluation import JudgeConfig
 from plw.redact import redact
 from plw.whole_characters import whole_characters
 
-LONGEST_WAIT_S = 60.0
-RATE_LIMIT_RETRIES = 5
+LONGEST_WAIT_S = 300.0
+NOT_WAITED_FOR_S = 300.0
+"""A server that asks for more (a day's limit is used up) is not asked again."""
+RATE_LIMIT_RETRIES = 7
+"""Where the server does not say how long, the waits last longer than the minute that most limits are of."""
 TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too long|reduce the length|longer than", re.IGNORECASE
 )
 ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
 SERVER_LOG = "see the server's own log"
+FILTERED_CODES = ("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed")
+"""Codes of an error that refuses a prompt for what it says: Azure's and LiteLLM's, OpenAI's, Alibaba's."""
+FILTERED_WORDS = re.compile(
+    r"ContentPolicyViolation|content management policy|content exists risk|(prompt|input) (was|has been) flagged",
+    re.IGNORECASE,
+)
+"""Words of such an error where it has no such code: LiteLLM's, Azure's, DeepSeek's, OpenRouter's."""
+FILTERED = "content_filter"
+"""The reason for which a reply ended, or never began, that is a filter's."""
 OTHER_REQUESTS = re.compile(
     r"unsupported.{0,3}(parameter|value)|(parameter|argument|value)s?\b.{0,80}not supported"
     r"|unrecognized request argument",
@@ -29,6 +41,8 @@ BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 """Reasons for which a reply ended that are the server's trouble: OpenRouter's, vLLM's and SGLang's, DeepSeek's."""
 REASONING_END = re.compile(r"\A\s*<think>.*?</think>|\A.*?^</think>", re.DOTALL | re.MULTILINE)
 """A reply up to the end of its reasoning. Of one that a template has opened only the end stands there, on a line."""
+CUT = ("length", "model_length")
+"""Reasons for which a reply ended that are a limit's: the request's, and Mistral's for the model's context."""
 UNFINISHED_REASONING = re.compile(r"\A\s*<think>(?!.*</think>)", re.DOTALL)
 
 
@@ -45,6 +59,8 @@ class Failure:
     """How long the server asks to wait."""
     permanent: bool = False
     """The same request will never be answered."""
+    of_all: bool = False
+    """It holds for other requests as well: nobody asks before the wait is over."""
     about_request: bool = False
     """It is this request that is refused, others may be answered."""
 
@@ -76,7 +92,8 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
     if _text(choices[0]) is not None:
         return None
     if was_cut(choices[0]):
-        said = f"the reply ended at judge.max_tokens={judge.max_tokens} before its first word"
+        limit = f"judge.max_tokens={judge.max_tokens}" if choices[0]["finish_reason"] == CUT[0] else "the context's end"
+        said = f"the reply ended at {limit} before its first word"
         return Failure(said, "raise judge.max_tokens, or switch the reasoning of such a model off")
     return Failure(f"the reply has no content: {_quoted(response, judge)!r}", SERVER_LOG)
 
@@ -94,17 +111,46 @@ def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
     return {**choice, "text": _text(choice), "total_tokens": tokens if known else 0}
 
 
+def filtered_choice(response: httpx.Response) -> dict[str, Any] | None:
+    """An empty choice for a prompt that the server's filter refuses, as for a reply that it takes back."""
+    if response.status_code not in (400, 403, 422):
+        return None
+    error = _error_object(response)
+    codes = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
+    if not any(code in FILTERED_CODES for code in codes) and not FILTERED_WORDS.search(body_text(response)):
+        return None
+    return {"finish_reason": FILTERED, "text": "", "total_tokens": 0}
+
+
+def body_text(response: httpx.Response) -> str:
+    """A body as text. JSON is UTF-8 whatever the header says, which may name what is no encoding of text."""
+    return response.content.decode(errors="replace")
+
+
+def _error_object(response: httpx.Response) -> Any:
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        return None
+    return body.get("error") if isinstance(body, dict) else None
+
+
 def missing_logprobs(choice: dict[str, Any], judge: JudgeConfig) -> dict[str, Any] | Failure:
     """The choice, or why it is no answer to a request for log-probabilities, which the verdict is read from."""
-    if choice.get("logprobs") or not choice["text"] or choice.get("finish_reason") == "content_filter":
+    if choice.get("logprobs") or not choice["text"] or is_filtered(choice):
         return choice
     remedy = "choose a server that gives them, or another evaluator"
     return Failure(f"no log-probabilities, which judge.evaluator={judge.evaluator} reads", remedy, permanent=True)
 
 
 def was_cut(choice: dict[str, Any]) -> bool:
-    """Whether a reply ended because it had as many tokens as it may."""
-    return bool(choice.get("finish_reason") == "length")
+    """Whether a reply ended because it had as many tokens as it may, or as the context holds."""
+    return choice.get("finish_reason") in CUT
+
+
+def is_filtered(choice: dict[str, Any]) -> bool:
+    """Whether a filter of the server's has taken a reply, or the prompt."""
+    return bool(choice.get("finish_reason") == FILTERED)
 
 
 def _told_error(response: httpx.Response, error: Any, judge: JudgeConfig) -> Failure:
@@ -112,7 +158,7 @@ def _told_error(response: httpx.Response, error: Any, judge: JudgeConfig) -> Fai
     status = response.status_code
     if response.is_success and isinstance(error, dict) and re.fullmatch("[0-9]{3}", str(error.get("code"))):
         status = int(error["code"])
-    words = f"HTTP {response.status_code}: {server_words(response.text, error, judge)}"
+    words = f"HTTP {response.status_code}: {server_words(body_text(response), error, judge)}"
     return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
 
 
@@ -124,7 +170,7 @@ def server_words(text: str, error: Any, judge: JudgeConfig) -> str:
 
 
 def _quoted(response: httpx.Response, judge: JudgeConfig) -> str:
-    return server_words(response.text, None, judge)
+    return server_words(body_text(response), None, judge)
 
 
 def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, error: Any) -> Failure:
@@ -138,8 +184,11 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
         return Failure(words, "see the account's quota", permanent=True)
     if status == 405:
         return Failure(words, ADDRESS_REMEDY, permanent=True)
+    if status == 429 and wait is not None and wait > NOT_WAITED_FOR_S:
+        return Failure(f"{words} (asks to come back in {wait:,.0f} seconds)", "ask again then")
     if status == 429:
-        return Failure(words, "wait, or lower judge.concurrency", retries=RATE_LIMIT_RETRIES, wait_s=wait)
+        remedy = "wait, or lower judge.concurrency"
+        return Failure(words, remedy, retries=RATE_LIMIT_RETRIES, wait_s=wait, of_all=True)
     if status >= 500 or status in (408, 409, 425):
         return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
     if 400 <= status < 500 and OTHER_REQUESTS.search(words):
@@ -178,24 +227,30 @@ def _text(choice: dict[str, Any]) -> str | None:
     Reasoning before the words is none of them. Nothing said on purpose (an empty reply, a filtered one) is a reply,
     which no parser will understand; nothing said because the tokens ran out is none.
     """
+    nothing = "" if is_filtered(choice) else None
     if "message" not in choice:
         found = choice.get("text")
-        return _spoken(found, choice) if isinstance(found, str) else None
+        return _spoken(found, choice) if isinstance(found, str) else nothing
     message = choice["message"]
     if not isinstance(message, dict):
-        return None
-    calls = message.get("tool_calls") or []
-    call = message.get("function_call") or (calls[0].get("function") if calls else None)
+        return nothing
     content = _joined(message.get("content"))
-    if isinstance(call, dict) and isinstance(call.get("arguments"), str) and call["arguments"]:
-        return str(call["arguments"])
+    if arguments := _arguments(message):
+        return arguments
     if content:
         return _spoken(content, choice)
     if isinstance(message.get("refusal"), str):
         return str(message["refusal"])
-    if choice.get("finish_reason") == "content_filter":
-        return ""
-    return None if content is None else _spoken(content, choice)
+    return nothing if content is None else _spoken(content, choice)
+
+
+def _arguments(message: dict[str, Any]) -> str | None:
+    """What a call of a function is given, the older form before the newer; ``None`` where there is no such call."""
+    calls = message.get("tool_calls")
+    first = calls[0] if isinstance(calls, list) and calls else None
+    call = message.get("function_call") or (first.get("function") if isinstance(first, dict) else None)
+    arguments = call.get("arguments") if isinstance(call, dict) else None
+    return arguments if isinstance(arguments, str) else None
 
 
 def _joined(content: Any) -> Any:

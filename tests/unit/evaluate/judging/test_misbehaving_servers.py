@@ -176,20 +176,6 @@ def test_a_slow_server_is_given_up_after_the_timeout(protocol: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
-@pytest.mark.parametrize("finish", [{"refusal": "I cannot judge this."}, {"finish": "content_filter"}])
-def test_a_refusal_of_the_model_is_a_verdict_that_cannot_be_read(
-    protocol: str, finish: dict[str, str], tmp_path: Path
-) -> None:
-    def shy(number: int, body: dict[str, Any]) -> Reply:
-        refused = "Tell me fact 7." in json.dumps(body)
-        return (200, said(None, **finish), {}) if refused else right(number, body)
-
-    result, _ = ask(Server(shy), protocol, tmp_path)
-    assert result is not None
-    assert (result.n, result.unparsed, result.verdicts[6].points) == (19, 1, None)
-
-
-@pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_the_error_of_unreadable_verdicts_holds_a_reply(protocol: str, tmp_path: Path) -> None:
     judge = JudgeConfig(name="mine")
     vague = Server(lambda number, body: (200, said("Both of them are fine."), {}))
