@@ -8,7 +8,8 @@ from plw.config import CellConfig, identity_fields
 from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, PANDALM, REFERENCE
 from plw.config.study import PREFERENCE
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
-from plw.files import file_hash, folder_hash
+from plw.evaluate.lm_eval.definition import task_definitions
+from plw.files import folder_hash
 from plw.identity import fingerprint
 from plw.inputs import Input
 from plw.paths import judge_prompt_folder, task_folder
@@ -64,11 +65,13 @@ def _diagnose_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
 
 
 def _harness_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
+    definitions = task_definitions(task_folder(), {task.task for task in config.suite.tasks.values()})
     tasks = {
         name: {
             **_without(task, "files", "group"),
             "files": {split: item.content for split, item in inputs.files[name].items()},
-            "definition": _task_definition(task["task"]),
+            # lm-eval's own tasks carry a version instead.
+            "definition": definitions[task["task"]],
         }
         for name, task in identity_fields(config.suite, "tasks")["tasks"].items()
     }
@@ -108,12 +111,6 @@ def _judge_payload(config: CellConfig, inputs: CellInputs, world_fingerprint: st
 
 def _template(config: CellConfig) -> dict[str, Any]:
     return _without(identity_fields(config.template), "name")
-
-
-def _task_definition(task: str) -> str | None:
-    """Hash of a task file of our own; lm-eval's own tasks carry a version instead."""
-    path = task_folder() / f"{task}.yaml"
-    return file_hash(path) if path.is_file() else None
 
 
 def _evaluator_hash(name: str) -> str:
