@@ -1,5 +1,6 @@
 """What the judge stage does: each set of answers compared with references, or graded, by the judge."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Pair
     from plw.evaluate.judging.response_cache import ResponseCache
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
@@ -25,7 +28,7 @@ class _Judged:
     items: Sequence[ItemRow]
     verdicts: list[dict[str, Any]]
     """Rows of the file that the stage leaves."""
-    counts: dict[str, int | None]
+    counts: dict[str, Any]
     """How many there are, and of how many the judge said nothing that could be read; for the record."""
 
 
@@ -36,9 +39,10 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """
     from plw.errors import UnreadableError
     from plw.evaluate.judging.response_cache import ResponseCache
+    from plw.evaluate.judging.responses import served
 
     folder, result = context.cell.stages["judge"].folder, StageResult()
-    counts: dict[str, dict[str, int | None]] = {}
+    judge, counts = context.config.judge, dict[str, dict[str, Any]]()
     items: list[ItemRow] = []
     for name, item in context.config.judged.items():
         with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
@@ -48,11 +52,14 @@ def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
             except UnreadableError:
                 replies.clear()
                 raise
+            by_server = {} if judge.kind == "weights" else served(replies.replies())
         result.scores += judged.scores
         items += judged.items
         check_lease()
         write_json_atomic(folder / f"{name}.json", judged.verdicts)
-        counts[name] = judged.counts
+        counts[name] = judged.counts | by_server
+        if len(models := by_server.get("models", [])) > 1:
+            logger.warning("%s: judge %s answered as several models: %s", name, judge.name, ", ".join(models))
     check_lease()
     write_items(folder / ITEMS, items)
     result.details["judged"] = counts

@@ -43,6 +43,10 @@ class ResponseCache:
             self._used.add(key)
         return self._log.values.get(key)
 
+    def replies(self) -> list[str]:
+        """All replies, in no order that counts."""
+        return list(self._log.values.values())
+
     def put(self, request: str, reply: str) -> None:
         """Remember a reply; from now on it survives a kill."""
         self._log.put(_key(request), reply)

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -108,7 +109,22 @@ def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
     known = isinstance(tokens, int) and not isinstance(tokens, bool) and tokens >= 0
     said = json.dumps(body["choices"][0], ensure_ascii=False)
     choice: dict[str, Any] = json.loads(whole_characters(redact(said, judge.key_variable)))
-    return {**choice, "text": _text(choice), "total_tokens": tokens if known else 0}
+    model = body.get("model")
+    of_reply = {"model": whole_characters(redact(model, judge.key_variable))} if isinstance(model, str) else {}
+    return {**choice, **of_reply, "text": _text(choice), "total_tokens": tokens if known else 0}
+
+
+def served(replies: Iterable[str]) -> dict[str, Any]:
+    """What a server has answered in all, as its replies were kept: how many, the tokens that it counts, its models.
+
+    A name such as ``gpt-4o-mini`` stands for another model from time to time; replies name the one that answered.
+    """
+    choices = [json.loads(reply) for reply in replies]
+    return {
+        "replies": len(choices),
+        "tokens": sum(choice["total_tokens"] for choice in choices),
+        "models": sorted({choice["model"] for choice in choices if "model" in choice}),
+    }
 
 
 def filtered_choice(response: httpx.Response) -> dict[str, Any] | None:
