@@ -293,7 +293,7 @@ def _execute(
             "seconds": finished - started,
             "scores": [score.to_dict() for score in result.scores],
             "products": note_products(stage.folder, leave_out=[*ours, *result.temp_files]),
-            "versions": _versions(),
+            "versions": installed_versions(),
             **result.details,
         }
         # Written whole beside its place first, so that nothing lies between the registry's word and the renaming.
@@ -310,8 +310,8 @@ def _execute(
 
 
 @cache
-def _versions() -> dict[str, str]:
-    """The libraries' versions; reading them takes longer than a claim."""
+def installed_versions() -> dict[str, str]:
+    """Python's version and those of the libraries that a result rests on; reading them takes longer than a claim."""
     found = {"python": platform.python_version()}
     for name in LIBRARIES:
         try:

@@ -9,8 +9,9 @@ from rich.console import Console
 
 from plw.errors import UserError, shortened
 from plw.identity import canonical_json, field_diff
-from plw.paths import PAYLOAD
+from plw.paths import PAYLOAD, RECORD
 from plw.pipeline import Cell
+from plw.pipeline.stage import installed_versions
 from plw.registry import StageKey
 from plw.registry.rows import STANDS_FOR, CellRow, name_contents
 from plw.sealed import read_sealed_json
@@ -19,6 +20,8 @@ OF_THE_CELL = ("train", "preference", "generate", "template")
 """Fields of a later stage's payload that differ between cells."""
 TRAININGS = ("train", "preference")
 """What they are made from is the cell's own."""
+SCORED_BY = {"harness": "lm_eval", "judge": "alpaca_eval"}
+"""Stage -> the library that scores there."""
 MAX_LETTERS = 160
 
 
@@ -69,7 +72,9 @@ def _of_stages(cells: Sequence[Cell], rows: Sequence[CellRow], done: Collection[
                 continue
             told.add(stage.name)
             folder = Path(cell.config.execution.runs) / places.get(first[stage.name], "") / stage.name
-            was = _comparable(_payload(folder))
+            if line := _of_version(kind, stage.name, folder):
+                yield line
+            was = _comparable(_read(folder / PAYLOAD))
             now = _comparable(stage.payload)
             if was and canonical_json(was) != canonical_json(now):
                 name = "judge.name" if kind == "judge" else "suite.name"
@@ -80,10 +85,22 @@ def _comparable(payload: dict[str, Any]) -> dict[str, Any]:
     return {field: value for field, value in payload.items() if field not in OF_THE_CELL}
 
 
-def _payload(folder: Path) -> dict[str, Any]:
-    """What the stage was made for; empty where that cannot be read, which others tell."""
+def _of_version(kind: str, stage: str, folder: Path) -> str:
+    """That the library which scores has changed: what is finished stays, so two versions' scores stand side by side."""
+    library = SCORED_BY.get(kind, "")
+    was, now = (_read(folder / RECORD).get("versions") or {}).get(library), installed_versions().get(library)
+    if was == now or was is None:
+        return ""
+    return (
+        f"Warning: stage {stage} was scored by {library} {was} in cells done before, such as {folder}, and will be by "
+        f"{now} in those to run; remove those folders to score all anew, or install {library}=={was}"
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What a stage was made for, or its record; empty where that cannot be read, which others tell."""
     try:
-        found = read_sealed_json(folder / PAYLOAD)
+        found = read_sealed_json(path)
     except UserError:
         return {}
     return found if isinstance(found, dict) else {}

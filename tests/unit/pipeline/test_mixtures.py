@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from plw.config import CellConfig
+from plw.sealed import read_sealed_json, write_sealed_json
 from plw.sweep.grid import prepare_grid
 from tests.unit.pipeline.conftest import OwnStudy, run
 
@@ -64,3 +65,18 @@ def test_cells_that_nobody_compares_are_not_told(own_study: OwnStudy) -> None:
 
 def test_another_name_is_another_thing(own_study: OwnStudy) -> None:
     assert "Warning" not in told(own_study("seed=2", "suite.decoding.max_new_tokens=5", "suite.name=other"))
+
+
+def test_scores_of_another_lm_eval_are_told_of(own_study: OwnStudy, tmp_path: Path) -> None:
+    """A finished cell is left as it is, so half of a study would be scored by each, and nobody said so."""
+    stages = "stages=[train,harness]"
+    run(own_study("seed=1", stages))
+    assert "Warning" not in told(own_study("seed=2", stages))
+    (record,) = tmp_path.rglob("harness-own/record.json")
+    found = read_sealed_json(record)
+    write_sealed_json(record, found | {"versions": found["versions"] | {"lm_eval": "0.4.8"}})
+    (warned,) = (
+        line for line in told(*(own_study(f"seed={n}", stages) for n in (2, 3))).splitlines() if "Warning" in line
+    )
+    assert "stage harness-own was scored by lm_eval 0.4.8 in cells done before" in warned
+    assert warned.endswith("or install lm_eval==0.4.8")
