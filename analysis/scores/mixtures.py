@@ -29,10 +29,10 @@ def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
     """
     chosen = [(cell, name_contents(cell.payload)) for cell in sorted(cells, key=lambda cell: cell.created)]
     for name in STANDS_FOR:
-        first: dict[str, tuple[CellRow, dict[str, Any], str]] = {}
+        first: dict[tuple[str, ...], tuple[CellRow, dict[str, Any], str]] = {}
         for cell, contents in chosen:
             about, text = contents[name], canonical_json(contents[name])
-            other, before, same = first.setdefault(getattr(cell, name), (cell, about, text))
+            other, before, same = first.setdefault(cell.place_of(name), (cell, about, text))
             if text != same:
                 differ = shortened("; ".join(field_diff(before, about)), 160)
                 raise UserError(

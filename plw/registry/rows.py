@@ -40,6 +40,8 @@ class StageKey(CellKey):
 
 STANDS_FOR = {"dataset": ("dataset", "template"), "model": ("model",), "recipe": ("recipe",)}
 """Name of a cell -> fields of its payload that the name stands for: cells of one name compare if these are equal."""
+WITHIN = {"recipe": ("dataset", "model")}
+"""Name of a cell -> names that a study may set its fields by (`study.by_dataset`): one thing within each of these."""
 
 
 def name_contents(payload: str) -> dict[str, dict[str, Any]]:
@@ -71,6 +73,10 @@ class CellRow(CellKey):
     """Name of the recipe."""
     weighting: str = ""
     """What the loss does beyond the two weights, normalizer and scope, as ``dft``; empty for nothing."""
+
+    def place_of(self, name: str) -> tuple[str, ...]:
+        """Where a name of ``STANDS_FOR`` stands for one thing: the name, and what the study may set it by."""
+        return tuple(getattr(self, field) for field in (name, *WITHIN.get(name, ())))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types: the ``cell`` of a record."""

@@ -43,16 +43,16 @@ def print_mixtures(cells: Sequence[Cell], earlier: Sequence[CellRow], done: Coll
 
 
 def _of_cells(cells: Sequence[Cell], rows: Sequence[CellRow]) -> Iterator[str]:
-    first: dict[tuple[str, str], CellRow] = {}
+    first: dict[tuple[str, ...], CellRow] = {}
     for row in rows:
         for group in STANDS_FOR:
-            first.setdefault((group, getattr(row, group)), row)
+            first.setdefault((group, *row.place_of(group)), row)
     contents = cache(name_contents)
     told = set()
     for row in (cell.row() for cell in cells if cell.is_left("train")):
         for group, now in name_contents(row.payload).items():
             name = getattr(row, group)
-            before = first.get((group, name))
+            before = first.get((group, *row.place_of(group)))
             if before is None or (group, name) in told:
                 continue
             was = contents(before.payload)[group]

@@ -63,6 +63,12 @@ def test_cells_that_nobody_compares_are_not_told(own_study: OwnStudy) -> None:
     assert "Warning" not in said.getvalue()
 
 
+@pytest.mark.parametrize("other", ["dataset.name=e", "model.name=n"])
+def test_a_recipe_goes_by_dataset_and_model(own_study: OwnStudy, other: str) -> None:
+    """As the epochs of study=wit; each of its datasets was warned of."""
+    assert "Warning" not in told(own_study("seed=2", other, "recipe.epochs=2"))
+
+
 def test_another_name_is_another_thing(own_study: OwnStudy) -> None:
     assert "Warning" not in told(own_study("seed=2", "suite.decoding.max_new_tokens=5", "suite.name=other"))
 

@@ -222,6 +222,18 @@ def test_cells_of_one_name_and_two_contents_are_not_drawn_in_one_line(make_study
         tidy_frame(scores, GROUPS, [first, replace(second, payload=other, created=2.0)])
 
 
+@pytest.mark.parametrize("by", ["dataset", "model"])
+def test_a_recipe_whose_fields_go_by_dataset_or_model_is_one_recipe(make_study, by):
+    """As the epochs and rates of study=wit (``study.by_dataset``), whose report was refused."""
+    two = {"datasets": ("data", "short")} if by == "dataset" else {"models": ("wide", "deep")}
+    url, _ = make_study(weights=(0.0, 1.0), **{"datasets": ("data",), "models": ("wide",), **two})
+    with Registry.open(url) as registry:
+        scores, cells = registry.scores_frame(), registry.cells()
+    of_recipe = {name: {"epochs": number} for number, name in enumerate(sorted({getattr(cell, by) for cell in cells}))}
+    cells = [replace(cell, payload=json.dumps({"recipe": of_recipe[getattr(cell, by)]})) for cell in cells]
+    assert len(tidy_frame(scores, GROUPS, cells).rows) == len(cells) * len(GROUPS)
+
+
 @pytest.mark.parametrize(("column", "value"), [("metric", "acc_norm"), ("n", 20)])
 def test_a_benchmark_that_was_scored_in_two_ways_is_refused(make_study, column, value):
     """Such as a suite whose limit was changed after half of the cells: each alone is in order."""
