@@ -23,14 +23,19 @@ DOTS, POINTS = 60, 600
 """Cells drawn singly at most, in a box of figure 2 and on a line of figure 1; of more, as many spread evenly."""
 
 
-def figure_1(cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Figure:
+def figure_1(cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Figure | None:
     """Simple and relative aggregates against w_p: above as means over base models, below for each base model.
 
     Args:
         cells: from ``cell_aggregates``.
         table: from ``aggregates``.
         further: label -> the table of another suite, recipe or judge, drawn above in broken lines.
+
+    Returns:
+        None where no cell has every benchmark.
     """
+    if table.empty:
+        return None
     datasets, further = dataset_order(table["dataset"]), further or {}
     models = sorted(set(cells["model"]))
     with mpl.rc_context(RC):

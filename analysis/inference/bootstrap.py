@@ -69,10 +69,10 @@ def bootstrap_aggregates(
         One row per dataset, weight, kind and quantity: ``dataset``, ``prompt_weight``, ``kind`` (``simple``,
         ``relative``), ``quantity`` (``aggregate``, ``gain over PLW 0``, ...), ``unit``, ``estimate``, ``low``,
         ``high``, ``benchmarks`` and ``base_models`` (how many it is of). Bounds are NaN where there are fewer than two
-        benchmarks.
+        benchmarks. A dataset without a complete cell has no row.
     """
     rows, complete = [], complete_rows(frame)
-    for dataset in sorted(set(frame.rows["dataset"])):
+    for dataset in sorted(set(complete["dataset"])):
         for kind in AGGREGATE_COLUMNS:
             cube = score_cube(complete, dataset, kind)
             counts = _counts(cube.score_WGAS.shape[1:], unit, draws, np.random.default_rng(seed))

@@ -103,6 +103,10 @@ def _datasets_ending(context: Context) -> str:
     return f"n = {count(len(statistics), 'dataset')}. Missing: {', '.join(lacking) or 'nothing'}."
 
 
+def _results(context: Context) -> Table | None:
+    return results_table(context.aggregates, _further_aggregates(context)) if len(context.aggregates) else None
+
+
 def _table_1(context: Context) -> Table | None:
     return table_1(context.statistics) if len(context.statistics) else None
 
@@ -124,7 +128,8 @@ def _leave_one_out(context: Context) -> Table | None:
 
 
 def _seeds(context: Context) -> Table | None:
-    return seeds_table(context.seeds) if context.frame.rows["prompt_weight"].nunique() > 1 else None
+    several = context.frame.rows["prompt_weight"].nunique() > 1
+    return seeds_table(context.seeds) if several and len(context.seeds) else None
 
 
 def _table_4(context: Context) -> Table | None:
@@ -165,7 +170,7 @@ def _further_curves(context: Context) -> dict[str, pd.DataFrame]:
 
 
 TABLES: Mapping[str, Callable[[Context], Table | None]] = {
-    "results": lambda context: results_table(context.aggregates, _further_aggregates(context)),
+    "results": _results,
     "intervals": _intervals,
     "gains": lambda context: gains_table(context.intervals),
     "selection": _leave_one_out,
@@ -195,9 +200,11 @@ WITHOUT_ENDING = frozenset({"comparisons", "noise", "ablation", "preferences", "
 """Tables that do not rest on the frame's scores."""
 
 
-def _figure_1(context: Context) -> Captioned:
+def _figure_1(context: Context) -> Captioned | None:
     further = _further_aggregates(context)
     drawn = figure_1(context.cells, context.aggregates, further)
+    if drawn is None:
+        return None
     return drawn, f"{_AGGREGATES} {_SERIES * bool(further)}{coverage(context.frame, whole_cells=True)}"
 
 

@@ -34,6 +34,17 @@ def test_estimates_are_the_aggregates_also_where_cells_are_missing():
     np.testing.assert_allclose(both["estimate_x"], both["estimate_y"], rtol=1e-12)
 
 
+@pytest.mark.parametrize("without", [("data",), ("data", "short")])
+def test_a_dataset_without_a_complete_cell_has_no_interval(without):
+    rule, half = _noise(), dict(zip(("wide", "deep"), MANY, strict=False))
+    begun = frame_of(
+        lambda *at: None if at[0] in without and at[1] == half[at[2]] else rule(*at),
+        benchmarks=MANY[:4],
+        datasets=("short", "data"),
+    )
+    assert set(bootstrap_aggregates(begun, draws=20)["dataset"]) == {"short", "data"} - set(without)
+
+
 def test_with_benchmarks_alone_it_is_the_normal_interval_of_their_mean():
     frame = frame_of(_noise(), benchmarks=MANY)
     made = bootstrap_aggregates(frame, unit=UNITS[1], draws=4000).query("kind == 'simple' and quantity == 'aggregate'")
