@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from analysis.figures.axes import dashes, dataset_legend, weight_axis_above, weight_categories
+from analysis.figures.axes import dashes, dataset_legend, is_hollow, weight_axis_above, weight_categories
 from analysis.figures.theme import PAGE_INCHES, RC, dataset_colours, markers
 from analysis.scores.aggregates import AGGREGATE_COLUMNS
 from analysis.scores.datasets import dataset_order
@@ -23,7 +23,9 @@ DOTS, POINTS = 60, 600
 """Cells drawn singly at most, in a box of figure 2 and on a line of figure 1; of more, as many spread evenly."""
 
 
-def figure_1(cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None) -> Figure | None:
+def figure_1(
+    cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None
+) -> Figure | None:
     """Simple and relative aggregates against w_p: above as means over base models, below for each base model.
 
     Args:
@@ -121,7 +123,7 @@ def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str]
             rows = cells[(cells["dataset"] == dataset) & (cells["model"] == model)]
             rows = rows.iloc[spread(len(rows), POINTS)]
             x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
-            face = colours[dataset] if index % 2 == 0 else "white"
+            face = "white" if is_hollow(index) else colours[dataset]
             axis.plot(
                 x_N, y_N, linestyle="none", marker=shapes[dataset], color=colours[dataset], markerfacecolor=face,
                 markeredgewidth=0.8, zorder=3,

@@ -15,11 +15,16 @@ NEAR = 0.09
 """Weights that lie closer than this on the w_p axis do not both get a label in a small panel."""
 NEAR_ABOVE = 0.04
 """The same of an axis above a panel of half a page, whose labels are aslant."""
+FLAT = 2
+"""Characters of a weight's label up to which it has room in a small panel without being turned."""
 MAX_CATEGORIES = 24
 """Labels of weights at equal distances that a panel of half a page has room for."""
+DASHES: tuple[Any, ...] = ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))
+STYLES = 2 * len(DASHES)
+"""Base models that are told apart by their lines and marks; those of more repeat."""
 LEGEND_NAME = 40
 """Characters of a name in a legend at most."""
-LETTER_INCHES, HANDLE_INCHES = 0.06, 0.5
+LETTER_INCHES, HANDLE_INCHES = 0.06, 0.6
 """Widths in a legend: of a letter, and of an entry beside its letters."""
 
 
@@ -36,7 +41,9 @@ def weight_axis_above(axis: Any, weights: Sequence[float]) -> None:
 
 def weight_ticks(axis: Any, weights: Sequence[float]) -> None:
     """Ticks of a w_p axis at the weights, labelled with them where there is room; the largest and smallest always."""
-    axis.set_xticks(*_labelled(weights, NEAR))
+    places, names = _labelled(weights, NEAR)
+    axis.set_xticks(places, names)
+    axis.tick_params(axis="x", rotation=90 if max(map(len, names)) > FLAT else 0)
     axis.xaxis.set_minor_locator(NullLocator())
 
 
@@ -49,7 +56,7 @@ def _labelled(weights: Sequence[float], near: float) -> tuple[list[float], list[
         if room and (place == places[0] or place - places[0] >= near):
             labelled.append(place)
     names = [
-        short_weight(weight) if place in labelled else "" for weight, place in zip(sorted(weights), places, strict=True)
+        name if place in labelled else "" for name, place in zip(short_weights(sorted(weights)), places, strict=True)
     ]
     return places, names
 
@@ -58,7 +65,7 @@ def weight_categories(axis: Any, weights: Sequence[float]) -> None:
     """An axis on which the weights stand at equal distances, labelled from the largest on as far as there is room."""
     every = -(-len(weights) // MAX_CATEGORIES)
     names = [
-        short_weight(weight) if (len(weights) - 1 - place) % every == 0 else "" for place, weight in enumerate(weights)
+        name if (len(weights) - 1 - place) % every == 0 else "" for place, name in enumerate(short_weights(weights))
     ]
     axis.set_xticks(range(len(weights)), names, rotation=55)
     for label in axis.get_xticklabels():
@@ -85,7 +92,7 @@ def dataset_legend(
     handles = [Line2D([], [], color=colours[d], marker=shapes[d], linestyle="none", label=named[d]) for d in datasets]
     if len(models) > 1:
         handles += [
-            Line2D([], [], color="#444444", marker="o", markerfacecolor="#444444" if i % 2 == 0 else "white",
+            Line2D([], [], color="#444444", marker="o", markerfacecolor="white" if is_hollow(i) else "#444444",
                    linestyle=dashes(i), label=f"{model} (c, d)")
             for i, model in enumerate(short_names(models, LEGEND_NAME).values())
         ]  # fmt: skip
@@ -97,15 +104,31 @@ def dataset_legend(
     # Names of series are long.
     columns = max(1, min(3 if further else columns, int(PAGE_INCHES / widest)))
     lines = -(-len(handles) // columns)
-    figure.legend(handles=handles, loc="outside lower center", ncols=-(-len(handles) // lines), handletextpad=0.5)
+    # As long as the dashes need to be told from each other.
+    length = 3.6 if len(handles) > len(datasets) else 2.0
+    columns = -(-len(handles) // lines)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, handletextpad=0.5, handlelength=length)
 
 
 def dashes(index: int) -> Any:
     """Line style of the base model or series at this place, in turn; the first is a whole line."""
-    return ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)))[index % 4]
+    return DASHES[index % len(DASHES)]
 
 
-def short_weight(weight: float) -> str:
-    """``.0005`` and ``.25``: the leading zero costs width and says nothing."""
-    text = f"{weight:.2g}" if weight >= 1e-4 else f"{weight:g}"
+def is_hollow(index: int) -> bool:
+    """Whether the base model at this place has hollow marks: with ``dashes`` it tells eight apart."""
+    return index % 2 != index // len(DASHES) % 2
+
+
+def short_weights(weights: Sequence[float]) -> list[str]:
+    """``.0005`` and ``.25``, with as many digits as tell them apart: the leading zero costs width and says nothing."""
+    for digits in range(2, 7):
+        names = [_short_weight(weight, digits) for weight in weights]
+        if len(set(names)) == len(set(weights)):
+            break
+    return names
+
+
+def _short_weight(weight: float, digits: int) -> str:
+    text = f"{weight:.{digits}g}" if weight >= 1e-4 else f"{weight:g}"
     return text.removeprefix("0") if text.startswith("0.") else text

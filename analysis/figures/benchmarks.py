@@ -23,6 +23,8 @@ BENCHMARK_FIGURES = {
 PANEL_INCHES = 1.75
 FEW = 4
 """Up to so many benchmarks stand in two columns, more in three."""
+MARGIN = 0.05
+"""Air beside the first and the last weight, as a share of the axis."""
 SHIFT = 0.011
 """Between the datasets' points of one weight, on the w_p axis."""
 
@@ -82,6 +84,7 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
     if rows.empty:
         return None
     datasets = dataset_order(rows["dataset"])
+    weights = [0.0, *sorted(set(rows["prompt_weight"]))]
     with mpl.rc_context(RC):
         blocks = rows_of_datasets(datasets)
         across = len(blocks[0])
@@ -102,12 +105,19 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
                 chosen = rows[(rows["kind"] == kind) & (rows["dataset"] == dataset)]
                 axis.axhline(0, color="#444444", linewidth=0.7)
                 _band(axis, chosen, dataset, datasets)
-                weight_ticks(axis, [0.0, *sorted(set(rows["prompt_weight"]))])
-                axis.tick_params(axis="x", rotation=90, labelsize=6, labelbottom=place == len(AGGREGATE_COLUMNS) - 1)
+                weight_ticks(axis, weights)
+                axis.tick_params(axis="x", labelsize=6, labelbottom=place == len(AGGREGATE_COLUMNS) - 1)
             line[0].set_ylabel(f"{kind} aggregate,\ngain over PLW 0")
+        # Drawing sets the limits by the points, and PLW 0, from which the gains are, has none.
+        axes[0, 0].set_xlim(*_with_margins(weight_scale(pd.Series(weights))))
         scale = "prompt loss weight (PLW), spaced as $w_p$ = PLW$^{\\,0.301}$"
         figure.supxlabel(scale, fontsize=7.5, parse_math=True)
     return figure
+
+
+def _with_margins(places: pd.Series) -> tuple[float, float]:
+    low, high = float(places.min()), float(places.max())
+    return low - MARGIN * (high - low), high + MARGIN * (high - low)
 
 
 def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], series: int) -> None:
@@ -127,6 +137,9 @@ def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], series: int) -
 def _band(axis: Any, rows: pd.DataFrame, dataset: str, among: Sequence[str]) -> None:
     colour, shape = dataset_colours(among)[dataset], markers(among)[dataset]
     line = rows.sort_values("w_p")
+    if len(line) == 1:
+        # A band over one weight has no width.
+        axis.vlines(line["w_p"], line["low"], line["high"], color=colour, alpha=0.6, linewidth=1.1)
     axis.fill_between(line["w_p"], line["low"], line["high"], color=colour, alpha=0.18, linewidth=0)
     axis.plot(line["w_p"], line["estimate"], color=colour, marker=shape, markersize=2.8, markeredgewidth=0)
 
@@ -136,7 +149,7 @@ def _share_axes(axes: list[Any], used: int, across: int, weights: Sequence[float
     for index, axis in enumerate(axes):
         weight_ticks(axis, weights)
         lowest = index + across >= used
-        axis.tick_params(axis="x", rotation=90, labelsize=6.5, labelbottom=lowest)
+        axis.tick_params(axis="x", labelsize=6.5, labelbottom=lowest)
         if lowest:
             axis.set_xlabel("prompt loss weight (PLW)")
         if index % across == 0:

@@ -25,7 +25,7 @@ DATASET_NAME = 32
 """Characters of a dataset's name within the map at most."""
 RIDGE, PALE = "#D62728", "#FFFFFF"
 WEIGHT_TICKS = (0.0, 1e-3, 1e-2, 0.05, 0.1, 0.25, 0.5, 1.0)
-RATIO_TICKS = (0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8)
+RATIO_TICKS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 4, 8, 16, 32, 64, 128)
 CONTOURS = {
     "figure3_ratio_contour": "all",
     "figure7_contour_all": "all",
@@ -54,7 +54,7 @@ def contour_figure(item: RatioFit) -> Figure:
         bar = figure.colorbar(filled, ax=axis, pad=0.02, fraction=0.05)
         bar.outline.set_linewidth(0.5)
         bar.ax.tick_params(labelsize=6.5, length=2, width=0.5)
-        bar.set_label("predicted relative score (0–1)", fontsize=7)
+        bar.set_label(f"predicted relative score{'' if _leaves_scale(item.fit) else ' (0–1)'}", fontsize=7)
         figure.legend(loc="outside lower center", ncols=3, handlelength=1.8, columnspacing=1.2, fontsize=6.5)
     return figure
 
@@ -71,7 +71,20 @@ def contour_caption(item: RatioFit) -> str:
         "scaled to 0 and 1 within dataset and benchmark. The line is the best weight at each ratio, dotted where the "
         f"predicted range over the weights is under {STAR:.0%} of the scores' range. Between the observed ratios the "
         "surface is the model's."
+        + " It knows no bounds: beyond 0 and 1 is what no cell can score."
+        * _leaves_scale(fit)
     )
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Ticks of an axis of generation ratios: round ones, or the two ends where fewer than two lie between."""
+    ticks = [float(tick) for tick in RATIO_TICKS if low <= tick <= high]
+    return ticks if len(ticks) > 1 else [low, high]
+
+
+def _leaves_scale(fit: GamFit) -> bool:
+    score_YM = surface(fit).score_YM
+    return bool(score_YM.min() < 0 or score_YM.max() > 1)
 
 
 def _ridge(axis: Any, fit: GamFit, ratio_Y: Array) -> None:
@@ -97,8 +110,8 @@ def _axes(axis: Any, fit: GamFit, points: pd.DataFrame) -> None:
     low, high = fit.ratio_range
     axis.set_yscale("log")
     axis.set_ylim(low, high)
-    ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
-    axis.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ticks = ratio_ticks(low, high)
+    axis.set_yticks(ticks, [f"{tick:.3g}" for tick in ticks])
     axis.yaxis.set_minor_locator(NullLocator())
     first, last = map(weight_scale, fit.weight_range)
     axis.set_xlim(first, last)

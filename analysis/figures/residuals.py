@@ -22,8 +22,8 @@ def figure_residuals(checks: Mapping[str, ResidualChecks]) -> Figure | None:
     """Two panels a dataset: the residuals' quantiles against uniform ones, and residuals by rank of the fitted value.
 
     The band and the p on the left are those of the simulated studies, whose rows share random effects as the observed
-    ones do. The lines on the right are the residuals' quartiles in equal shares of the rows, where there are two shares
-    at least; they should lie on 0.25, 0.5 and 0.75.
+    ones do. The lines on the right are the residuals' quartiles in equal shares of the ranks, where there are two
+    shares at least; they should lie on 0.25, 0.5 and 0.75.
 
     Returns:
         None where there is nothing to show.
@@ -62,7 +62,9 @@ def _against_fit(
     n = len(residual_N)
     rank_N = (stats.rankdata(fitted_N) - 0.5) / n
     axis.plot(rank_N, residual_N, ".", color=colour, markersize=2.4, alpha=0.55)
-    parts = np.array_split(np.argsort(rank_N, kind="stable"), min(BINS, max(1, n // ROWS_OF_A_BIN)))
+    # Rows of one fitted value stand in one share: split over several, their quartiles would be lines straight up.
+    share_N = np.floor(rank_N * min(BINS, max(1, n // ROWS_OF_A_BIN)))
+    parts = [share_N == share for share in np.unique(share_N)]
     middle = [rank_N[part].mean() for part in parts]
     for quartile in QUARTILES:
         axis.axhline(quartile, color="#444444", linewidth=0.6, linestyle=(0, (3, 2)))

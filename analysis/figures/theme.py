@@ -1,11 +1,14 @@
 """How every figure looks: a journal's widths, type that is readable there, colours that anybody can tell apart."""
 
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import matplotlib as mpl
+from matplotlib import font_manager
 
 from analysis.scores.datasets import PAPER_KINDS, dataset_kind
 
@@ -21,14 +24,28 @@ BLUE, VERMILLION, GREEN, PURPLE, SKY, ORANGE = "#0072B2", "#D55E00", "#009E73", 
 """Okabe and Ito's colours, which stay apart in every common kind of colour blindness; yellow is too faint for lines."""
 
 _OF_DATASET = dict(zip(PAPER_KINDS, (BLUE, VERMILLION, GREEN, PURPLE, ORANGE), strict=True))
-_OTHERS = (SKY, PURPLE, ORANGE, "#000000", BLUE, VERMILLION, GREEN)
+_OTHERS = (SKY, PURPLE, ORANGE, "#000000", BLUE, VERMILLION, GREEN, "#7A7A7A")
+BOX = "□"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 NAMES_AS_THEY_ARE: dict[Any, Any] = {"text.parse_math": False}
 """Names of benchmarks, datasets and models are anybody's text: a `$` in one is no mathematics, which may not parse."""
 
+FURTHER_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei",
+    "WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei",
+    "Noto Sans Devanagari", "Noto Sans Thai", "Arial Unicode MS",
+)  # fmt: skip
+"""Fonts of scripts that DejaVu lacks; those that a machine has draw the names that need them."""
+
+
+def _installed_fonts() -> list[str]:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return ["DejaVu Sans", *(name for name in FURTHER_FONTS if name in installed)]
+
+
 RC: dict[Any, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": _installed_fonts(),
     "font.size": 7.5,
     "axes.labelsize": 7.5,
     "axes.titlesize": 8,
@@ -74,21 +91,47 @@ def markers(names: Iterable[str]) -> dict[str, str]:
 def short_names(names: Iterable[str], most: int) -> dict[str, str]:
     """Name -> what a figure shows of it: whole, or its two ends where it has more than so many characters.
 
-    Names that would look alike get their number. The tables and the page have every name whole.
+    A letter that no font has is a box. Of names whose ends are alike the part is shown in which they differ; those
+    that look alike all the same get their number. The tables and the page have every name whole.
     """
+    drawn = {name: "".join(letter if ord(letter) in _drawable() else BOX for letter in name) for name in names}
+    short = {name: _ends(text, most) for name, text in drawn.items()}
+    for ends in {text for text, often in Counter(short.values()).items() if often > 1}:
+        alike = [name for name in drawn if short[name] == ends]
+        start = _first_difference([drawn[name] for name in alike])
+        short |= {name: _around(drawn[name], most, start) for name in alike}
     shown: dict[str, str] = {}
-    for name in dict.fromkeys(names):
-        short = _ends(name, most)
-        if short in shown.values():
-            number = f"…{len(shown) + 1}"
-            short = _ends(name, most - len(number)) + number
-        shown[name] = short
+    for name, text in short.items():
+        number = f"…{len(shown) + 1}"
+        shown[name] = _ends(drawn[name], most - len(number)) + number if text in shown.values() else text
     return shown
+
+
+@cache
+def _drawable() -> frozenset[int]:
+    """Code points of which one of the fonts has a picture."""
+    fonts = (font_manager.get_font(font_manager.findfont(name)) for name in RC["font.family"])
+    return frozenset().union(*(font.get_charmap() for font in fonts))
 
 
 def _ends(name: str, most: int) -> str:
     tail = (most - 1) // 2
     return name if len(name) <= most else f"{name[: most - 1 - tail]}…{name[len(name) - tail :]}"
+
+
+def _first_difference(texts: Sequence[str]) -> int:
+    """The first place at which the texts are not all the same."""
+    places = (place for place, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1)
+    return next(places, min(map(len, texts)))
+
+
+def _around(text: str, most: int, place: int) -> str:
+    """So many characters of a text from a little before a place in it."""
+    first = max(0, min(place - most // 3, len(text) - most + 1))
+    if len(text) <= most or not first:
+        return text if len(text) <= most else f"{text[: most - 1]}…"
+    last = first + most - 1
+    return f"…{text[first:]}" if last >= len(text) else f"…{text[first : last - 1]}…"
 
 
 def rows_of_datasets(datasets: Sequence[str], most: int = DATASETS_ACROSS) -> list[list[str]]:
@@ -98,7 +141,7 @@ def rows_of_datasets(datasets: Sequence[str], most: int = DATASETS_ACROSS) -> li
 
 def panel_names(names: Iterable[str], across: int, width: float = PAGE_INCHES) -> dict[str, str]:
     """Names as titles of panels (bold, 7.5 points) of which so many stand beside each other on a width in inches."""
-    return short_names(names, max(8, int((width / across - 0.35) / 0.075)))
+    return short_names(names, max(8, int((width / across - 0.35) / 0.08)))
 
 
 def picture(figure: "Figure", kind: str) -> bytes:

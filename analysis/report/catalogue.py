@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis.figures.aggregates import figure_1, figure_2
+from analysis.figures.axes import STYLES
 from analysis.figures.benchmarks import BENCHMARK_FIGURES, figure_benchmarks, figure_gains
 from analysis.figures.contours import CONTOURS, contour_caption, contour_figure
 from analysis.figures.forest import figure_forest
@@ -63,9 +64,9 @@ TITLES = {
 ALTS = {
     "figure1_aggregates": "Four panels of aggregate scores against the transformed prompt weight, a colour a dataset.",
     "figure2_mechanism": "Four panels of box plots by prompt weight, a colour a dataset.",
-    "figure4_multiple_choice": "A panel for each multiple-choice benchmark: score by prompt weight.",
-    "figure5_short_generation": "A panel for each short generation and translation: score by prompt weight.",
-    "figure6_long_generation": "A panel for each long generation: win rate by prompt weight, a colour a dataset.",
+    "figure4_multiple_choice": "A panel for each multiple-choice benchmark: score by prompt weight, a line a dataset.",
+    "figure5_short_generation": "A panel for each benchmark of short generation or translation: score by weight.",
+    "figure6_long_generation": "A panel for each benchmark of long generation: score by weight, a line a dataset.",
     **dict.fromkeys(
         CONTOURS,
         "A contour map of the predicted score: prompt weight across, generation ratio up, the best weight a line.",
@@ -205,7 +206,8 @@ def _figure_1(context: Context) -> Captioned | None:
     drawn = figure_1(context.cells, context.aggregates, further)
     if drawn is None:
         return None
-    return drawn, f"{_AGGREGATES} {_SERIES * bool(further)}{coverage(context.frame, whole_cells=True)}"
+    repeated = _REPEATED * (context.cells["model"].nunique() > STYLES)
+    return drawn, f"{_AGGREGATES}{repeated}{_SERIES * bool(further)}{coverage(context.frame, whole_cells=True)}"
 
 
 def _figure_2(context: Context) -> Captioned | None:
@@ -266,8 +268,9 @@ _AGGREGATES = (
     "Left the simple, right the relative aggregate; above the mean over base models and seeds with standard errors "
     "over benchmarks and models, below each base model. Lines are least-squares parabolas through the points shown, of "
     "fewer than four weights straight from point to point: a guide to the eye and not the regression of Table 3. "
-    "Above, the datasets' points stand slightly apart."
+    "Above, the datasets' points stand slightly apart. "
 )
+_REPEATED = f"With more than {STYLES} base models their lines and marks repeat. "
 _SERIES = "Broken lines and hollow points are other suites, recipes and judges, each by its own scores. "
 _MECHANISM = (
     "By prompt weight: relative standard deviation of the training loss in windows of consecutive steps, mean over "
@@ -295,5 +298,5 @@ _RESIDUALS = (
     "Uniform quantile residuals of the regression of Table 3. Left: their quantiles against those of the uniform "
     "distribution, with the band that holds 95% of the simulated studies at each point, and the p of the table of "
     "checks. Right: residuals by rank of the fitted value, from 20 rows on with their quartiles in equal shares of the "
-    "rows; those of a well-fitting model lie on 0.25, 0.5 and 0.75."
+    "ranks; those of a well-fitting model lie on 0.25, 0.5 and 0.75."
 )

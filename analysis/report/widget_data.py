@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 import pandas as pd
 
-from analysis.figures.contours import RATIO_TICKS, WEIGHT_TICKS
+from analysis.figures.contours import WEIGHT_TICKS, ratio_ticks
 from analysis.gam.surface import surface
 from analysis.inference.bootstrap import UNITS
 from analysis.inference.ratio_model import RatioFit
@@ -200,7 +200,7 @@ def surface_data(fits: Sequence[RatioFit]) -> list[SurfaceData]:
                 "ratios": [float(ratio) for ratio in found.ratio_Y],
                 "exponent": EXPONENT,
                 "weight_ticks": [tick for tick in WEIGHT_TICKS if first <= tick <= last],
-                "ratio_ticks": [tick for tick in RATIO_TICKS if low <= tick <= high],
+                "ratio_ticks": ratio_ticks(float(low), float(high)),
                 "values": [[json_number(value) for value in row] for row in found.score_YM],
                 "se": [[json_number(value) for value in row] for row in found.error_YM],
             }

@@ -38,6 +38,22 @@ def test_shown_names_are_short_and_differ(names, most):
     assert all(shown[name] == name for name in names if len(name) < most and "…" not in shown[name])
 
 
+def test_names_alike_at_both_ends_are_shown_where_they_differ():
+    names = [f"a_benchmark_number_{number}_of_a_long_name" for number in (7, 12, 31)]
+    shown = list(short_names(names, 24).values())
+    assert [number in text for number, text in zip(("_7_", "_12_", "_31_"), shown, strict=True)] == [True] * 3
+    assert all(len(text) <= 24 for text in shown)
+
+
+def test_letters_that_no_font_has_are_boxes_and_such_names_still_differ():
+    # Of the private use area, for which fonts of words have no picture.
+    first, second = "\uf8f0\uf8f1", "\uf8f2\uf8f3"
+    shown = short_names([first, second, "plain"], 20)
+    assert shown[first] == "□□"
+    assert shown[second] != shown[first]
+    assert shown["plain"] == "plain"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("datasets", "weights"),

@@ -241,6 +241,15 @@ def test_quartiles_of_residuals_are_lines_or_not_there(n, points):
     assert [len(line.get_xdata()) for line in lines] == [points] * (3 if points else 0)
 
 
+def test_rows_of_one_fitted_value_are_one_point_of_the_quartiles():
+    """Four weights have four fitted values; split into eight shares they would make lines straight up."""
+    tied = replace(_checks(104, 0.5), fitted_N=np.repeat([0.2, 0.4, 0.6, 0.8], 26))
+    right = figure_residuals({"short": tied}).axes[1]
+    lines = [line.get_xdata() for line in right.lines if line.get_color() == "#222222"]
+    assert [len(x) for x in lines] == [4] * 3
+    assert all(np.diff(x).min() > 0.1 for x in lines)
+
+
 def test_labels_of_weights_do_not_run_into_each_other():
     axis = mpl.figure.Figure().subplots()
     weight_ticks(axis, WEIGHTS)
