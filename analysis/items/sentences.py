@@ -47,7 +47,7 @@ def amount(row: Comparison, value: float, *, sign: bool = False) -> str:
     width = (row.high - row.low) * per / 4
     wanted = width if 0 < width < math.inf else abs(row.difference) * per
     digits = min(MAX_DIGITS, max(2, 1 - math.floor(math.log10(wanted)))) if wanted else 2
-    return f"{value * per:{'+' if sign else ''}.{digits}f}"
+    return f"{value * per:{'+' if sign else ''}z.{digits}f}"
 
 
 def score_texts(row: Comparison) -> tuple[str, str]:

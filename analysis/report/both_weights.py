@@ -94,7 +94,7 @@ def _summary(grid: WeightGrid) -> str:
     )
     return (
         f"{len(pairs(grid.gain))} pairs (λ_p, λ_r) in {in_all}, a base model on a dataset. The best pair "
-        f"for all, {pair_text((fixed.prompt_weight, fixed.response_weight))}, gains {fixed.mean:.2f} % over the usual "
+        f"for all, {pair_text((fixed.prompt_weight, fixed.response_weight))}, gains {fixed.mean:z.2f} % over the usual "
         f"loss (0, 1) in the mean ({interval}; that it is "
         f"the best of many is not in it) and lies above it in {fixed.wins} of {in_all}."
     )
@@ -114,8 +114,8 @@ def _bullets(grid: WeightGrid) -> Iterator[str]:
         if not same and grid.gain.index.get_level_values("model").nunique() > 1:
             slope = magnitude_slope(grid.gain)
             yield (
-                f"Doubling both weights changes the gain by {slope.slope:.2f} points ({slope.low:.2f} to "
-                f"{slope.high:.2f}; p {slope.p:.2f})."
+                f"Doubling both weights changes the gain by {slope.slope:z.2f} points ({slope.low:z.2f} to "
+                f"{slope.high:z.2f}; p {slope.p:.2f})."
             )
 
 

@@ -49,7 +49,7 @@ def _grid(context: Context) -> Iterator[Part]:
     )
     lines = missing_lines(context)
     if lines:
-        yield Paragraphs(bullets=lines, warning=True)
+        yield Paragraphs(paragraphs=["Missing, failed or not finished:"], bullets=lines, warning=True)
     else:
         yield Paragraphs(paragraphs=["Nothing is missing: every cell of the grid has every headline score."])
 

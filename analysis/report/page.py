@@ -22,6 +22,8 @@ from analysis.report.visible import visible
 from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"
+LONG = 40
+"""Characters of a table's cell from which on its column may break lines."""
 PAGE_SCRIPTS = (
     "dom.js", "tip.js", "chart.js", "filter.js", "grid.js", "scores.js", "panel.js", "benchmarks.js", "mechanism.js",
     "curves.js", "surface.js", "generations.js", "main.js",
@@ -100,7 +102,7 @@ def _environment() -> Environment:
         "a_drawing": lambda part: isinstance(part, Drawing),
         "a_widget": lambda part: isinstance(part, Widget),
     }
-    environment.filters |= {"cell_class": _cell_class, "column_class": _column_class, "rows": _rows}
+    environment.filters |= {"column_classes": _column_classes, "rows": _rows, "code": _code}
     return environment
 
 
@@ -113,13 +115,29 @@ def _rows(table: Table) -> list[list[str]]:
     return [[str(value) for value in row] for row in table.shown.itertuples(index=False, name=None)]
 
 
-def _cell_class(value: str) -> str:
-    """Words stand to the left and may break, numbers to the right."""
-    return "long" if len(value) > 40 else "text" if value[:1].isalpha() else ""
+def _column_classes(table: Table) -> list[str]:
+    """Columns with words stand to the left, those of numbers to the right; long words may break.
+
+    A column has one class: of values some of which begin with a digit, some with a letter, all stand on one edge.
+    """
+    columns = zip(*_rows(table), strict=True) if len(table.shown) else [[] for _ in table.shown.columns]
+    return [_column_class(column, first=not place) for place, column in enumerate(columns)]
 
 
-def _column_class(table: Table, column: int) -> str:
-    return "text" if column == 0 or any(_cell_class(row[column]) for row in _rows(table)) else ""
+def _column_class(values: Sequence[str], *, first: bool) -> str:
+    if any(len(value) > LONG for value in values):
+        return "long"
+    return "text" if first or any(value[:1].isalpha() for value in values) else ""
+
+
+def _code(text: str) -> Markup:
+    """Plain text of ours in which what stands between two backticks is a command; one backtick alone is itself."""
+    parts = str(visible(text)).split("`")
+    if len(parts) % 2 == 0:
+        return Markup.escape("`".join(parts))
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if place % 2 else Markup.escape(part) for place, part in enumerate(parts)
+    )
 
 
 def _hash(text: str) -> str:

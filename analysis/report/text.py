@@ -35,13 +35,13 @@ class DatasetVerdict:
 
 
 def study_headline(context: Context) -> str:
-    """The study's answer in a few sentences; of both weights first, where it varies both."""
+    """The study's answer, a line a dataset; of both weights first, where it varies both."""
     of_prompt = study_sentences(context.verdicts)
     datasets = dict.fromkeys(verdict.dataset for verdict in context.verdicts)
     by_item = {name: items_sentence(context.verdicts, context.comparisons.rows, name) for name in datasets}
     several = len(datasets) > 1
     said = [f"{f'{name}: ' if several else ''}{line}" for name, line in by_item.items() if line]
-    of_prompt = " ".join([of_prompt, *said])
+    of_prompt = "\n".join([of_prompt, *said])
     if not context.varies_both:
         return of_prompt
     of_prompt = f"At response weight {context.response_weight:g}: {of_prompt}"
@@ -50,7 +50,7 @@ def study_headline(context: Context) -> str:
     except UserError:
         # The chapter on both weights has the reason.
         return of_prompt
-    return f"{choice_headline(study)} {of_prompt}"
+    return f"{choice_headline(study)}\n{of_prompt}"
 
 
 def verdicts(context: Context) -> list[DatasetVerdict]:

@@ -15,11 +15,13 @@ LEAST_MISFIT = 0.5
 
 
 def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
-    """The study's answer, dataset by dataset: what moved by kind of benchmark, then what is excluded elsewhere."""
-    moved, still = [], []
+    """The study's answer, a line a dataset: what moved by kind of benchmark, then what is excluded elsewhere."""
+    moved: list[str] = []
+    still: list[str] = []
+    of_one: dict[str, list[str]] = {}
     for dataset in dict.fromkeys(verdict.dataset for verdict in verdicts):
         groups = _of_scope(verdicts, dataset, VerdictScope.GROUP)
-        phrases = [f"{kind(group)} {_short(group, verdicts)}" for group in groups if group.moved]
+        phrases = [f"{kind(group)} {_short(group, verdicts, named=False)}" for group in groups if group.moved]
         alone = _alone(verdicts, dataset)
         apart = [phrase for group in groups if (phrase := _apart(group))]
         waves = [f"{kind(group)} {_by_means(group, 'weight')}" for group in groups if _is_wave(group)]
@@ -29,14 +31,14 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
         if phrases:
             moved.append(f"On {dataset}: {listed(phrases)}.{also}")
         elif alone:
-            names = [f"{verdict.name} {_short(verdict, verdicts)}" for verdict in alone[:NAMED]]
+            names = [f"{verdict.name} {_short(verdict, verdicts, named=False)}" for verdict in alone[:NAMED]]
             names += [f"{len(alone) - NAMED} more"] * (len(alone) > NAMED)
             moved.append(
                 f"On {dataset} no kind of benchmark is shown to move, but single benchmarks are: {listed(names)}. "
                 f"Of the kinds' means: {_bounds(groups)}.{also}"
             )
         elif groups and all(group.undecided == Undecided.ONE_WEIGHT for group in groups):
-            still.append(f"On {dataset} there is but one weight, {_weight(groups[0].from_weight)}: nothing to compare.")
+            of_one.setdefault(_weight(groups[0].from_weight), []).append(dataset)
         elif apart:
             moved.append(
                 f"On {dataset} no mean of base models is shown to move, but single base models are: "
@@ -51,7 +53,10 @@ def study_sentences(verdicts: Sequence[ScopeVerdict]) -> str:
             averaged = any(group.benchmarks > 1 or len(group.bases) > 1 for group in groups)
             bounds = _bounds(groups, " of means" if averaged else "")
             still.append(f"On {dataset} nothing is shown to move: {bounds}.")
-    return " ".join(moved + still) or "No dataset has scores to compare."
+    still += [
+        f"On {listed(on)} there is but one weight, {weight}: nothing to compare." for weight, on in of_one.items()
+    ]
+    return "\n".join(moved + still) or "No dataset has scores to compare."
 
 
 def dataset_sentences(verdicts: Sequence[ScopeVerdict], dataset: str, axis: str = "weight") -> list[str]:
@@ -90,9 +95,17 @@ def _of_scope(verdicts: Sequence[ScopeVerdict], dataset: str, scope: VerdictScop
 
 
 def _short(
-    verdict: ScopeVerdict, verdicts: Sequence[ScopeVerdict], axis: str = "weight", also: Sequence[str] = ()
+    verdict: ScopeVerdict,
+    verdicts: Sequence[ScopeVerdict],
+    axis: str = "weight",
+    *,
+    also: Sequence[str] = (),
+    named: bool = True,
 ) -> str:
-    """How a scope moved, without its scores; ``also`` goes into the brackets behind it."""
+    """How a scope moved, without its scores; ``also`` goes into the brackets behind it.
+
+    ``named`` says which base models moved least and most; their names may be long, and a headline is to be read.
+    """
     notes = [_turned(verdict, verdicts), _of_cells(verdict), *also]
     if verdict.opposed:
         how = "moving both ways, which cancels in its mean" if _is_mixed(verdict, verdicts) else UNTOLD
@@ -107,7 +120,7 @@ def _short(
         "down": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)}",
         "dip": f"down {fall} points{start} at {axis} {_weight(verdict.lowest_weight)} and up again",
     }[str(verdict.direction)]
-    return how + _bracketed([_change_interval(verdict), _misfit(verdict), _base_range(verdict), *notes])
+    return how + _bracketed([_change_interval(verdict), _misfit(verdict), _base_range(verdict, named=named), *notes])
 
 
 def _is_wave(verdict: ScopeVerdict) -> bool:
@@ -127,7 +140,7 @@ def _by_means(verdict: ScopeVerdict, axis: str, notes: Sequence[str] = ()) -> st
     for each in told:
         sign = 1 if each.change > 0 else -1
         low, high = sorted(sign * end * 100 / verdict.scale for end in (each.low, each.high))
-        said = [f"95 % interval {low:.1f} to {high:.1f}", *(notes if each == told[-1] else [])]
+        said = [f"95 % interval {low:z.1f} to {high:z.1f}", *(notes if each == told[-1] else [])]
         points = f"{abs(each.change) * 100 / verdict.scale:.1f} points{_start(verdict, axis)}"
         words.append(f"{'up' if sign > 0 else 'down'} {points} at {axis} {_weight(each.weight)}{_bracketed(said)}")
     return listed(words)
@@ -144,7 +157,7 @@ def _change_interval(verdict: ScopeVerdict) -> str:
         return ""
     ends = (verdict.change_low, verdict.change_high)
     low, high = ends if verdict.direction in ("up", "peak") else (-ends[1], -ends[0])
-    return f"95 % interval {low * 100 / verdict.scale:.1f} to {high * 100 / verdict.scale:.1f}"
+    return f"95 % interval {low * 100 / verdict.scale:z.1f} to {high * 100 / verdict.scale:z.1f}"
 
 
 def _misfit(verdict: ScopeVerdict) -> str:
@@ -157,17 +170,17 @@ def _misfit(verdict: ScopeVerdict) -> str:
     return f"of a curve that misses the mean scores by up to {misfit:.1f}"
 
 
-def _base_range(verdict: ScopeVerdict) -> str:
-    """The base models whose own changes are the least and the most: where their mean is told, else at any weight."""
+def _base_range(verdict: ScopeVerdict, *, named: bool = True) -> str:
+    """The least and the most of the base models' own changes: where their mean is told, else at any weight."""
     changes = {base.model: base.change if verdict.moved else base.largest for base in verdict.bases}
     by_change = sorted((change, model) for model, change in changes.items() if change is not None)
     if len(by_change) < 2:
         return ""
     (least, first), (most, last) = by_change[0], by_change[-1]
-    low, high = (f"{change * 100 / verdict.scale:+.1f}" for change in (least, most))
+    low, high = (f"{change * 100 / verdict.scale:+z.1f}" for change in (least, most))
     if low == high:
         return f"each base model {low}"
-    return f"base models from {low} ({first}) to {high} ({last})"
+    return f"base models from {low} ({first}) to {high} ({last})" if named else f"base models from {low} to {high}"
 
 
 def _apart(group: ScopeVerdict) -> str:
@@ -317,7 +330,7 @@ def _size(verdict: ScopeVerdict) -> str:
 
 
 def _score(verdict: ScopeVerdict, score: float | None) -> str:
-    return "–" if score is None else f"{score:.1f}" if verdict.scale == 100 else f"{score:.3f}"
+    return "–" if score is None else f"{score:z.1f}" if verdict.scale == 100 else f"{score:z.3f}"
 
 
 def _weight(weight: float | None) -> str:

@@ -109,12 +109,12 @@ def _choice_words(choices: list[HeldOutGain], cells: int) -> str:
 
 def _where(choice: HeldOutGain) -> str:
     if not choice.measured_elsewhere:
-        return f"{choice.mean:.2f} % where it was chosen"
+        return f"{choice.mean:z.2f} % where it was chosen"
     what = NAME_OF_LEVEL.get(choice.left_out, choice.left_out)
     interval = "" if np.isnan(choice.low) else f" ({interval_text(choice.low, choice.high)})"
     # The other page has it in percent of the benchmark's own score.
     of = " of the average" if choice.left_out == "benchmark" else ""
-    return f"{choice.mean:.2f} %{of}{interval} on a {what} that had no part in it"
+    return f"{choice.mean:z.2f} %{of}{interval} on a {what} that had no part in it"
 
 
 def region_parts(study: GridStudy) -> Iterator[Part]:
@@ -171,7 +171,7 @@ def ratio_parts(study: GridStudy) -> Iterator[Part]:
 def _ratio_words(found: RatioGains) -> str:
     shown = [row for row in found.rows if row.shown]
     if shown:
-        named = listed([f"{row.ratio:.2g} ({row.mean:+.2f} %)" for row in shown])
+        named = listed([f"{row.ratio:.2g} ({row.mean:+z.2f} %)" for row in shown])
         words = (
             f"By λ_p / λ_r alone, {len(shown)} of {len(found.rows)} ratios are shown to differ from λ_p = 0: {named}."
         )
@@ -256,7 +256,7 @@ def _gain_words(surface: WeightSurface, pair: tuple[float, float]) -> str:
         return f"is {pair_text(pair)} itself ({excluded})"
     shown = "" if gain.low_chosen > 0 else ", so not shown to be above it"
     interval = interval_text(gain.low_chosen, gain.high_chosen)
-    return f"lies {gain.gain:.2f} points above {pair_text(pair)} ({interval}{shown}; {excluded})"
+    return f"lies {gain.gain:z.2f} points above {pair_text(pair)} ({interval}{shown}; {excluded})"
 
 
 def _rounded(pair: tuple[float, float]) -> tuple[float, float]:
@@ -287,7 +287,7 @@ def _correlation_words(found: Correlations) -> str:
     )
     return (
         f"Rank correlations of the best weights: {verdict}. The smallest p is {least.p:.3f}: best {least.target} with "
-        f"{least.covariate}, ρ = {least.rho:.2f}. They rest on few points: {points}."
+        f"{least.covariate}, ρ = {least.rho:z.2f}. They rest on few points: {points}."
     )
 
 

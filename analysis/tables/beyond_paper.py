@@ -280,7 +280,7 @@ def _by_weight(intervals: pd.DataFrame, *, star: bool = False) -> pd.DataFrame:
 def _with_interval(value: float, low: float, high: float, *, star: bool) -> str:
     if pd.isna(low):
         return number(value, 3)
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]" + "*" * (star and _excludes_0(low, high))
+    return f"{value:z.3f} [{low:z.3f}, {high:z.3f}]" + "*" * (star and _excludes_0(low, high))
 
 
 def _may_star(row: Mapping[Any, Any]) -> bool:

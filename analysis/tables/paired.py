@@ -131,7 +131,7 @@ def _difference(row: WeightComparison | None) -> str:
     if row is None:
         return "–"
     mark = "*" if row.found.shown else "=" if row.found.equivalent else ""
-    return f"{_points(row, row.found.difference):+.1f}{mark}"
+    return f"{_points(row, row.found.difference):+z.1f}{mark}"
 
 
 def _score_at_start(rows: Iterable[WeightComparison]) -> str:

@@ -26,7 +26,7 @@ class Table:
 
 def number(value: float | None, digits: int) -> str:
     """A number with thousands separated, or a dash."""
-    return "–" if value is None or pd.isna(value) else f"{value:,.{digits}f}"
+    return "–" if value is None or pd.isna(value) else f"{value:z,.{digits}f}"
 
 
 def interval_text(low: float | None, high: float | None, digits: int = 2) -> str:
@@ -43,7 +43,7 @@ def with_error(value: float | None, error: float | None) -> str:
     """``0.512 (0.034)``, without the brackets where no error is known."""
     if value is None or pd.isna(value):
         return "–"
-    return f"{value:.3f}" if error is None or pd.isna(error) else f"{value:.3f} ({error:.3f})"
+    return f"{value:z.3f}" if error is None or pd.isna(error) else f"{value:z.3f} ({error:.3f})"
 
 
 def p_value(p: float | None) -> str:

@@ -176,7 +176,7 @@ def _gain(surface: WeightSurface, pair: tuple[float, float]) -> str:
     gain = surface.gain_over(pair)
     if surface.top == pair:
         return "the top itself"
-    return f"{gain.gain:.2f} ({interval_text(gain.low_chosen, gain.high_chosen)})"
+    return f"{gain.gain:z.2f} ({interval_text(gain.low_chosen, gain.high_chosen)})"
 
 
 def choice_table(choices: Sequence[HeldOutGain]) -> Table:

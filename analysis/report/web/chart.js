@@ -1,11 +1,25 @@
 // A chart: axes, lines, intervals and marks drawn as SVG at the width there is; its marks tell their values.
 
+const turned = (x, y, angle) => [x * Math.cos(angle) - y * Math.sin(angle), x * Math.sin(angle) + y * Math.cos(angle)];
+
+/** A plus with thick arms, turned by an angle. */
+function cross(r, angle = 0) {
+  const arm = 1.3 * r, half = 0.45 * r;
+  const corner = [[-half, -arm], [half, -arm], [half, -half]];
+  const round = [0, 1, 2, 3].flatMap((quarter) => corner.map(([x, y]) => turned(x, y, (quarter * Math.PI) / 2 + angle)));
+  return `M${round.join("L")}z`;
+}
+
+/** The marks of datasets, by matplotlib's letters, as figures for print have them. */
 const SHAPES = {
   o: (r) => `M${-r} 0a${r} ${r} 0 1 0 ${2 * r} 0a${r} ${r} 0 1 0 ${-2 * r} 0z`,
   s: (r) => `M${-r} ${-r}h${2 * r}v${2 * r}h${-2 * r}z`,
   "^": (r) => `M0 ${-1.25 * r}L${1.15 * r} ${0.9 * r}H${-1.15 * r}z`,
   D: (r) => `M0 ${-1.3 * r}L${1.3 * r} 0L0 ${1.3 * r}L${-1.3 * r} 0z`,
   v: (r) => `M0 ${1.25 * r}L${1.15 * r} ${-0.9 * r}H${-1.15 * r}z`,
+  P: (r) => cross(r),
+  X: (r) => cross(r, Math.PI / 4),
+  "*": (r) => `M${Array.from({ length: 10 }, (_, i) => turned(0, (i % 2 ? -0.6 : -1.5) * r, (i * Math.PI) / 5)).join("L")}z`,
 };
 
 /** The mark of a dataset, so that a chart can be read without its colours. */
@@ -100,7 +114,7 @@ function explore(root, marks, reach = 32) {
 
 /** The x axis of prompt weights: places are w_p, labels the weights themselves. */
 const weightAxis = (study, label = "prompt weight (PLW), placed at w_p = PLW^0.301") => ({
-  label, domain: [-0.025, 1.025], ticks: study.weights.map((weight, i) => [study.places[i], weightName(weight)]),
+  label, domain: [-0.025, 1.025], ticks: weightNames(study.weights).map((name, i) => [study.places[i], name]),
 });
 
 /**

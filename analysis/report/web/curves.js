@@ -36,7 +36,7 @@ function curves(host, data, study) {
   const update = () => redraws.forEach((redraw) => redraw());
   const pick = (place) => (value) => { picked[place] = value; update(); };
   const icon = (weight) => svg("svg", { class: "swatch", viewBox: "-7 -7 14 14", "aria-hidden": true }, svg("path", { d: "M-6 0H6", stroke: colour(weight), "stroke-width": 4 }));
-  const items = study.weights.map((weight, key) => ({ key, text: weightName(weight), icon: icon(key) }));
+  const items = weightNames(study.weights).map((text, key) => ({ key, text, icon: icon(key) }));
   const names = runs.map((run) => [run, run]);
   host.append(
     el("div", { class: "controls" }, choice("Solid lines", names, runs[0], pick(0)), choice("Dashed lines", [["", "none"], ...names], "", pick(1)),

@@ -22,8 +22,11 @@ function number(value, digits = 4) {
   return Math.abs(value) < 1e-3 ? value.toPrecision(2) : Number(value.toPrecision(digits)).toLocaleString("en", { maximumFractionDigits: 6 });
 }
 
-/** A prompt weight on an axis: the leading zero costs width and says nothing. */
-const weightName = (weight) => String(Number(weight.toPrecision(2))).replace(/^0\./, ".");
+/** Prompt weights on an axis, with as many digits as tell them apart: the leading zero costs width and says nothing. */
+function weightNames(weights, digits = 2) {
+  const names = weights.map((weight) => String(Number(weight.toPrecision(digits))).replace(/^0\./, "."));
+  return new Set(names).size === weights.length || digits > 6 ? names : weightNames(weights, digits + 1);
+}
 
 /** A labelled drop-down. Options are [value, text] or {group, options}; `change` is called with the value, a string. */
 function choice(label, options, value, change) {

@@ -52,8 +52,9 @@ function grid(host, data, study) {
     event.preventDefault();
     if (next) { event.target.tabIndex = -1; next.tabIndex = 0; next.focus(); }
   });
+  const names = weightNames(study.weights), upright = names.some((name) => name.length > 3);
   const head = el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "PLW"),
-    study.weights.map((weight) => el("th", { scope: "col", class: "upright" }, weightName(weight)))));
+    names.map((name) => el("th", { scope: "col", class: upright ? "upright" : "over" }, name))));
   host.append(legend, el("div", { class: "beside" }, el("div", { class: "scroll" }, el("table", { class: "grid" }, head, body)), detail));
   onFilter(() => {
     const rows = data.rows.filter((row) => chosen([row.dataset, row.model]));

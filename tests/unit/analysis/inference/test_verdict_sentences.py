@@ -282,6 +282,8 @@ def test_of_one_weight_the_headline_says_that_there_is_but_one(weight: float) ->
     found = scope_verdicts(frame_of({"x": lambda _, at: 0.5 + noise(at)}, weights=(weight,), models="abc"))
     assert study_sentences(found) == f"On D there is but one weight, {weight:g}: nothing to compare."
     assert dataset_sentences(found, "D") == [f"Translation: but one weight, {weight:g}: nothing to compare."]
+    both = study_sentences([*found, *(replace(verdict, dataset="E") for verdict in found)])
+    assert both == f"On D and E there is but one weight, {weight:g}: nothing to compare."
     assert {(verdict.undecided, verdict.p) for verdict in found} == {(Undecided.ONE_WEIGHT, None)}
 
 
