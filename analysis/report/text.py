@@ -41,7 +41,7 @@ def study_headline(context: Context) -> str:
     by_item = {name: items_sentence(context.verdicts, context.comparisons.rows, name) for name in datasets}
     several = len(datasets) > 1
     said = [f"{f'{name}: ' if several else ''}{line}" for name, line in by_item.items() if line]
-    of_prompt = "\n".join([of_prompt, *said])
+    of_prompt = ("\n" if several else " ").join([of_prompt, *said])
     if not context.varies_both:
         return of_prompt
     of_prompt = f"At response weight {context.response_weight:g}: {of_prompt}"

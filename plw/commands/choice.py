@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CELL_CHOICES = "study=NAME scale=NAME, or any field, as `plw run` takes them."
 
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[GROUP=CHOICE|FIELD=VALUE]...", help=CELL_CHOICES)]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="GROUP=CHOICE|FIELD=VALUE", help=CELL_CHOICES)]
 ConfigDir = Annotated[
     Path | None,
     typer.Option("--config-dir", metavar="DIR", help="A folder of further groups: DIR/dataset/NAME.yaml and others."),

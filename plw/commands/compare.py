@@ -38,7 +38,10 @@ A = Annotated[str, typer.Argument(metavar="A", help=SIDE)]
 B = Annotated[str, typer.Argument(metavar="B", help="What A is compared with; differences are B less A.")]
 Margin = Annotated[
     float | None,
-    typer.Option(help="A difference that would not matter, as a share of the score's range: 0.02 is 2 points."),
+    typer.Option(
+        help="Also test whether A and B are equal but for this: a share of the score's range, 0.02 is 2 points. By "
+        "default that is not tested."
+    ),
 ]
 Metric = Annotated[list[str] | None, typer.Option(help="Compare this metric in place of the headline one; repeatable.")]
 Cluster = Annotated[

@@ -72,8 +72,14 @@ def invert(
     out: Annotated[Path, typer.Option(help="The file to write, .json or .jsonl.", callback=output_file)],
     fields: Fields = None,
     config_dir: ConfigDir = None,
-    short: Annotated[bool, typer.Option("--short", help="Invert every long completion, as the PLW paper did.")] = False,
-    target_ratio: Annotated[float | None, typer.Option(help="Invert just enough for this R_g.")] = None,
+    short: Annotated[
+        bool,
+        typer.Option("--short", help="Invert every long completion, as the PLW paper did; this or --target-ratio."),
+    ] = False,
+    target_ratio: Annotated[
+        float | None,
+        typer.Option(help="Invert just enough for this R_g, completion tokens for each prompt token; this or --short."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Chooses what a target ratio inverts.")] = 42,
 ) -> None:
     """Turn long completions into inputs: the model then has to predict the instruction."""

@@ -24,7 +24,7 @@ Data = Annotated[
 ]
 Fields = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FIELD=VALUE]...", help="Fields of the dataset and others, as `plw run` takes them."),
+    typer.Argument(metavar="FIELD=VALUE", help="Fields of the dataset and others, as `plw run` takes them."),
 ]
 Tokens = Annotated[str, typer.Option("--tokenizer", help="A folder, a hub name or a SentencePiece .model file.")]
 

@@ -70,7 +70,7 @@ RegretMargin = Annotated[
 ]
 Words = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FIELD=VALUE]...", help="Recipe, suite and other fields, as `plw run` takes them."),
+    typer.Argument(metavar="FIELD=VALUE", help="Recipe, suite and other fields, as `plw run` takes them."),
 ]
 
 

@@ -72,6 +72,14 @@ def test_no_line_of_a_help_is_broken_but_by_the_terminal(name, command):
     assert not any("\n" in paragraph for paragraph in cleandoc(command.help).split("\n\n")[1:])
 
 
+@pytest.mark.parametrize(("name", "command"), list(all_commands()))
+def test_every_word_of_a_command_is_explained_and_none_is_bracketed_twice(name, command):
+    """Typer puts what may be left out into brackets, and dots behind what may be repeated."""
+    for parameter in command.params:
+        assert getattr(parameter, "help", ""), (name, parameter.name)
+        assert not (parameter.metavar or "").startswith("["), (name, parameter.name)
+
+
 FOLDERS = {("report", "--out"), ("world pretrain", "--out")}
 """Options that name a folder to write."""
 
