@@ -79,7 +79,7 @@ def _step_lines(name: str, out: Console) -> Iterator[Progress]:
         while not over.wait(LINES_EVERY_S):
             words = [notes[0], f"after {duration(time.monotonic() - started)}"]
             if pace:
-                left = pace[0].seconds_left
+                left = pace[0].seconds_left_at(time.monotonic())
                 words.insert(0, f"{pace[0].done:,}/{pace[0].total:,}")
                 words += [] if left is None else [f"about {duration(left)} left"]
             out.print(f"{name}: {', '.join(filter(None, words))}", markup=False)

@@ -40,6 +40,12 @@ class Pace:
             self.started, self.first = now, done
         self.done, self.total, self.heard = done, total, now
 
+    def seconds_left_at(self, now: float) -> float | None:
+        """The same from a time on; None also once it is over: the units that come take longer than those that went."""
+        left = self.seconds_left
+        left = None if left is None else left - (now - self.heard)
+        return left if left is not None and left > 0 else None
+
     @property
     def seconds_left(self) -> float | None:
         """Seconds until all is done at the rate so far, from the last word on; None where no rate is known."""

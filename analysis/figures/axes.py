@@ -15,7 +15,7 @@ NEAR = 0.09
 """Weights that lie closer than this on the w_p axis do not both get a label in a small panel."""
 NEAR_ABOVE = 0.04
 """The same of an axis above a panel of half a page, whose labels are aslant."""
-FLAT = 2
+LEVEL_LETTERS = 2
 """Characters of a weight's label up to which it has room in a small panel without being turned."""
 MAX_CATEGORIES = 24
 """Labels of weights at equal distances that a panel of half a page has room for."""
@@ -43,7 +43,7 @@ def weight_ticks(axis: Any, weights: Sequence[float]) -> None:
     """Ticks of a w_p axis at the weights, labelled with them where there is room; the largest and smallest always."""
     places, names = _labelled(weights, NEAR)
     axis.set_xticks(places, names)
-    axis.tick_params(axis="x", rotation=90 if max(map(len, names)) > FLAT else 0)
+    axis.tick_params(axis="x", rotation=90 if max(map(len, names)) > LEVEL_LETTERS else 0)
     axis.xaxis.set_minor_locator(NullLocator())
 
 

@@ -23,7 +23,7 @@ BENCHMARK_FIGURES = {
 PANEL_INCHES = 1.75
 FEW = 4
 """Up to so many benchmarks stand in two columns, more in three."""
-MARGIN = 0.05
+AXIS_MARGIN = 0.05
 """Air beside the first and the last weight, as a share of the axis."""
 SHIFT = 0.011
 """Between the datasets' points of one weight, on the w_p axis."""
@@ -117,7 +117,7 @@ def figure_gains(intervals: pd.DataFrame) -> Figure | None:
 
 def _with_margins(places: pd.Series) -> tuple[float, float]:
     low, high = float(places.min()), float(places.max())
-    return low - MARGIN * (high - low), high + MARGIN * (high - low)
+    return low - AXIS_MARGIN * (high - low), high + AXIS_MARGIN * (high - low)
 
 
 def _bars(axis: Any, rows: pd.DataFrame, datasets: Sequence[str], series: int) -> None:

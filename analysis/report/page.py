@@ -22,7 +22,7 @@ from analysis.report.visible import visible
 from analysis.tables.table import Table
 
 WEB = Path(__file__).parent / "web"
-LONG = 40
+LONG_CELL = 40
 """Characters of a table's cell from which on its column may break lines."""
 PAGE_SCRIPTS = (
     "dom.js", "tip.js", "chart.js", "filter.js", "grid.js", "scores.js", "panel.js", "benchmarks.js", "mechanism.js",
@@ -125,7 +125,7 @@ def _column_classes(table: Table) -> list[str]:
 
 
 def _column_class(values: Sequence[str], *, first: bool) -> str:
-    if any(len(value) > LONG for value in values):
+    if any(len(value) > LONG_CELL for value in values):
         return "long"
     return "text" if first or any(value[:1].isalpha() for value in values) else ""
 

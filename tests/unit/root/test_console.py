@@ -41,6 +41,19 @@ def test_a_line_comes_every_so_often(monkeypatch: pytest.MonkeyPatch, silent: bo
     assert silent or any("left" in line for line in lines)
 
 
+def test_a_time_left_that_is_over_is_not_said_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report's first step is a moment, its second takes minutes: the rate so far is none to go by."""
+    monkeypatch.setattr(console, "LINES_EVERY_S", EVERY_S)
+
+    def work(progress: Progress) -> None:
+        progress(0, 4)
+        time.sleep(EVERY_S / 2)
+        progress(1, 4)
+        time.sleep(8 * EVERY_S)
+
+    assert "left" not in said(work)[-1]
+
+
 def test_short_work_says_nothing() -> None:
     assert said(lambda progress: progress(1, 1)) == []
 
