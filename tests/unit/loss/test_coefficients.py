@@ -93,6 +93,8 @@ def test_a_step_without_weight_names_its_examples() -> None:
     full = [np.zeros(6, dtype=np.uint8)] * 10
     with pytest.raises(UserError, match=r"examples 11, 12, 13, 14, 15, 16, 17, 18 and 2 more"):
         step_coefficients(full, LossConfig(prompt_weight=0), names=[str(n) for n in range(11, 21)])
+    with pytest.raises(UserError, match=r"examples 1, 2, 3, 4, 5, 6, 7, 8;"):
+        step_coefficients(full[:8], LossConfig(prompt_weight=0))
     with pytest.raises(UserError, match=r"examples 1, 2;"):
         step_coefficients(full[:2], LossConfig(prompt_weight=0))
 
@@ -105,6 +107,10 @@ def test_a_step_without_weight_says_whether_the_data_or_the_prompts_length_left_
     # Prompt tokens that the data leave out, and that count nothing anyway, are no reason.
     with pytest.raises(UserError, match=r"their prompts may fill recipe\.max_length"):
         step_coefficients([np.zeros(4, dtype=np.uint8)], LossConfig(prompt_weight=0), weights=[np.zeros(4)])
+    # Nor are they where others stay and the normalizer counts completions, of which there is none.
+    half = [np.array([1.0, 1.0, 0.0, 0.0])]
+    with pytest.raises(UserError, match=r"their prompts may fill recipe\.max_length"):
+        step_coefficients([np.zeros(4, np.uint8)], LossConfig(prompt_weight=1, normalizer="completion"), weights=half)
 
 
 def test_virtual_micro_batches_are_consecutive_and_the_last_may_be_short() -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from plw.config.loss import FactorConfig
-from plw.loss.factor import token_factor
+from plw.loss.factor import entropy, token_factor
 from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 
 WIDTH, VOCABULARY = 5, 11
@@ -154,6 +154,22 @@ def test_a_threshold_takes_both_of_its_ends() -> None:
     ):
         factor = FactorConfig(kind="threshold", low=low, high=high)
         assert token_factor(factor, cross_entropy, None).item() == expected
+
+
+@pytest.mark.parametrize("kind", ["power", "focal", "threshold", "entropy"])
+def test_what_rounding_leaves_below_0_counts_as_0(kind: str) -> None:
+    """A cross-entropy and an entropy of a certain prediction: p would lie above 1, its complement below 0."""
+    factor = FactorConfig(kind=kind, **({} if kind == "threshold" else {"exponent": 0.5}))
+    below_11, zero_11 = torch.full((1, 1), -1e-7, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    assert torch.equal(token_factor(factor, below_11, below_11), token_factor(factor, zero_11, zero_11))
+
+
+@pytest.mark.parametrize("top", [None, 2, VOCABULARY, 30])
+def test_entropy_is_that_of_the_greatest_logits_alone(top: int | None) -> None:
+    logit_TV = torch.randn(4, VOCABULARY, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    kept_TV = logit_TV.sort(descending=True).values[:, :top]
+    expected_T1 = torch.special.entr(kept_TV.softmax(-1)).sum(-1, keepdim=True)
+    torch.testing.assert_close(entropy(logit_TV, top), expected_T1)
 
 
 def test_without_a_factor_nothing_changes_and_a_factor_of_one_is_none() -> None:
