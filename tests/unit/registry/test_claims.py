@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import event
 
 from plw.registry.claim import AlreadyDone, Busy, Claimed
 from plw.registry.owner import Owner, process_alive
@@ -210,6 +211,26 @@ def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registr
     assert registry.curves_frame().empty
     assert registry.finish(key, late.token, make_record(make_cell(), attempts=2))
     assert len(registry.scores_frame()) == 2
+
+
+def test_of_two_that_take_a_silent_claim_at_once_one_is_too_late(server_url, make_cell):
+    """The other takes it between this one's reading of the row and its writing; SQLite lets no two write at once."""
+    silent, faster, slower = (replace(Owner.here(), host=host) for host in ("elsewhere", "one", "two"))
+    with Registry.open(server_url) as registry, Registry.open(server_url) as other:
+        cell = registry.ensure_cell(make_cell())
+        key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
+        _claim(registry, key, silent, now=100.0)
+        answers = []
+
+        def overtake(connection, cursor, statement, *rest):
+            if statement.startswith("UPDATE stages") and not answers:
+                answers.append(None)
+                answers[0] = _claim(other, key, faster, now=161.0)
+
+        event.listen(registry._engine, "before_cursor_execute", overtake)
+        assert isinstance(_claim(registry, key, slower, now=161.0), Busy)
+        assert answers == [Claimed(attempt=2)]
+        assert other.heartbeat(key, faster.token, now=162.0)
 
 
 def test_a_killed_process_is_replaced_at_once(registry, key, url):

@@ -46,6 +46,19 @@ def test_scores_come_back_to_the_last_digit_and_missing_stays_missing(registry, 
     assert registry.curves_frame()["loss"].tolist() == [2.0, 1.0, 2.0 / 3]
 
 
+def test_two_judges_score_one_benchmark(registry, make_cell, make_record):
+    record = make_record(registry.ensure_cell(make_cell()))
+    record["scores"] = [record["scores"][1], record["scores"][1] | {"judge": "other", "value": 60.0}]
+    assert _finish(registry, record)
+    assert registry.scores_frame().set_index("judge")["value"].to_dict() == {"world": 40.0, "other": 60.0}
+
+
+def test_a_cell_learns_its_ratio_from_the_record_that_finishes_it(registry, make_cell, make_record):
+    registry.ensure_cell(make_cell(r_g=None))
+    assert _finish(registry, make_record(make_cell(r_g=0.25)))
+    assert [cell.r_g for cell in registry.cells()] == [0.25]
+
+
 def test_a_cell_stays_as_it_was_written_first_but_learns_its_ratio(registry, make_cell):
     first = registry.ensure_cell(make_cell(r_g=None, created=5.0))
     assert (first.r_g, first.created) == (None, 5.0)
@@ -76,12 +89,16 @@ def test_doing_a_stage_again_replaces_its_scores_and_leaves_the_others(registry,
         ("headline", 1, r"scores\[0\]: headline is '1' \(int\), not bool"),
         ("colour", "red", r"scores\[0\]: unknown field 'colour'"),
         ("benchmark", "alpaca_eval", None),
+        (None, {"arc": 1}, "scores is a dict, not a list"),
     ],
 )
 def test_a_bad_record_is_one_line_and_writes_nothing(registry, make_cell, make_record, field, value, message):
     cell = registry.ensure_cell(make_cell())
     record = make_record(cell)
-    record["scores"][0][field] = value
+    if field is None:
+        record["scores"] = value
+    else:
+        record["scores"][0][field] = value
     if message is None:
         record["scores"][0] |= {"metric": "win_rate", "judge": "world"}
         message = "stands there twice"
