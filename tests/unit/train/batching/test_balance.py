@@ -28,6 +28,12 @@ def test_micro_batches_partition_within_the_budget(length_E: list[int], budget: 
     for part in parts:
         of = [length_E[i] for i in part]
         assert (sum(of) if packed else len(of) * max(of)) <= budget
+    # The longest first: each opened a part because it did not fit into those that were there.
+    ordered = [[length_E[i] for i in part] for part in parts]
+    assert all(part == sorted(part, reverse=True) for part in ordered)
+    for part, after in pairwise(ordered):
+        longer = [length for length in part if length >= after[0]]
+        assert sum(longer) + after[0] > budget if packed else (len(part) + 1) * part[0] > budget
 
 
 @given(
@@ -64,10 +70,19 @@ def test_steps_of_instruction_data_are_even(processes: int) -> None:
         assert max(tokens) - min(tokens) <= IMBALANCE_TOLERANCE * max(tokens)
 
 
-def test_swaps_find_what_the_longest_first_rule_misses() -> None:
-    # Longest first gives 8+5+4 against 7+6; 8+7 against 6+5+4 is even.
-    tokens = [sum([8, 7, 6, 5, 4][i] for i in share) for share in balance_across_ranks(lengths([8, 7, 6, 5, 4]), 2)]
-    assert sorted(tokens) == [15, 15]
+@pytest.mark.parametrize(
+    ("of", "expected"),
+    [
+        # Longest first gives 8+5+4 against 7+6; 8+7 against 6+5+4 is even.
+        ([8, 7, 6, 5, 4], [15, 15]),
+        # These take two swaps.
+        ([9, 13, 18, 14, 7, 1], [31, 31]),
+        ([27, 28, 20, 16, 18, 10, 14], [44, 44, 45]),
+    ],
+)
+def test_swaps_find_what_the_longest_first_rule_misses(of: list[int], expected: list[int]) -> None:
+    shares = balance_across_ranks(lengths(of), len(expected))
+    assert sorted(sum(of[place] for place in share) for share in shares) == expected
 
 
 def test_one_process_keeps_the_order() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from plw.config.study import PACKED, PADDED, PREFIX
 from plw.train.batching.last_rows import find_last_rows
 from plw.train.batching.packed_row import make_row
-from plw.train.batching.placement import PlacedTokens, place_tokens
+from plw.train.batching.placement import PlacedTokens, place_tokens, without_tails
 
 CPU = torch.device("cpu")
 # Of two tokens and in order, so that many begin alike, and some are there twice.
@@ -77,6 +77,31 @@ def test_the_last_layer_asks_from_the_first_token_that_predicts_on(
         assert last.row is not None
         assert asked == queries
         assert sum(last.row.queries_E) == len(queries)
+
+
+@settings(max_examples=50)
+@given(examples=beginnings, layout=st.sampled_from([PADDED, PACKED, PREFIX]), data=st.data())
+def test_what_no_prediction_sees_is_left_out(examples: list[list[int]], layout: str, data: st.DataObject) -> None:
+    placed = placed_tokens(examples, layout)
+    real = sorted({place for path in placed.paths for place in path.tolist()})
+    predicting = data.draw(st.sets(st.sampled_from(real)))
+    predicts_F = np.isin(np.arange(len(placed.token_F)), sorted(predicting))
+    left, place_F = without_tails(placed, predicts_F)
+    if not predicting:
+        assert left is placed
+        return
+    seen = {place for path in placed.paths for place in path for later in path if later >= place if later in predicting}
+    taken: set[int] = set()
+    for path, new, own in zip(placed.paths, left.paths, left.owned, strict=True):
+        kept = [place for place in path.tolist() if place in seen]
+        assert new.tolist() == place_F[kept].tolist()
+        assert left.token_F[new].tolist() == placed.token_F[kept].tolist()
+        assert left.position_F[new].tolist() == list(range(len(new)))
+        assert left.before_F[new[1:]].tolist() == new[:-1].tolist()
+        assert own == len(set(kept) - taken)
+        taken |= set(kept)
+    longest = max(len(path) for path in left.paths)
+    assert left.shape == ((len(examples), longest) if layout == PADDED else (1, len(seen)))
 
 
 @pytest.mark.parametrize(("predicting", "shortened"), [(0, False), (1, True), (19, True), (20, False)])

@@ -91,6 +91,20 @@ def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes
             assert sorted(step.example_E[places].tolist()) == list(range(9))
 
 
+@pytest.mark.parametrize(("layout", "turns"), [(PADDED, 4), (PACKED, 3), (PREFIX, 1)])
+def test_the_budget_holds_what_the_layout_computes(layout: str, turns: int) -> None:
+    """Padding counts where there is some, and what two examples begin with alike once where it stands once."""
+    examples = make_examples([20, 19, 11, 10, 9, 8])
+    (step,) = plan_training(
+        examples, LossConfig(), recipe(epochs=1, batch_size=6), seed=0, token_budget=33, layout=layout
+    ).steps
+    assert len(step.micro_batches[0]) == turns
+    if layout != PREFIX:
+        for part in step.micro_batches[0]:
+            length_E = [len(examples[i].token_T) for i in step.example_E[part]]
+            assert (sum(length_E) if layout == PACKED else len(part) * max(length_E)) <= 33
+
+
 def test_a_chat_of_several_turns_has_its_roles_coefficients_at_their_places() -> None:
     roles = [0, 0, 1, 1, 0, 0, 0, 1, 0, 1, 1]
     chat = EncodedExample(token_T=np.arange(11, dtype=np.int32), role_T=np.array(roles, dtype=np.uint8))
