@@ -96,12 +96,12 @@ def _span(item: Any, texts: Mapping[str, str], where: str) -> WeightSpan:
     if not isinstance(item, dict):
         raise UserError(f"{where} is {kind_of(item)}, not an object")
     field = item.get("field", list(texts)[-1])
-    if field not in texts:
+    if not isinstance(field, str) or field not in texts:
         raise UserError(f"{where}: field 'field' is {shortened(str(field), 40)!r}; allowed: {', '.join(texts)}")
     start, end = item.get("start"), item.get("end")
     if type(start) is not int or type(end) is not int or not 0 <= start < end <= len(texts[field]):
         raise UserError(
-            f"{where}: start={start} and end={end} are no stretch of the {len(texts[field])} characters of its text; "
-            "allowed: 0 <= start < end"
+            f"{where}: start={shortened(repr(start), 40)} and end={shortened(repr(end), 40)} are no stretch of the "
+            f"{len(texts[field])} characters of its text; allowed: whole numbers, 0 <= start < end"
         )
     return WeightSpan(start=start, end=end, weight=weight_of(item.get("weight"), "weight", where), field=field)

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from transformers import ByT5Tokenizer
 
 from plw.config import TemplateConfig
+from plw.config.loss import ROLES
 from plw.data.encoding import COMPLETION, PROMPT, encode
 from plw.data.inversion import short
 from plw.data.records import load_records
-from plw.data.template import AlpacaTemplate, Segment
+from plw.data.template import AlpacaTemplate, Segment, Span
 from plw.errors import UserError
 from plw.paths import conf_folder
 
@@ -109,6 +111,45 @@ def test_a_marker_without_an_eos_token_is_a_mistake(tiny_tokenizer: "PreTrainedT
     without = type(tiny_tokenizer)(tokenizer_object=tiny_tokenizer.backend_tokenizer)
     with pytest.raises(UserError, match=r"template.eos_marker=<E>, but the tokenizer has no EOS token"):
         encode([pair("a", "b<E>")], without, max_length=8, end_of_sequence=False, eos_marker="<E>")
+
+
+@pytest.mark.parametrize("fine_roles", [False, True])
+def test_a_token_has_the_role_and_weight_of_its_last_character(
+    tiny_tokenizer: "PreTrainedTokenizerBase", fine_roles: bool
+) -> None:
+    """The first too, though BOS stands before it; BOS has the weight of the segment. Weights ask for no finer roles."""
+    spans = (Span(0, 1, "user", 2.0), Span(1, 4, "user"), Span(4, 5, "system", 3.0))
+    segments = [Segment("prompt", "x the", spans=spans, weight=0.5), Segment("completion", "b")]
+    about: dict[str, Any] = {"max_length": 64, "fine_roles": fine_roles, "where": ["a.json: row 1"]}
+    (example,) = encode([segments], tiny_tokenizer, **about).examples
+    assert tiny_tokenizer.convert_ids_to_tokens(example.token_T.tolist()) == ["<s>", "x", "Ġthe", "b", "</s>"]
+    prompt = ["bos", "user", "system"] if fine_roles else ["user"] * 3
+    assert [ROLES[role] for role in example.role_T] == [*prompt, "assistant", "assistant"]
+    assert example.weight_T is not None
+    assert example.weight_T.tolist() == [0.5, 1.0, 1.5, 1.0, 1.0]
+    assert example.where == "a.json: row 1"
+
+
+def test_stretches_move_with_the_text_where_a_marker_is_eos(tiny_tokenizer: "PreTrainedTokenizerBase") -> None:
+    spans = (Span(0, 1, "thinking", 2.0), Span(5, 9, "assistant", 3.0))
+    segments = [Segment("prompt", "a"), Segment("completion", "b<E>c the<E>", spans=spans)]
+    (example,) = encode([segments], tiny_tokenizer, max_length=64, fine_roles=True, eos_marker="<E>").examples
+    assert example.weight_T is not None
+    pieces = tiny_tokenizer.convert_ids_to_tokens(example.token_T.tolist())
+    expected = {"b": 2.0, "c": 1.0, "Ġthe": 3.0}
+    assert [piece for piece in pieces if piece in expected] == list(expected)
+    assert [expected.get(piece, 1.0) for piece in pieces] == example.weight_T.tolist()
+    assert [ROLES[role] for role in example.role_T if role == ROLES.index("thinking")] == ["thinking"]
+
+
+def test_a_tokenizer_that_tells_no_places_is_refused_only_where_they_are_needed() -> None:
+    slow = ByT5Tokenizer()
+    (example,) = encode([pair("a", "b")], slow, max_length=8).examples
+    assert example.role_T.tolist()[:2] == [PROMPT, COMPLETION]
+    weighted = [Segment("prompt", "a"), Segment("completion", "b", weight=0.5)]
+    for segments, fine_roles in ((pair("a", "b"), True), (weighted, False)):
+        with pytest.raises(UserError, match="need a fast tokenizer"):
+            encode([segments], slow, max_length=8, fine_roles=fine_roles)
 
 
 @pytest.mark.parametrize("inverted", [False, True])
