@@ -15,6 +15,7 @@ from sqlalchemy import event
 from plw.registry.claim import AlreadyDone, Busy, Claimed
 from plw.registry.owner import Owner, process_alive
 from plw.registry.rows import StageKey
+from plw.registry.schema import stages
 from plw.registry.store import Registry
 
 WORKER = """
@@ -293,6 +294,23 @@ def test_attempts_count_up_for_a_fingerprint_and_start_again_for_another(registr
     assert registry.scores_frame().empty, "scores of a stage that is being done again are of something else"
     assert registry.finish(key, third.token, make_record(make_cell(), fingerprint="f-other"))
     assert _claim(registry, key, fourth, now=104.0, fingerprint="f-other", redo=True) == Claimed(attempt=2)
+
+
+def test_a_stage_that_another_cell_works_on_with_the_same_fingerprint_is_waited_for_if_asked(
+    registry, key, make_cell, make_record
+):
+    """Two cells that differ in what this stage does not see: the result of the first serves both."""
+    twin = replace(key, cell=registry.ensure_cell(make_cell(0.5)).cell)
+    first, second = (replace(Owner.here(), host="elsewhere") for _ in range(2))
+    assert _claim(registry, key, first, now=100.0) == Claimed(attempt=1)
+    assert _claim(registry, twin, second, now=150.0, once=True) == Busy(owner=str(first), seconds=50.0)
+    assert [row.cell for row in registry.stage_rows()] == [key.cell], "nothing is written for who waits"
+    # Another fingerprint, who does not ask, a silent worker and a finished stage are no reason to wait.
+    for options in ({"fingerprint": "f-other", "once": True}, {"once": False}):
+        assert _claim(registry, twin, second, now=150.0, **options) == Claimed(attempt=1)
+        with registry.transaction() as connection:
+            connection.execute(stages.delete().where(stages.c.cell == twin.cell))
+    assert _claim(registry, twin, second, now=161.0, once=True) == Claimed(attempt=1)
 
 
 def test_a_claim_needs_its_cell(registry, key):

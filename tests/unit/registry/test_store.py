@@ -12,7 +12,7 @@ from plw.errors import RegistryAwayError, UserError
 from plw.registry import database, shown_address
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.schema import SCHEMA_VERSION, scores
+from plw.registry.schema import SCHEMA_VERSION, curves, scores
 from plw.registry.store import Registry
 
 
@@ -136,6 +136,16 @@ def test_a_finished_record_is_adopted_and_its_writer_may_still_finish(registry, 
     assert not registry.heartbeat(key, owner.token)
     assert registry.finish(key, owner.token, again)
     assert registry.stage_rows()[0].fingerprint == "other"
+
+
+@pytest.mark.parametrize("table", [scores, curves])
+def test_a_record_whose_rows_were_lost_brings_them_back(registry, make_cell, make_record, table):
+    record = make_record(make_cell())
+    registry.import_record(record)
+    with registry.transaction() as connection:
+        connection.execute(table.delete())
+    registry.import_record(record)
+    assert (len(registry.scores_frame()), len(registry.curves_frame())) == (2, 3)
 
 
 def test_a_record_finishes_its_own_stage_only(registry, make_cell, make_record):

@@ -29,6 +29,8 @@ def test_a_diff_is_empty_exactly_when_the_texts_are_equal(left: object, right: o
 
 def test_an_integral_float_is_the_integer() -> None:
     assert fingerprint({"weight": 1.0}) == fingerprint({"weight": 1})
+    # A tuple, which JSON does not have, is taken another way.
+    assert canonical_json({"weight": (1.0, 0.5, "a", None)}) == '{"weight":[1,0.5,"a",null]}'
     assert fingerprint({"weight": 0.1}) != fingerprint({"weight": 0.2})
 
 

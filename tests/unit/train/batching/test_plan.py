@@ -69,9 +69,33 @@ def test_examples_without_weight_go_through_no_model() -> None:
     assert plan.empty_units == 2
 
 
-def test_warm_up_is_rounded_up_as_transformers_does() -> None:
-    plan = plan_training(make_examples([8] * 40), LossConfig(), recipe(warmup_ratio=0.03), seed=0, token_budget=64)
-    assert (len(plan.steps), plan.warmup_steps) == (20, 1)
+@pytest.mark.parametrize(("ratio", "warmup"), [(0.0, 0), (0.03, 1), (0.25, 5), (0.26, 6), (1.0, 20)])
+def test_warm_up_is_rounded_up_as_transformers_does(ratio: float, warmup: int) -> None:
+    plan = plan_training(make_examples([8] * 40), LossConfig(), recipe(warmup_ratio=ratio), seed=0, token_budget=64)
+    assert (len(plan.steps), plan.warmup_steps) == (20, warmup)
+
+
+def test_the_digest_is_of_all_that_decides_the_gradients() -> None:
+    def digest(*examples: EncodedExample, **loss: float) -> str:
+        ones = recipe(epochs=1, batch_size=1)
+        return plan_training(examples, LossConfig(**loss), ones, seed=0, token_budget=64).digest  # type: ignore[arg-type]
+
+    def example(tokens: list[int], roles: list[int], weights: list[float] | None = None) -> EncodedExample:
+        weight_T = None if weights is None else np.array(weights)
+        return EncodedExample(token_T=np.array(tokens, np.int32), role_T=np.array(roles, np.uint8), weight_T=weight_T)
+
+    one, other = example([1, 2, 3], [0, 1, 1]), example([4, 5], [0, 1])
+    assert digest(one, other) == digest(one, other)
+    different = [
+        digest(one, other),
+        digest(other, one),
+        digest(example([1, 2, 9], [0, 1, 1]), other),
+        digest(example([1, 2, 3], [0, 0, 1]), other),
+        digest(example([1, 2, 3], [0, 1, 1], [1, 1, 0.5]), other),
+        digest(example([1, 2, 3], [0, 1, 1], [1, 0.5, 1]), other),
+        digest(one, other, prompt_weight=0.1),
+    ]
+    assert len(set(different)) == len(different)
 
 
 def test_the_layout_takes_every_weighted_example_once_in_any_number_of_processes() -> None:
