@@ -106,11 +106,10 @@ def read_table_4(aggregate: str, table: Mapping[float, float | None], r_g: float
     high = min((row for row in rows if row >= r_g), default=rows[-1])
     outside = not rows[0] <= r_g <= rows[-1]
     below, above = table[low], table[high]
-    if low != high and not outside and below is not None and above is not None:
+    if low != high and below is not None and above is not None:
         plw = below + (above - below) * (r_g - low) / (high - low)
         return Published(aggregate=aggregate, plw=plw, rows=(low, high), outside=False)
-    nearest = low if outside or abs(r_g - low) <= abs(high - r_g) else high
-    nearest = min(rows, key=lambda row: abs(row - r_g)) if outside else nearest
+    nearest = low if abs(r_g - low) <= abs(high - r_g) else high
     return Published(aggregate=aggregate, plw=table[nearest], rows=(nearest,), outside=outside)
 
 

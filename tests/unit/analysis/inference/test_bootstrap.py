@@ -53,6 +53,16 @@ def test_with_benchmarks_alone_it_is_the_normal_interval_of_their_mean():
     np.testing.assert_allclose((made["high"] - made["low"]) / 2, half, rtol=0.07)
 
 
+def test_many_seeds_are_counted_as_few_are(monkeypatch):
+    def rule(dataset, benchmark, model, weight, seed):
+        return None if (model, seed) == ("deep", 3) else _noise()(dataset, benchmark, model, weight, seed) + 0.01 * seed
+
+    frame = frame_of(rule, benchmarks=MANY[:5], seeds=range(9))
+    many = bootstrap_aggregates(frame, draws=100)
+    monkeypatch.setattr("analysis.inference.bootstrap.FEW_SEEDS", 9)
+    pd.testing.assert_frame_equal(many, bootstrap_aggregates(frame, draws=100), rtol=1e-12)
+
+
 def test_gains_are_paired_so_that_a_level_of_a_benchmark_or_model_does_not_widen_them():
     def shifted(dataset, benchmark, model, weight, seed):
         return 0.1 + 0.02 * MANY.index(benchmark) + 0.3 * (model == "wide") + 0.05 * weight

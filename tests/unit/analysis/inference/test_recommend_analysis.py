@@ -1,14 +1,17 @@
 """The recommendation: Table 4 by its rule, a study's model beside it, and where it hardly matters."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from study_frames import frame_of
 
 from analysis.gam.fit import fit_gam
+from analysis.inference.nearest import nearest_verdicts
 from analysis.inference.ratio_model import RatioFit
 from analysis.inference.recommend import read_table_4, recommend_weight
 from analysis.scores.published import TABLE_4
@@ -55,6 +58,7 @@ def test_any_ratio_has_a_sentence(r_g):
 def test_below_the_table_the_regression_of_short_is_told():
     remarks = recommend_weight(0.1, []).remarks
     assert any(all(word in line for word in ("AlpacaDataShort", "0.082", "0.242")) for line in remarks)
+    assert not any("AlpacaDataShort" in line for line in recommend_weight(9.0, []).remarks)
 
 
 def test_the_registrys_model_goes_first_where_it_can_tell():
@@ -78,6 +82,21 @@ def test_the_embedded_world_is_shown_and_does_not_decide():
     assert found.plw == pytest.approx(0.239)
     assert "no evidence for others" in found.sentence
     assert found.own[0].optimum.plw == 1.0
+
+
+@pytest.mark.parametrize("r_g", [0.1, 7.0])
+def test_the_registrys_model_tells_of_the_ends_of_its_ratios(r_g):
+    assert all(item.optimum is not None for item in recommend_weight(r_g, fits(1.0)).own)
+
+
+@pytest.mark.parametrize(("r_g", "dataset"), [(3.0, "even"), (3.5, "long"), (0.001, "short"), (1000.0, "long")])
+def test_the_nearest_dataset_is_that_by_the_logarithm_of_the_ratio(r_g, dataset):
+    frame = frame_of(lambda *at: 0.5, datasets=("even", "short", "long"))
+    ratios = frame.rows["dataset"].map({"short": 0.1, "even": 1.0, "long": 10.0})
+    found = nearest_verdicts(replace(frame, rows=frame.rows.assign(r_g=ratios)), r_g)
+    assert (found.dataset, found.r_g) == (dataset, {"short": 0.1, "even": 1.0, "long": 10.0}[dataset])
+    assert {verdict.dataset for verdict in found.verdicts} == {dataset}
+    assert nearest_verdicts(replace(frame, rows=frame.rows.assign(r_g=np.nan)), r_g) is None
 
 
 def test_outside_of_the_registrys_ratios_its_model_says_nothing():

@@ -248,6 +248,15 @@ def test_the_combined_test_sees_one_benchmark_among_many() -> None:
     assert combined_p(0.5, [0.5, 0.5]) == pytest.approx(0.5)
 
 
+def test_the_omnibus_test_counts_itself_and_not_a_benchmark_that_never_varies() -> None:
+    score_NG, w_N, run_N = opposed(0, 5.0)
+
+    assert omnibus_p(score_NG, w_N, run_N, 199) == pytest.approx(1 / 200)
+    weak_NG = opposed(1, 0.01)[0]
+    still_NG = np.column_stack([weak_NG, np.full(len(w_N), 0.3)])
+    assert omnibus_p(still_NG, w_N, run_N, 199) == omnibus_p(weak_NG, w_N, run_N, 199)
+
+
 def test_the_omnibus_test_needs_weights_that_can_be_exchanged() -> None:
     score_NG, w_N, _ = opposed(0, 0.03)
 

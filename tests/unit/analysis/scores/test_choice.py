@@ -7,10 +7,11 @@ import pytest
 from simulated_study import GROUPS, headline, write_stage
 
 from analysis.scores.benchmarks import Benchmarks
-from analysis.scores.choice import StudyChoice, Wanted, choose
+from analysis.scores.choice import StudyChoice, Wanted, choose, stage_suite
 from analysis.scores.study import read_study, study_frame
 from plw.errors import UserError
 from plw.files import write_json_atomic
+from plw.registry.rows import StageRow
 from plw.registry.store import Registry
 
 OWN = {"mine": "short_generation", "letters": "long_generation"}
@@ -49,6 +50,25 @@ def test_a_regularisers_recipe_does_not_hide_the_recipe_that_it_varies():
 
 def test_a_study_without_scores_has_nothing_to_choose():
     assert choose(scores(), Wanted()) == StudyChoice()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "suite"),
+    [
+        ("train", "train", ""),
+        ("harness-own", "harness", "own"),
+        ("generate-own-long", "generate", "own-long"),
+        ("diagnose-own", "diagnose", "own"),
+        ("judge-own-first", "judge", "own"),
+        ("judge-own-long-first", "judge", "own-long"),
+        ("judge-other-first", "judge", ""),
+    ],
+)
+def test_a_stage_tells_its_suite(name, kind, suite):
+    stage = StageRow(
+        study="plw", scale="mini", cell="c", name=name, kind=kind, fingerprint="f", status="done", attempts=1
+    )
+    assert stage_suite(stage, ["own", "own-long"]) == suite
 
 
 @pytest.fixture

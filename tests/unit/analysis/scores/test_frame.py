@@ -253,6 +253,22 @@ def test_unreadable_verdicts_are_no_other_way_of_scoring(make_study):
     tidy_frame(scores.assign(n=scores["n"].mask(fewer, 97)), GROUPS)
 
 
+@pytest.mark.parametrize(("judge", "left_out", "chosen"), [("a", 1, "world"), ("a", 0, "a"), ("z", 0, "world")])
+def test_of_two_judges_the_one_with_more_scores_is_shown_and_of_equals_the_first(make_study, judge, left_out, chosen):
+    url, _ = make_study(weights=(0.0, 1.0), datasets=("data",))
+    with Registry.open(url) as registry:
+        scores = registry.scores_frame()
+    of_world = scores[scores["benchmark"] == "pandalm"]
+    other = of_world.assign(judge=judge, value=1.0).iloc[left_out:]
+    frame = tidy_frame(pd.concat([scores, other]), GROUPS)
+    assert frame.rows.query("benchmark == 'pandalm'")["value"].eq(1.0).all() == (chosen == judge)
+    assert len(frame.rows) == len(tidy_frame(scores, GROUPS).rows)
+    assert any(
+        f"pandalm was judged by {', '.join(sorted(['world', judge]))}; the scores of {chosen}" in note
+        for note in frame.notes
+    )
+
+
 def test_lower_is_better_is_turned_round(make_study):
     url, _ = make_study(weights=(0.0, 1.0), datasets=("data",), models=("wide",))
     with Registry.open(url) as registry:

@@ -56,6 +56,13 @@ def test_of_a_large_study_whole_seeds_are_kept_and_the_page_says_how_many():
     assert "10 of 100 seeds" in notes[0]
 
 
+def test_a_dataset_of_which_all_is_used_is_not_named():
+    table = pd.concat([rows(100), rows(10).assign(dataset="data")], ignore_index=True)
+    part, notes = fitted_rows(table, most=400, whole=1_000)
+    assert part.groupby("dataset").size().to_dict() == {"data": 400, "short": 400}
+    assert [note.partition(":")[0] for note in notes[:-1]] == ["short"]
+
+
 def test_of_one_seed_with_many_base_models_some_models_are_kept():
     part, _ = fitted_rows(rows(1, models=50), most=100, whole=500)
     assert len(part) == 100

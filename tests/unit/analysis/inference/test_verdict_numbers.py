@@ -1,0 +1,53 @@
+"""The numbers of a verdict are those of its curve, in the unit of its benchmark."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
+from analysis.inference.weight_curve import fit_curve
+from analysis.scores.frame import TidyFrame
+
+W_W = np.linspace(0, 1, 5)
+
+
+def verdict_of(score_N: np.ndarray, w_N: np.ndarray, base_N: list[str], metric: str = "acc") -> ScopeVerdict:
+    """Of one benchmark, from the scores of cells."""
+    table = pd.DataFrame(
+        {"dataset": "d", "model": base_N, "seed": 0, "w_p": w_N, "benchmark": "b", "group": "g", "metric": metric,
+         "value": score_N, "score01": score_N}
+    )  # fmt: skip
+    frame = TidyFrame(rows=table, missing=table.head(0), notes=())
+    (verdict,) = [verdict for verdict in scope_verdicts(frame) if verdict.scope == "benchmark"]
+    return verdict
+
+
+@pytest.mark.parametrize(("metric", "scale"), [("acc", 1), ("bleu", 100)])
+@pytest.mark.parametrize("slope", [0.2, -0.2])
+def test_the_numbers_are_those_of_the_curve(slope: float, metric: str, scale: int) -> None:
+    generator = np.random.default_rng(0)
+    score_AW = 0.5 + (slope + generator.normal(0, 0.03, (6, 1))) * W_W + generator.normal(0, 0.005, (6, 5))
+    base_N = [f"base {number}" for number in range(6) for _ in W_W]
+    score_N, w_N = score_AW.ravel(), np.tile(W_W, 6)
+
+    found = verdict_of(score_N, w_N, base_N, metric)
+
+    curve = fit_curve(score_N, w_N, base_N, base_N)
+    assert curve is not None
+    low_M, high_M = curve.bounds()
+    at_M = scale * (curve.at_start + curve.difference_M)
+    assert (found.p, found.p_mean, found.moved) == (curve.p, curve.p, True)
+    assert found.direction == ("up" if slope > 0 else "down")
+    assert (found.scale, found.base_models, found.cells, found.over_bases) == (scale, 6, 30, True)
+    assert found.excluded == pytest.approx(scale * np.abs([low_M, high_M]).max())
+    assert [found.at_0, found.at_1] == pytest.approx([scale * curve.at_start, at_M[-1]])
+    assert [found.at_best, found.at_lowest] == pytest.approx([at_M.max(), at_M.min()])
+    change = scale * np.array([low_M[curve.place], high_M[curve.place]])
+    assert [found.change_low, found.change_high] == pytest.approx(change)
+
+
+def test_a_base_model_of_one_weight_alone_is_not_counted() -> None:
+    w_N = np.array([0.0, 1.0] * 4 + [0.0])
+    base_N = [f"base {number // 2}" for number in range(9)]
+    score_N = 0.5 + 0.1 * w_N + np.random.default_rng(0).normal(0, 0.01, 9)
+    assert verdict_of(score_N, w_N, base_N).base_models == 4
