@@ -201,7 +201,9 @@ def test_a_silent_claim_is_taken_over_and_its_first_owner_writes_nothing(registr
     late = replace(Owner.here(), host="elsewhere")
     assert _claim(registry, key, elsewhere, now=100.0) == Claimed(attempt=1)
     assert isinstance(_claim(registry, key, late, now=160.0), Busy)
-    assert _claim(registry, key, late, now=160.5) == Claimed(attempt=2)
+    taken = _claim(registry, key, late, now=160.5)
+    assert taken == Claimed(attempt=2)
+    assert taken.taken_from == f"{elsewhere}, last heartbeat 60 s ago"
 
     before = registry.stage_rows()
     assert not registry.heartbeat(key, elsewhere.token, now=161.0)
@@ -272,11 +274,12 @@ def test_a_dead_process_of_another_host_is_waited_for(registry, key):
     assert isinstance(_claim(registry, key, Owner.here(), now=101.0), Busy)
 
 
-def test_a_process_number_that_was_given_anew_counts_as_dead(registry, key):
+@pytest.mark.parametrize("shift", [-1.0, 1.0])
+def test_a_process_number_that_was_given_anew_counts_as_dead(registry, key, shift):
     here = Owner.here()
     assert process_alive(here.pid, here.process_started)
-    earlier = replace(here, process_started=here.process_started - 1)
-    assert _claim(registry, key, earlier, now=100.0) == Claimed(attempt=1)
+    other = replace(here, process_started=here.process_started + shift)
+    assert _claim(registry, key, other, now=100.0) == Claimed(attempt=1)
     assert _claim(registry, key, Owner.here(), now=101.0) == Claimed(attempt=2)
 
 
@@ -286,7 +289,8 @@ def test_attempts_count_up_for_a_fingerprint_and_start_again_for_another(registr
     assert registry.fail(key, first.token, "out of memory\0", "Traceback", now=101.0)
     row = registry.stage_rows()[0]
     assert (row.status, row.error, row.seconds, row.token, row.host) == ("failed", "out of memory", 1.0, None, None)
-    assert _claim(registry, key, second, now=102.0) == Claimed(attempt=2)
+    again = _claim(registry, key, second, now=102.0)
+    assert (again, again.taken_from) == (Claimed(attempt=2), None), "nobody held what had failed"
     assert registry.finish(key, second.token, make_record(make_cell(), attempts=2))
     assert [(row.status, row.fingerprint) for row in registry.stage_rows()] == [("done", "f-train")]
     assert _claim(registry, key, third, now=103.0) == AlreadyDone()

@@ -53,6 +53,14 @@ def test_two_judges_score_one_benchmark(registry, make_cell, make_record):
     assert registry.scores_frame().set_index("judge")["value"].to_dict() == {"world": 40.0, "other": 60.0}
 
 
+def test_a_stage_may_leave_no_score_and_no_curve(registry, make_cell, make_record):
+    cell = registry.ensure_cell(make_cell())
+    assert _finish(registry, make_record(cell, scores=[], curves=[]))
+    assert [row.status for row in registry.stage_rows()] == ["done"]
+    assert registry.scores_frame().empty
+    assert registry.curves_frame().empty
+
+
 def test_a_cell_learns_its_ratio_from_the_record_that_finishes_it(registry, make_cell, make_record):
     registry.ensure_cell(make_cell(r_g=None))
     assert _finish(registry, make_record(make_cell(r_g=0.25)))
