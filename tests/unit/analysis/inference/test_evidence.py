@@ -1,11 +1,13 @@
 """All evidence joined: who speaks about a ratio, and how far those who do agree."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from analysis.inference.evidence import Evidence, Finding, agreement, all_evidence, is_near
-from analysis.inference.nearest import nearest_verdicts
+from analysis.inference.nearest import NearestVerdicts, nearest_verdicts
 from analysis.inference.recommend import recommend_weight
 from analysis.scores.frame import EXPONENT, TidyFrame
 
@@ -67,11 +69,30 @@ def test_each_source_speaks_where_its_data_are(r_g: float, speak: set[str]) -> N
         assert item.to_dict()["speaks"] is item.speaks
 
 
+def of_registry(score: Callable[[str, float], float], weights: tuple[float, ...]) -> tuple[Finding, NearestVerdicts]:
+    """What is told of two benchmarks of multiple choice that one base model was scored on, and the verdicts."""
+    rows = [
+        {"dataset": "d", "model": "one", "seed": 0, "prompt_weight": weight, "w_p": weight**EXPONENT, "r_g": 3.0,
+         "benchmark": name, "group": "multiple_choice", "metric": "acc", "value": 0.0, "score01": score(name, weight)}
+        for weight in weights for name in ("a", "b")
+    ]  # fmt: skip
+    table = pd.DataFrame(rows)
+    nearest = nearest_verdicts(TidyFrame(rows=table, missing=table.head(0), notes=()), 3.0)
+    assert nearest is not None
+    found = all_evidence(recommend_weight(3.0, [], no_model="none"), nearest, registry="own-own", like_yours=True)
+    (own,) = [item for item in found if item.source.startswith("this registry")]
+    return own.findings["multiple choice"], nearest
+
+
+MANY = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
+
+
 @pytest.mark.parametrize(
     ("level", "weights", "words"),
     [
         (0.5, (0.0, 0.1, 0.5, 1.0), "the same scores at every weight"),
         (None, (0.0, 1.0), "too few cells to decide"),
+        (None, (0.5,), "one weight alone"),
         (None, (0.0, 0.1, 0.2, 0.5, 0.7, 1.0), "no effect shown"),
     ],
 )
@@ -80,15 +101,27 @@ def test_a_registry_that_cannot_tell_shows_no_effect_of_none(
 ) -> None:
     """What the report says of such scores: they never vary, or are too few."""
     generator = np.random.default_rng(0)
-    rows = [
-        {"dataset": "d", "model": "one", "seed": 0, "prompt_weight": weight, "w_p": weight**EXPONENT, "r_g": 3.0,
-         "benchmark": name, "group": "multiple_choice", "metric": "acc", "value": 0.0,
-         "score01": level or generator.normal(0.5, 0.05)}
-        for weight in weights for name in ("a", "b")
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
-    nearest = nearest_verdicts(TidyFrame(rows=table, missing=table.head(0), notes=()), 3.0)
-    found = all_evidence(recommend_weight(3.0, [], no_model="none"), nearest, registry="own-own", like_yours=True)
-    (own,) = [item for item in found if item.source.startswith("this registry")]
-    assert own.findings["multiple choice"].words.startswith(words)
-    assert own.findings["multiple choice"].decided == (words == "no effect shown")
+    finding, nearest = of_registry(lambda *_: level or generator.normal(0.5, 0.05), weights)
+    assert finding.words.startswith(words)
+    assert finding.decided == (words == "no effect shown")
+    if finding.decided:
+        (group,) = [verdict for verdict in nearest.verdicts if verdict.name == "multiple_choice"]
+        assert group.excluded is not None
+        assert finding.words == f"no effect shown (above {100 * group.excluded:.2g} points excluded)"
+
+
+@pytest.mark.parametrize(
+    ("slopes", "weight", "words"),
+    [
+        ({"a": 0.3, "b": 0.3}, 1.0, "1 (p = "),
+        ({"a": -0.3, "b": -0.3}, None, "moved: down"),
+        ({"a": 0.3, "b": -0.3}, None, "moved: benchmarks, not their mean"),
+    ],
+)
+def test_a_weight_is_named_where_scores_rise_to_it(slopes: dict[str, float], weight: float | None, words: str) -> None:
+    generator = np.random.default_rng(0)
+    finding, _ = of_registry(
+        lambda name, weight: 0.5 + slopes[name] * weight**EXPONENT + generator.normal(0, 0.005), MANY
+    )
+    assert (finding.weight, finding.decided) == (weight, True)
+    assert finding.words.startswith(words)

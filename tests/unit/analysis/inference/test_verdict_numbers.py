@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
+from analysis.inference.verdicts import ScopeVerdict, Undecided, scope_verdicts
 from analysis.inference.weight_curve import fit_curve
 from analysis.scores.frame import TidyFrame
 
@@ -44,6 +44,23 @@ def test_the_numbers_are_those_of_the_curve(slope: float, metric: str, scale: in
     assert [found.at_best, found.at_lowest] == pytest.approx([at_M.max(), at_M.min()])
     change = scale * np.array([low_M[curve.place], high_M[curve.place]])
     assert [found.change_low, found.change_high] == pytest.approx(change)
+    assert found.bases == (), "base models are told of kinds of benchmarks alone"
+
+
+@pytest.mark.parametrize(
+    ("weights", "undecided"),
+    [
+        ([[0.5], [0.5]], Undecided.ONE_WEIGHT),
+        ([[0.0], [1.0]], Undecided.NO_PAIR),
+        ([[0.0, 1.0]], Undecided.FEW_CELLS),
+    ],
+)
+def test_why_nothing_is_decided(weights: list[list[float]], undecided: Undecided) -> None:
+    """The weights of each base model."""
+    base_N = [f"base {number}" for number, of_base in enumerate(weights) for _ in of_base]
+    w_N = np.concatenate(weights)
+    found = verdict_of(np.random.default_rng(0).normal(0.5, 0.1, len(w_N)), w_N, base_N)
+    assert (found.p, found.moved, found.undecided) == (None, False, undecided)
 
 
 def test_a_base_model_of_one_weight_alone_is_not_counted() -> None:

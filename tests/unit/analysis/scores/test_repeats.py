@@ -31,6 +31,14 @@ def test_seeds_that_repeat_another_are_found_with_the_one_that_they_repeat() -> 
     assert set(without_repeats(frame(repeats=True).rows)["seed"]) == {1}
 
 
+def test_a_benchmark_that_never_varies_hides_no_repeat() -> None:
+    def rule(_: str, benchmark: str, model: str, weight: float, seed: int) -> float:
+        return 0.5 if benchmark == "arc" else chance(benchmark, model, weight, 1)
+
+    found = repeated_seeds(frame_of(rule, weights=WEIGHTS, benchmarks=BENCHMARKS, seeds=(1, 2)).rows)
+    assert found["of"].tolist() == [1, 1]
+
+
 def test_seeds_of_their_own_stay() -> None:
     rows = frame(repeats=False).rows
 
