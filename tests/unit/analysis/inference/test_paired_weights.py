@@ -154,6 +154,24 @@ def test_the_spread_over_seeds_and_over_bases_is_found() -> None:
     assert "not told from it" in noise_sentence(noise.reset_index())
 
 
+def test_the_noise_of_documents_is_that_of_comparisons_of_the_same_base_models(make_study: MakeStudy) -> None:
+    """In points; an error over base models as well is not that of documents alone."""
+    url, runs = make_study(weights=(0.0, 0.1, 1.0), datasets=("data",), models=("wide",))
+    give_items(url, runs, some_items)
+    found = [row for row in compared(url, runs).rows if row.found.benchmark in ("arc", "alpaca_eval")]
+    over_bases = [replace(row, found=replace(row.found, se=9.0, over="base model")) for row in found]
+    frame = frame_of(lambda *_: 0.5, benchmarks=("arc", "alpaca_eval", "piqa"))
+
+    noise = noise_floor(frame, [*found, *over_bases]).query("source == 'items'").set_index("benchmark")
+
+    assert set(noise.index) == {"arc", "alpaca_eval"}
+    assert [row.found.scale for row in found if row.found.benchmark == "alpaca_eval"] == [100] * 3
+    for name, scale in (("arc", 1), ("alpaca_eval", 100)):
+        sd = np.median([100 / scale * row.found.se for row in found if row.found.benchmark == name])
+        assert noise.loc[name, ["sd", "floor"]].tolist() == pytest.approx([sd, 1.96 * sd], rel=1e-3)
+        assert np.isnan(noise.loc[name, "df"])
+
+
 def test_where_no_seed_changes_a_score_there_is_no_floor() -> None:
     """A standard deviation of 0 is no certainty: another seed might differ."""
     frame = frame_of(lambda dataset, benchmark, model, weight, seed: 0.5 + 0.1 * weight, seeds=(1, 2))
