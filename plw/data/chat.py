@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from plw.data.chat_text import ChatText
-from plw.data.chat_words import WrittenWords, find_words, plain_message, weighted_words
+from plw.data.chat_words import THOUGHTS, WrittenWords, find_words, own_thought, plain_message, weighted_words
 from plw.data.records import ChatMessage, ChatRecord
 from plw.data.template import Segment, Span, thinking
 from plw.data.tool_calls import called_names, is_miswritten, other_forms
@@ -54,7 +54,8 @@ class ChatRenderer:
             prompt, completion = whole[done:start], whole[start:end]
             asked = [span for spans in spans_M[told:place] for span in spans]
             segments.append(Segment("prompt", prompt, _moved(asked, done, start), record.weight))
-            thought, weight = thinking(completion, prompt), record.weight * messages[place].weight
+            thought = thinking(completion, prompt, *own_thought(messages[place]))
+            weight = record.weight * messages[place].weight
             segments.append(Segment("completion", completion, (*_moved(spans_M[place], start, end), *thought), weight))
             done, told = end, place + 1
         return segments
@@ -203,7 +204,7 @@ class ChatRenderer:
         asked = [("tools", -1)] if tools else []
         asked += [("tool_calls", number) for number, message in enumerate(plain) if "tool_calls" in message]
         # Of earlier answers templates leave thinking out on purpose.
-        asked += [(name, len(plain) - 1) for name in ("reasoning_content", "thinking") if name in plain[-1]]
+        asked += [(name, len(plain) - 1) for name in THOUGHTS if name in plain[-1]]
         for name, number in asked:
             rest = [dict(message) for message in plain]
             rest[number].pop(name, None)

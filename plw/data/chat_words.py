@@ -16,6 +16,8 @@ from plw.errors import UserError
 
 PRIVATE = re.compile("[\U00100000-\U0010fffd]")
 """Unicode's last area for private use."""
+THOUGHTS = ("reasoning_content", "thinking")
+"""Fields of a message that have what the assistant thinks before it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,15 @@ class WrittenWords:
 def plain_message(message: ChatMessage, content: str | None = None) -> dict[str, Any]:
     """A message as templates read it."""
     return {"role": message.role, "content": message.content if content is None else content, **message.more}
+
+
+def own_thought(message: ChatMessage) -> tuple[str, str]:
+    """What an answer thinks, from its own field or the beginning of its words, and its other words."""
+    thought = THINKING.match(message.content)
+    given = [str(message.more[name]) for name in THOUGHTS if name in message.more]
+    if given or thought is None:
+        return "".join(given[:1]), message.content
+    return thought[1], message.content[thought.end() :]
 
 
 def find_words(

@@ -15,6 +15,7 @@ BETWEEN_TURNS = "\n\n"
 THINKING = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 THOUGHT = re.compile(r".*?</think>\s*", re.DOTALL)
 """Thinking that the prompt has begun, as some templates do."""
+CLOSED = re.compile(r"\s*</think>\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,11 +242,22 @@ def _after(text: str, prompt: Segment) -> Segment:
     return replace(prompt, text=text + prompt.text, spans=tuple(spans))
 
 
-def thinking(completion: str, prompt: str = "") -> tuple[Span, ...]:
-    """What the assistant thinks before it answers, where the prompt or the completion begins it with ``<think>``."""
+def thinking(completion: str, prompt: str = "", thought: str = "", answer: str = "") -> tuple[Span, ...]:
+    """What the assistant thinks before it answers, where the prompt or the completion begins it with ``<think>``.
+
+    A template may write a ``thought`` in its own way: then all up to its end, where the ``answer``'s words come later.
+    """
     begun = prompt.rstrip().endswith("<think>")
-    thought = (THOUGHT if begun else THINKING).match(completion)
-    return () if thought is None else (Span(0, thought.end(), "thinking"),)
+    found, end = (THOUGHT if begun else THINKING).match(completion), 0
+    while found is not None:
+        # A template may write an empty thought before the answer's own.
+        end, found = found.end(), THINKING.match(completion, found.end())
+    words = thought.strip()
+    written = completion.find(words, end) if words else -1
+    if written >= 0 and completion.find(answer.strip(), written + len(words)) >= 0:
+        closed = CLOSED.match(completion, written + len(words))
+        end = written + len(words) if closed is None else closed.end()
+    return (Span(0, end, "thinking"),) if end else ()
 
 
 def weighted_spans(role: str, start: int, spans: Sequence[WeightSpan]) -> tuple[Span, ...]:
