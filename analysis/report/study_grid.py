@@ -43,6 +43,8 @@ class GridStudy:
     """What the best weights may go with."""
     unknown: tuple[str, ...] = ()
     """A line for each thing asked of the best weights that is not known."""
+    left_out: tuple[str, ...] = ()
+    """Benchmarks that the study asks for and some panel lacks: in none of the grid's numbers."""
 
     @cached_property
     def regions(self) -> tuple[list[PanelRegion], CellError]:
@@ -74,7 +76,9 @@ def grid_study(study: Study, frame: TidyFrame, statistics: pd.DataFrame) -> tupl
         str(kind): tuple(name for name in grid.benchmarks if groups[name] == kind)
         for kind in dict.fromkeys(groups[name] for name in grid.benchmarks)
     }
-    return GridStudy(grid=grid, kinds=kinds, rows=kept, covariates=_covariates(study, statistics)), notes
+    left_out = tuple(sorted(set(frame.groups) - set(grid.benchmarks)))
+    covariates = _covariates(study, statistics)
+    return GridStudy(grid=grid, kinds=kinds, rows=kept, covariates=covariates, left_out=left_out), notes
 
 
 def same_loss_scores(study: Study, frame: TidyFrame) -> pd.DataFrame:

@@ -234,6 +234,14 @@ def test_the_headline_says_what_the_best_pair_is_worth_where_it_was_not_chosen(s
     assert study_headline(context_of(few(without_usual))).startswith("At response weight 1: ")
 
 
+def test_the_headline_names_the_benchmarks_that_it_is_without(scores: pd.DataFrame) -> None:
+    """One panel without a judge, and the headline was of the other benchmarks without a word."""
+    lost = (scores["benchmark"] == "BBH") & (scores["model"] == scores["model"].iloc[0])
+    said = {name: study_headline(context_of(rows)) for name, rows in (("all", scores), ("most", scores[~lost]))}
+    assert "gains against the usual loss (0, 1) " in said["all"]
+    assert "gains against the usual loss (0, 1), without BBH, " in said["most"]
+
+
 def test_a_usual_loss_that_scores_nothing_is_named(scores: pd.DataFrame) -> None:
     one = few(scores)
     usual = (one["prompt_weight"] == 0.0) & (one["response_weight"] == 1.0)
