@@ -163,15 +163,15 @@ def _read(study: Study, cells: Sequence[CellRow], notes: list[str]) -> dict[floa
 
 
 def _stages(study: Study, cell: CellRow) -> set[str]:
-    """Names of the cell's finished stages that scored the suite, and the judge, that is shown."""
-    suite, judge = study.choice.suite, study.choice.judge
+    """Names of the cell's finished stages that scored the suite, and by the judges, that are shown."""
+    suite, judges = study.choice.suite, study.choice.judges
     return {
         stage.name
         for stage in study.stages_of(cell)
         if stage.status == DONE
         and stage.kind in ("harness", "judge")
         and stage_suite(stage, {suite}) in ("", suite)
-        and (stage.kind != "judge" or stage.name.endswith(judge))
+        and (stage.kind != "judge" or stage.name.endswith(judges))
     }
 
 

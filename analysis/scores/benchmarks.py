@@ -79,8 +79,8 @@ def _from_stages(
     """What the newest harness and judge stages of the suite were asked for, and the groups that their records name."""
     info: dict[str, dict[str, Any]] = {}
     groups: dict[str, str] = {}
-    named = {"harness": f"harness-{choice.suite}", "judge": f"judge-{choice.suite}-{choice.judge}"}
-    for kind, name in named.items():
+    judges = [("judge", f"judge-{choice.suite}-{judge}") for judge in choice.judges]
+    for kind, name in [("harness", f"harness-{choice.suite}"), *judges]:
         of_kind = [stage for stage in stages if stage.name == name and stage.kind == kind and stage.cell in folders]
         # Done before failed, then the newest; a few are tried, since files may be gone or damaged.
         of_kind.sort(key=lambda stage: (stage.status != DONE, -(stage.finished or 0.0)))

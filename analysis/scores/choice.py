@@ -1,5 +1,6 @@
 """Which of several suites, recipes and judges of one study is shown: the one asked for, or the newest."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -42,17 +43,27 @@ class StudyChoice:
     judge: str = ""
     newest: frozenset[str] = frozenset()
     """Kinds of which there were several, none was asked for, and the newest was taken."""
+    beside: tuple[tuple[str, str], ...] = ()
+    """(Benchmark, judge) of those that another judge than the chosen one has judged alone; they are shown too."""
     others: tuple[Alternative, ...] = ()
 
     @property
+    def judges(self) -> tuple[str, ...]:
+        """The judge, and those beside it of whom nothing is left out."""
+        further = dict.fromkeys(judge for _, judge in self.beside)
+        left = {other.name for other in self.others if other.kind == "judge"}
+        return (self.judge, *(judge for judge in further if judge not in left))
+
+    @property
     def text(self) -> str:
-        """As in ``suite own (the newest of 2), recipe mini``."""
+        """As in ``suite own (the newest of 2), recipe mini, judge a, of songs judge b``."""
         said = []
         for kind in KINDS_OF_CHOICE:
             name = getattr(self, kind)
             several = 1 + sum(other.kind == kind for other in self.others)
             if name:
                 said.append(f"{kind} {name}" + (f" (the newest of {several})" if kind in self.newest else ""))
+        said += [f"of {benchmark} judge {judge}" for benchmark, judge in self.beside]
         return ", ".join(said)
 
 
@@ -72,6 +83,7 @@ def choose(headline: pd.DataFrame, wanted: Wanted) -> StudyChoice:
     """
     chosen: dict[str, str] = {}
     newest, others = set(), []
+    beside: dict[str, str] = {}
     rows = headline
     for kind in KINDS_OF_CHOICE:
         there = _alternatives(kind, rows[rows[kind] != ""])
@@ -82,11 +94,24 @@ def choose(headline: pd.DataFrame, wanted: Wanted) -> StudyChoice:
         if not there:
             continue
         chosen[kind] = asked or _newest(there)
-        if asked is None and len(there) > 1:
+        more = [item for item in there if item.name != chosen[kind]]
+        if kind == "judge" and asked is None:
+            beside = _judged_by_others(rows, chosen[kind])
+            shown = Counter(beside.values())
+            more = [item for item in more if shown[item.name] < item.benchmarks]
+        if asked is None and more:
             newest.add(kind)
-        others += [item for item in there if item.name != chosen[kind]]
+        others += more
         rows = rows[rows[kind].isin([chosen[kind], ""])]
-    return StudyChoice(**chosen, newest=frozenset(newest), others=tuple(others))
+    return StudyChoice(**chosen, newest=frozenset(newest), beside=tuple(beside.items()), others=tuple(others))
+
+
+def _judged_by_others(rows: pd.DataFrame, judge: str) -> dict[str, str]:
+    """Benchmark that a judge did not judge -> the newest that did."""
+    judged = rows[rows["judge"] != ""]
+    covered = set(judged.loc[judged["judge"] == judge, "benchmark"])
+    rest = judged[~judged["benchmark"].isin(covered)]
+    return {str(name): _newest(_alternatives("judge", of_one)) for name, of_one in rest.groupby("benchmark")}
 
 
 def chosen_rows(scores: pd.DataFrame, choice: StudyChoice, wanted: Wanted) -> pd.DataFrame:
@@ -100,10 +125,7 @@ def chosen_rows(scores: pd.DataFrame, choice: StudyChoice, wanted: Wanted) -> pd
         return rows
     keep = rows["judge"].isin([choice.judge, ""])
     if wanted.judge is None:
-        judged = rows[rows["judge"] != ""]
-        covered = set(judged.loc[judged["judge"] == choice.judge, "benchmark"])
-        for benchmark, of_benchmark in judged[~judged["benchmark"].isin(covered)].groupby("benchmark"):
-            name = _newest(_alternatives("judge", of_benchmark))
+        for benchmark, name in _judged_by_others(rows, choice.judge).items():
             keep |= (rows["benchmark"] == benchmark) & (rows["judge"] == name)
     return rows[keep]
 

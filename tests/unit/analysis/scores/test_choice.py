@@ -7,7 +7,7 @@ import pytest
 from simulated_study import GROUPS, headline, write_stage
 
 from analysis.scores.benchmarks import Benchmarks
-from analysis.scores.choice import StudyChoice, Wanted, choose, stage_suite
+from analysis.scores.choice import StudyChoice, Wanted, choose, chosen_rows, stage_suite
 from analysis.scores.study import read_study, study_frame
 from plw.errors import UserError
 from plw.files import write_json_atomic
@@ -152,6 +152,19 @@ def test_a_benchmark_of_another_judge_is_shown_unless_a_judge_is_named(two_suite
     assert set(frame.rows["benchmark"]) == {*OWN, "songs"}
     named = study_frame(read_study(url, runs, "plw", "mini", wanted=Wanted(judge="second")))
     assert set(named.rows["benchmark"]) == set(OWN)
+
+
+def test_judges_of_different_benchmarks_are_shown_together():
+    """As the two of the WIT paper, and of the PLW paper: the page said that the first was not counted, and it was."""
+    rows = [("alpaca_eval", "a", 1.0), ("mt_bench", "b", 2.0), ("arc", "", 3.0)]
+    table = pd.DataFrame(rows, columns=["benchmark", "judge", "finished"]).assign(suite="s", recipe="r", cell="c")
+    found = choose(table, Wanted())
+    assert (found.judges, found.others, found.newest) == (("b", "a"), (), frozenset())
+    assert found.text == "suite s, recipe r, judge b, of alpaca_eval judge a"
+    assert set(chosen_rows(table, found, Wanted())["benchmark"]) == {"alpaca_eval", "mt_bench", "arc"}
+    again = choose(pd.concat([table, table.iloc[[1]].assign(judge="a", finished=0.0)]), Wanted())
+    assert [other.name for other in again.others] == ["a"], "its other benchmark is not shown"
+    assert choose(table, Wanted(judge="b")).beside == ()
 
 
 def test_the_recipes_cells_alone_are_in_the_frame(make_study):
