@@ -90,6 +90,8 @@ def _read_cell(
     folder = study.runs / cell.folder / stage.name
     for path in _results(folder):
         try:
+            if _are_dialogues(path):
+                continue
             rows = _rows(path, ("instruction", "output"))
         except (UserError, OSError) as error:
             problems.append(str(error))
@@ -97,6 +99,12 @@ def _read_cell(
         prompts = tuple((_asked(row), str(row.get("input") or "")) for row in rows)
         verdicts = dict(_verdicts(study, cell, stage, path.stem, problems))
         yield path.stem, _Answers(cell=index, prompts=prompts, rows=rows, verdicts=verdicts)
+
+
+def _are_dialogues(path: Path) -> bool:
+    """Whether a file has MT-Bench's answers, turn after turn: these are graded one by one, and are not shown."""
+    rows = read_json(path)
+    return isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict) and "turns" in rows[0]
 
 
 def _asked(row: Mapping[str, Any]) -> str:

@@ -85,6 +85,16 @@ def test_answers_of_another_kind_are_named_and_the_other_cells_are_shown(study, 
     assert "pandalm.json" in problems[0]
 
 
+def test_answers_turn_by_turn_are_passed_over(study):
+    """A line for each cell of study=wit said that MT-Bench's answers could not be read."""
+    rows = '[{"question_id": 81, "category": "writing", "turns": ["a", "b"], "output": ["x", "y"]}]'
+    for cell in study.cells:
+        (study.runs / cell.folder / "generate-world" / "mt_bench.json").write_text(rows)
+    data, problems = generations_data(study)
+    assert problems == []
+    assert [found["benchmark"] for found in data["sets"]] == ["pandalm"]
+
+
 def test_verdicts_that_are_no_numbers_or_too_few_are_named(study):
     first, second = (study.runs / cell.folder / "judge-world-oracle" / "pandalm.json" for cell in study.cells[:2])
     first.write_text('[{"points": "good"}]')
