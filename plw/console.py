@@ -1,5 +1,6 @@
 """Where words for a person go: as wide as their terminal, and wide enough for a table in a log file."""
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,8 @@ from plw.progress import Pace, Progress, duration
 LINES_EVERY_S = 60.0
 """Seconds between two lines on long work where there is no terminal."""
 LOG_WIDTH = 200
+NUMBER, NOTHING = re.compile(r"[-+~<*]?\d"), ("", "–", "-")
+"""How a cell of a column of numbers begins, and what stands where there is none."""
 DRAWN_ROWS = 1000
 """A table of more rows is not drawn."""
 
@@ -35,12 +38,21 @@ def print_table(out: Console, header: Sequence[str], rows: Sequence[Sequence[str
         table = Table(*header)
         for row in rows:
             table.add_row(*row)
-        out.print(table)
+        out.print(numbers_right(table))
         return
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     lines = ("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in (header, *rows))
     if not out.quiet:
         out.file.writelines(lines)
+
+
+def numbers_right(table: Table) -> Table:
+    """The table with its columns of numbers set to the right, so that digits of one value stand below each other."""
+    for column in table.columns:
+        cells = [str(cell).strip() for cell in column.cells]
+        if any(NUMBER.match(cell) for cell in cells) and all(NUMBER.match(cell) or cell in NOTHING for cell in cells):
+            column.justify = "right"
+    return table
 
 
 @contextmanager

@@ -102,7 +102,7 @@ def _environment() -> Environment:
         "a_drawing": lambda part: isinstance(part, Drawing),
         "a_widget": lambda part: isinstance(part, Widget),
     }
-    environment.filters |= {"column_classes": _column_classes, "rows": _rows, "code": _code}
+    environment.filters |= {"column_classes": _column_classes, "rows": _rows, "code": _code, "marked": _marked}
     return environment
 
 
@@ -128,6 +128,14 @@ def _column_class(values: Sequence[str], *, first: bool) -> str:
     if any(len(value) > LONG_CELL for value in values):
         return "long"
     return "text" if first or any(value[:1].isalpha() for value in values) else ""
+
+
+def _marked(value: str) -> Markup:
+    """A cell whose marks behind a number (best, shown, not compared) take no room, so that digits stand in columns."""
+    number = value.rstrip("*=†")
+    if number == value or (not number[-1:].isalnum() and number[-1:] not in (")", "]")):
+        return Markup.escape(visible(value))
+    return Markup('{}<span class="mark-behind">{}</span>').format(visible(number), value[len(number) :])
 
 
 def _code(text: str) -> Markup:

@@ -44,6 +44,8 @@ def show(found: Compared, margin: float | None, screen: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from plw.console import numbers_right
+
     if found.pair.dataset is not None:
         screen.print(f"\n{found.pair.dataset}", markup=False, style="bold")
     for side, models in zip("AB", (found.pair.a, found.pair.b), strict=True):
@@ -52,7 +54,7 @@ def show(found: Compared, margin: float | None, screen: "Console") -> None:
     table = Table(*COMPARISON_COLUMNS, title="Differences in points, detectable with 80 % power", title_justify="left")
     for row in found.rows:
         table.add_row(*map(Text, _cells(row)), style="bold" if row.shown else None)
-    screen.print(table)
+    screen.print(numbers_right(table))
     for line in _lines(found, margin):
         screen.print(line, markup=False)
 

@@ -245,6 +245,8 @@ def _measured(config: "CellConfig") -> str:
 def _show(line: SearchLine, screen: "Console") -> None:
     from rich.table import Table
 
+    from plw.console import numbers_right
+
     decision = line.decision
     assert decision is not None
     table = Table(
@@ -262,4 +264,4 @@ def _show(line: SearchLine, screen: "Console") -> None:
             points(decision.expected[trial.weight][0]),
             "–" if length is None else f"{length:.1f}",
         )
-    screen.print(table)
+    screen.print(numbers_right(table))

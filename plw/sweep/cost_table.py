@@ -13,6 +13,7 @@ from rich.table import Table
 from plw.config import CellConfig
 from plw.config.evaluation import REFERENCE
 from plw.config.study import PREFERENCE, CostConfig
+from plw.console import numbers_right
 from plw.inputs import LOOPBACK, in_world, is_elsewhere
 from plw.paths import conf_folder
 from plw.pipeline import Cell
@@ -70,7 +71,7 @@ def _print_gpu(by_kind: Work, calls: list[int | None], rates: CostConfig | None,
         totals.append(hours)
         table.add_row(*_row(kind, cells), _short(hours), _short(None if hours is None else hours * rates.price))
     _add_judge(table, calls, 2)
-    console.print(table)
+    console.print(numbers_right(table))
     if rates is None:
         return
     total = _sum(totals)
@@ -98,7 +99,7 @@ def _print_cpu(by_kind: Work, calls: list[int | None], config: CellConfig, conso
         totals.append(None if hours is None else hours / workers)
         table.add_row(*_row(kind, of_kind), _short(totals[-1]))
     _add_judge(table, calls, 1)
-    console.print(table)
+    console.print(numbers_right(table))
     total = _sum(totals)
     if total is not None:
         console.print(f"In all about {duration(total * SECONDS_AN_HOUR)} on this machine, the judge not counted.")

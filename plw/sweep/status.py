@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
+from plw.console import numbers_right
 from plw.progress import count, duration
 from plw.registry import Overview, Owner, Registry, StageRow, abandoned, shown_address
 from plw.registry.schema import DONE, FAILED, RUNNING
@@ -63,7 +64,7 @@ def _by_stage(config: CellConfig, found: Overview) -> Table:
         mean = found.seconds.get(kind)
         left = max(0, found.cells - sum(counts))
         table.add_row(kind, *map(str, counts), str(left), UNKNOWN if mean is None else f"{mean:.1f}")
-    return table
+    return numbers_right(table)
 
 
 def _is_interrupted(row: StageRow, config: CellConfig, now: float) -> bool:
@@ -81,7 +82,7 @@ def _running(rows: list[tuple[str, StageRow]], config: CellConfig, now: float) -
         if _is_interrupted(row, config, now):
             rate, left, age = UNKNOWN, UNKNOWN, f"{age}, interrupted"
         table.add_row(cell, row.kind, str(row.attempts), done, loss, rate, left, row.holder, age)
-    return table
+    return numbers_right(table)
 
 
 def _figures(state: StageState | None) -> tuple[str, str, str, str]:

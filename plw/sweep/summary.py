@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.console import console
+from plw.console import console, numbers_right
 from plw.errors import CellsLeftError, StageError
 from plw.progress import count
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
@@ -67,7 +67,7 @@ def print_summary(result: GridResult, name: str, out: Console) -> None:
         )
         for kind, value in seconds.most_common():
             table.add_row(kind, f"{value:.1f}", f"{value / seconds.total():.0%}")
-        out.print(table)
+        out.print(numbers_right(table))
     if result.failed:
         table = Table("cell", "stage", "error", title="Failed", title_justify="left")
         for label, kind, error in result.failed:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from plw import console
 from plw.console import step_bar
@@ -73,6 +74,14 @@ def test_work_that_fails_ends_its_lines(monkeypatch: pytest.MonkeyPatch) -> None
     time.sleep(3 * EVERY_S)
     assert before.startswith("data: after")
     assert log.getvalue() == before
+
+
+def test_digits_of_a_column_of_numbers_stand_below_each_other() -> None:
+    table = Table("stage", "cells", "mean seconds", "error", "nothing")
+    table.add_row("train", "5", "1,024.5", "500 from the judge", "")
+    table.add_row("judge", "120", "–", "none", "–")
+    console.numbers_right(table)
+    assert [column.justify for column in table.columns] == ["left", "right", "right", "left", "left"]
 
 
 def test_a_path_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:

@@ -36,6 +36,19 @@ def test_commands_are_code_and_all_else_is_text(said, written):
     assert str(FILTERS["code"](said)) == written
 
 
+@pytest.mark.parametrize(
+    ("value", "number", "mark"),
+    [("0.561 (0.034)*", "0.561 (0.034)", "*"), ("+0.5*=", "+0.5", "*="), ("0.1 [0, 1]†", "0.1 [0, 1]", "†")],
+)
+def test_marks_behind_a_number_stand_outside_its_column(value, number, mark):
+    assert str(FILTERS["marked"](value)) == f'{number}<span class="mark-behind">{mark}</span>'
+
+
+@pytest.mark.parametrize("value", ["*", "–", "0.5", "* 0 [0, 1]", ""])
+def test_what_has_no_mark_behind_a_number_stays(value):
+    assert str(FILTERS["marked"](value)) == value
+
+
 @pytest.mark.parametrize("value", [-0.0004, -0.0, 0.0])
 def test_what_rounds_to_nothing_has_no_sign(value):
     assert number(value, 2) == "0.00"
