@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import StageError, UnreadableError
+from plw.errors import StageError, UnreadableError, shortened
 from plw.score import Score, mean_and_error
 
 WIN, DRAW, LOSS = 1.0, 0.5, 0.0
@@ -116,7 +116,7 @@ def win_rate(
             f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})"
         )
         example = next((reply for v in verdicts if v.points is None for reply in v.replies), None)
-        raise UnreadableError(line if example is None else f"{line}; one of the replies: {_short(example)!r}")
+        raise UnreadableError(line if example is None else f"{line}; one of the replies: {shortened(example, 80)!r}")
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
     mean, stderr = mean_and_error(points)
@@ -134,7 +134,3 @@ def win_rate(
         cut=cut,
         library_version=library_version,
     )
-
-
-def _short(text: str, limit: int = 80) -> str:
-    return text if len(text) <= limit else text[: limit - 3] + "..."

@@ -231,7 +231,8 @@ def test_both_turns_are_graded_through_an_endpoint_and_asked_once(judge: JudgeCo
 
 def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
     def reply(prompt: str) -> str:
-        return "no idea" if "odd" in prompt else "[[100]]" if "huge" in prompt else "Rating: [[7]]"
+        known = {"odd": "no idea", "huge": "[[100]]", "best": "[[10]]", "worst": "[[0]]"}
+        return next((words for name, words in known.items() if name in prompt), "Rating: [[7]]")
 
     dialogues = [dialogue(answers=(f"fine {n}", "fine")) for n in range(50)]
     odd = [*dialogues, dialogue(answers=("odd", "fine")), dialogue(answers=("huge", "fine"))]
@@ -241,6 +242,10 @@ def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
         assert grading.scores("s", "b", judge)[0].value == 70
         with pytest.raises(UnreadableError, match=r"2 of 2 scores cannot be read \(100.0%, allowed 5.0%\).*no idea"):
             grade_dialogues([dialogue(answers=("odd", "odd"))], judge, server.base_url, prompts=PROMPTS)
+        with pytest.raises(UnreadableError, match=r"1 of 2 scores cannot be read \(50.0%, allowed 5.0%\)"):
+            grade_dialogues([dialogue(answers=("fine", "odd"))], judge, server.base_url, prompts=PROMPTS)
+        ends = grade_dialogues([dialogue(answers=("worst", "fine best"))], judge, server.base_url, prompts=PROMPTS)
+    assert [grade.score for grade in ends.grades] == [0, 10]
 
 
 def ten_dialogues() -> list[Dialogue]:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,16 @@ from hypothesis import strategies as st
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.judging.pairwise import Pair, win_rate
-from plw.evaluate.judging.pandalm import TIE, PandaPrompt, combine_orders, judge_pandalm, parse, verdict
+from plw.evaluate.judging.pandalm import (
+    TIE,
+    PandaPrompt,
+    combine_orders,
+    judge_both_orders,
+    judge_pandalm,
+    parse,
+    verdict,
+)
+from plw.progress import Progress
 from plw.world.server import JudgeServer
 
 PROMPTS = Path(__file__).parents[4] / "conf" / "judge_prompts" / "pandalm"
@@ -159,6 +169,33 @@ def test_a_judge_that_prefers_a_position_only_makes_conflicts(judge: JudgeConfig
     assert scores["conflicts"].value == 5
     assert [name for name, score in scores.items() if score.headline] == ["win_rate"]
     assert {(score.judge, score.judge_version) for score in scores.values()} == {("test", "1")}
+
+
+@pytest.mark.parametrize("counted", [False, True])
+def test_prompts_that_lost_their_beginning_are_a_score_where_they_are_counted(
+    judge: JudgeConfig, counted: bool
+) -> None:
+    pairs = [Pair(instruction=f"Pair {n}", answer="a", reference="b") for n in range(3)]
+
+    def answers(texts: Sequence[str], progress: Progress) -> list[str]:
+        return ["1" if "### Response 1:\na" in text else "2" for text in texts]
+
+    result = judge_both_orders(
+        pairs, judge, answers, prompts=PROMPTS, library_version="x", cut=len if counted else None
+    )
+
+    scores = {score.metric: score for score in result.scores("s", "pandalm", judge)}
+    assert (scores["win_rate"].value, scores["win_rate"].n, scores["wins"].value) == (100.0, 3, 3)
+    assert [score.value for name, score in scores.items() if name == "cut"] == ([6] if counted else [])
+
+
+def test_a_long_unreadable_reply_is_told_in_short(judge: JudgeConfig) -> None:
+    said = verdict("1", "I cannot " * 100)
+    with pytest.raises(StageError, match=r"one of the replies: '1'"):
+        win_rate([said], judge, both_orders=True)
+    with pytest.raises(StageError, match=r"one of the replies: '(I cannot )+(I )?\.\.\.'$") as caught:
+        win_rate([verdict("I cannot " * 100, "1")], judge, both_orders=True)
+    assert len(str(caught.value)) < 200
 
 
 def test_garbage_is_a_failed_stage(judge: JudgeConfig) -> None:
