@@ -128,7 +128,8 @@ def _narrow(fuller: list[int], emptier: list[int], lengths: Sequence[int], gap: 
     # The last column stands for nothing in return: a move.
     left_EE = np.abs(gap - 2 * (mine[:, None] - theirs[None, :]))
     row, column = divmod(int(left_EE.argmin()), len(theirs))
-    if left_EE[row, column] >= gap or (column == len(emptier) and len(fuller) == 1):
+    # Where the fuller has but one, to move it leaves no less than there was: nobody is left without.
+    if left_EE[row, column] >= gap:
         return False
     given = fuller.pop(row)
     if column < len(emptier):

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plw.train.batching.balance import (
@@ -97,6 +97,8 @@ def distinct(examples: list[list[int]]) -> int:
     return len({tuple(example[:end]) for example in examples for end in range(1, len(example) + 1)})
 
 
+@example(examples=[[0] * 14] * 24, processes=1, budget=14)
+@example(examples=[[0, 0, 0], [1, 0, 0, 0, 1], [1, 0, 0, 0, 1, 0]], processes=2, budget=8)
 @given(examples=beginnings, processes=st.integers(1, 4), budget=st.integers(14, 60))
 def test_shared_tokens_count_once_in_a_micro_batch(examples: list[list[int]], processes: int, budget: int) -> None:
     prefix_E = shared_prefix_lengths([np.array(example, dtype=np.int32) for example in examples])

@@ -32,6 +32,8 @@ def test_a_row_says_of_each_example_where_it_asks_and_what_it_sees(examples: lis
     assert row.queries_E == [own for _, own in there]
     assert (row.longest_query, row.longest_key) == (max(row.queries_E), max(len(path) for path, _ in there))
     tokens = sum(placed.owned)
+    every_K = np.concatenate([path for path, _ in there]).tolist()
+    assert (row.key_K is None) == (every_K == list(range(tokens)))
     key_K = np.arange(tokens) if row.key_K is None else row.key_K.numpy()
     queries, keys = pairwise(row.query_bound_E.tolist()), pairwise(row.key_bound_E.tolist())
     for (path, own), query, key in zip(there, queries, keys, strict=True):
@@ -59,6 +61,7 @@ def test_the_last_layer_asks_from_the_first_token_that_predicts_on(
         return
     assert last.place_U.tolist() == predicting_U.tolist()
     columns = placed.shape[1]
+    assert (last.output_U is None) == (len(predicting_U) == placed.shape[0] * len(last.query_Q))
     asked = [r * columns + place for r in range(placed.shape[0]) for place in last.query_Q.tolist()]
     assert [asked[u] for u in (range(len(asked)) if last.output_U is None else last.output_U)] == predicting_U.tolist()
     first = min(place % columns for place in predicting_U.tolist()) if layout == PADDED else None
