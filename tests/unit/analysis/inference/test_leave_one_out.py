@@ -58,7 +58,17 @@ def test_a_weight_that_is_best_everywhere_has_no_optimism():
     assert (row["best_weight"], row["chosen"]) == (0.1, "0.1 (3x)")
     assert row["optimism"] == pytest.approx(0)
     assert (row["held_out_gain_0"], row["best_gain_0"]) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert row["held_out_gain_0_se"] == pytest.approx(0)
     assert row["held_out_gain_1"] == pytest.approx(0.1)
+
+
+def test_the_error_of_what_is_gained_is_over_benchmarks():
+    gains = {"arc": 0.1, "piqa": 0.2, "winogrande": 0.3}
+    frame = frame_of(
+        lambda _, benchmark, model, weight, seed: 0.3 + gains[benchmark] * (weight == 0.1), benchmarks=gains
+    )
+    row = leave_one_out(frame).set_index("kind").loc["simple"]
+    assert (row["held_out_gain_0"], row["held_out_gain_0_se"]) == pytest.approx((0.2, 0.1 / np.sqrt(3)))
 
 
 def test_a_weight_that_lacks_a_cell_is_not_chosen_from():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import stats
 from simulated_study import GROUPS, give_items, right_or_wrong, some_items
 from study_frames import frame_of
 
@@ -148,6 +149,10 @@ def test_the_spread_over_seeds_and_over_bases_is_found() -> None:
     assert (seed["df"], seed["sd"]) == (12 * 3 * 11, pytest.approx(2, rel=0.1))
     assert seed["sd_low"] < 2 < seed["sd_high"]
     assert seed["floor"] == pytest.approx(1.96 * 2**0.5 * 2, rel=0.12)
+    ends = [seed["sd"] * (seed["df"] / stats.chi2.isf(tail, seed["df"])) ** 0.5 for tail in (0.025, 0.975)]
+    assert seed[["sd_low", "sd_high"]].tolist() == pytest.approx(ends)
+    base = noise.loc[("arc", "base model")]
+    assert base["floor"] == pytest.approx(stats.t.isf(0.025, base["df"]) * base["sd"]), "a change, no difference of two"
     known = np.std(list(slope.values()), ddof=1) * 100
     assert noise.loc[("arc", "base model"), "sd"] == pytest.approx(known, rel=0.15)
     assert noise.loc[("piqa", "base model"), "sd"] < 1.5

@@ -43,6 +43,8 @@ def test_what_a_seed_does_at_every_weight_is_not_in_the_paired_spread():
     calm, rough = _simple(_frame(common=0.0, own=0.01)), _simple(_frame(common=0.05, own=0.01))
     assert rough["paired_sd"] == pytest.approx(calm["paired_sd"])
     assert rough["seed_sd"] > 2 * calm["seed_sd"]
+    # Nor is what a weight does at every seed.
+    assert _simple(_frame(common=0.0, own=0.01, weight_effect=0.3))["paired_sd"] == pytest.approx(calm["paired_sd"])
 
 
 def test_the_spread_of_weights_is_found_beside_that_of_seeds():

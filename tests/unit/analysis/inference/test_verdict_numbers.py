@@ -44,6 +44,9 @@ def test_the_numbers_are_those_of_the_curve(slope: float, metric: str, scale: in
     assert [found.at_best, found.at_lowest] == pytest.approx([at_M.max(), at_M.min()])
     change = scale * np.array([low_M[curve.place], high_M[curve.place]])
     assert [found.change_low, found.change_high] == pytest.approx(change)
+    assert (found.best_weight, found.lowest_weight) == (curve.best()[0], curve.lowest())
+    assert [found.best_low, found.best_high] == pytest.approx(curve.best()[1:])
+    assert found.misfit == pytest.approx(scale * curve.misfit)
     assert found.bases == (), "base models are told of kinds of benchmarks alone"
 
 

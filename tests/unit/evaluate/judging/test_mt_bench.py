@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plw.config.evaluation import JudgeConfig
-from plw.errors import UnreadableError, UserError
+from plw.errors import StageError, UnreadableError, UserError
 from plw.evaluate.judging.mt_bench import Grading, TurnGrade, grade_dialogues, parse_score
 from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts, load_questions
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -227,6 +227,7 @@ def test_both_turns_are_graded_through_an_endpoint_and_asked_once(judge: JudgeCo
     assert (scores["score_turn_1"].value, scores["score_turn_2"].value) == (4.5, 8)
     assert scores["score_math"].value == pytest.approx(6.25)
     assert [name for name, score in scores.items() if score.headline] == ["mt_bench"]
+    assert [name for name, score in scores.items() if not score.higher_is_better] == ["unparsed"]
 
 
 def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
@@ -245,6 +246,8 @@ def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
         with pytest.raises(UnreadableError, match=r"1 of 2 scores cannot be read \(50.0%, allowed 5.0%\)"):
             grade_dialogues([dialogue(answers=("fine", "odd"))], judge, server.base_url, prompts=PROMPTS)
         ends = grade_dialogues([dialogue(answers=("worst", "fine best"))], judge, server.base_url, prompts=PROMPTS)
+        with pytest.raises(StageError, match="no dialogues to grade"):
+            grade_dialogues([], judge, server.base_url, prompts=PROMPTS)
     assert [grade.score for grade in ends.grades] == [0, 10]
 
 

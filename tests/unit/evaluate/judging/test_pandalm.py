@@ -168,6 +168,7 @@ def test_a_judge_that_prefers_a_position_only_makes_conflicts(judge: JudgeConfig
     scores = {score.metric: score for score in result.scores("s", "pandalm", judge)}
     assert scores["conflicts"].value == 5
     assert [name for name, score in scores.items() if score.headline] == ["win_rate"]
+    assert [name for name, score in scores.items() if score.higher_is_better] == ["win_rate"]
     assert {(score.judge, score.judge_version) for score in scores.values()} == {("test", "1")}
 
 
@@ -187,6 +188,11 @@ def test_prompts_that_lost_their_beginning_are_a_score_where_they_are_counted(
     scores = {score.metric: score for score in result.scores("s", "pandalm", judge)}
     assert (scores["win_rate"].value, scores["win_rate"].n, scores["wins"].value) == (100.0, 3, 3)
     assert [score.value for name, score in scores.items() if name == "cut"] == ([6] if counted else [])
+
+
+def test_without_pairs_there_is_no_win_rate(judge: JudgeConfig) -> None:
+    with pytest.raises(StageError, match="judge test: no pairs to judge"):
+        win_rate([], judge, both_orders=False)
 
 
 def test_a_long_unreadable_reply_is_told_in_short(judge: JudgeConfig) -> None:
