@@ -69,19 +69,23 @@ def test_each_source_speaks_where_its_data_are(r_g: float, speak: set[str]) -> N
         assert item.to_dict()["speaks"] is item.speaks
 
 
-def of_registry(score: Callable[[str, float], float], weights: tuple[float, ...]) -> tuple[Finding, NearestVerdicts]:
-    """What is told of two benchmarks of multiple choice that one base model was scored on, and the verdicts."""
+def of_registry(
+    score: Callable[[str, float], float],
+    weights: tuple[float, ...],
+    groups: tuple[str, str] = ("multiple_choice", "multiple_choice"),
+) -> tuple[Finding, NearestVerdicts]:
+    """What is told of the kind of two benchmarks that one base model was scored on, and the verdicts."""
     rows = [
         {"dataset": "d", "model": "one", "seed": 0, "prompt_weight": weight, "w_p": weight**EXPONENT, "r_g": 3.0,
-         "benchmark": name, "group": "multiple_choice", "metric": "acc", "value": 0.0, "score01": score(name, weight)}
-        for weight in weights for name in ("a", "b")
+         "benchmark": name, "group": group, "metric": "acc", "value": 0.0, "score01": score(name, weight)}
+        for weight in weights for name, group in zip(("a", "b"), groups, strict=True)
     ]  # fmt: skip
     table = pd.DataFrame(rows)
     nearest = nearest_verdicts(TidyFrame(rows=table, missing=table.head(0), notes=()), 3.0)
     assert nearest is not None
     found = all_evidence(recommend_weight(3.0, [], no_model="none"), nearest, registry="own-own", like_yours=True)
     (own,) = [item for item in found if item.source.startswith("this registry")]
-    return own.findings["multiple choice"], nearest
+    return own.findings["multiple choice" if "multiple_choice" in groups else "generation"], nearest
 
 
 MANY = (0.0, 0.01, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0)
@@ -125,3 +129,14 @@ def test_a_weight_is_named_where_scores_rise_to_it(slopes: dict[str, float], wei
     )
     assert (finding.weight, finding.decided) == (weight, True)
     assert finding.words.startswith(words)
+
+
+@pytest.mark.parametrize("rising", ["a", "b"])
+def test_of_short_and_long_generation_the_one_that_names_a_weight_speaks(rising: str) -> None:
+    generator = np.random.default_rng(0)
+    finding, _ = of_registry(
+        lambda name, weight: 0.5 + (0.3 if name == rising else -0.3) * weight**EXPONENT + generator.normal(0, 0.005),
+        MANY,
+        ("short_generation", "long_generation"),
+    )
+    assert (finding.weight, finding.decided) == (1.0, True)

@@ -58,6 +58,7 @@ def test_any_ratio_has_a_sentence(r_g):
 def test_below_the_table_the_regression_of_short_is_told():
     remarks = recommend_weight(0.1, []).remarks
     assert any(all(word in line for word in ("AlpacaDataShort", "0.082", "0.242")) for line in remarks)
+    assert recommend_weight(0.5, []).remarks == recommend_weight(8.0, []).remarks == ()
     assert not any("AlpacaDataShort" in line for line in recommend_weight(9.0, []).remarks)
 
 

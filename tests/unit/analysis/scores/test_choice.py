@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from simulated_study import GROUPS, headline, write_stage
 
-from analysis.scores.benchmarks import Benchmarks
+from analysis.scores.benchmarks import Benchmarks, asked_benchmarks
 from analysis.scores.choice import StudyChoice, Wanted, choose, chosen_rows, stage_suite
 from analysis.scores.study import read_study, study_frame
 from plw.errors import UserError
@@ -103,6 +103,32 @@ def test_the_benchmarks_are_those_of_the_newest_suites_records_and_not_of_a_conf
     assert set(frame.rows["benchmark"]) == set(OWN)
     assert set(frame.rows.loc[frame.rows["benchmark"] == "letters", "value"]) == {72.0}
     assert frame.missing.empty
+
+
+@pytest.mark.parametrize(
+    ("ended", "shots"),
+    [
+        ([("done", 5.0), ("done", 9.0), ("failed", 20.0)], "1"),
+        ([("failed", 9.0), ("done", 5.0), ("running", None)], "1"),
+        ([("failed", 5.0), ("failed", 9.0)], "1"),
+        ([("done", 9.0), ("done", 9.5), ("done", 9.2)], "1"),
+    ],
+)
+def test_the_newest_stage_says_what_was_asked_and_one_that_is_done_before_one_that_failed(tmp_path, ended, shots):
+    folders, stages = {}, []
+    for place, (status, finished) in enumerate(ended):
+        cell = f"cell {place}"
+        folders[cell] = tmp_path / cell
+        asked = {"tasks": {"mine": {"task": "t", "shots": place, "metric": "acc"}}}
+        write_json_atomic(folders[cell] / "harness-own/payload.json", asked)
+        stages.append(
+            StageRow(study="plw", scale="mini", cell=cell, name="harness-own", kind="harness", fingerprint="f",
+                     status=status, attempts=1, finished=finished)
+        )  # fmt: skip
+    headline_scores = pd.DataFrame(columns=["benchmark", "metric", "judge"])
+    for order in (stages, stages[::-1]):
+        found, _ = asked_benchmarks(headline_scores, order, folders, StudyChoice(suite="own"))
+        assert found.info["mine"]["shots"] == shots
 
 
 def test_another_suite_or_judge_is_read_by_its_name(two_suites):
