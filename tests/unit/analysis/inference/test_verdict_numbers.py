@@ -50,6 +50,33 @@ def test_the_numbers_are_those_of_the_curve(slope: float, metric: str, scale: in
     assert found.bases == (), "base models are told of kinds of benchmarks alone"
 
 
+def test_a_direction_is_told_only_where_it_is_shown_after_correction() -> None:
+    """One benchmark rises for certain, one by what chance may do once in so many."""
+    generator = np.random.default_rng(4)
+    tables = []
+    for number in range(12):
+        slope = {0: 0.2, 1: 0.012}.get(number, 0.0)
+        for base in range(6):
+            score_W = 0.5 + (slope + generator.normal(0, 0.01)) * W_W + generator.normal(0, 0.004, 5)
+            tables.append(
+                pd.DataFrame(
+                    {"dataset": "d", "model": f"base {base}", "seed": 0, "w_p": W_W, "benchmark": f"b{number}",
+                     "group": f"g{number}", "metric": "acc", "value": score_W, "score01": score_W}
+                )
+            )  # fmt: skip
+    table = pd.concat(tables, ignore_index=True)
+
+    found = scope_verdicts(TidyFrame(rows=table, missing=table.head(0), notes=()))
+
+    assert [verdict.name for verdict in found if verdict.scope == "benchmark" and verdict.moved] == ["b0"]
+    for verdict in found:
+        assert verdict.p_holm is not None
+        assert verdict.p_mean is not None
+        assert verdict.moved == (verdict.p_holm < 0.05)
+        assert (verdict.direction is not None) == (verdict.moved and verdict.p_mean < 0.05)
+    assert any(verdict.p_mean < 0.05 and not verdict.moved for verdict in found if verdict.p_mean is not None)
+
+
 @pytest.mark.parametrize(
     ("weights", "undecided"),
     [
