@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from plw.config.evaluation import JudgeConfig
+from plw.errors import shortened
 from plw.redact import redact
 from plw.whole_characters import whole_characters
 
@@ -23,6 +24,8 @@ TOO_LONG = re.compile(
     r"context.?(length|window|size)|maximum.{0,20}(length|tokens)|too long|reduce the length|longer than", re.IGNORECASE
 )
 ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible server (most end in /v1)"
+QUOTED_LETTERS = 300
+"""Of what a server says that a line quotes."""
 SERVER_LOG = "see the server's own log"
 FILTERED_CODES = ("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed")
 """Codes of an error that refuses a prompt for what it says: Azure's and LiteLLM's, OpenAI's, Alibaba's."""
@@ -182,7 +185,8 @@ def server_words(text: str, error: Any, judge: JudgeConfig) -> str:
     """The message of an error object, or the beginning of another body, on one line, without the judge's key."""
     said = error.get("message") if isinstance(error, dict) else error
     # A key that a cut has halved is no longer found.
-    return _short(redact(said if isinstance(said, str) and said else text or "no words", judge.key_variable))
+    words = redact(said if isinstance(said, str) and said else text or "no words", judge.key_variable)
+    return shortened(" ".join(words.split()), QUOTED_LETTERS)
 
 
 def _quoted(response: httpx.Response, judge: JudgeConfig) -> str:
@@ -285,8 +289,3 @@ def _spoken(text: str, choice: dict[str, Any]) -> str | None:
     elif UNFINISHED_REASONING.match(text):
         spoken = ""
     return spoken if spoken or not was_cut(choice) else None
-
-
-def _short(text: str, limit: int = 300) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
