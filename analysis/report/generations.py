@@ -90,9 +90,10 @@ def _read_cell(
     folder = study.runs / cell.folder / stage.name
     for path in _results(folder):
         try:
-            if _are_dialogues(path):
+            found = read_json(path)
+            if _are_dialogues(found):
                 continue
-            rows = _rows(path, ("instruction", "output"))
+            rows = _rows(path, found, ("instruction", "output"))
         except (UserError, OSError) as error:
             problems.append(str(error))
             continue
@@ -101,9 +102,8 @@ def _read_cell(
         yield path.stem, _Answers(cell=index, prompts=prompts, rows=rows, verdicts=verdicts)
 
 
-def _are_dialogues(path: Path) -> bool:
-    """Whether a file has MT-Bench's answers, turn after turn: these are graded one by one, and are not shown."""
-    rows = read_json(path)
+def _are_dialogues(rows: Any) -> bool:
+    """Whether a file's contents are MT-Bench's answers, turn after turn: graded one by one, these are not shown."""
     return isinstance(rows, list) and bool(rows) and isinstance(rows[0], dict) and "turns" in rows[0]
 
 
@@ -123,7 +123,8 @@ def _verdicts(
         try:
             payload = read_json(folder / PAYLOAD)
             if payload["generate"] == generate.fingerprint:
-                yield str(payload["judge"]["name"]), _rows(folder / f"{benchmark}.json", ("points",))
+                path = folder / f"{benchmark}.json"
+                yield str(payload["judge"]["name"]), _rows(path, read_json(path), ("points",))
         except (UserError, OSError) as error:
             problems.append(str(error))
         except (KeyError, TypeError):
@@ -134,8 +135,8 @@ def _results(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*.json")) if path.stem not in NO_ANSWERS]
 
 
-def _rows(path: Path, fields: Sequence[str]) -> list[dict[str, Any]]:
-    rows = read_json(path)
+def _rows(path: Path, rows: Any, fields: Sequence[str]) -> list[dict[str, Any]]:
+    """The contents of a file, each row of which has the fields."""
     if not isinstance(rows, list):
         raise UserError(f"{path}: found {type(rows).__name__}, not a list")
     for number, row in enumerate(rows, start=1):

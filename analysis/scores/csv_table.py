@@ -171,9 +171,9 @@ def _labels(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     for name in _shown(path, column).unique():
         first = written.setdefault(name.strip().casefold(), name)
         if first != name:
-            one, other = (line_of(path, int(np.flatnonzero(column == text)[0])) for text in (first, name))
             raise UserError(
-                f"{path}: row {other}: {column.name} is {shortened(name, NAME_LENGTH)!r}, and row {one} has "
+                f"{path}: row {_first_line(path, column, name)}: {column.name} is {shortened(name, NAME_LENGTH)!r}, "
+                f"and row {_first_line(path, column, first)} has "
                 f"{shortened(first, NAME_LENGTH)!r}; write one name alike everywhere, case and blanks included"
             )
     return column
@@ -183,10 +183,14 @@ def _shown(path: Path, column: "pd.Series[str]") -> "pd.Series[str]":
     """The column, every text of which can stand in a table and on a page."""
     for text in column.unique():
         if isinstance(text, str) and printable(text) != text:
-            line = line_of(path, int(np.flatnonzero(column == text)[0]))
             found = shortened(printable(text), NAME_LENGTH)
+            line = _first_line(path, column, text)
             raise UserError(f"{path}: row {line}: {column.name} holds control characters: {found}")
     return column
+
+
+def _first_line(path: Path, column: "pd.Series[str]", text: str) -> int:
+    return line_of(path, int(np.flatnonzero(column == text)[0]))
 
 
 def _numbers(path: Path, column: "pd.Series[str]") -> "pd.Series[float]":

@@ -91,12 +91,6 @@ def decode(
     return written
 
 
-def own_ends(config: GenerationConfig) -> list[int]:
-    """The tokens with which a model ends an answer by its own account."""
-    ends = getattr(config, "eos_token_id", None)
-    return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
-
-
 def holds_any(token_BT: Tensor, ends: Sequence[int]) -> Tensor:
     """Which rows have one of these tokens."""
     return torch.isin(token_BT, torch.tensor(ends, dtype=torch.int64, device=token_BT.device)).any(dim=1)

@@ -276,7 +276,7 @@ def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
 
 def end_tokens(loaded: EvalModel) -> list[int]:
     """Tokens that end an answer: the model's own list, and the tokenizer's."""
-    from plw.evaluate.models.decode import own_ends
+    from plw.own_ends import own_ends
 
     listed = own_ends(loaded.model.generation_config)
     if loaded.tokenizer.eos_token_id is not None:

@@ -4,6 +4,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from plw.own_ends import own_ends
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,8 +48,7 @@ def add_end_tokens(model: Any, tokens: Sequence[int]) -> None:
 
     if model.generation_config is None:
         model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
-    listed = model.generation_config.eos_token_id
-    ends = [] if listed is None else [listed] if isinstance(listed, int) else list(listed)
+    ends = own_ends(model.generation_config)
     new = [token for token in tokens if token not in ends]
     if new:
         model.generation_config.eos_token_id = ends + new
