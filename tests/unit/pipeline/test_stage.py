@@ -1,6 +1,7 @@
 """A stage runs once: skipped when done, refused when drifted, retried when it fails, silent when its claim is lost."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -304,7 +305,10 @@ def test_a_process_that_was_stopped_writes_nothing_once_its_claim_is_taken(tmp_p
                 assert time.monotonic() < deadline
                 assert process.poll() is None
                 time.sleep(0.02)
-            process.send_signal(signal.SIGSTOP)
+            with registry.transaction():
+                # Stopped in the middle of a heartbeat, it would keep the database locked for as long as it sleeps.
+                process.send_signal(signal.SIGSTOP)
+                os.waitid(os.P_PID, process.pid, os.WSTOPPED)
             time.sleep(1.2)
             claims = Claims(registry, now=None, lease_timeout_s=0.8)
             assert claims.claim() == "claimed"
