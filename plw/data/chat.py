@@ -4,22 +4,29 @@ Where the template marks what the assistant writes (``{% generation %}``), the m
 conversation is rendered up to each answer, with the prompt for it, and that has to be how the whole one begins.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from plw.data.chat_ends import FIRST, SECOND, AnswerPlace, ChatEnds, behind_words
 from plw.data.chat_text import ChatText
-from plw.data.chat_words import THOUGHTS, WrittenWords, find_words, own_thought, plain_message, weighted_words
+from plw.data.chat_words import (
+    THOUGHTS,
+    WrittenWords,
+    find_call_ends,
+    find_words,
+    own_thought,
+    plain_message,
+    weighted_words,
+)
 from plw.data.records import ChatMessage, ChatRecord
 from plw.data.template import Segment, Span, thinking
-from plw.data.tool_calls import called_names, is_miswritten, other_forms
+from plw.data.tool_calls import is_miswritten, other_forms
 from plw.errors import UserError, shortened
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-FIRST, SECOND = "plw-first-answer", "plw-second-answer"
-"""Answers of the conversation that a template is tried on."""
 SHOWN = 20
 """Letters that a message shows before the place where two texts part."""
 
@@ -34,9 +41,15 @@ class ChatRenderer:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase") -> None:
         self.tokenizer, self._text = tokenizer, ChatText(tokenizer)
-        self.end = self._end()
-        self.end_token = self._end_token()
+        self._ends = ChatEnds(tokenizer, self._text)
+        self._stops: set[int] = set()
         self._spaces: dict[str, bool] = {}
+
+    @property
+    def end_tokens(self) -> list[int]:
+        """Tokens to stop at: a last answer's end, and those of the answers that were rendered."""
+        last = self._ends.last.token
+        return [last, *sorted(self._stops - {last})]
 
     def segments(self, record: ChatRecord) -> list[Segment]:
         """Alternating prompts and completions up to the last answer; what comes after it is left out.
@@ -46,18 +59,23 @@ class ChatRenderer:
         """
         answers = [place for place, message in enumerate(record.messages) if message.role == "assistant"]
         messages = self._with_arguments(record.messages[: answers[-1] + 1], record)
-        whole, stretches = self._answers(messages, answers, record)
-        spans_M = self._spans(messages, whole, record)
+        whole, bounds = self._bounds(messages, answers, record)
+        found_M = self._found(messages, whole, record)
+        spans_M = self._spans(messages, whole, found_M, record)
+        written, places = self._answers(messages, whole, dict(zip(answers, bounds, strict=True)), found_M, record)
         segments: list[Segment] = []
         done, told = 0, 0
-        for place, (start, end) in zip(answers, stretches, strict=True):
-            prompt, completion = whole[done:start], whole[start:end]
+        for place, answer in places.items():
+            prompt, completion = written[done : answer.start], written[answer.start : answer.end]
             asked = [span for spans in spans_M[told:place] for span in spans]
-            segments.append(Segment("prompt", prompt, _moved(asked, done, start), record.weight))
-            thought = thinking(completion, prompt, *own_thought(messages[place]))
-            weight = record.weight * messages[place].weight
-            segments.append(Segment("completion", completion, (*_moved(spans_M[place], start, end), *thought), weight))
-            done, told = end, place + 1
+            segments.append(Segment("prompt", prompt, _moved(asked, done, answer.start), record.weight))
+            spans = (
+                *_moved(spans_M[place], answer.start, answer.end),
+                *thinking(completion, prompt, *own_thought(messages[place])),
+            )
+            weight, words_end = record.weight * messages[place].weight, answer.words_end - answer.start
+            segments.append(Segment("completion", completion, spans, weight, words_end))
+            done, told = answer.end, place + 1
         return segments
 
     def _with_arguments(self, messages: tuple[ChatMessage, ...], record: ChatRecord) -> tuple[ChatMessage, ...]:
@@ -95,21 +113,15 @@ class ChatRenderer:
         except UserError:
             return True  # So it is needed.
 
-    def words(self, completion: str) -> str:
-        """A completion without its end, and without what marks may enclose behind it: line breaks, further tokens."""
-        words, _, behind = completion.rpartition(self.end)
-        for token in self.tokenizer.get_added_vocab():
-            behind = behind.replace(token, "")
-        return completion if behind.strip() else words
-
-    def _answers(
+    def _bounds(
         self, messages: Sequence[ChatMessage], answers: Sequence[int], record: ChatRecord
     ) -> tuple[str, list[tuple[int, int]]]:
-        """The whole text, and the first and last character of each answer with its end."""
+        """The whole text, and the characters that each answer lies between: its marks, or two requests for one."""
         plain, where = [plain_message(message) for message in messages], record.where or "a conversation"
         tools = list(record.tools) or None
         if self._text.has_marks(tools):
             whole, marks = self._text.marked(plain, where, tools)
+            marks = marks if len(marks) == len(answers) else _joined(marks)
             if len(marks) == len(answers):
                 self._check_request(plain[: answers[-1]], whole, where, tools)
                 return whole, marks
@@ -135,11 +147,47 @@ class ChatRenderer:
                     "system message"
                 )
             starts.append(len(before))
-        bounds = [*starts[1:], len(whole)]
-        return whole, [
-            (start, self._answer_end(whole, start, bound, messages[place], where))
-            for start, bound, place in zip(starts, bounds, answers, strict=True)
-        ]
+        return whole, list(zip(starts, [*starts[1:], len(whole)], strict=True))
+
+    def _answers(
+        self,
+        messages: Sequence[ChatMessage],
+        whole: str,
+        bounds: Mapping[int, tuple[int, int]],
+        found_M: Sequence[Sequence[WrittenWords]] | None,
+        record: ChatRecord,
+    ) -> tuple[str, dict[int, AnswerPlace]]:
+        """The text with the last answer's end, and where the answers stand in it, by their messages' numbers."""
+        where, tools = record.where or "a conversation", list(record.tools) or None
+        calls_M = find_call_ends(messages, whole, lambda plain: self._text.render(plain, False, where, tools))
+        is_marked, places = self._text.has_marks(tools), {}
+        for number, (start, stop) in bounds.items():
+            message, follows = messages[number], messages[number + 1].role if number + 1 < len(messages) else ""
+            found, limit = [] if found_M is None else found_M[number], stop
+            if found_M is not None and follows:
+                limit = min([words.place for words in found_M[number + 1] if start < words.place < stop], default=stop)
+            who = f"message {number + 1}, of the assistant"
+            after = behind_words(message, whole, start, limit, found, calls_M[number])
+            if after is None and is_marked:
+                after = start
+            elif after is None:
+                raise UserError(
+                    f"{where}: the chat template of {self._text.name} writes {who}, in part behind the words of the "
+                    "next; leave out its words or its calls"
+                )
+            tail = whole[after:limit]
+            end = (self._ends.in_marks if is_marked else self._ends.behind)(message, follows, tail, tools)
+            if end is None:
+                raise UserError(
+                    f"{where}: the chat template of {self._text.name} puts no end behind {who}; leave the record out, "
+                    "or put {% generation %} marks round the answers and their ends in the template"
+                )
+            words, closed = end.places(tail)
+            whole += "" if end.is_written else end.text
+            if end.is_stop:
+                self._stops.add(end.token)
+            places[number] = AnswerPlace(start, after + words, stop if is_marked else after + closed)
+        return whole, places
 
     def _check_request(self, before: list[dict[str, Any]], whole: str, where: str, tools: list[Any] | None) -> None:
         """That the text after which the last answer would be asked for is how the whole one begins.
@@ -159,22 +207,32 @@ class ChatRenderer:
                 "prompt for an answer is how it writes one"
             )
 
-    def _spans(self, messages: Sequence[ChatMessage], whole: str, record: ChatRecord) -> list[list[Span]]:
-        """Where each message's words stand in the whole text, and its stretches with weights of their own.
+    def _found(
+        self, messages: Sequence[ChatMessage], whole: str, record: ChatRecord
+    ) -> list[list[WrittenWords]] | None:
+        """Where each message's words stand in the whole text; None where they cannot be told from it."""
+        where, tools = record.where or "a conversation", list(record.tools) or None
+        return find_words(
+            messages, whole, lambda plain: self._text.render(plain, False, where, tools), self._keeps_space
+        )
+
+    def _spans(
+        self,
+        messages: Sequence[ChatMessage],
+        whole: str,
+        found_M: Sequence[Sequence[WrittenWords]] | None,
+        record: ChatRecord,
+    ) -> list[list[Span]]:
+        """Each message's words in the whole text, and its stretches with weights of their own.
 
         Raises:
             UserError: words, tools or their calls that the template leaves out, or words with a weight that it changes.
         """
-        where, tools = record.where or "a conversation", list(record.tools) or None
-        self._check_calls(messages, whole, where, tools)
-        found_M = find_words(
-            messages, whole, lambda plain: self._text.render(plain, False, where, tools), self._keeps_space
-        )
+        where = record.where or "a conversation"
+        self._check_calls(messages, whole, where, list(record.tools) or None)
         return [
-            self._message_spans(
-                messages[number], None if found_M is None else found_M[number], whole, number + 1, where
-            )
-            for number in range(len(messages))
+            self._message_spans(message, None if found_M is None else found_M[place], whole, place + 1, where)
+            for place, message in enumerate(messages)
         ]
 
     def _message_spans(
@@ -201,21 +259,14 @@ class ChatRenderer:
     def _check_calls(self, messages: Sequence[ChatMessage], whole: str, where: str, tools: list[Any] | None) -> None:
         """That tools, calls of them and the last answer's thinking are written; a template may know none of them."""
         plain = [plain_message(message) for message in messages]
-        asked = [("tools", -1)] if tools else []
-        asked += [("tool_calls", number) for number, message in enumerate(plain) if "tool_calls" in message]
-        # Of earlier answers templates leave thinking out on purpose.
-        asked += [(name, len(plain) - 1) for name in THOUGHTS if name in plain[-1]]
-        for name, number in asked:
-            rest = [dict(message) for message in plain]
-            rest[number].pop(name, None)
+        for name, rest in _poorer(plain, bool(tools)):
             try:
                 text = self._text.render(rest, False, where, None if name == "tools" else tools)
             except UserError:
                 continue  # So it is needed.
             if text == whole:
-                of = "" if name == "tools" else f" of message {number + 1}"
                 raise UserError(
-                    f"{where}: the chat template of {self._text.name} does not write {name}{of}; leave it out of "
+                    f"{where}: the chat template of {self._text.name} does not write {name}; leave it out of "
                     "the data, or give a template that writes it"
                 )
 
@@ -231,71 +282,34 @@ class ChatRenderer:
                 self._spaces[role] = False  # Some templates take no such conversation.
         return self._spaces[role]
 
-    def _answer_end(self, whole: str, start: int, bound: int, answer: ChatMessage, where: str) -> int:
-        words = whole.find(answer.content.strip(), start, bound)
-        after = start if words < 0 else words + len(answer.content.strip())
-        for name in called_names(answer):
-            # Words and calls may be messages of their own in the template, each with an end.
-            after = max(after, whole.find(name, after, bound))
-        found = whole.find(self.end, after, bound)
-        if found < 0:
-            raise UserError(
-                f"{where}: the chat template of {self._text.name} puts no {self.end!r} after an answer here, as "
-                "it does after others; leave the record out, or put {% generation %} marks round the answers in the "
-                "template"
-            )
-        return found + len(self.end)
 
-    def _end(self) -> str:
-        """What stands after a last answer: a token of the tokenizer's own, or all that two answers have in common."""
-        tried = [("user", "a"), ("assistant", FIRST), ("user", "b"), ("assistant", SECOND)]
-        where = "a question and an answer"
-        plain = [{"role": role, "content": content} for role, content in tried]
-        if self._text.has_marks(None):
-            whole, marks = self._text.marked(plain, where, None)
-            texts = [whole[start:end] for start, end in marks]
-            ends = [text.partition(word)[2] for text, word in zip(texts, (FIRST, SECOND), strict=False)]
-        else:
-            whole = self._text.render(plain, False, where, None)
-            ends = [whole.partition(word)[2].partition(SECOND)[0] for word in (FIRST, SECOND)]
-        if FIRST not in whole or SECOND not in whole:
-            raise UserError(
-                f"template=chat: the chat template of {self._text.name} does not write a message's text as it "
-                "is; give a template of messages whose content is a text"
-            )
-        end = self._common_end(ends) if ends else ""
-        if not end:
-            raise UserError(
-                f"template=chat: the chat template of {self._text.name} puts no end after an answer, so a model "
-                "trained on it would never stop; write the end-of-turn token after the assistant's words"
-            )
-        return end
+def _joined(marks: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Stretches that are not empty, as one where they touch: what one answer is marked in pieces."""
+    joined: list[tuple[int, int]] = []
+    for start, end in marks:
+        if joined and joined[-1][1] == start:
+            joined[-1] = (joined[-1][0], end)
+        elif start < end:
+            joined.append((start, end))
+    return joined
 
-    def _end_token(self) -> int:
-        """The token of the end; generation knows no other stop than tokens."""
-        alone: list[int]
-        ended: list[int]
-        # Behind a word: a token that was added without being special may be one at a text's beginning alone.
-        alone, ended = self.tokenizer([FIRST, FIRST + self.end.strip()], add_special_tokens=False)["input_ids"]
-        if ended[:-1] != alone:
-            raise UserError(
-                f"template=chat: the chat template of {self._text.name} ends an answer with {self.end!r}, of which the "
-                f"tokenizer makes {len(ended) - len(alone)} tokens, so nothing would stop a model there; add it to the "
-                "tokenizer as a special token"
-            )
-        return ended[-1]
 
-    def _common_end(self, ends: Sequence[str]) -> str:
-        # That of the last: behind earlier ones some templates write another, which does not end a conversation.
-        rest = ends[-1].lstrip()
-        space = ends[-1][: len(ends[-1]) - len(rest)]
-        own = [str(token) for token in self.tokenizer.get_added_vocab() if token and rest.startswith(token)]
-        if own:
-            return space + max(own, key=len)
-        shared = 0
-        while shared < min(map(len, ends)) and len({end[shared] for end in ends}) == 1:
-            shared += 1
-        return ends[0][:shared].rstrip()
+def _poorer(plain: list[dict[str, Any]], has_tools: bool) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Parts of a conversation that a template may not write, and the conversation without each."""
+    if has_tools:
+        yield "tools", plain
+    for number, message in enumerate(plain):
+        calls = message.get("tool_calls")
+        of = f"of message {number + 1}"
+        if isinstance(calls, list) and len(calls) > 1:
+            for call in range(len(calls)):
+                less = {**message, "tool_calls": [*calls[:call], *calls[call + 1 :]]}
+                yield f"tool_calls[{call}] {of}", [*plain[:number], less, *plain[number + 1 :]]
+        # Of earlier answers templates leave thinking out on purpose.
+        for name in ("tool_calls", *(THOUGHTS if number == len(plain) - 1 else ())):
+            if name in message:
+                less = {field: value for field, value in message.items() if field != name}
+                yield f"{name} {of}", [*plain[:number], less, *plain[number + 1 :]]
 
 
 def _moved(spans: Sequence[Span], start: int, end: int) -> tuple[Span, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from plw.data.records import ChatMessage
 from plw.data.template import THINKING, Span
+from plw.data.tool_calls import with_mark
 from plw.errors import UserError
 
 PRIVATE = re.compile("[\U00100000-\U0010fffd]")
@@ -68,6 +69,37 @@ def find_words(
     return _found(messages, whole, render, {}) if found is None and any(kept.values()) else found
 
 
+def find_call_ends(
+    messages: Sequence[ChatMessage], whole: str, render: Callable[[list[dict[str, Any]]], str]
+) -> list[int | None]:
+    """The character behind the last text in the arguments of each message's calls; None where it cannot be told.
+
+    Args:
+        messages: of the conversation.
+        whole: what the template made of them.
+        render: makes a text of messages.
+    """
+    nowhere: list[int | None] = [None] * len(messages)
+    if not any("tool_calls" in message.more for message in messages):
+        return nowhere
+    free = _free_marks([whole])
+    marks = [next(free) for _ in messages]
+    marked = [plain_message(with_mark(message, mark)) for message, mark in zip(messages, marks, strict=True)]
+    try:
+        text = render(marked)
+    except UserError:
+        return nowhere
+    ours = re.compile(f"[{''.join(marks)}]")
+    ends = {match[0]: match.start() - number for number, match in enumerate(ours.finditer(text))}
+    return [ends.get(mark) for mark in marks] if ours.sub("", text) == whole else nowhere
+
+
+def _free_marks(texts: Sequence[str]) -> Iterator[str]:
+    """Private characters that stand in none of the texts."""
+    taken = set(PRIVATE.findall("".join(texts)))
+    return (mark for mark in map(chr, range(0x100000, 0x10FFFE)) if mark not in taken)
+
+
 def _found(
     messages: Sequence[ChatMessage],
     whole: str,
@@ -75,7 +107,7 @@ def _found(
     kept: Mapping[str, bool],
 ) -> list[list[WrittenWords]] | None:
     taken = set(PRIVATE.findall("".join([whole, *(message.content for message in messages)])))
-    free = (mark for mark in map(chr, range(0x100000, 0x10FFFE)) if mark not in taken)
+    free = _free_marks([whole, *(message.content for message in messages)])
     pieces_M = [
         [(start, end, next(free), next(free)) for start, end in _pieces(message, kept.get(message.role, False))]
         for message in messages

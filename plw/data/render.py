@@ -33,8 +33,8 @@ class Renderer:
 
     @property
     def end_tokens(self) -> list[int]:
-        """Tokens that end an answer beside the tokenizer's EOS."""
-        return [] if self._chat is None else [self._chat.end_token]
+        """Tokens that end an answer beside the tokenizer's EOS, as far as records were rendered."""
+        return [] if self._chat is None else self._chat.end_tokens
 
     def segments(self, record: Record) -> list[Segment]:
         """The record as prompts and completions.
@@ -102,7 +102,7 @@ class Renderer:
     def words(self, completion: Segment) -> str:
         """A completion without what marks its end: a chat template's, or EOS as the data write it."""
         if self._chat is not None:
-            return self._chat.words(completion.text)
+            return completion.text[: completion.words_end]
         marker = self.template.eos_marker
         return completion.text.replace(marker, "") if marker else completion.text
 

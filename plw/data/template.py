@@ -40,6 +40,8 @@ class Segment:
     """Whose words stand where; the rest of a prompt is the template's, the rest of a completion the assistant's."""
     weight: float = 1.0
     """From the data, of all of it, the EOS after it included."""
+    words_end: int | None = field(default=None, compare=False)
+    """The character before which the words of a completion end, where what ends it stands in the text too."""
 
     @property
     def has_weights(self) -> bool:

@@ -37,6 +37,19 @@ def called_names(message: ChatMessage) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
+def with_mark(message: ChatMessage, mark: str) -> ChatMessage:
+    """The message with a mark behind each text in the arguments of its calls."""
+
+    def marked(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: marked(part) for name, part in value.items()}
+        if isinstance(value, list):
+            return [marked(part) for part in value]
+        return value + mark if isinstance(value, str) else value
+
+    return _changed(message, marked)
+
+
 def _arguments(messages: Sequence[ChatMessage]) -> Iterator[Any]:
     for message in messages:
         for call in _calls(message):

@@ -55,7 +55,7 @@ def renderer(tokenizer: Any, text: str) -> ChatRenderer:
 
 @pytest.mark.parametrize("text", [CHATML, marked()], ids=["found", "marked"])
 def test_an_end_of_several_tokens_is_refused(tokenizer: Any, text: str) -> None:
-    assert renderer(tokenizer, text).end_token == tokenizer.convert_tokens_to_ids("<|im_end|>")
+    assert renderer(tokenizer, text).end_tokens == [tokenizer.convert_tokens_to_ids("<|im_end|>")]
     # SentencePiece's space belongs to a token that is not special, so that it stands at a text's beginning alone.
     from tokenizers import normalizers
 
@@ -110,7 +110,11 @@ def test_a_call_behind_the_end_of_the_words_is_not_left_out_in_silence(tokenizer
     _, completion = made.segments(ChatRecord(messages=(ASKED, called)))
     assert completion.text.endswith('<|im_start|>call\nweather{"city": "Rome"}<|im_end|>')
     made = renderer(tokenizer, CHANNELS.replace("END", "<|turn|>"))
-    with pytest.raises(UserError, match=r"row 4: .* puts no '<\|im_end\|>' after an answer here"):
+    _, completion = made.segments(ChatRecord(messages=(ASKED, called)))
+    assert completion.text.endswith('<|im_start|>call\nweather{"city": "Rome"}<|turn|>')
+    assert made.end_tokens == tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|turn|>"])
+    made = renderer(tokenizer, CHANNELS.replace("END", ""))
+    with pytest.raises(UserError, match=r"row 4: .* puts no end behind message 2, of the assistant; leave"):
         made.segments(ChatRecord(messages=(ASKED, called), where="d.json: row 4"))
 
 
@@ -121,20 +125,23 @@ LATE = (
 """As gpt-oss: the answer that a conversation ends with has an end of its own."""
 
 
-def test_a_model_stops_at_the_end_of_a_last_answer(tokenizer: Any) -> None:
-    made = renderer(tokenizer, LATE)
-    assert made.end_token == tokenizer.convert_tokens_to_ids("<|turn|>")
+def test_a_last_answer_has_an_end_of_its_own(tokenizer: Any) -> None:
+    tokenizer.chat_template = LATE
+    made = Renderer(template("chat"), tokenizer)
+    earlier, last = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|turn|>"])
     _, completion = made.segments(ChatRecord(messages=(ASKED, ANSWER)))
-    assert (completion.text, made.words(completion.text)) == ("It.<|turn|>", "It.")
-    with pytest.raises(UserError, match=r"row 4: .* puts no '<\|turn\|>' after an answer here"):
-        made.segments(ChatRecord(messages=(ASKED, ANSWER, ASKED, ANSWER), where="d.json: row 4"))
+    assert (completion.text, made.words(completion)) == ("It.<|turn|>", "It.")
+    assert made.end_tokens == [last], "no answer had the other"
     closed = "{% if m.role == 'assistant' %}{% generation %}{{ m.content }}END{% endgeneration %}{% else %}"
     inner = "{{ m.content }}{{ '<|turn|>' if loop.last and m.role != 'user' else '<|im_end|>' }}"
     marks = LATE.replace(inner, closed.replace("END", inner.removeprefix("{{ m.content }}")) + inner + "{% endif %}")
-    made = renderer(tokenizer, marks)
-    texts = [segment.text for segment in made.segments(ChatRecord(messages=(ASKED, ANSWER, ASKED, ANSWER)))]
-    assert texts[1::2] == ["It.<|im_end|>", "It.<|turn|>"]
-    assert made.end_token == tokenizer.convert_tokens_to_ids("<|turn|>")
+    for text in (LATE, marks):
+        tokenizer.chat_template = text
+        made = Renderer(template("chat"), tokenizer)
+        completions = made.segments(ChatRecord(messages=(ASKED, ANSWER, ASKED, ANSWER)))[1::2]
+        assert [completion.text for completion in completions] == ["It.<|im_end|>", "It.<|turn|>"]
+        assert [made.words(completion) for completion in completions] == ["It.", "It."]
+        assert made.end_tokens == [last, earlier]
 
 
 SPANS = [(0, 2, "Hi"), (0, 9, "Hi"), (3, 17, "</s>"), (9, 18, "</s>y"), (0, 17, "Hi</s>"), (17, 19, "yo"), (9, 12, "")]

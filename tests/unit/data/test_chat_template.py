@@ -122,7 +122,7 @@ def renderer(tokenizer: Any, template: str) -> ChatRenderer:
 def test_what_is_learned_is_the_assistants_words_and_their_end(bare: Any, family: str) -> None:
     template, end = FAMILIES[family]
     made = renderer(bare, template)
-    assert made.end == end
+    assert made.end_tokens == [bare.convert_tokens_to_ids(end)]
     turns = ["u:Name a colour.", "a: Red, say 12.\n", "u:One more", "a:Blue", "u:left out"]
     system = [] if family == "Gemma 2" else ["s:Be brief."]
     for record in (chat(*turns), chat(*system, *turns), chat("u:a", "a:b")):
