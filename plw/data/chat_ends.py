@@ -69,7 +69,7 @@ class ChatEnds:
 
     def __init__(self, tokenizer: "PreTrainedTokenizerBase", text: ChatText) -> None:
         self._tokenizer, self._text = tokenizer, text
-        own = sorted((str(token) for token in tokenizer.get_added_vocab() if token), key=len, reverse=True)
+        own = sorted((str(token) for token in tokenizer.get_added_vocab() if token.strip()), key=len, reverse=True)
         self._own = re.compile("|".join(map(re.escape, own)) or "(?!)")
         self._known: dict[tuple[bool, str, bool], End | None] = {}
         self._inside: dict[bool, set[str]] = {}

@@ -222,7 +222,7 @@ def pieces(family: Family, record: ChatRecord) -> list[Piece]:
     return written
 
 
-def check(tokenizer: Any, family: Family, record: ChatRecord) -> None:
+def check_learned(tokenizer: Any, family: Family, record: ChatRecord) -> None:
     tokenizer.chat_template = family.template
     made = ChatRenderer(tokenizer)
     segments = made.segments(record)
@@ -233,6 +233,8 @@ def check(tokenizer: Any, family: Family, record: ChatRecord) -> None:
     (example,) = encode([segments], tokenizer, max_length=9999, end_of_sequence=False, fine_roles=True).examples
     is_learned_T = IS_COMPLETION_R[example.role_T]
     assert tokenizer.decode(example.token_T[is_learned_T], skip_special_tokens=False) == "".join(said)
+    asked = made.request(record.messages[:-1])
+    assert asked == "".join(segment.text for segment in segments[:-1]), "a model is asked as it was trained"
     ends = {piece.end for piece in written if piece.end} | {family.stops[1]}
     assert sorted(made.end_tokens) == sorted(tokenizer.convert_tokens_to_ids(list(ends)))
 
@@ -243,7 +245,7 @@ def check(tokenizer: Any, family: Family, record: ChatRecord) -> None:
 def test_what_is_learned_are_the_assistants_words_and_their_own_end(
     tokenizer: Any, name: str, data: st.DataObject
 ) -> None:
-    check(tokenizer, FAMILIES[name], data.draw(conversations(FAMILIES[name])))
+    check_learned(tokenizer, FAMILIES[name], data.draw(conversations(FAMILIES[name])))
 
 
 U, A, T = (ChatMessage(role=role, content="b") for role in ("user", "assistant", "tool"))
