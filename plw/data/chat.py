@@ -6,6 +6,7 @@ conversation is rendered up to each answer, with the prompt for it, and that has
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from plw.data.chat_ends import FIRST, SECOND, AnswerPlace, ChatEnds, behind_words
@@ -50,6 +51,18 @@ class ChatRenderer:
         """Tokens to stop at: a last answer's end, and those of the answers that were rendered."""
         last = self._ends.last.token
         return [last, *sorted(self._stops - {last})]
+
+    @cached_property
+    def before_words(self) -> int | None:
+        """As :meth:`plw.data.chat_ends.ChatEnds.before_words`."""
+        return self._ends.before_words()
+
+    def words(self, completion: Segment) -> str:
+        """A completion without its end, and without what ends in the token before its words."""
+        words = completion.text[: completion.words_end]
+        if self.before_words is None:
+            return words
+        return words.rpartition(str(self.tokenizer.convert_ids_to_tokens(self.before_words)))[2]
 
     def segments(self, record: ChatRecord) -> list[Segment]:
         """Alternating prompts and completions up to the last answer; what comes after it is left out.

@@ -36,6 +36,11 @@ class Renderer:
         """Tokens that end an answer beside the tokenizer's EOS, as far as records were rendered."""
         return [] if self._chat is None else self._chat.end_tokens
 
+    @property
+    def before_words(self) -> int | None:
+        """The special token behind which the words of a model's answer begin; None where they are all of it."""
+        return None if self._chat is None else self._chat.before_words
+
     def segments(self, record: Record) -> list[Segment]:
         """The record as prompts and completions.
 
@@ -100,9 +105,9 @@ class Renderer:
         return self._chat.request(messages)
 
     def words(self, completion: Segment) -> str:
-        """A completion without what marks its end: a chat template's, or EOS as the data write it."""
+        """A completion without what marks its end, a chat template's or EOS as the data write it, from its words on."""
         if self._chat is not None:
-            return completion.text[: completion.words_end]
+            return self._chat.words(completion)
         marker = self.template.eos_marker
         return completion.text.replace(marker, "") if marker else completion.text
 

@@ -46,6 +46,7 @@ def answer_dialogues(
             seed=decoding.seed + turn,
             batch_size=config.suite.batch_size,
             progress=context.progress_for("generate", check_lease),
+            before_words=renderer.before_words,
         )
         for place, answer in zip(asked, made, strict=True):
             answers[place].append(answer)

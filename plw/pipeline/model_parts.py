@@ -38,6 +38,7 @@ def question_model(context: CellContext, check_lease: CheckLease) -> list[Score]
         seed=context.config.seed,
         batch_size=suite.batch_size,
         progress=context.progress_for("diagnose", check_lease),
+        before_words=renderer.before_words,
     )
     if suite.sensitivity is not None:
         scores += measure_wordings(context, check_lease)
@@ -101,6 +102,7 @@ def _answered(context: CellContext, check_lease: CheckLease) -> dict[str, tuple[
             streams=[number for prompts in sets.values() for number in range(len(prompts))],
             batch_size=suite.batch_size,
             progress=context.progress_for("generate", check_lease),
+            before_words=renderer.before_words,
         )
     )
     return {name: (prompts, list(islice(answers, len(prompts)))) for name, prompts in sets.items()}

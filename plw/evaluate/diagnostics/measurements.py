@@ -85,6 +85,7 @@ def memorisation(
     seed: int = 0,
     batch_size: int = 32,
     progress: Progress = no_progress,
+    before_words: int | None = None,
 ) -> list[Score]:
     """Corpus BLEU (13a tokenisation, exponential smoothing) of greedy answers to training prompts.
 
@@ -97,6 +98,7 @@ def memorisation(
         seed: Seed of the drawing.
         batch_size: Prompts answered at a time.
         progress: Called with the prompts done.
+        before_words: The token behind which an answer's words begin, as :func:`generate` takes it.
 
     Returns:
         Metric ``bleu``, 0 to 100, n = prompts used; the sacreBLEU signature stands in ``library_version``.
@@ -119,6 +121,7 @@ def memorisation(
         max_new_tokens=config.memorisation_max_new_tokens,
         batch_size=batch_size,
         progress=progress,
+        before_words=before_words,
         field="suite.diagnostics.memorisation_max_new_tokens",
     )
     metric = sacrebleu.BLEU(smooth_method="exp", tokenize="13a")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from plw.data.tokenizer import add_bos_alone, tokenise
 from plw.errors import UserError
 from plw.evaluate.models.batches import longest_first, own_batches
-from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt
+from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt, words_of
 from plw.evaluate.quiet import quiet
 from plw.memory import release_memory
 from plw.progress import Progress, no_progress
@@ -185,6 +185,7 @@ def generate(
     repetition_penalty: float = 1.0,
     batch_size: int = 32,
     progress: Progress = no_progress,
+    before_words: int | None = None,
     field: str = "max_new_tokens",
 ) -> list[Generation]:
     """Answer each prompt; answers come in the order of the prompts.
@@ -206,6 +207,7 @@ def generate(
         repetition_penalty: Makes tokens of the prompt and of the answer so far less likely; 1 is off.
         batch_size: Prompts answered at a time.
         progress: Called with the prompts done.
+        before_words: The token behind which an answer's words begin, as :func:`words_of` takes it.
         field: What says ``max_new_tokens``, for the message.
 
     Raises:
@@ -220,7 +222,7 @@ def generate(
         samplers = [_Noise(temperature, top_p, [(seed, numbers[index]) for index in batch])] if temperature > 0 else []
         rows = [encoded[index][-room:] for index in batch]
         for index, tokens in zip(batch, generate_tokens(loaded, rows, config, samplers, say), strict=True):
-            answers[index] = _read(loaded, tokens, cut=max(0, len(encoded[index]) - room))
+            answers[index] = _read(loaded, tokens, before_words, cut=max(0, len(encoded[index]) - room))
     answers = loaded.all_gather(answers)
     return [answers[index] for index in range(len(prompts))]
 
@@ -264,11 +266,11 @@ def generate_tokens(
     return decode(loaded.model, token_BT, mask_BT, config=config, has_ended=has_ended, processors=processors, say=say)
 
 
-def _read(loaded: EvalModel, tokens: list[int], *, cut: int) -> Generation:
+def _read(loaded: EvalModel, tokens: list[int], before_words: int | None, *, cut: int) -> Generation:
     ends = end_tokens(loaded)
     length = next((position for position, token in enumerate(tokens) if token in ends), None)
     kept = tokens if length is None else tokens[:length]
-    text = loaded.tokenizer.decode(kept, skip_special_tokens=True)
+    text = loaded.tokenizer.decode(words_of(kept, before_words), skip_special_tokens=True)
     assert isinstance(text, str)
     text = whole_characters(text.strip())
     return Generation(text=text, tokens=len(kept), finished=length is not None, prompt_tokens_cut=cut)

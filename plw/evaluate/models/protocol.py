@@ -1,6 +1,6 @@
 """What evaluation needs of a model, whichever engine carries it, and what it gets back."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,13 +12,24 @@ class Generation:
     """One answer."""
 
     text: str
-    """The answer without special tokens and surrounding space."""
+    """The answer without its thought and header, special tokens and surrounding space."""
     tokens: int
-    """Generated tokens, the closing end-of-sequence token not counted."""
+    """Generated tokens, those of a thought too, the closing end-of-sequence token not counted."""
     finished: bool
     """The model ended the answer itself; otherwise it was cut at the token limit."""
     prompt_tokens_cut: int = 0
     """Tokens cut from the left (BOS first) of a prompt that, with the answer, was longer than the model's context."""
+
+
+def words_of(tokens: Sequence[int], before_words: int | None) -> list[int]:
+    """The tokens of an answer behind its thought and header.
+
+    Args:
+        tokens: Of the answer.
+        before_words: Stands last before its words; None, or where it does not stand there, all are words.
+    """
+    places = [place for place, token in enumerate(tokens) if token == before_words]
+    return list(tokens[places[-1] + 1 if places else 0 :])
 
 
 LENGTH_METRICS: dict[str, Callable[[Generation], float]] = {

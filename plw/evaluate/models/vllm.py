@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plw.data.tokenizer import tokenise
 from plw.errors import UserError
-from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt
+from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt, words_of
 from plw.evaluate.quiet import quiet
 from plw.progress import Progress, no_progress
 from plw.whole_characters import whole_characters
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +48,7 @@ class VllmModel:
         streams: Sequence[int] | None = None,  # noqa: ARG002
         batch_size: int = 32,  # noqa: ARG002
         progress: Progress = no_progress,
+        before_words: int | None = None,
     ) -> list[Generation]:
         """Answer each prompt; as :func:`plw.evaluate.models.hf.generate`, but sampling has vLLM's own random streams.
 
@@ -62,16 +66,20 @@ class VllmModel:
             )
         progress(len(prompts), len(prompts), "answers")
         return [
-            read_output(output.outputs[0], cut=max(0, len(tokens) - room))
+            read_output(output.outputs[0], self.lm.tokenizer, before_words, cut=max(0, len(tokens) - room))
             for tokens, output in zip(encoded, outputs, strict=True)
         ]
 
 
-def read_output(output: Any, *, cut: int) -> Generation:
+def read_output(output: Any, tokenizer: "PreTrainedTokenizerBase", before_words: int | None, *, cut: int) -> Generation:
     """An answer from vLLM's ``CompletionOutput``, which has the token that ended it, EOS or another of the model's."""
     ended = bool(output.token_ids) and output.finish_reason == "stop"
+    text = output.text
+    if before_words in output.token_ids:
+        written = output.token_ids[: len(output.token_ids) - ended]
+        text = str(tokenizer.decode(words_of(written, before_words), skip_special_tokens=True))
     return Generation(
-        text=whole_characters(output.text.strip()),
+        text=whole_characters(text.strip()),
         tokens=len(output.token_ids) - ended,
         finished=output.finish_reason == "stop",
         prompt_tokens_cut=cut,

@@ -293,6 +293,22 @@ def test_an_end_that_cannot_be_told_is_refused_in_a_line(tokenizer: Any, case: s
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "token"),
+    [("gpt-oss", "<|message|>"), ("GLM", "</think>"), ("Gemma 4", None), ("Llama 3.1", None), ("DeepSeek", None)],
+)
+def test_the_words_of_an_answer_begin_behind_its_thought_and_header(
+    tokenizer: Any, name: str, token: str | None
+) -> None:
+    tokenizer.chat_template = FAMILIES[name].template
+    thought = {FAMILIES[name].thinks: "hm"} if FAMILIES[name].thinks else {}
+    made = ChatRenderer(tokenizer)
+    assert made.before_words == (None if token is None else tokenizer.convert_tokens_to_ids(token))
+    for messages in ([U, A], [U, A, U, A], [U, ChatMessage(role="assistant", content="b", more=thought)]):
+        for completion in made.segments(ChatRecord(messages=tuple(messages)))[1::2]:
+            assert made.words(completion).strip() == "b"
+
+
 def test_an_end_between_answers_alone_is_put_behind_the_last_one(tokenizer: Any) -> None:
     tokenizer.chat_template = (
         "{% for m in messages %}{{ m.content }}{{ ' = ' if m.role == 'user' else '' if loop.last else eos_token }}"

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from plw.errors import UserError
-from plw.evaluate.models.hf import EvalModel, generate
+from plw.evaluate.models.hf import EvalModel, generate, generate_tokens
 
 PROMPTS = [
     "The weather",
@@ -41,6 +41,15 @@ def test_greedy_answers_are_those_of_one_prompt_at_a_time_without_padding(loaded
     for batch_size in (1, 3, 64):
         answers = generate(loaded, PROMPTS, max_new_tokens=12, batch_size=batch_size)
         assert [(answer.text, answer.tokens, answer.finished) for answer in answers] == expected
+
+
+def test_words_begin_behind_the_last_token_of_a_header(loaded: EvalModel) -> None:
+    how = {"max_new_tokens": 12, "num_beams": 1, "repetition_penalty": 1.0}
+    (written,) = generate_tokens(loaded, [loaded.tokenizer(PROMPTS[0])["input_ids"]], how, [], lambda _: None)
+    place = max(place for place in range(6) if written[place] not in written[place + 1 :])
+    (answer,) = generate(loaded, PROMPTS[:1], max_new_tokens=12, before_words=written[place])
+    assert answer.text == loaded.tokenizer.decode(written[place + 1 :], skip_special_tokens=True).strip()
+    assert answer.tokens == 12
 
 
 def test_samples_depend_on_seed_and_position_only(loaded: EvalModel) -> None:
