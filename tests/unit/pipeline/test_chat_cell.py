@@ -171,15 +171,18 @@ def test_a_system_message_that_a_template_does_not_take_is_told_before_the_first
 
 
 def test_a_trained_model_stops_at_the_end_of_its_chat_template(own_study: OwnStudy, tmp_path: Path) -> None:
-    """That a base model has as a token, and no end of its own: its EOS is that of a text."""
+    """That a base model has as a token, and no end of its own: its EOS is that of a text.
+
+    As GLM's the end is the next speaker's, which the template does not write; as gpt-oss's a header is no answer.
+    """
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "model")
-    tokenizer.add_tokens(["<|im_end|>"], special_tokens=True)
+    tokenizer.add_tokens(["<|user|>", "<|assistant|>", "<|message|>"], special_tokens=True)
     tokenizer.chat_template = (
-        "{% for m in messages %}[{{ m.role }}]{{ m.content }}<|im_end|>{% endfor %}"
-        "{% if add_generation_prompt %}[assistant]{% endif %}"
+        "{% for m in messages %}<|{{ m.role }}|>{% if m.role == 'assistant' %}final<|message|>{% endif %}"
+        "{{ m.content }}{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
     )
     tokenizer.save_pretrained(tmp_path / "model")
-    end, eos = tokenizer.convert_tokens_to_ids("<|im_end|>"), tokenizer.eos_token_id
+    end, eos = tokenizer.convert_tokens_to_ids("<|user|>"), tokenizer.eos_token_id
     overrides = ["template=chat", "recipe.learning_rate=0.01", "recipe.epochs=8", "recipe.batch_size=4"]
     config = own_study(*overrides, "suite.decoding.max_new_tokens=32")
     outcome = run(config)
@@ -189,3 +192,4 @@ def test_a_trained_model_stops_at_the_end_of_its_chat_template(own_study: OwnStu
     assert {end, eos} == set(written)
     answers = json.loads((folder / "generate-own/alpaca_eval.json").read_text())
     assert all(answer["finished"] and answer["tokens"] < 32 for answer in answers), answers
+    assert not any(answer["output"].startswith("final") for answer in answers), answers
