@@ -153,7 +153,7 @@ class ChatEnds:
         """The end of an answer that calls no tool."""
         if not self.last.is_written:
             return self._of_the_next(_spoken(), follows, tools)
-        tail = self._tail([_spoken()], follows, tools)
+        tail = self._tail(_spoken(), follows, tools)
         return self._earlier(self._first(tail or ""), tools) or self.last
 
     def _earlier(self, text: str, tools: list[Any] | None) -> End | None:
@@ -165,12 +165,12 @@ class ChatEnds:
 
     def _of_a_call(self, follows: str, tools: list[Any] | None) -> End | None:
         """The end of an answer that calls a tool: one that answers have else, or the last token of its own."""
-        last = self._tail([_calling(FIRST)], "", tools)
+        last = self._tail(_calling(FIRST), "", tools)
         if last is None:
             return self._of_words(follows, tools)
         if not self.last.is_written:
             return self._of_the_next(_calling(FIRST), follows, tools)
-        goes_on = self._tail([_calling(FIRST)], follows, tools) if follows else None
+        goes_on = self._tail(_calling(FIRST), follows, tools) if follows else None
         if goes_on is None:
             return self._end(self._of_calls(last, tools))
         # What both have ends before the next speaker's header.
@@ -195,9 +195,9 @@ class ChatEnds:
         """The next speaker's token; that of the one whose turn it is, where nobody speaks."""
         if follows == "assistant":
             return None  # It would be the one that an answer is asked for with.
-        last = self._tail([answer], "", tools)
+        last = self._tail(answer, "", tools)
         speaker = follows or ("tool" if "tool_calls" in answer.more else "user")
-        goes_on = self._tail([answer], speaker, tools)
+        goes_on = self._tail(answer, speaker, tools)
         if last is None or goes_on is None or not goes_on.startswith(last):
             return None
         text = self._first(goes_on[len(last) :])
@@ -218,11 +218,11 @@ class ChatEnds:
                         found.update(self._own.findall(text.partition(one)[2].partition(other)[0]))
         return self._inside[bool(tools)]
 
-    def _tail(self, answers: Sequence[ChatMessage], follows: str, tools: list[Any] | None) -> str | None:
-        """What stands behind an answer's last words, up to those of the next message."""
+    def _tail(self, answer: ChatMessage, follows: str, tools: list[Any] | None) -> str | None:
+        """What stands behind the answer's word, up to that of the next message; None where one is not written."""
         more = {"tool_call_id": ID, "name": NAME} if follows == "tool" else {}
         following = [ChatMessage(role=follows, content=SECOND, more=more)] if follows else []
-        for text in self._texts([*answers, *following], tools):
+        for text in self._texts([answer, *following], tools):
             tail, is_there, _ = text.rpartition(FIRST)[2].partition(SECOND)
             if FIRST in text and bool(is_there) == bool(follows):
                 return tail
