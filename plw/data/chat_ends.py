@@ -100,20 +100,19 @@ class ChatEnds:
         return self._earlier(self._first(tail), tools)
 
     def before_words(self) -> int | None:
-        """The special token behind which an answer's words begin, at the latest; None where none stands before them.
+        """The added token behind which an answer's words begin, at the latest; None where none stands before them.
 
-        gpt-oss's ``<|message|>``, behind the thought and the name of the channel.
+        gpt-oss's ``<|message|>``, behind the thought and the name of the channel; Qwen 3's ``</think>``.
         """
         request = self._text.render([plain_message(ASKED)], True, "a question", None)
-        ids = {token.content: place for place, token in self._tokenizer.added_tokens_decoder.items() if token.special}
         for name in (*THOUGHTS, ""):
             answer = replace(_spoken(SECOND), more={name: FIRST} if name else {})
             for text in self._texts([answer], None):
                 begin = request if text.startswith(request) and not name else FIRST
                 before, is_there, _ = text.partition(begin)[2].partition(SECOND)
-                found = [token for token in self._own.findall(before) if token in ids]
+                found = self._own.findall(before)
                 if found and is_there:
-                    return ids[found[-1]]
+                    return int(self._tokenizer.get_added_vocab()[found[-1]])
         return None
 
     def _of(self, answer: ChatMessage, follows: str, tools: list[Any] | None) -> End | None:

@@ -38,7 +38,7 @@ class Renderer:
 
     @property
     def before_words(self) -> int | None:
-        """The special token behind which the words of a model's answer begin; None where they are all of it."""
+        """The added token behind which the words of a model's answer begin; None where they are all of it."""
         return None if self._chat is None else self._chat.before_words
 
     def segments(self, record: Record) -> list[Segment]:
