@@ -179,6 +179,10 @@ class ChatRenderer:
             found, limit = [] if found_M is None else found_M[number], stop
             if found_M is not None and follows:
                 limit = min([words.place for words in found_M[number + 1] if start < words.place < stop], default=stop)
+            elif follows and "tool_calls" in message.more and calls_M[number] is None:
+                # Neither calls nor words are told: what comes next may have the tool's name in it.
+                place = whole.find(messages[number + 1].content.strip(), start, stop)
+                limit = place if place > start else stop
             who = f"message {number + 1}, of the assistant"
             after = behind_words(message, whole, start, limit, found, calls_M[number])
             if after is None and is_marked:

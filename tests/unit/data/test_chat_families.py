@@ -327,3 +327,15 @@ def test_an_answer_may_be_marked_in_pieces(tokenizer: Any) -> None:
     )
     segments = ChatRenderer(tokenizer).segments(ChatRecord(messages=(U, A, U, A)))
     assert [segment.text for segment in segments] == ["b", "b<|eot|>"] * 2
+
+
+def test_a_tools_name_in_what_it_returns_is_not_taken_for_a_call(tokenizer: Any) -> None:
+    """Where lengths are written no private character tells where words and calls stand."""
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|im_{{ m.role }}|>{{ m.content | length }} {{ m.content }}"
+        "{% for c in m.tool_calls or [] %}<|call|>{{ (c.function.arguments | tojson) | length }}<|call_end|>"
+        "{% endfor %}<|im_end|>{% endfor %}{% if add_generation_prompt %}<|im_assistant|>{% endif %}"
+    )
+    result = ChatMessage(role="tool", content="weather: dry")
+    segments = ChatRenderer(tokenizer).segments(ChatRecord(messages=(U, calling(), result, A)))
+    assert [segment.text for segment in segments[1::2]] == ["0 <|call|>11<|call_end|><|im_end|>", "1 b<|im_end|>"]
