@@ -1,7 +1,5 @@
 """The weighted loss: the plain formula's value and gradients, in any chunk, and nothing computed that is not needed."""
 
-import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from plw.loss.linear_cross_entropy import chunk_rows, weighted_linear_cross_entropy
+from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
 
 WIDTH, VOCABULARY = 5, 11
 
@@ -218,6 +216,34 @@ def test_only_gradients_that_are_asked_for_are_computed(head: Head) -> None:
         assert products() == (2, 0, 0), "evaluation"
 
 
+@pytest.mark.parametrize("needed", [(False, False, True), (False, True, False), (True, False, True)], ids=str)
+def test_each_gradient_is_right_alone(needed: tuple[bool, ...]) -> None:
+    """Of hidden states, weight and bias, those that are trained."""
+    *leaves, target_T, coefficient_T = inputs(9, 8)
+    for leaf, is_trained in zip(leaves, needed, strict=True):
+        leaf.requires_grad_(is_trained)
+    hidden_TD, weight_VD, bias_V = leaves
+    trained = [leaf for leaf in leaves if leaf.requires_grad]
+    loss = weighted_linear_cross_entropy(hidden_TD, weight_VD, target_T, coefficient_T, bias_V=bias_V, chunk=2).loss
+    expected = plain(hidden_TD, weight_VD, bias_V, target_T, coefficient_T)
+    torch.testing.assert_close(torch.autograd.grad(loss, trained), torch.autograd.grad(expected, trained))
+
+
+def test_rows_that_the_caller_names_come_as_often_as_it_says() -> None:
+    """One row predicts two targets, and one of coefficient 0 is computed too."""
+    hidden_TD, weight_VD, *_ = inputs(6, 9)
+    row_N, target_N = torch.tensor([4, 1, 1, 5]), torch.tensor([0, 3, 7, 2])
+    coefficient_N = torch.tensor([0.5, 0.25, 1.0, 0.0], dtype=torch.float64)
+    output = weighted_linear_cross_entropy(hidden_TD, weight_VD, target_N, coefficient_N, row_N=row_N, chunk=3)
+    logit_NV = hidden_TD[row_N] @ weight_VD.T
+    expected_N = F.cross_entropy(logit_NV, target_N, reduction="none")
+    assert output.computed_N.tolist() == row_N.tolist()
+    torch.testing.assert_close(output.cross_entropy_N, expected_N.detach())
+    leaves, expected = (hidden_TD, weight_VD), (coefficient_N * expected_N).sum()
+    torch.testing.assert_close(output.loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(output.loss, leaves), torch.autograd.grad(expected, leaves))
+
+
 def test_evaluation_makes_no_gradient_buffer() -> None:
     hidden_TD, weight_VD, _, target_T, coefficient_T = inputs(40, 2)
     with torch.no_grad(), Products() as counted:
@@ -235,51 +261,6 @@ def test_no_tensor_of_tokens_by_vocabulary_is_made() -> None:
             hidden_TD, weight_VD, target_T, coefficient_T, chunk=8, **vars(HEADS[-1])
         ).loss.backward()  # type: ignore[no-untyped-call]
     assert counted.largest == 200 * WIDTH < 200 * VOCABULARY
-
-
-PEAK = """
-import sys, torch
-from pathlib import Path
-from torch.nn import functional as F
-from plw.loss.linear_cross_entropy import weighted_linear_cross_entropy
-torch.set_num_threads(1)
-tokens, width, vocabulary = 4096, 16, 16384
-hidden_TD = torch.randn(tokens, width, requires_grad=True)
-weight_VD = torch.randn(vocabulary, width, requires_grad=True)
-target_T, coefficient_T = torch.randint(vocabulary, (tokens,)), torch.rand(tokens)
-def loss(rows):
-    if sys.argv[1] == "whole":
-        ce_T = F.cross_entropy(F.linear(hidden_TD[:rows], weight_VD), target_T[:rows], reduction="none")
-        return (coefficient_T[:rows] * ce_T).sum()
-    rows_of = hidden_TD[:rows], weight_VD, target_T[:rows], coefficient_T[:rows]
-    return weighted_linear_cross_entropy(*rows_of, chunk=128).loss
-def peak_kib():
-    # Not ru_maxrss: a child begins with its parent's.
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
-loss(8).backward()
-before = peak_kib()
-loss(tokens).backward()
-print((peak_kib() - before) / 1024)
-"""
-
-
-def test_peak_memory_is_that_of_a_chunk() -> None:
-    """Measured from outside: 256 MiB of logits, of which the plain formula holds several copies and ours a 32nd."""
-
-    def peak_mib(how: str) -> float:
-        done = subprocess.run([sys.executable, "-c", PEAK, how], capture_output=True, text=True, check=True)
-        return float(done.stdout)
-
-    assert peak_mib("whole") > 256
-    assert peak_mib("fused") < 256 / 8
-
-
-def test_chunks_hold_enough_rows_and_not_too_many() -> None:
-    assert chunk_rows(32_000, "cpu", torch.float32) == 524
-    assert chunk_rows(32_000, "cpu", torch.bfloat16) == 1048
-    assert chunk_rows(128_256, "cpu", torch.float32) == 256
-    assert chunk_rows(128_256, "cpu", torch.bfloat16) == 512
-    assert chunk_rows(128_256, "cuda", torch.bfloat16) == 2048
 
 
 @pytest.mark.parametrize("chunk", [3, 200])
@@ -301,11 +282,11 @@ def test_half_products_keep_fp32_sums(autocast: bool, chunk: int) -> None:
     assert [gradient.dtype for gradient in gradients] == [dtype] * 3
     assert abs(output.loss / expected - 1) < 1e-3
     for ours, theirs in zip(gradients, expected_gradients, strict=True):
-        assert (ours.float() - theirs).norm() / theirs.norm() < 0.02
+        assert 1e-4 < (ours.float() - theirs).norm() / theirs.norm() < 0.02, "as far off as bf16 rounds: it is used"
 
 
 @pytest.mark.parametrize("vocabulary", [50, 70_000])
-@pytest.mark.parametrize("coefficient", [1.0, 1e-3, 1e-6])
+@pytest.mark.parametrize("coefficient", [1.0, 1e-3, 1e-6, -1e-6])
 @pytest.mark.parametrize("autocast", [False, True])
 def test_fp16_neither_loses_small_coefficients_nor_overflows(
     autocast: bool, coefficient: float, vocabulary: int
