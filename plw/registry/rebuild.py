@@ -164,8 +164,6 @@ def _fill(registry: Registry, records: list[StageRecord], damaged: list[str], *,
 
 def _refuse_if_at_work(url: str, path: Path | None, lease_timeout_s: float) -> None:
     """Look for living claims in the old registry; one that is missing, damaged or of another version has none."""
-    if path is not None and not path.exists():
-        return
     try:
         with Registry.open(url, create=path is None) as registry, registry.transaction() as connection:
             alive = living_stages(connection, lease_timeout_s)

@@ -68,6 +68,17 @@ def test_weightings_of_the_loss_are_told_apart(tmp_path, make_cell, make_record)
     assert [row["weighting"] for row in csv.DictReader(io.StringIO(out.getvalue()))] == ["", "", "dft", "dft"]
 
 
+def test_cells_that_look_alike_go_by_score_and_then_by_cell(tmp_path, make_cell, make_record):
+    """Whichever of them was stored first."""
+    grid = [make_cell(cell=cell, r_g=r_g) for cell, r_g in (("b", 0.1), ("a", 0.2))]
+    out = io.StringIO()
+    with _fill(f"sqlite:///{tmp_path}/r.sqlite", grid, make_record) as registry:
+        export_csv(registry, out)
+    assert [(row["benchmark"], row["r_g"]) for row in csv.DictReader(io.StringIO(out.getvalue()))] == [
+        ("alpaca_eval", "0.2"), ("alpaca_eval", "0.1"), ("arc", "0.2"), ("arc", "0.1"),
+    ]  # fmt: skip
+
+
 def test_a_record_from_before_weightings_has_none(make_cell, make_record):
     record = make_record(make_cell(weighting="dft"))
     assert StageRecord.parse(record, "r").cell.weighting == "dft"

@@ -64,8 +64,8 @@ def test_what_no_record_names_goes_and_all_else_stays(study, runs, make_cell):
         ("left in a finished stage", "checkpoints", 500),
         ("left in a finished stage", "link", (train / "link").lstat().st_size),
     ]
-    rows = sorted(item.kind for item in found if item.path is None)
-    assert rows == ["row of a cell without a stage", "row of a failed stage without a record"]
+    rows = sorted((item.kind, item.bytes) for item in found if item.path is None)
+    assert rows == [("row of a cell without a stage", 0), ("row of a failed stage without a record", 0)]
 
     assert remove_garbage(study, found) == found
     assert contents(runs) == sorted([*before, *cut_off.iterdir(), train.parent / "wandb" / "run.log"])
@@ -111,6 +111,14 @@ def test_a_study_without_a_folder_keeps_its_rows(study, runs, tmp_path):
     assert find_garbage(study, tmp_path / "elsewhere") == []
     with pytest.raises(UserError, match="no such folder"):
         find_garbage(study, tmp_path / "nowhere")
+
+
+def test_without_a_registry_nothing_is_garbage_and_none_is_made(runs, tmp_path):
+    runs.mkdir()
+    for use in (find_garbage, lambda url, runs: remove_garbage(url, [])):
+        with pytest.raises(UserError, match="no registry there"):
+            use(f"sqlite:///{tmp_path}/none.sqlite", runs)
+    assert not (tmp_path / "none.sqlite").exists()
 
 
 def test_a_record_that_cannot_be_read_keeps_its_folder(study, runs):

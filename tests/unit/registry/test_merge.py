@@ -1,6 +1,7 @@
 """Two runs folders of one study become one: what is lacking is taken whole, what differs is told and left."""
 
 import json
+import shutil
 
 import pytest
 
@@ -8,6 +9,7 @@ from plw.errors import UserError
 from plw.registry.merge import merge
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
+from plw.registry.schema import scores
 from plw.registry.store import Registry
 from plw.registry.verify import verify_results
 
@@ -128,6 +130,24 @@ def test_a_stage_that_a_worker_holds_is_left_out(runs, other, make_cell, make_fi
     (line,) = found.problems
     assert "train: process" in line
     assert found.taken == 1
+    assert not [path for path in runs.rglob(".*") if path.name.endswith(".moved")]
+
+
+def test_a_row_that_is_done_without_a_record_is_done_again_by_the_one_that_comes(
+    url, runs, other, make_cell, make_finished
+):
+    """Also of a stage that left no files."""
+    cell = make_cell(0.1)
+    _fill(runs, [cell], make_finished, url, names=("train",))
+    shutil.rmtree(runs / cell.folder)
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        connection.execute(scores.update().values(value=0.5))
+    _fill(other, [cell], make_finished, names=("train",))
+    record = other / cell.folder / "train" / "record.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "products": {}}))
+    found = merge(url, runs, other)
+    assert (found.taken, found.problems) == (1, ())
+    assert verify_results(url, runs).problems == ()
 
 
 def test_a_folder_is_not_merged_with_itself(runs, make_cell, make_finished, tmp_path):

@@ -108,7 +108,9 @@ def test_an_older_registry_comes_to_this_schema_with_its_rows(url, name, make_ce
         registry.import_record(make_record(make_cell()))
         assert len(registry.scores_frame()) == 3
     assert migrate_registry(url) == (SCHEMA_VERSION, None)
+    assert (copy is not None) == url.startswith("sqlite")
     if copy is not None:
+        assert copy.read_bytes()[18:20] == b"\x01\x01", "one file, with no log beside it"
         assert version(f"sqlite:///{copy}") == OLDER[name]
         assert [path.name for path in copy.parent.iterdir() if copy.name in path.name] == [copy.name]
 

@@ -1,5 +1,6 @@
 """A database that is away or locked for a while is waited for; one that stays away is one line and loses nothing."""
 
+import errno
 import sqlite3
 import threading
 import time
@@ -9,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from plw.errors import RegistryAwayError, UserError
 from plw.registry import database
+from plw.registry.outages import address_of, first_line, is_away
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry
@@ -63,15 +67,22 @@ def _claimed(registry: Registry, cell: Any) -> tuple[StageKey, str]:
     return key, owner.token
 
 
-def test_every_call_waits_for_a_locked_file(tmp_path, monkeypatch, make_cell, make_record):
+def test_every_call_waits_for_a_locked_file(tmp_path, monkeypatch, make_cell, make_record, caplog):
+    """Each says once that it waits, and that it waits no more."""
     monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
     path = tmp_path / "registry.sqlite"
+    waited: dict[str, bool] = {}
     with Registry.open(f"sqlite:///{path}", wait_s=30) as registry:
         key, token = _claimed(registry, make_cell())
         record = make_record(make_cell())
         for name, call in CALLS.items():
+            caplog.clear()
             with locked(path, 0.3):
                 assert call(registry, key, token, record), name
+            said = [line.getMessage().removeprefix(f"sqlite:///{path}: the registry ") for line in caplog.records]
+            waited[name] = said == ["does not answer (database is locked); waiting up to 30 s", "answers again"]
+            assert waited[name] or not said, "a reader need not wait"
+        assert any(waited.values())
         assert {(row.status, row.fingerprint) for row in registry.stage_rows(study=key.study)} == {("done", "f-train")}
         assert len(registry.scores_frame()) == len(record["scores"])
 
@@ -114,6 +125,36 @@ def test_a_claim_whose_answer_was_lost_is_the_callers_own(tmp_path, make_cell):
         key, owner = StageKey(study=stored.study, scale=stored.scale, cell=stored.cell, name="train"), Owner.here()
         words = {"kind": "train", "fingerprint": "f", "owner": owner, "lease_timeout_s": 60, "now": time.time()}
         assert registry.claim(key, **words) == registry.claim(key, **words)
+
+
+@pytest.mark.parametrize(
+    ("error", "away"),
+    [
+        (sqlite3.OperationalError("database is locked"), True),
+        (sqlite3.OperationalError("the database is busy"), True),
+        (sqlite3.OperationalError("no such table: locks"), False),
+        (sqlite3.OperationalError("disk I/O error"), False),
+        (sqlite3.DatabaseError("the file is locked"), False),
+        (OperationalError("SELECT 1", {}, RuntimeError("server closed the connection")), True),
+        (OperationalError("SELECT 1", {}, OSError(errno.ENOSPC, "No space left on device")), False),
+        (IntegrityError("INSERT", {}, RuntimeError("duplicate key")), False),
+    ],
+)
+def test_what_may_go_by_itself_is_waited_for_and_nothing_else(error: Exception, away: bool) -> None:
+    assert is_away(error) == away
+    if isinstance(error, sqlite3.Error):
+        assert is_away(OperationalError("SELECT 1", {}, error)) == away
+
+
+@pytest.mark.parametrize(("said", "line"), [("\n gone\nDETAIL: x", "gone"), (" \n", "RuntimeError")])
+def test_of_what_a_database_says_the_first_line_is_told(said: str, line: str) -> None:
+    assert first_line(RuntimeError(said)) == first_line(OperationalError("SELECT 1", {}, RuntimeError(said))) == line
+
+
+def test_an_address_is_told_as_it_was_given_and_without_its_password() -> None:
+    name = "/runs/50% of it/r g.sqlite"
+    assert address_of(URL.create("sqlite", database=name)) == f"sqlite:///{name}"
+    assert "secret" not in address_of(URL.create("postgresql", "me", "secret", "host", database="plw"))
 
 
 @pytest.mark.parametrize("damage", ["header", "page"])

@@ -11,9 +11,14 @@ from plw.registry.store import Registry
 from plw.registry.verify import verify_results
 
 
-def test_what_is_whole_has_no_problems(study: str, runs: Path) -> None:
-    found = verify_results(study, runs)
-    assert (found.records, found.files, found.problems) == (6, 12, ())
+def test_what_is_whole_has_no_problems(study: str, runs: Path, make_cell, make_finished) -> None:
+    """Of two studies, whose rows are told apart."""
+    with Registry.open(study) as registry:
+        make_finished(registry, runs, make_cell(0.1, study="wit", folder="wit-mini/short/wide/p0.1"))
+    told: list[tuple[int, int, str]] = []
+    found = verify_results(study, runs, lambda done, total, note="": told.append((done, total, note)))
+    assert (found.records, found.files, found.problems) == (8, 16, ())
+    assert told == [(number, 8, "") for number in range(1, 9)]
     assert found.bytes == sum(path.stat().st_size for path in runs.rglob("items.parquet"))
 
 
@@ -33,7 +38,7 @@ def test_a_damaged_file_is_named(damage: str, study: str, runs: Path) -> None:
     named = {"cut record": record.name, "record lost": "its record is not there"}.get(damage, str(file))
     assert any(named in line for line in problems)
     if damage != "record lost":
-        assert any(f"remove {file.parent} to make" in line for line in problems)
+        assert [line.count(f"remove {file.parent} to make") for line in problems if named in line] == [1]
     # A record that cannot be read is missed by its rows too.
     assert len(problems) == (2 if damage == "cut record" else 1)
 
