@@ -11,6 +11,7 @@ from plw.registry.export import COLUMNS, export_csv
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
+from plw.score import Score
 
 
 def _fill(url, cells, make_record):
@@ -68,15 +69,19 @@ def test_weightings_of_the_loss_are_told_apart(tmp_path, make_cell, make_record)
     assert [row["weighting"] for row in csv.DictReader(io.StringIO(out.getvalue()))] == ["", "", "dft", "dft"]
 
 
-def test_cells_that_look_alike_go_by_score_and_then_by_cell(tmp_path, make_cell, make_record):
-    """Whichever of them was stored first."""
-    grid = [make_cell(cell=cell, r_g=r_g) for cell, r_g in (("b", 0.1), ("a", 0.2))]
-    out = io.StringIO()
-    with _fill(f"sqlite:///{tmp_path}/r.sqlite", grid, make_record) as registry:
-        export_csv(registry, out)
-    assert [(row["benchmark"], row["r_g"]) for row in csv.DictReader(io.StringIO(out.getvalue()))] == [
-        ("alpaca_eval", "0.2"), ("alpaca_eval", "0.1"), ("arc", "0.2"), ("arc", "0.1"),
-    ]  # fmt: skip
+def test_scores_of_cells_that_look_alike_go_by_their_names_and_then_by_cell(tmp_path, make_cell, make_record, capsys):
+    """Whichever cell was stored first, and whatever its value."""
+    parts = ("suite", "benchmark", "metric", "judge")
+    names = list(itertools.product(*((f"{part}2", f"{part}1") for part in parts)))
+    with Registry.open(f"sqlite:///{tmp_path}/r.sqlite") as registry:
+        for cell, value in (("b", 0.1), ("a", 0.2)):
+            scores = [Score(**dict(zip(parts, name, strict=True)), value=value).to_dict() for name in names]
+            registry.import_record(make_record(make_cell(cell=cell), scores=scores))
+        assert export_csv(registry) == 32
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(*(row[part] for part in parts), row["value"]) for row in rows] == [
+        (*name, value) for name in sorted(names) for value in ("0.2", "0.1")
+    ]
 
 
 def test_a_record_from_before_weightings_has_none(make_cell, make_record):

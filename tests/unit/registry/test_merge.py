@@ -85,6 +85,15 @@ def test_a_cell_that_differs_is_told_and_left_with_all_its_stages(runs, other, m
     assert not (runs / cell.folder / "harness").exists()
 
 
+def test_a_cell_that_differs_in_all_its_stages_is_told_once(runs, other, make_cell, make_finished):
+    _fill(runs, [make_cell(0.1)], make_finished)
+    _fill(other, [make_cell(0.1)], make_finished, content="other")
+    told = []
+    found = merge(_registry(runs), runs, other, lambda *said: told.append(said))
+    assert (found.taken, found.same, len(found.problems)) == (0, 0, 1)
+    assert told == [(1, 2, "1 left out"), (2, 2, "1 left out")]
+
+
 def test_the_logs_seconds_are_no_difference(runs, other, make_cell, make_finished):
     cell = make_cell(0.1)
     _fill(runs, [cell], make_finished, names=("train",), log="5 s")

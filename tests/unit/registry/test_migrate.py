@@ -12,7 +12,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import create_engine, inspect, select, text
+from sqlalchemy import create_engine, inspect, make_url, select, text
 
 from plw.errors import UserError
 from plw.registry import migrate as migrate_module
@@ -153,13 +153,36 @@ def test_a_servers_registry_is_not_changed_by_opening_it_and_a_file_is(url, capl
         assert "\n" not in str(caught.value)
         assert version(url) == 2
         return
+    taken = make_url(url).database + ".schema-2"
+    Path(taken).write_text("somebody's")
     with caplog.at_level(logging.WARNING), Registry.open(url, create=False) as registry:
         assert len(registry.cells()) == 1
+        with registry.transaction() as connection:
+            assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    assert Path(taken).read_text() == "somebody's"
     (line,) = [record.getMessage() for record in caplog.records]
     assert (
         f"registry of schema version 2 brought to version {SCHEMA_VERSION}; a copy of the old one is "
-        "registry.sqlite.schema-2" in line
+        "registry.sqlite.schema-2.2" in line
     )
+
+
+def test_alembics_own_table_decides_nothing(url):
+    make_older(url, "schema-2")
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+        connection.exec_driver_sql("INSERT INTO alembic_version VALUES ('of another program')")
+    engine.dispose()
+    assert migrate_registry(url)[0] == 2
+    assert version(url) == SCHEMA_VERSION
+
+
+def test_a_registry_without_a_version_is_refused(url):
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        connection.execute(meta.delete())
+    with pytest.raises(UserError, match="registry of schema version unknown, this plw reads"):
+        Registry.open(url)
 
 
 def test_a_newer_registry_is_refused_and_untouched(url):

@@ -139,9 +139,11 @@ def test_a_damaged_database_is_replaced(runs, tmp_path, make_cell, make_record):
     write_json_atomic(runs / cell.folder / "train" / "record.json", make_record(cell))
     path = tmp_path / "registry.sqlite"
     path.write_bytes(b"torn" * 5000)
+    (tmp_path / "registry.sqlite-wal").write_bytes(b"of the old file")
     done = rebuild(f"sqlite:///{path}", runs)
     assert (done.records, done.kept) == (1, tmp_path / "registry.sqlite.damaged")
     assert done.kept.read_bytes() == b"torn" * 5000
+    assert not (tmp_path / "registry.sqlite-wal").exists()
     assert len(_contents(f"sqlite:///{path}")["scores"]) == 2
     assert rebuild(f"sqlite:///{path}", runs).kept is None
     path.write_bytes(b"again")

@@ -54,6 +54,18 @@ def test_rows_that_the_database_lost_or_changed_are_named(study: str, runs: Path
     assert any("other rows" in line for line in verify_results(study, runs).problems)
 
 
+def test_what_only_the_records_or_only_the_registry_knows_is_named(study: str, runs: Path, tmp_path: Path) -> None:
+    """Also where the other of the two knows nothing of the whole study."""
+    empty = f"sqlite:///{tmp_path}/empty.sqlite"
+    Registry.open(empty).close()
+    problems = verify_results(empty, runs).problems
+    assert [("no such finished stage" in line, "registry rebuild" in line) for line in problems] == [(True, True)] * 6
+    nothing = tmp_path / "nothing"
+    nothing.mkdir()
+    problems = verify_results(study, nothing).problems
+    assert ["its record is not there" in line for line in problems] == [True] * 6
+
+
 def test_without_results_there_is_nothing_to_verify_results(study: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         verify_results(study, tmp_path / "nowhere")
