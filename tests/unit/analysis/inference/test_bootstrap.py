@@ -1,5 +1,7 @@
 """Bootstrap intervals: what they must equal where theory knows it, and what they may not depend on."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -109,9 +111,10 @@ def test_the_same_seed_gives_the_same_draws_and_one_benchmark_gives_no_interval(
 
 def test_it_covers_the_mean_of_the_benchmarks_it_was_drawn_from():
     generator, level, covered = np.random.default_rng(5), 0.5, 0
+    frame = frame_of(lambda *_: level, benchmarks=MANY[:20], weights=(0.0,))
     for _ in range(60):
         levels = dict(zip(MANY, level + generator.normal(0, 0.1, size=40).clip(-0.4, 0.4), strict=True))
-        frame = frame_of(lambda dataset, name, *rest, at=levels: at[name], benchmarks=MANY[:20], weights=(0.0,))
-        row = bootstrap_aggregates(frame, unit=UNITS[1], draws=300).query("kind == 'simple'").iloc[0]
+        drawn = replace(frame, rows=frame.rows.assign(score01=frame.rows["benchmark"].map(levels)))
+        row = bootstrap_aggregates(drawn, unit=UNITS[1], draws=300).query("kind == 'simple'").iloc[0]
         covered += row["low"] <= level <= row["high"]
     assert 50 <= covered <= 60, "of 60 intervals of 95%, 53 to 60 hold the mean in 99 of 100 tries; fewer than 50 never"

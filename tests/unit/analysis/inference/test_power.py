@@ -22,15 +22,21 @@ def _fit(effect, polynomial="raw"):
 
 
 def test_larger_studies_and_larger_effects_have_more_power():
-    made = simulated_power(_fit(0.6), seeds=(1, 4), benchmarks=(4, 8), studies=8, seed=3)
+    fit = _fit(0.6)
+    told = []
+    made = simulated_power(
+        fit, seeds=(1, 4), benchmarks=(4, 8), studies=6, seed=3, progress=lambda *said: told.append(said)
+    )
     cells = made.set_index(["seeds", "benchmarks"])["power_f"]
     assert cells[4, 8] > cells[1, 4]
     assert (made["power_wald"] >= made["power_f"]).all()
-    first = simulated_power(_fit(0.6), seeds=(1,), benchmarks=(4,), studies=8, seed=3)
+    first = simulated_power(fit, seeds=(1,), benchmarks=(4,), studies=6, seed=3)
     assert made.iloc[:1].equals(first), "the same seed gives the same studies, whatever other sizes are asked for"
-    more = (made["power_f"] * 8 + 2) / 12
-    assert made["error"].to_numpy() == pytest.approx(np.sqrt(more * (1 - more) / 12).to_numpy())
-    assert (made["error"] > 0.1).all(), "none or all of eight studies is no certainty"
+    more = (made["power_f"] * 6 + 2) / 10
+    assert made["error"].to_numpy() == pytest.approx(np.sqrt(more * (1 - more) / 10).to_numpy())
+    assert (made["error"] > 0.1).all(), "none or all of six studies is no certainty"
+    assert [said[:2] for said in told] == [(number, 24) for number in range(1, 25)]
+    assert made["scores"].tolist() == [seeds * size * 2 * len(WEIGHTS) for seeds in (1, 4) for size in (4, 8)]
     shown = power_table({"short": made}).shown
     assert shown["dataset"].tolist() == ["short"] * 4
     assert "dataset" not in power_table({"": made}).shown
