@@ -1,5 +1,8 @@
 """Power by simulation and the sensitivity of the verdict."""
 
+from dataclasses import replace
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +16,7 @@ from plw.errors import UserError
 WEIGHTS = (0.0, 1e-2, 1e-1, 5e-1, 1.0)
 
 
+@cache
 def _fit(effect, polynomial="raw"):
     generator = np.random.default_rng(11)
     plw, b, m = (axis.ravel() for axis in np.meshgrid(WEIGHTS, np.arange(6), np.arange(2)))
@@ -53,9 +57,33 @@ def test_a_study_has_the_fits_weights_and_its_curve(polynomial):
     assert curve == pytest.approx(raw[0] + raw[1] * design.w_N + raw[2] * design.w_N**2)
 
 
-def test_sizes_out_of_range():
+def test_a_fit_with_a_variance_of_seeds_gives_each_seed_of_a_study_its_own():
+    fit = _fit(1.0)
+    without = study_design(fit, seeds=3, benchmarks=5)
+    assert (without.seed_N, without.seeds) == (None, ())
+    design = study_design(replace(fit, random=fit.random | {"seed": 0.1}), seeds=3, benchmarks=5)
+    assert design.seeds == ("1", "2", "3")
+    assert design.benchmarks == tuple(f"benchmark {number}" for number in range(1, 6))
+    rows = pd.DataFrame({"seed": design.seed_N, "w": design.w_N, "b": design.benchmark_N, "m": design.model_N})
+    assert len(rows.drop_duplicates()) == design.n == 3 * 5 * 2 * len(WEIGHTS), "every cell once"
+    assert rows["seed"].value_counts().to_dict() == dict.fromkeys(range(3), design.n // 3)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [{"seeds": (0,)}, {"seeds": (3, 0)}, {"benchmarks": (1,)}, {"benchmarks": (13, 1)}, {"studies": 0}],
+    ids=str,
+)
+def test_sizes_out_of_range(sizes):
     with pytest.raises(UserError, match="at least one seed, two benchmarks and one study"):
-        simulated_power(_fit(1.0), benchmarks=(1,))
+        simulated_power(_fit(1.0), **sizes)
+
+
+def test_the_smallest_sizes_are_a_study_and_a_fit_that_did_not_converge_is_none():
+    fit = _fit(1.0)
+    assert simulated_power(fit, seeds=(1,), benchmarks=(2,), studies=1)["scores"].tolist() == [2 * 2 * len(WEIGHTS)]
+    with pytest.raises(UserError, match="did not converge"):
+        simulated_power(replace(fit, converged=False))
 
 
 def _rows():

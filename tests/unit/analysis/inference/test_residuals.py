@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -93,6 +94,30 @@ def test_the_statistics_against_their_references():
     )
     x_N = np.linspace(0, 1, 200)
     assert quantile_statistic(0.5 + 0.4 * (x_N - 0.5), x_N) > 50
+
+
+def test_bands_statistics_and_p_values_are_those_of_the_simulated_studies(fit):
+    made = residual_checks(fit, draws=120, seed=3)
+    generator, design = np.random.default_rng(3), fit.design
+    drawn_ZN = np.stack([simulate_scores(fit, design, generator, None) for _ in range(120)])
+    residual_N, residual_ZN = scaled_residuals(design.score_N, drawn_ZN)
+    np.testing.assert_array_equal(made.residual_N, residual_N)
+    np.testing.assert_allclose(made.band_N2.T, np.quantile(np.sort(residual_ZN), [0.025, 0.975], axis=0))
+
+    def by_benchmark(residual_N):
+        """The largest z squared of a benchmark's mean, of uniform residuals."""
+        groups = pd.Series(residual_N).groupby(design.benchmark_N)
+        return ((groups.mean() - 0.5) ** 2 / (1 / 12 / groups.size())).max()
+
+    def outside(residual_N):
+        return np.mean((residual_N < 1 / 121) | (residual_N > 120 / 121))
+
+    checks = made.checks.set_index("check")
+    for name, statistic, is_two_sided in (("mean by benchmark", by_benchmark, False), ("outliers", outside, True)):
+        value, under_Z = statistic(residual_N), np.array([statistic(one_N) for one_N in residual_ZN])
+        upper, lower = (1 + (under_Z >= value).sum()) / 121, (1 + (under_Z <= value).sum()) / 121
+        assert checks.loc[name, "statistic"] == pytest.approx(value)
+        assert checks.loc[name, "p"] == pytest.approx(min(1, 2 * min(upper, lower)) if is_two_sided else upper)
 
 
 def test_what_a_report_gets(fit):

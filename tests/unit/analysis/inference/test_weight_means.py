@@ -9,7 +9,7 @@ from statsmodels.stats.anova import anova_lm
 from study_frames import frame_of
 
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
-from analysis.inference.weight_means import mean_changes, off_parabola_p
+from analysis.inference.weight_means import MeanChange, mean_changes, off_parabola_p
 from analysis.report.verdict_text import dataset_sentences, study_sentences
 from analysis.scores.frame import EXPONENT
 
@@ -76,6 +76,30 @@ def test_changes_over_base_models_are_paired_t_intervals_corrected_for_the_weigh
         assert (change.change, change.low, change.high) == pytest.approx((differences.mean(), *interval))
 
 
+@pytest.mark.parametrize(("bases", "unit"), [(2, "run"), (3, "base")])
+def test_three_base_models_are_the_units_of_their_seeds_and_of_fewer_the_runs_are(bases: int, unit: str) -> None:
+    """A base model's two seeds are two runs; a weight that one unit alone has beside the smallest is left out."""
+    table = scores(2 * bases)
+    table["base"] = "base " + (table["run"].str[4:].astype(int) // 2).astype(str)
+    table = table[(table["w"] != 0.3**EXPONENT) | (table[unit] == table[unit].iloc[0])]
+    wide = table.groupby([unit, "w"])["score"].mean().unstack()
+    found = mean_changes(table["score"].to_numpy(), table["w"].to_numpy(), list(table["base"]), list(table["run"]))
+
+    assert [change.weight for change in found] == pytest.approx([w for w in PLW[1:] if w != 0.3])
+    for change in found:
+        differences = wide[change.weight**EXPONENT] - wide[0.0]
+        interval = stats.ttest_1samp(differences, 0).confidence_interval(1 - 0.05 / 5)
+        assert (change.change, change.low, change.high) == pytest.approx((differences.mean(), *interval))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "shown"),
+    [(0.01, 0.2, True), (-0.2, -0.01, True), (-0.01, 0.2, False), (0.0, 0.2, False), (0.1, 0.1, False)],
+)
+def test_a_change_is_shown_where_its_interval_has_a_width_and_excludes_0(low: float, high: float, shown: bool) -> None:
+    assert MeanChange(weight=0.1, change=(low + high) / 2, low=low, high=high).shown == shown
+
+
 def test_changes_of_two_runs_have_the_error_of_levels_of_runs_and_weights() -> None:
     table = scores(2)
     fit = ols("score ~ C(run) + C(w)", table).fit()
@@ -120,6 +144,18 @@ def test_a_jump_at_weight_0_is_not_told_as_a_peak() -> None:
     assert all("down again" not in line and "interval of the best" not in line for line in said)
     points = f"up {100 * group.highest.change:.1f} points at weight {group.highest.weight:.2g} (95 % interval"
     assert all(points in line and "of mean scores, which follow no parabola" in line for line in said[:2])
+
+
+def test_what_a_curve_misses_by_little_stays_the_curves() -> None:
+    """Plainly no parabola, but it misses the means by less than a quarter of how far they move."""
+    group, found = group_of(lambda weight: 0.3 * weight**EXPONENT + wave(weight) / 2, "abcd")
+
+    assert group.p_parabola is not None
+    assert group.p_parabola < 0.001
+    assert group.misfit is not None
+    assert 0.01 < group.misfit < 0.25 * 0.3
+    assert group.highest is group.lowest is None
+    assert "parabola" not in " ".join(dataset_sentences(found, "short"))
 
 
 def test_a_wave_that_two_base_models_repeat_is_told_though_no_parabola_moves() -> None:

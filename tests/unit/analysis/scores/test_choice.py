@@ -155,6 +155,20 @@ def test_what_is_not_chosen_is_a_further_series_with_its_own_scores(two_suites):
     assert read_study(*two_suites, "plw", "mini", wanted=Wanted(judge="first")).further[0].name == "judge second"
 
 
+def test_another_suite_is_shown_with_the_recipe_of_the_choice_and_not_with_a_newer_one(two_suites):
+    url, runs = two_suites
+    with Registry.open(url) as registry:
+        first = registry.cells()[0]
+        for recipe, suite, score, end in (("a", "own", 0.6, 50), ("a", "world", 0.7, 51), ("b", "world", 0.9, 99)):
+            cell = registry.ensure_cell(replace(first, cell=recipe, recipe=recipe, folder=f"{first.folder}-{recipe}"))
+            found = [replace(headline("arc", score), suite=suite)]
+            write_stage(registry, runs, cell, f"harness-{suite}", found, kind="harness", finished=end)
+    study = read_study(url, runs, "plw", "mini", wanted=Wanted(suite="own"))
+    assert (study.choice.suite, study.choice.recipe) == ("own", "a")
+    (world,) = [series for series in study.further if series.name == "suite world"]
+    assert world.frame.rows["value"].tolist() == [0.7]
+
+
 def test_a_further_series_on_other_datasets_is_named_and_not_drawn(two_suites):
     url, runs = two_suites
     with Registry.open(url) as registry:
