@@ -35,14 +35,17 @@ def test_build_makes_the_world_that_a_sweep_would(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_pretrain_replaces_packaged_base_models_as_a_whole(tmp_path: Path) -> None:
     out = tmp_path / "bases"
-    for steps in (2, 3):
-        said = call("world", "pretrain", "--out", out, *TINY, f"world.pretraining.steps={steps}")
-        manifest = read_json(out / MANIFEST)
-        assert "wide-1: facts" in said
-        assert manifest["payload"]["config"]["pretraining"]["steps"] == steps
-        files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MANIFEST}
-        assert files == set(manifest["files"]) >= {"wide-1.safetensors", "deep-1.safetensors"}
-        assert [path.name for path in tmp_path.iterdir()] == ["bases"]
+    (out / "tokenizer").mkdir(parents=True)
+    for name in (MANIFEST, "wide-9.safetensors", "tokenizer/of_before.json"):
+        (out / name).write_text("{}")
+    said = call("world", "pretrain", "--out", out, *TINY)
+    manifest = read_json(out / MANIFEST)
+    assert "wide-1: facts" in said
+    assert manifest["payload"]["config"]["pretraining"]["steps"] == 2
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} - {MANIFEST}
+    assert files == set(manifest["files"]) >= {"wide-1.safetensors", "deep-1.safetensors"}
+    assert not files & {"wide-9.safetensors", "tokenizer/of_before.json"}
+    assert [path.name for path in tmp_path.iterdir()] == ["bases"]
     assert packaged_bases(WorldConfig(), out) is None
 
 

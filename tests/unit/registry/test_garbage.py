@@ -82,14 +82,29 @@ def test_what_no_record_names_goes_and_all_else_stays(study, runs, make_cell):
     assert verify_results(study, runs).problems == ()
 
 
-def test_a_done_row_whose_record_is_gone_goes_with_its_scores(study, runs, make_cell):
-    shutil.rmtree(runs / make_cell(0.1).folder / "train")
+@pytest.mark.parametrize("lost", ["folder", "record"])
+def test_a_done_row_whose_record_is_gone_goes_with_its_scores(study, runs, make_cell, lost):
+    folder = runs / make_cell(0.1).folder / "train"
+    shutil.rmtree(folder) if lost == "folder" else (folder / "record.json").unlink()
     (item,) = find_garbage(study, runs)
     assert item.kind == "row of a done stage without a record"
     assert remove_garbage(study, [item]) == [item]
     with Registry.open(study) as registry:
         assert registry.scores_frame().groupby("stage").size().to_dict() == {"harness": 6, "train": 4}
         assert len(registry.curves_frame()) == 6
+
+
+def test_an_attempt_that_no_row_tells_of_is_garbage_where_it_says_that_it_failed(study, runs, make_cell):
+    """As after a registry was made again from the records."""
+    for name in ("judge", "generate"):
+        folder = runs / make_cell(0.1).folder / name
+        folder.mkdir()
+        (folder / "payload.json").write_text("{}")
+    (runs / make_cell(0.1).folder / "judge" / "failure.json").write_text("{}")
+    (item,) = find_garbage(study, runs)
+    assert (item.kind, Path(item.where).name, item.row) == ("failed attempt", "judge", None)
+    assert remove_garbage(study, [item]) == [item]
+    assert {path.name for path in (runs / make_cell(0.1).folder).iterdir()} == {"train", "harness", "generate"}
 
 
 def test_what_has_changed_since_stays(study, runs, make_cell):
