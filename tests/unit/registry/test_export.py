@@ -50,14 +50,16 @@ def test_the_table_does_not_depend_on_the_order_of_work(tmp_path, make_cell, mak
     assert weights == sorted(weights)
 
 
-@pytest.mark.parametrize("study", ["wit", None])
-def test_hostile_names_stay_one_field(tmp_path, make_cell, make_record, study):
+@pytest.mark.parametrize(
+    "chosen", [{}, {"study": "plw", "scale": "mini"}, {"study": "wit"}, {"scale": "paper"}], ids=str
+)
+def test_hostile_names_stay_one_field_and_other_studies_stay_out(tmp_path, make_cell, make_record, chosen):
     name = 'a,"b"\nc<script>'
     out = io.StringIO()
     with _fill(f"sqlite:///{tmp_path}/r.sqlite", [make_cell(dataset=name)], make_record) as registry:
-        rows = export_csv(registry, out, study=study)
+        rows = export_csv(registry, out, **chosen)
     read = list(csv.DictReader(io.StringIO(out.getvalue())))
-    assert len(read) == rows == (2 if study is None else 0)
+    assert len(read) == rows == (2 if len(chosen) != 1 else 0)
     assert all(tuple(row) == COLUMNS and row["dataset"] == name for row in read)
 
 
@@ -74,9 +76,9 @@ def test_scores_of_cells_that_look_alike_go_by_their_names_and_then_by_cell(tmp_
     parts = ("suite", "benchmark", "metric", "judge")
     names = list(itertools.product(*((f"{part}2", f"{part}1") for part in parts)))
     with Registry.open(f"sqlite:///{tmp_path}/r.sqlite") as registry:
-        for cell, value in (("b", 0.1), ("a", 0.2)):
+        for cell, value, r_g in (("b", 0.1, 0.5), ("a", 0.2, None)):
             scores = [Score(**dict(zip(parts, name, strict=True)), value=value).to_dict() for name in names]
-            registry.import_record(make_record(make_cell(cell=cell), scores=scores))
+            registry.import_record(make_record(make_cell(cell=cell, r_g=r_g), scores=scores))
         assert export_csv(registry) == 32
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [(*(row[part] for part in parts), row["value"]) for row in rows] == [

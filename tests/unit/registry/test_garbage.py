@@ -1,11 +1,13 @@
 """What no record names is found with its size, and removed unless it has changed since; all else stays."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from plw.errors import UserError
+from plw.products import note_products
 from plw.registry.claim import Claimed
 from plw.registry.garbage import find_garbage, remove_garbage
 from plw.registry.owner import Owner
@@ -53,6 +55,7 @@ def test_what_no_record_names_goes_and_all_else_stays(study, runs, make_cell):
     (train / "checkpoints" / "step-3" / "state.json").write_text("x" * 500)
     (train / ".items.parquet.abc.tmp").write_text("half")
     (train / "link").symlink_to(runs)
+    (train / ".hidden").write_text("kept")
     (train.parent / "wandb").mkdir()
     (train.parent / "wandb" / "run.log").write_text("kept")
 
@@ -68,7 +71,8 @@ def test_what_no_record_names_goes_and_all_else_stays(study, runs, make_cell):
     assert rows == [("row of a cell without a stage", 0), ("row of a failed stage without a record", 0)]
 
     assert remove_garbage(study, found) == found
-    assert contents(runs) == sorted([*before, *cut_off.iterdir(), train.parent / "wandb" / "run.log"])
+    kept = (train / ".hidden", train.parent / "wandb" / "run.log")
+    assert contents(runs) == sorted([*before, *cut_off.iterdir(), *kept])
     assert not failed.exists()
     with Registry.open(study) as registry:
         assert {(row.name, row.status) for row in registry.stage_rows()} == {
@@ -119,6 +123,32 @@ def test_what_has_changed_since_stays(study, runs, make_cell):
         assert remove_garbage(study, found) == []
         assert (folder / "half.safetensors").exists()
         assert [row.status for row in registry.stage_rows() if row.name == "judge"] == ["running"]
+
+
+def test_a_row_that_has_changed_since_stays(study, runs, make_cell):
+    cell = make_cell(0.1)
+    with Registry.open(study) as registry:
+        shutil.rmtree(begin(registry, runs, cell, "judge", fail=True))
+        (item,) = find_garbage(study, runs)
+        assert item.path is None
+        begin(registry, runs, cell, "judge", owner=Owner.here())
+        assert remove_garbage(study, [item]) == []
+        assert [row.status for row in registry.stage_rows() if row.name == "judge"] == ["running"]
+
+
+def test_a_cell_that_has_a_folder_is_no_garbage_and_files_below_those_that_are_named_are_seen(study, runs, make_cell):
+    with Registry.open(study) as registry:
+        registry.ensure_cell(make_cell(0.7))
+    (runs / make_cell(0.7).folder).mkdir()
+    folder = runs / make_cell(0.1).folder / "train"
+    (folder / "model" / "deep").mkdir(parents=True)
+    (folder / "model" / "deep" / "weights").write_text("w")
+    record = folder / "record.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "products": note_products(folder)}))
+    (folder / "model" / "deep" / "more").write_text("more")
+    assert [(item.kind, item.path) for item in find_garbage(study, runs)] == [
+        ("left in a finished stage", folder / "model" / "deep" / "more")
+    ]
 
 
 def test_a_study_without_a_folder_keeps_its_rows(study, runs, tmp_path):

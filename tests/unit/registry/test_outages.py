@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from plw.errors import RegistryAwayError, UserError
 from plw.registry import database
-from plw.registry.outages import address_of, first_line, is_away
+from plw.registry.outages import address_of, explained, first_line, is_away
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry
@@ -144,6 +144,15 @@ def test_what_may_go_by_itself_is_waited_for_and_nothing_else(error: Exception, 
     assert is_away(error) == away
     if isinstance(error, sqlite3.Error):
         assert is_away(OperationalError("SELECT 1", {}, error)) == away
+
+
+def test_what_is_neither_damage_nor_absence_is_told_as_it_is() -> None:
+    url = URL.create("sqlite", database="/runs/registry.sqlite")
+    error = OperationalError("SELECT 1", {}, sqlite3.OperationalError("no such table: locks"))
+    assert explained(error, url) is error
+    damaged = explained(sqlite3.DatabaseError("file is not a database"), url)
+    assert isinstance(damaged, UserError)
+    assert "is damaged (file is not a database)" in str(damaged)
 
 
 @pytest.mark.parametrize(("said", "line"), [("\n gone\nDETAIL: x", "gone"), (" \n", "RuntimeError")])

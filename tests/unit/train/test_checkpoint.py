@@ -80,6 +80,8 @@ def test_broken_ones_and_leftovers_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "step-x").mkdir()
     assert checkpoint.latest(tmp_path, at_most=99) == position(1)
     # The leftover does not stand in the way of the same step's next attempt.
+    checkpoint.save(tmp_path, position(4), {"x": torch.ones(1)}, keep=9)
+    assert checkpoint.latest(tmp_path, at_most=99) == position(4), "nor does a broken one"
     checkpoint.save(tmp_path, position(5), {"x": torch.ones(1)}, keep=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["step-5", "step-x"]
 
@@ -152,6 +154,46 @@ def test_a_model_of_a_process_that_lost_its_claim_stands_in_nobodys_place(tiny_l
         "model", "model/config.json",
     ]  # fmt: skip
     assert (folder / "config.json").read_text() == "of the other"
+
+
+class Layers(torch.nn.Module):
+    """A trained weight, a frozen one, and buffers of which one belongs to the saved state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trained, self.frozen = (torch.nn.Parameter(torch.rand(3)) for _ in range(2))
+        self.frozen.requires_grad_(False)
+        self.register_buffer("kept", torch.rand(2))
+        self.register_buffer("made_again", torch.rand(2), persistent=False)
+
+
+def stepped(model: Layers) -> torch.optim.Optimizer:
+    optimizer = torch.optim.AdamW([model.trained], lr=0.1)
+    model.trained.sum().backward()
+    optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize("with_random_state", [True, False])
+def test_what_the_next_step_depends_on_is_put_back(with_random_state: bool, tmp_path: Path) -> None:
+    """A process that did not exist when the checkpoint was made keeps its own random state."""
+    model = Layers()
+    tensors = checkpoint.capture(model, stepped(model))
+    of_model = {name for name in tensors if name.startswith("model.")}
+    assert of_model == {"model.trained", "model.kept"}
+    if not with_random_state:
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("random.")}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
+    checkpoint.save(tmp_path, position(1), tensors, keep=1)
+    other = Layers()
+    optimizer = torch.optim.AdamW([other.trained], lr=0.1)
+    state = before["random.cpu.0"] if with_random_state else torch.get_rng_state()
+    checkpoint.restore(other, optimizer, tmp_path, 1)
+    assert torch.equal(torch.get_rng_state(), state)
+    found = checkpoint.capture(other, optimizer)
+    for name, tensor in before.items():
+        if not name.startswith("random."):
+            assert torch.equal(found[name], tensor), name
 
 
 def lose() -> None:
