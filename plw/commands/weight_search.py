@@ -138,7 +138,7 @@ def check_rule(budget: object, margin: object, budget_name: str, margin_name: st
     Raises:
         UserError: one of them; the line begins with its name as the user gives it.
     """
-    if not isinstance(budget, int) or isinstance(budget, bool) or budget < MIN_CELLS:
+    if not isinstance(budget, int) or budget < MIN_CELLS:
         raise UserError(
             f"{budget_name}{budget}: allowed is a whole number, {MIN_CELLS} or more; a curve needs two weights"
         )

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from sacrebleu.metrics import CHRF
 
 from tests.unit.commands.tune_case import RECORDS, WORDS, records, registry
 
@@ -34,6 +35,13 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert len(kept) == 8
     for path in (place / "runs").rglob("train/record.json"):
         assert json.loads(path.read_text())["data"]["examples"] == 32
+    answers = {row["instruction"]: row["output"] for row in RECORDS}
+    for trial in made["trials"]:
+        (path,) = Path(trial["folder"]).glob("generate*/held_out.json")
+        rows = json.loads(path.read_text())
+        written, right = [row["output"] for row in rows], [answers[row["instruction"]] for row in rows]
+        assert trial["score"] == pytest.approx(CHRF().corpus_score(written, [right]).score / 100)
+        assert trial["tokens_per_answer"] == pytest.approx(sum(row["tokens"] for row in rows) / 8)
     before = records(place)
     again = tune()
     assert again[3] == made

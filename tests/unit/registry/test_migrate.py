@@ -178,9 +178,12 @@ def test_alembics_own_table_decides_nothing(url):
     assert version(url) == SCHEMA_VERSION
 
 
-def test_a_registry_without_a_version_is_refused(url):
+@pytest.mark.parametrize(
+    "done", ["DELETE FROM meta", "INSERT INTO meta VALUES (1)", "ALTER TABLE meta RENAME COLUMN schema_version TO v"]
+)
+def test_a_registry_without_one_version_is_refused(url, done):
     with Registry.open(url) as registry, registry.transaction() as connection:
-        connection.execute(meta.delete())
+        connection.exec_driver_sql(done)
     with pytest.raises(UserError, match="registry of schema version unknown, this plw reads"):
         Registry.open(url)
 
