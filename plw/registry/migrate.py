@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, inspect, select, text
+from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DatabaseError
 
 from plw.errors import UserError
@@ -38,10 +38,9 @@ def schema_version(connection: Connection, where: str) -> int:
     """The version of a registry's schema, this plw's or an older one.
 
     Raises:
-        UserError: a newer one, or none that can be told.
+        UserError: a newer one, or not one alone.
     """
-    known = {column["name"] for column in inspect(connection).get_columns(meta.name)}
-    found = connection.execute(select(meta.c.schema_version)).scalars().all() if "schema_version" in known else []
+    found = connection.execute(select(meta.c.schema_version)).scalars().all()
     if len(found) == 1 and 1 <= found[0] <= SCHEMA_VERSION:
         return int(found[0])
     version = found[0] if len(found) == 1 else "unknown"

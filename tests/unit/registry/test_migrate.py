@@ -179,12 +179,17 @@ def test_alembics_own_table_decides_nothing(url):
 
 
 @pytest.mark.parametrize(
-    "done", ["DELETE FROM meta", "INSERT INTO meta VALUES (1)", "ALTER TABLE meta RENAME COLUMN schema_version TO v"]
+    ("done", "said"),
+    [
+        ("DELETE FROM meta", "registry of schema version unknown, this plw reads"),
+        ("INSERT INTO meta VALUES (1)", "registry of schema version unknown, this plw reads"),
+        ("ALTER TABLE meta RENAME COLUMN schema_version TO v", "holds tables that are no registry of plw"),
+    ],
 )
-def test_a_registry_without_one_version_is_refused(url, done):
+def test_a_registry_without_one_version_is_refused(url, done, said):
     with Registry.open(url) as registry, registry.transaction() as connection:
         connection.exec_driver_sql(done)
-    with pytest.raises(UserError, match="registry of schema version unknown, this plw reads"):
+    with pytest.raises(UserError, match=said):
         Registry.open(url)
 
 
