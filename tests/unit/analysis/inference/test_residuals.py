@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import expit
 
-from analysis.glmm.bootstrap import simulate_scores
+from analysis.glmm.bootstrap import linear_predictor, simulate_scores
 from analysis.glmm.fit import fit_glmm
 from analysis.inference.residuals import mode_effects, quantile_statistic, residual_checks, scaled_residuals, uniformity
 from plw.errors import UserError
@@ -88,6 +89,11 @@ def test_the_statistics_against_their_references():
     generator = np.random.default_rng(5)
     residual_N = generator.uniform(size=120)
     assert uniformity(residual_N) == pytest.approx(stats.kstest(residual_N, "uniform").statistic)
+    x_N = generator.uniform(size=120)
+    basis_NC = np.vander(x_N, 3)
+    projected = [basis_NC @ np.linalg.lstsq(basis_NC, tau - (residual_N < tau))[0] for tau in (0.25, 0.5, 0.75)]
+    expected = max(np.square(one_N).sum() / var for one_N, var in zip(projected, (3 / 16, 1 / 4, 3 / 16), strict=True))
+    assert quantile_statistic(residual_N, x_N) == pytest.approx(expected)
     values = [quantile_statistic(generator.uniform(size=200), generator.uniform(size=200)) for _ in range(300)]
     assert np.mean(np.array(values) > stats.chi2.isf(0.05 / 3, 3)) < 0.08, (
         "at most the Bonferroni level, and some error"
@@ -96,12 +102,28 @@ def test_the_statistics_against_their_references():
     assert quantile_statistic(0.5 + 0.4 * (x_N - 0.5), x_N) > 50
 
 
+def test_each_score_and_each_draw_stands_among_the_same_number_of_rivals():
+    generator = np.random.default_rng(1)
+    score_N, drawn_ZN = generator.normal(size=3), generator.normal(size=(7, 3))
+    residual_N, residual_ZN = scaled_residuals(score_N, drawn_ZN)
+    np.testing.assert_allclose(residual_N, ((drawn_ZN < score_N).sum(axis=0) + 0.5) / 8)
+    for z in range(7):
+        rivals_ZN = np.vstack([np.delete(drawn_ZN, z, axis=0), score_N])
+        np.testing.assert_allclose(residual_ZN[z], ((rivals_ZN < drawn_ZN[z]).sum(axis=0) + 0.5) / 8)
+
+
 def test_bands_statistics_and_p_values_are_those_of_the_simulated_studies(fit):
     made = residual_checks(fit, draws=120, seed=3)
     generator, design = np.random.default_rng(3), fit.design
     drawn_ZN = np.stack([simulate_scores(fit, design, generator, None) for _ in range(120)])
     residual_N, residual_ZN = scaled_residuals(design.score_N, drawn_ZN)
     np.testing.assert_array_equal(made.residual_N, residual_N)
+    np.testing.assert_allclose(made.expected_N, (np.arange(fit.n) + 0.5) / fit.n)
+    np.testing.assert_allclose(made.fitted_N, expit(linear_predictor(fit, design)))
+    mean_N = drawn_ZN.mean(axis=0)
+    spread_Z = np.mean((np.vstack([design.score_N, drawn_ZN]) - mean_N) ** 2, axis=1)
+    dispersion = made.checks.set_index("check").loc["dispersion", "statistic"]
+    assert dispersion == pytest.approx(spread_Z[0] / spread_Z[1:].mean())
     np.testing.assert_allclose(made.band_N2.T, np.quantile(np.sort(residual_ZN), [0.025, 0.975], axis=0))
 
     def by_benchmark(residual_N):
