@@ -65,10 +65,9 @@ def find_garbage(url: str, runs: Path, *, lease_timeout_s: float = LEASE_TIMEOUT
         bare = [CellRow(**row._mapping) for row in connection.execute(select(cells).where(not_(_HAS_STAGE)))]
     row_of = {folders[row.study, row.scale, row.cell] / row.name: row for row in rows}
     found = list(_files(runs, row_of))
-    with_folder = {item.path for item in found}
     for folder, row in row_of.items():
         lost = not (folder / RECORD).exists() if row.status == DONE else not folder.exists()
-        if lost and folder not in with_folder and _has_folder(row, runs):
+        if lost and _has_folder(row, runs):
             found.append(Garbage(kind=f"row of a {row.status} stage without a record", where=str(row.key), row=row))
     return found + [
         Garbage(kind="row of a cell without a stage", where=cell.folder, row=cell)

@@ -151,7 +151,9 @@ def test_a_cell_that_has_a_folder_is_no_garbage_and_files_below_those_that_are_n
     ]
 
 
-def test_a_study_without_a_folder_keeps_its_rows(study, runs, tmp_path):
+def test_a_study_without_a_folder_keeps_its_rows(study, runs, tmp_path, make_cell):
+    with Registry.open(study) as registry:
+        registry.ensure_cell(make_cell(0.9))
     (tmp_path / "elsewhere").mkdir()
     assert find_garbage(study, tmp_path / "elsewhere") == []
     with pytest.raises(UserError, match="no such folder"):
