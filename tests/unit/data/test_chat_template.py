@@ -426,6 +426,7 @@ def test_templates_that_cannot_be_learned_from_are_refused_in_a_line(bare: Any) 
     assert "{% generation %}" in moved
     assert "System role not supported" in refused(TURNS, chat("s:x", "u:a", "a:b"))
     assert "refuses the conversation" in refused("{{ messages[5]['content'] }}", two)
+    assert "refuses the conversation (TemplateError)" in refused("{{ raise_exception('') }}", two), "it gives no reason"
     assert "does not write a message's text" in refused(CHATML.replace("m['content']", "m['content'] | upper"), two)
 
 

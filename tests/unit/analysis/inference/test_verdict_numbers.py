@@ -50,6 +50,49 @@ def test_the_numbers_are_those_of_the_curve(slope: float, metric: str, scale: in
     assert found.bases == (), "base models are told of kinds of benchmarks alone"
 
 
+def test_numbers_of_a_percentage_are_a_hundred_times_those_of_a_share() -> None:
+    """Of a jump at weight 0, which is told by means: their ends, those of the curve, and each base model's change."""
+    generator = np.random.default_rng(3)
+    base_N, w_N = [f"base {number}" for number in range(2) for _ in range(9)], np.tile(np.linspace(0, 1, 9), 2)
+    score_N = 0.4 + 0.1 * (w_N > 0) + generator.normal(0, 0.002, 18)
+    table = pd.DataFrame(
+        {"dataset": "d", "model": base_N, "seed": 0, "w_p": w_N, "benchmark": "b", "group": "g", "score01": score_N}
+    )
+    share, percent = (
+        {verdict.scope: verdict for verdict in scope_verdicts(
+            TidyFrame(rows=table.assign(metric=metric, value=scale * score_N), missing=table.head(0), notes=())
+        )}["group"]
+        for metric, scale in (("acc", 1), ("bleu", 100))
+    )  # fmt: skip
+
+    def numbers(found: ScopeVerdict) -> list[float | None]:
+        assert found.highest is not None
+        assert found.lowest is not None
+        means = [getattr(end, name) for end in (found.highest, found.lowest) for name in ("change", "low", "high")]
+        bases = [getattr(base, name) for base in found.bases for name in ("change", "largest")]
+        names = ("at_0", "at_best", "at_1", "at_lowest", "change_low", "change_high", "misfit", "excluded")
+        return [*means, *bases, *(getattr(found, name) for name in names)]
+
+    assert len(share.bases) == 2
+    assert None not in numbers(share)
+    assert numbers(percent) == pytest.approx([100 * float(number or 0) for number in numbers(share)])
+    assert (percent.p, percent.best_weight, percent.p_parabola) == (share.p, share.best_weight, share.p_parabola)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_band_that_holds_all_for_which_the_range_has_room_excludes_nothing(turned: bool) -> None:
+    """From 0.6 a score can change by 0.6 at most, down, and from 0.4 up."""
+    excluded = []
+    for noise in (0.05, 0.4):
+        score_N = 0.6 + noise * np.array([0.0, 1, -1, 0, 1, 0.0, -1, 1, -1, 0])
+        score_N = 1 - score_N if turned else score_N
+        found = verdict_of(score_N, np.tile(W_W, 2), [f"base {number}" for number in range(2) for _ in W_W])
+        curve = fit_curve(score_N, np.tile(W_W, 2), ["a"] * 5 + ["b"] * 5, ["a"] * 5 + ["b"] * 5)
+        assert curve is not None
+        excluded.append((found.excluded is None, float(np.abs(curve.bounds()).max()) > 0.6))
+    assert excluded == [(False, False), (True, True)]
+
+
 def test_a_direction_is_told_only_where_it_is_shown_after_correction() -> None:
     """One benchmark rises for certain, one by what chance may do once in so many."""
     generator = np.random.default_rng(4)

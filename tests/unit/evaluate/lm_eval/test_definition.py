@@ -10,7 +10,8 @@ from plw.files import file_hash
 from plw.paths import task_folder
 
 FILES = {
-    "some_file.yaml": "include: base_yaml\ntask: mine\ndoc_to_text: !function words.text\n",
+    "some_file.yaml": "include: base_yaml\ntask: mine\ndoc_to_text: !function words.text\n"
+    "process_docs: !function lm_eval.utils.of_the_library\n",
     "base_yaml": "include: [deep/base.yaml]\ndataset_path: json\n",
     "deep/base.yaml": 'doc_to_target: !function "more.target"\n',
     "deep/more.py": "def target(doc): return 1\n",
@@ -20,6 +21,7 @@ FILES = {
     "other.yaml": "task: other\n",
     "other.py": "def text(doc): return 'a'\n",
     "broken.yaml": "task: [\n",
+    "list.yaml": "- task: mine\n",
 }
 
 
