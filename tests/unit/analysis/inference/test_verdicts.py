@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
-from simulated_study import GROUPS
+from simulated_study import GROUPS, simulate
 
 from analysis.inference.omnibus import combined_p, omnibus_p
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
@@ -265,20 +265,18 @@ def test_the_omnibus_test_needs_weights_that_can_be_exchanged() -> None:
     assert omnibus_p(np.ones_like(score_NG), w_N, ["run"] * len(w_N)) is None
 
 
-@pytest.fixture
-def verdicts_of(make_study: Callable[..., tuple[str, Path]]) -> Callable[[Effect], list[ScopeVerdict]]:
-    def made(effect: Effect) -> list[ScopeVerdict]:
-        def value(cell: CellRow, benchmark: str, simulated: float) -> float:
-            percent = GROUPS[benchmark] in ("translation", "long_generation")
-            number = sum(map(ord, f"{cell.dataset}{cell.model}{cell.prompt_weight:g}{benchmark}"))
-            noise = np.random.default_rng(number).normal(0, 0.01)
-            return float((100 if percent else 1) * (0.5 + noise + effect(cell, benchmark)))
+def verdicts_of(folder: Path, effect: Effect) -> list[ScopeVerdict]:
+    """Of a whole study that is written below the folder."""
 
-        url, runs = make_study(value=value, datasets=("data", "short"))
-        read = read_study(url, runs, "plw", "mini")
-        return scope_verdicts(tidy_frame(read.scores, GROUPS, read.cells))
+    def value(cell: CellRow, benchmark: str, simulated: float) -> float:
+        percent = GROUPS[benchmark] in ("translation", "long_generation")
+        number = sum(map(ord, f"{cell.dataset}{cell.model}{cell.prompt_weight:g}{benchmark}"))
+        noise = np.random.default_rng(number).normal(0, 0.01)
+        return float((100 if percent else 1) * (0.5 + noise + effect(cell, benchmark)))
 
-    return made
+    url, runs = simulate(folder, value=value, datasets=("data", "short"))
+    read = read_study(url, runs, "plw", "mini")
+    return scope_verdicts(tidy_frame(read.scores, GROUPS, read.cells))
 
 
 def rising_and_falling(cell: CellRow, benchmark: str) -> float:
@@ -289,8 +287,13 @@ def rising_and_falling(cell: CellRow, benchmark: str) -> float:
     return sizes.get(benchmark, 0.0) * cell.prompt_weight**EXPONENT
 
 
-def test_verdicts_name_what_moved_where_and_how_far(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
-    found = {(v.dataset, v.scope, v.name): v for v in verdicts_of(rising_and_falling)}
+@pytest.fixture(scope="module")
+def risen(tmp_path_factory: pytest.TempPathFactory) -> list[ScopeVerdict]:
+    return verdicts_of(tmp_path_factory.mktemp("risen"), rising_and_falling)
+
+
+def test_verdicts_name_what_moved_where_and_how_far(risen: list[ScopeVerdict]) -> None:
+    found = {(v.dataset, v.scope, v.name): v for v in risen}
 
     long = found["short", "group", "long_generation"]
     assert (long.moved, long.direction, long.scale) == (True, "up", 100)
@@ -310,10 +313,8 @@ def test_verdicts_name_what_moved_where_and_how_far(verdicts_of: Callable[[Effec
     assert all(v.p_holm is None or v.p is None or v.p_holm >= v.p for v in found.values())
 
 
-def test_words_say_what_moved_and_what_is_excluded(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
-    found = verdicts_of(rising_and_falling)
-
-    headline, short, data = study_sentences(found), *(dataset_sentences(found, name) for name in ("short", "data"))
+def test_words_say_what_moved_and_what_is_excluded(risen: list[ScopeVerdict]) -> None:
+    headline, short, data = study_sentences(risen), *(dataset_sentences(risen, name) for name in ("short", "data"))
 
     assert "On short: long generation up 3" in headline
     assert "multiple choice moving both ways" in headline
@@ -324,13 +325,13 @@ def test_words_say_what_moved_and_what_is_excluded(verdicts_of: Callable[[Effect
     assert all("excluded" in line for line in data)
 
 
-def test_no_verdict_names_a_score_that_cannot_be(verdicts_of: Callable[[Effect], list[ScopeVerdict]]) -> None:
+def test_no_verdict_names_a_score_that_cannot_be(tmp_path: Path) -> None:
     """A win rate near 0 up to half of the weights: the parabola dips below 0, what is said does not."""
 
     def late(cell: CellRow, benchmark: str) -> float:
         w = cell.prompt_weight**EXPONENT
         return 2 * max(0.0, w - 0.55) - 0.46 if GROUPS[benchmark] == "long_generation" else 0.0
 
-    for verdict in verdicts_of(late):
+    for verdict in verdicts_of(tmp_path, late):
         named = (verdict.at_0, verdict.at_best, verdict.at_1, verdict.at_lowest, verdict.excluded)
         assert all(0 <= score <= verdict.scale for score in named if score is not None), verdict
