@@ -146,9 +146,10 @@ def test_a_jump_at_weight_0_is_not_told_as_a_peak() -> None:
     assert all(points in line and "of mean scores, which follow no parabola" in line for line in said[:2])
 
 
-def test_what_a_curve_misses_by_little_stays_the_curves() -> None:
+@pytest.mark.parametrize("sign", [1, -1])
+def test_what_a_curve_misses_by_little_stays_the_curves(sign: int) -> None:
     """Plainly no parabola, but it misses the means by less than a quarter of how far they move."""
-    group, found = group_of(lambda weight: 0.3 * weight**EXPONENT + wave(weight) / 2, "abcd")
+    group, found = group_of(lambda weight: sign * (0.3 * weight**EXPONENT + wave(weight) / 2), "abcd")
 
     assert group.p_parabola is not None
     assert group.p_parabola < 0.001
@@ -170,9 +171,11 @@ def test_a_wave_that_two_base_models_repeat_is_told_though_no_parabola_moves() -
     assert "not shown to move along a parabola (corrected p" in line
 
 
-@pytest.mark.parametrize("shape", [lambda weight: 0.0, lambda weight: 0.2 * weight**EXPONENT])
-def test_of_a_parabola_the_words_stay_those_of_the_curve(shape) -> None:
-    group, found = group_of(shape, "abcd")
+@pytest.mark.parametrize("models", ["ab", "abcd"])
+@pytest.mark.parametrize("slope", [0.0, 0.2])
+def test_of_a_parabola_the_words_stay_those_of_the_curve(slope: float, models: str) -> None:
+    """Of no change at all too, which a curve misses by more than a quarter of what chance makes of the means."""
+    group, found = group_of(lambda weight: slope * weight**EXPONENT, models)
 
     assert group.highest is None
     assert "parabola" not in " ".join([study_sentences(found), *dataset_sentences(found, "short")])
