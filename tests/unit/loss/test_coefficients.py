@@ -102,8 +102,10 @@ def test_a_step_without_weight_names_its_examples() -> None:
 def test_a_step_without_weight_says_whether_the_data_or_the_prompts_length_left_none() -> None:
     roles = [np.array([0, 0, 1, 1], dtype=np.uint8)] * 2
     left_out = [np.array([1.0, 1.0, 0.0, 0.0])] * 2
-    with pytest.raises(UserError, match="the weights in the data leave out all of their tokens that would count"):
-        step_coefficients(roles, LossConfig(prompt_weight=0), weights=left_out)
+    for normalizer in NORMALIZERS:
+        # Also where Z counts completions, whatever their weights, and so is not 0.
+        with pytest.raises(UserError, match="the weights in the data leave out all of their tokens that would count"):
+            step_coefficients(roles, LossConfig(prompt_weight=0, normalizer=normalizer), weights=left_out)
     # Prompt tokens that the data leave out, and that count nothing anyway, are no reason.
     with pytest.raises(UserError, match=r"their prompts may fill recipe\.max_length"):
         step_coefficients([np.zeros(4, dtype=np.uint8)], LossConfig(prompt_weight=0), weights=[np.zeros(4)])

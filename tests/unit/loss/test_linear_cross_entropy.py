@@ -295,6 +295,8 @@ def test_fp16_neither_loses_small_coefficients_nor_overflows(
     generator, scale = torch.Generator().manual_seed(0), 1 / coefficient
     exact = [torch.randn(*shape, generator=generator).half() for shape in ((9, 16), (vocabulary, 16))]
     exact[1] *= 0.02
+    # A certain prediction: its softmax sums up to 1, and must not be lost beside the others.
+    exact[0][0] *= 500
     target_T = torch.randint(vocabulary, (9,), generator=generator)
     coefficient_T = coefficient * torch.linspace(0.1, 1, 9)
     leaves = [leaf.to(torch.float32 if autocast else torch.float16).requires_grad_() for leaf in exact]
@@ -306,3 +308,4 @@ def test_fp16_neither_loses_small_coefficients_nor_overflows(
     ours, theirs = (torch.autograd.grad(scale * loss, of) for loss, of in ((output.loss, leaves), (expected, doubles)))
     for found, right in zip(ours, theirs, strict=True):
         assert float((found.double() - right).norm()) <= 2e-3 * float(right.norm())
+    assert float((ours[0][0].double() - theirs[0][0]).norm()) <= 2e-3 * float(theirs[0][0].norm())
