@@ -6,8 +6,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plw.config.loss import NORMALIZERS, ROLES, SCOPES, LossConfig, RolesConfig
-from plw.data.encoding import IS_COMPLETION_R
+from plw.data.encoding import IS_COMPLETION_R, EncodedExample
 from plw.errors import UserError
+from plw.loss.coefficients import has_weight, role_sums
 from plw.testing.coefficients import step_coefficients
 
 weights = st.sampled_from([0.0, 5e-4, 0.1, 0.3, 1.0])
@@ -87,6 +88,17 @@ def test_a_prompt_that_fills_the_length_contributes_nothing_and_is_counted() -> 
     assert result.coefficient_T[1].tolist() == [0] * 6
     # The empty example still counts in n = 2.
     assert result.coefficient_T[0].tolist() == [0, 0, 0.25, 0.25]
+
+
+def test_which_examples_have_a_token_that_counts() -> None:
+    """Not one without tokens of the role, nor one whose tokens of it the data leave out."""
+    roles = [np.array([0, 0, 1]), np.array([0, 0, 0]), np.array([0, 1, 1])]
+    examples = [
+        EncodedExample(token_T=np.zeros(3, np.int32), role_T=role_T.astype(np.uint8), weight_T=weight_T)
+        for role_T, weight_T in zip(roles, (None, None, np.array([1.0, 0.0, 0.0])), strict=True)
+    ]
+    coefficient_ER = np.tile(np.array(ROLES) == ROLES[1], (3, 1)).astype(float)
+    assert has_weight(role_sums(examples), coefficient_ER).tolist() == [True, False, False]
 
 
 def test_a_step_without_weight_names_its_examples() -> None:
