@@ -36,7 +36,16 @@ class PermanentError(StageError):
 
 
 class UnreadableError(PermanentError):
-    """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same."""
+    """Too many of a judge's replies cannot be read. Asking the same judge again costs the same and says the same.
+
+    Args:
+        message: The line that is shown.
+        replies: The words that cannot be read, none twice; those of a judge that is set right are asked for anew.
+    """
+
+    def __init__(self, message: str, replies: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.replies = frozenset(replies)
 
 
 class StorageError(PermanentError):

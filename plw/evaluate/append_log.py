@@ -106,12 +106,6 @@ class AppendLog:
                 os.fsync(self._file.fileno())
                 self._synced = time.monotonic()
 
-    def clear(self) -> None:
-        """Drop everything."""
-        with self._lock:
-            self.values.clear()
-            self._file.truncate(0)
-
 
 def _checksum(body: bytes) -> bytes:
     return b"%08x" % zlib.crc32(body)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Pair
     from plw.evaluate.judging.response_cache import ResponseCache
 
+READ_ARE_KEPT = "replies that can be read are kept, the same command asks for the others again"
+
 logger = logging.getLogger(__name__)
 
 
@@ -35,24 +37,25 @@ class _Judged:
 def judge_answers(context: CellContext, check_lease: CheckLease) -> StageResult:
     """Each set of answers that the judge knows a protocol for, against references; leaves every verdict.
 
-    Killed, it goes on with the verdicts that it has; those that could not be read are asked for anew.
+    Killed, it goes on with the replies that it has; those that could not be read are asked for anew.
     """
     from plw.errors import UnreadableError
     from plw.evaluate.judging.response_cache import ResponseCache
-    from plw.evaluate.judging.responses import served
+    from plw.evaluate.judging.responses import served, words_of_kept
 
     folder, result = context.cell.stages["judge"].folder, StageResult()
     judge, counts = context.config.judge, dict[str, dict[str, Any]]()
+    of_weights = judge.kind == "weights"
     items: list[ItemRow] = []
     for name, item in context.config.judged.items():
         with ResponseCache(folder / f"{name}.replies.jsonl") as replies:
             result.temp_files.append(replies.path)
             try:
                 judged = (_graded if item.protocol == MT_BENCH else _compared)(context, name, replies, check_lease)
-            except UnreadableError:
-                replies.clear()
-                raise
-            by_server = {} if judge.kind == "weights" else served(replies.replies())
+            except UnreadableError as error:
+                replies.forget(error.replies, str if of_weights else words_of_kept)
+                raise UnreadableError(f"{error}; {READ_ARE_KEPT}", error.replies) from None
+            by_server = {} if of_weights else served(replies.replies())
         result.scores += judged.scores
         items += judged.items
         check_lease()

@@ -142,7 +142,12 @@ def _verdict(row: dict[str, Any], said: Replies) -> Verdict:
     """
     preference = preference_of(row.get("preference"))
     reply = said.get((row["instruction"], row["output_1"], row["output_2"]))
-    return Verdict(points=None if preference is None else preference - 1, replies=() if reply is None else (reply,))
+    replies = () if reply is None else (reply,)
+    return Verdict(
+        points=None if preference is None else preference - 1,
+        replies=replies,
+        unread=replies if preference is None else (),
+    )
 
 
 def _load_evaluator(folder: Path) -> tuple[str, dict[str, Any], str]:

@@ -121,7 +121,7 @@ class JudgeClient:
                 "replies are empty by the server's content filter": len(self._filtered),
             }
             parts = [str(error), *(f"{times} {what}" for what, times in told.items() if times)]
-            raise UnreadableError("; ".join(parts)) from None
+            raise UnreadableError("; ".join(parts), error.replies) from None
 
     def stop_on_error(self, progress: Progress) -> Progress:
         """``progress``, which ends all asking where it raises: the claim is lost, or the user has interrupted."""

@@ -161,5 +161,6 @@ def _check_readable(grades: Sequence[TurnGrade], judge: JudgeConfig) -> None:
     if len(unread) == len(grades) or share > judge.max_unparsed:
         raise UnreadableError(
             f"judge {judge.name}: {len(unread)} of {len(grades)} scores cannot be read ({share:.1%}, allowed "
-            f"{judge.max_unparsed:.1%}); one of the replies: {shortened(unread[0].reply, 80)!r}"
+            f"{judge.max_unparsed:.1%}); one of the replies: {shortened(unread[0].reply, 80)!r}",
+            [grade.reply for grade in unread],
         )

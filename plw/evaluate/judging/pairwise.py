@@ -37,6 +37,8 @@ class Verdict:
     """1 the model wins, 0.5 draw, 0 the reference wins; ``None`` where the judge's words could not be read."""
     replies: tuple[str, ...]
     """The judge's raw words, one for each order in which it saw the pair; empty where it was not asked."""
+    unread: tuple[str, ...] = ()
+    """Those of the replies that could not be read; of two that make a verdict one may be."""
     conflict: bool = False
     """The judge named the same position in both orders."""
 
@@ -115,8 +117,10 @@ def win_rate(
             f"judge {judge.name}: {unparsed} of {n_total} verdicts cannot be read "
             f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})"
         )
-        example = next((reply for v in verdicts if v.points is None for reply in v.replies), None)
-        raise UnreadableError(line if example is None else f"{line}; one of the replies: {shortened(example, 80)!r}")
+        unread = [reply for verdict in verdicts for reply in verdict.unread]
+        if unread:
+            line += f"; one of the replies: {shortened(unread[0], 80)!r}"
+        raise UnreadableError(line, unread)
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
     mean, stderr = mean_and_error(points)

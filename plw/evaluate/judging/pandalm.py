@@ -88,8 +88,12 @@ def combine_orders(first: int | None, swapped: int | None) -> tuple[int | None, 
 def verdict(first_reply: str, swapped_reply: str) -> Verdict:
     """The verdict on one pair from the judge's two replies."""
     label, conflict = combine_orders(parse(first_reply), parse(swapped_reply))
+    replies = (first_reply, swapped_reply)
     return Verdict(
-        points=None if label is None else _POINTS[label], replies=(first_reply, swapped_reply), conflict=conflict
+        points=None if label is None else _POINTS[label],
+        replies=replies,
+        unread=tuple(reply for reply in replies if parse(reply) is None),
+        conflict=conflict,
     )
 
 

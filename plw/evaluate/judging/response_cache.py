@@ -5,6 +5,7 @@ The log belongs to one stage and benchmark, whose judge and prompts its fingerpr
 
 import hashlib
 import logging
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,7 @@ class ResponseCache:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log = AppendLog(path)
-        self._earlier = set(self._log.values)
+        self._earlier = {key for key, reply in self._log.values.items() if reply is not None}
         self._used: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -34,7 +35,7 @@ class ResponseCache:
             logger.info("%s: %d replies served from the cache", self.path, len(self._used))
 
     def __len__(self) -> int:
-        return len(self._log.values)
+        return len(self.replies())
 
     def get(self, request: str) -> str | None:
         """The reply to a request that was answered before."""
@@ -45,16 +46,23 @@ class ResponseCache:
 
     def replies(self) -> list[str]:
         """All replies, in no order that counts."""
-        return list(self._log.values.values())
+        return [reply for reply in self._log.values.values() if reply is not None]
 
     def put(self, request: str, reply: str) -> None:
         """Remember a reply; from now on it survives a kill."""
         self._log.put(_key(request), reply)
 
-    def clear(self) -> None:
-        """Drop everything: the replies were of no use, and a judge that is set right must be asked anew."""
-        self._earlier.clear()
-        self._log.clear()
+    def forget(self, unread: Iterable[str], words_of: Callable[[str], str] = str) -> None:
+        """Drop replies: a judge that is set right must be asked for them anew.
+
+        Args:
+            unread: The words of those to drop, compared without blanks around them.
+            words_of: A kept reply's words.
+        """
+        dropped = {words.strip() for words in unread}
+        for key, reply in list(self._log.values.items()):
+            if reply is not None and words_of(reply).strip() in dropped:
+                self._log.put(key, None)
 
 
 def _key(request: str) -> str:

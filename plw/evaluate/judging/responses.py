@@ -117,6 +117,11 @@ def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
     return {**choice, **of_reply, "text": _text(choice), "total_tokens": tokens if known else 0}
 
 
+def words_of_kept(reply: str) -> str:
+    """What the judge said in a reply of a server, as it was kept."""
+    return str(json.loads(reply)["text"])
+
+
 def served(replies: Iterable[str]) -> dict[str, Any]:
     """What a server has answered in all, as its replies were kept: how many, the tokens that it counts, its models.
 

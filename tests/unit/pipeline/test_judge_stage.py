@@ -27,3 +27,25 @@ def test_the_record_names_the_models_that_answered_and_their_tokens(
     assert judged["tokens"] == 40 * judged["replies"]
     assert judged["models"] == ["judge-2024-07", "judge-2025-01"]
     assert "answered as several models: judge-2024-07, judge-2025-01" in caplog.text
+
+
+@pytest.mark.parametrize(("protocol", "requests", "right"), [("alpaca_eval", 3, "Tie"), ("pandalm", 6, "1")])
+def test_replies_that_can_be_read_are_paid_for_once(
+    protocol: str, requests: int, right: str, own_study: OwnStudy
+) -> None:
+    """Too many unreadable ones fail the stage; the same command asks for these alone, of a judge that is set right."""
+
+    def vague(number: int, body: dict[str, Any]) -> Reply:
+        return 200, said("Both are fine." if number == 2 else right), {}
+
+    first, again = Server(vague), Server(lambda *_: (200, said(right), {}))
+    fields = [f"suite.prompts.alpaca_eval.protocol={protocol}", "judge.model=judge", "judge.concurrency=1"]
+    outcomes = []
+    for server in (first, again):
+        with server.running() as endpoint:
+            config = own_study(f"judge.endpoint={endpoint}", "stages=[train,generate,judge]", *fields)
+            outcomes.append(run(config).stages["judge"])
+    assert "one of the replies: 'Both are fine.'; replies that can be read are kept" in str(outcomes[0].error)
+    assert (outcomes[0].status, outcomes[1].status) == ("failed", "done")
+    assert first.asked[1:2] == again.asked
+    assert len(first.asked) == requests
