@@ -59,7 +59,6 @@ class JudgeClient:
         self._base_url = base_url
         self._cache = cache
         self._http = _http_client(judge, base_url, judge.timeout_s)
-        self._stopped = threading.Event()
         self._failed: StageError | None = None
         self._limit = RateLimit()
         self._turns: dict[str, threading.Lock] = {}
@@ -72,7 +71,7 @@ class JudgeClient:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stopped.set()
+        self._limit.stop()
         self._http.close()
 
     def ask(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
@@ -107,7 +106,7 @@ class JudgeClient:
             return self._send(path, body, where)
         except StageError as error:
             self._failed = self._failed or error
-            self._stopped.set()
+            self._limit.stop()
             raise
 
     @contextmanager
@@ -130,7 +129,7 @@ class JudgeClient:
             try:
                 progress(done, total, note)
             except BaseException:
-                self._stopped.set()
+                self._limit.stop()
                 raise
 
         return watched
@@ -163,26 +162,24 @@ class JudgeClient:
         return replies
 
     def _send(self, path: str, body: dict[str, Any], where: str) -> dict[str, Any]:
-        tried, answered = {True: 0, False: 0}, self._limit.answered
+        tried = 0
         while True:
-            self._limit.wait(self._stopped)
-            if self._stopped.is_set():
+            period = self._limit.enter()
+            if period is None:
                 raise self._failed or StageError(f"judge {self._judge.name}: stopped")
-            found = self._try(path, body)
+            found: dict[str, Any] | Failure | None = None
+            try:
+                found = self._try(path, body)
+            finally:
+                held = self._limit.leave(period, found)
             if not isinstance(found, Failure):
-                self._limit.note_answer()
                 return found
-            if found.of_all and self._limit.answered > answered and found.retries:
-                # Others had their turn meanwhile.
-                tried[True], answered = 0, self._limit.answered
-            if tried[found.of_all] >= found.retries:
+            if held:
+                continue
+            if found.of_all or tried >= found.retries:
                 raise self._error(found, where)
-            wait_s = found.delay(tried[found.of_all])
-            if found.of_all:
-                self._limit.hold(wait_s)
-            else:
-                self._stopped.wait(wait_s)
-            tried[found.of_all] += 1
+            self._limit.sleep(found.delay(tried))
+            tried += 1
 
     def _try(self, path: str, body: dict[str, Any]) -> dict[str, Any] | Failure:
         judge = self._judge

@@ -2,22 +2,19 @@
 
 import json
 import re
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import shortened
+from plw.evaluate.judging.retry_after import NOT_WAITED_FOR_S, asked_wait_s
 from plw.redact import redact
 from plw.whole_characters import whole_characters
 
 LONGEST_WAIT_S = 300.0
-NOT_WAITED_FOR_S = 300.0
-"""A server that asks for more (a day's limit is used up) is not asked again."""
 RATE_LIMIT_RETRIES = 7
 """Where the server does not say how long, the waits last longer than the minute that most limits are of."""
 TOO_LONG = re.compile(
@@ -27,6 +24,10 @@ ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible
 QUOTED_LETTERS = 300
 """Of what a server says that a line quotes."""
 SERVER_LOG = "see the server's own log"
+RATE_LIMITED = 429
+NOT_NOW = (RATE_LIMITED, 503, 529)
+"""Statuses of a server that answers nobody for now: a limit, a model that is being loaded (llama.cpp, TGI) or too many
+requests at once (OpenAI, Anthropic)."""
 FILTERED_CODES = ("content_filter", "content_policy_violation", "invalid_prompt", "data_inspection_failed")
 """Codes of an error that refuses a prompt for what it says: Azure's and LiteLLM's, OpenAI's, Alibaba's."""
 FILTERED_WORDS = re.compile(
@@ -183,7 +184,7 @@ def _told_error(response: httpx.Response, error: Any, judge: JudgeConfig) -> Fai
     if response.is_success and isinstance(error, dict) and re.fullmatch("[0-9]{3}", str(error.get("code"))):
         status = int(error["code"])
     words = f"HTTP {response.status_code}: {server_words(body_text(response), error, judge)}"
-    return _refusal(status, words, response.headers.get("Retry-After", ""), judge, error)
+    return _refusal(status, words, asked_wait_s(response.headers), judge, error)
 
 
 def server_words(text: str, error: Any, judge: JudgeConfig) -> str:
@@ -198,8 +199,7 @@ def _quoted(response: httpx.Response, judge: JudgeConfig) -> str:
     return server_words(body_text(response), None, judge)
 
 
-def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, error: Any) -> Failure:
-    wait = _seconds_until(retry_after)
+def _refusal(status: int, words: str, wait: float | None, judge: JudgeConfig, error: Any) -> Failure:
     codes = (error.get("code"), error.get("type")) if isinstance(error, dict) else ()
     if status in (401, 403):
         return Failure(words, f"see the key in the environment variable {judge.key_variable}", permanent=True)
@@ -209,10 +209,10 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
         return Failure(words, "see the account's quota", permanent=True)
     if status == 405:
         return Failure(words, ADDRESS_REMEDY, permanent=True)
-    if status == 429 and wait is not None and wait > NOT_WAITED_FOR_S:
+    if status in NOT_NOW and wait is not None and wait > NOT_WAITED_FOR_S:
         return Failure(f"{words} (asks to come back in {wait:,.0f} seconds)", "ask again then")
-    if status == 429:
-        remedy = "wait, or lower judge.concurrency"
+    if status in NOT_NOW:
+        remedy = "wait, or lower judge.concurrency" if status == RATE_LIMITED else f"wait, or {SERVER_LOG}"
         return Failure(words, remedy, retries=RATE_LIMIT_RETRIES, wait_s=wait, of_all=True)
     if status >= 500 or status in (408, 409, 425):
         return Failure(words, SERVER_LOG, retries=2, wait_s=wait)
@@ -234,16 +234,6 @@ def _refusal(status: int, words: str, retry_after: str, judge: JudgeConfig, erro
             )
         return Failure(words, remedy, permanent=True, about_request=True)
     return Failure(words, SERVER_LOG)
-
-
-def _seconds_until(retry_after: str) -> float | None:
-    """What a Retry-After header asks for: seconds, or a date (RFC 9110, 10.2.3); None where it asks for nothing."""
-    if re.fullmatch(r"\d+(\.\d+)?", retry_after):
-        return float(retry_after)
-    try:
-        return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 def _text(choice: dict[str, Any]) -> str | None:

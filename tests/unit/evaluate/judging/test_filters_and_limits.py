@@ -14,7 +14,7 @@ from plw.evaluate.judging.client import CHAT, JudgeClient, check_server
 from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.judging.responses import failure_of
+from plw.evaluate.judging.responses import RATE_LIMIT_RETRIES, failure_of
 from plw.progress import no_progress
 from tests.judge_server import Reply, Server, error, said
 
@@ -136,10 +136,36 @@ def test_nobody_asks_while_one_is_told_to_wait(tmp_path: Path) -> None:
     assert min(at[1:]) - at[0] >= 0.5
 
 
+@pytest.mark.parametrize("status", [429, 503])
+def test_after_a_wait_one_goes_first_and_the_others_follow(status: int, tmp_path: Path) -> None:
+    """All at once they were refused at once, wait after wait."""
+    at: list[float] = []
+
+    def limited(number: int, body: dict[str, Any]) -> Reply:
+        if number <= 8:
+            return error(status, "slow down", **{"retry-after-ms": "300"})
+        at.append(time.monotonic())
+        time.sleep(0.1)
+        return tie("pandalm")
+
+    assert judged(Server(limited), "pandalm", tmp_path, concurrency=8).draws == 20
+    assert at[1] - at[0] >= 0.1
+    assert at[3] - at[1] >= 0.1, "then two"
+    assert at[-1] - at[0] < 3, "then more and more: one after the other they would take four seconds"
+
+
+def test_requests_that_are_refused_together_are_one_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plw.evaluate.judging.responses.LONGEST_WAIT_S", 0.0)
+    server = Server(lambda *_: error(429, "Rate limit reached"))
+    with pytest.raises(StageError, match="HTTP 429: Rate limit reached"):
+        judged(server, "pandalm", tmp_path, concurrency=8)
+    assert 8 <= len(server.asked) <= 8 + RATE_LIMIT_RETRIES
+
+
 def test_limits_and_troubles_are_counted_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Four waits for a limit left no patience for the server's first trouble."""
     monkeypatch.setattr("plw.evaluate.judging.responses.LONGEST_WAIT_S", 0.0)
-    kinds = [error(429, "slow")] * 4 + [error(503, "loading")] * 2 + [error(429, "slow")] * 3
+    kinds = [error(429, "slow")] * 4 + [error(500, "out of memory")] * 2 + [error(429, "slow")] * 3
     server = Server(lambda number, _: kinds[number - 1] if number <= len(kinds) else tie("pandalm"))
     assert judged(server, "pandalm", tmp_path, concurrency=1).draws == 20
 

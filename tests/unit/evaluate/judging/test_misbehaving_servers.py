@@ -2,12 +2,9 @@
 
 import json
 import threading
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from plw.config.evaluation import JudgeConfig
@@ -16,7 +13,6 @@ from plw.evaluate.judging.client import check_server
 from plw.evaluate.judging.judge import ServedJudge
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.evaluate.judging.responses import failure_of
 from plw.progress import no_progress
 from tests.judge_server import Reply, Server, error, said
 
@@ -250,20 +246,6 @@ def test_a_key_that_no_header_can_carry_is_named_and_not_shown(key: str, monkeyp
     with pytest.raises(UserError, match="MY_JUDGE holds no key") as refused:
         check_server(JudgeConfig(name="mine", key_variable="MY_JUDGE"), "http://127.0.0.1:9/v1")
     assert "sk-very" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("header", "least", "most"),
-    [("", None, None), ("soon", None, None), ("3", 3, 3), ("0.5", 0.5, 0.5), ("past", 0, 0), ("future", 5, 10)],
-)
-def test_when_a_server_asks_to_come_back(header: str, least: float | None, most: float | None) -> None:
-    """Seconds or a date."""
-    at = {"past": -60, "future": 10}
-    if header in at:
-        header = format_datetime(datetime.now(UTC) + timedelta(seconds=at[header]), usegmt=True)
-    failure = failure_of(httpx.Response(429, headers={"Retry-After": header}), JudgeConfig(name="mine"))
-    assert failure is not None
-    assert failure.wait_s is None if least is None else least <= float(failure.wait_s or 0) <= float(most or 0)
 
 
 def test_a_tie_of_unequal_answers_is_a_draw_for_evaluators_that_write_0(tmp_path: Path) -> None:
