@@ -19,11 +19,16 @@ class _QuietServer(ThreadingHTTPServer):
 
 
 class Server:
-    """Answers request after request (numbered from 1) with what ``reply`` says; ``asked`` are the bodies."""
+    """Answers request after request (numbered from 1) with what ``reply`` says.
+
+    ``asked`` are the bodies, ``paths``, ``keys`` and ``api_keys`` what stood in their requests.
+    """
 
     def __init__(self, reply: Callable[[int, dict[str, Any]], Reply], models: Reply | None = None) -> None:
         self.asked: list[dict[str, Any]] = []
         self.keys: set[str | None] = set()
+        self.paths: set[str] = set()
+        self.api_keys: set[str | None] = set()
         lock, listed = threading.Lock(), models or (200, {"data": [{"id": "judge"}]}, {})
 
         class Handler(BaseHTTPRequestHandler):
@@ -31,6 +36,7 @@ class Server:
             disable_nagle_algorithm = True
 
             def do_GET(handler) -> None:
+                self.paths.add(handler.path)
                 handler._send(*listed)
 
             def do_POST(handler) -> None:
@@ -38,6 +44,8 @@ class Server:
                 with lock:
                     self.asked.append(body)
                     self.keys.add(handler.headers.get("Authorization"))
+                    self.api_keys.add(handler.headers.get("api-key"))
+                    self.paths.add(handler.path)
                     number = len(self.asked)
                 handler._send(*reply(number, body))
 

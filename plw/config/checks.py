@@ -5,7 +5,6 @@ import math
 from collections.abc import Collection, Mapping
 from numbers import Real
 from typing import Any
-from urllib.parse import urlsplit
 
 from plw.errors import UserError, printable, shortened
 
@@ -127,36 +126,3 @@ def given(field: str, value: Any) -> None:
     """``value`` is not empty."""
     if value in (None, "", [], {}):
         raise UserError(f"{field} is empty; give it a value")
-
-
-def web_address(field: str, value: str | None) -> None:
-    """``value`` is an http or https address without a key in it; ``None`` (not set) passes."""
-    if value is None:
-        return
-    try:
-        parts = urlsplit(value)
-        sound = parts.scheme in ("http", "https") and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:
-        sound = False
-    if not sound or any(letter.isspace() for letter in value):
-        raise UserError(f"{field}={value} is no web address; allowed: http://HOST:PORT/v1 or https://HOST/v1")
-    if parts.username or parts.password:
-        raise UserError(f"{field} holds a user's name or password; a key comes from the environment")
-
-
-def base_address(field: str, value: str | None) -> None:
-    """A web address that requests' paths are added to; ``None`` (not set) passes.
-
-    Raises:
-        UserError: it is none, is that of a request, or has a query behind it.
-    """
-    web_address(field, value)
-    if value is None:
-        return
-    for part in ("/chat/completions", "/completions", "/models"):
-        if value.rstrip("/").endswith(part):
-            raise UserError(f"{field}={value} is the address of one request; give it without {part}")
-    for mark in "?#":
-        if mark in value:
-            # What stands behind it may be a key.
-            raise UserError(f"{field}={value.partition(mark)[0]} has a {mark} behind it; allowed: http://HOST:PORT/v1")

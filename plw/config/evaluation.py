@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field, fields
 
-from plw.config.checks import MAX_SEED, above_zero, at_least, base_address, each_text, given, in_range, names, one_of
+from plw.config.checks import MAX_SEED, above_zero, at_least, each_text, given, in_range, names, one_of
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
+from plw.config.server_address import base_address
 from plw.errors import UserError
 
 ALPACA_EVAL, PANDALM = "alpaca_eval", "pandalm"
@@ -280,7 +281,8 @@ class JudgeConfig:
     """Protocols that the judge is asked by, of `alpaca_eval`, `pandalm` and `mt_bench`; the suite's other prompts are
     left to other judges. Null: all of the suite's."""
     endpoint: str | None = field(default=None, metadata=EXECUTION)
-    """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one."""
+    """Base URL of the server, such as http://127.0.0.1:8000/v1; null with kind `world` starts one. Azure's may have its
+    `?api-version=DATE` behind it."""
     key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
     """Environment variable that holds the key."""
     evaluator: str = "pairwise"

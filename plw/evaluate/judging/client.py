@@ -4,21 +4,21 @@ The key comes from the environment. Replies are kept in a cache as they come, er
 stays without an answer nothing more is asked: the stage fails, and a later attempt asks for the rest.
 """
 
-import ipaddress
 import json
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import httpx
 
 from plw.config.evaluation import JudgeConfig
+from plw.config.server_address import is_azure
 from plw.errors import PermanentError, StageError, UnreadableError, UserError
+from plw.evaluate.judging.connection import http_client
 from plw.evaluate.judging.rate_limit import RateLimit
 from plw.evaluate.judging.request_pool import RequestPool
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -58,7 +58,7 @@ class JudgeClient:
         self._judge = judge
         self._base_url = base_url
         self._cache = cache
-        self._http = _http_client(judge, base_url, judge.timeout_s)
+        self._http = http_client(judge, base_url, judge.timeout_s)
         self._failed: StageError | None = None
         self._limit = RateLimit()
         self._turns: dict[str, threading.Lock] = {}
@@ -246,12 +246,13 @@ def check_server(judge: JudgeConfig, base_url: str) -> None:
     later = "start it, set judge.endpoint right, or leave judge out of stages until then"
     place = f"judge.endpoint={base_url}"
     try:
-        with _http_client(judge, base_url, CHECK_TIMEOUT_S) as client:
+        with http_client(judge, base_url, CHECK_TIMEOUT_S) as client:
             response = client.get("models")
             known = _model_names(response)
             if known is None:
                 _check_address(client, response, place)
-            elif not _serves(client, known, judge.model):
+            elif not is_azure(base_url) and not _serves(client, known, judge.model):
+                # Azure's list is of models; requests name deployments.
                 listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
                 raise UserError(f"judge.model={judge.model} is not on the server at {base_url}; allowed: {listed}")
     except UNREACHABLE as error:
@@ -269,7 +270,7 @@ def _check_address(client: httpx.Client, response: httpx.Response, place: str) -
     """That an address without a list of models is none of those that people give by mistake."""
     if response.is_success and body_text(response).lstrip().startswith("<"):
         raise UserError(f"{place}: a web page answers there; {ADDRESS_REMEDY}")
-    if not response.is_success and not str(client.base_url).endswith("/v1/"):
+    if not response.is_success and not client.params and not str(client.base_url).endswith("/v1/"):
         further = f"{str(client.base_url).rstrip('/')}/v1"
         if _model_names(client.get(f"{further}/models")) is not None:
             raise UserError(
@@ -299,39 +300,3 @@ def _model_names(response: httpx.Response) -> list[str] | None:
     except (ValueError, KeyError, TypeError, RecursionError):
         return None
     return names or None
-
-
-def _http_client(judge: JudgeConfig, base_url: str, timeout_s: float) -> httpx.Client:
-    """A client with the judge's key; the environment's proxies are not used for addresses of this machine."""
-    key = _key(judge.key_variable)
-    return httpx.Client(
-        base_url=base_url,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
-        timeout=timeout_s,
-        limits=httpx.Limits(max_connections=judge.concurrency),
-        follow_redirects=True,
-        trust_env=not _is_loopback(base_url),
-    )
-
-
-def _key(variable: str) -> str:
-    """The key, without the line break of the file that it was read from; empty where there is none.
-
-    Raises:
-        UserError: it holds what no header can carry.
-    """
-    key = os.environ.get(variable, "").strip()
-    if not (key.isascii() and (key.isprintable() or not key)):
-        raise UserError(
-            f"the environment variable {variable} holds no key: a line break or a character that is not ASCII stands "
-            "within it; set it to the key alone"
-        )
-    return key
-
-
-def _is_loopback(base_url: str) -> bool:
-    host = urlsplit(base_url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

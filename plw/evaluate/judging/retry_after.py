@@ -10,7 +10,7 @@ NOT_WAITED_FOR_S = 300.0
 LIMITS = ("requests", "tokens")
 """What OpenAI and those that do as it does count: ``x-ratelimit-remaining-*``, ``x-ratelimit-reset-*``."""
 UNIT_S = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
-NUMBER = r"[0-9]+(?:\.[0-9]+)?"
+DECIMAL = r"[0-9]+(?:\.[0-9]+)?"
 
 
 def asked_wait_s(headers: Mapping[str, str]) -> float | None:
@@ -23,7 +23,7 @@ def asked_wait_s(headers: Mapping[str, str]) -> float | None:
         headers: By name, whose case does not count.
     """
     milliseconds = headers.get("retry-after-ms", "").strip()
-    if re.fullmatch(NUMBER, milliseconds):
+    if re.fullmatch(DECIMAL, milliseconds):
         return float(milliseconds) / 1000
     asked = _seconds_until(headers.get("Retry-After", "").strip())
     if asked is not None:
@@ -37,7 +37,7 @@ def asked_wait_s(headers: Mapping[str, str]) -> float | None:
 
 def _seconds_until(retry_after: str) -> float | None:
     """What a Retry-After header asks for: seconds, or a date (RFC 9110, 10.2.3)."""
-    if re.fullmatch(NUMBER, retry_after):
+    if re.fullmatch(DECIMAL, retry_after):
         return float(retry_after)
     try:
         return max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
@@ -47,9 +47,9 @@ def _seconds_until(retry_after: str) -> float | None:
 
 def _duration_s(text: str) -> float | None:
     """A length of time as OpenAI writes it: ``1s``, ``6m0s``, ``120ms``; a bare number is seconds."""
-    if re.fullmatch(NUMBER, text):
+    if re.fullmatch(DECIMAL, text):
         return float(text)
-    if not re.fullmatch(rf"(?:{NUMBER}(?:h|ms|m|s|us|µs))+", text):
+    if not re.fullmatch(rf"(?:{DECIMAL}(?:h|ms|m|s|us|µs))+", text):
         return None
-    parts = re.findall(rf"({NUMBER})(h|ms|m|s|us|µs)", text)
+    parts = re.findall(rf"({DECIMAL})(h|ms|m|s|us|µs)", text)
     return sum(float(number) * UNIT_S[unit] for number, unit in parts)

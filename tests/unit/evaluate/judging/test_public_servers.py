@@ -337,18 +337,3 @@ def test_an_address_that_leads_to_another_server_is_told_before_requests_are_los
             pytest.raises(UserError, match=rf"leads requests elsewhere, to {there}/v1/"),
         ):
             check_server(JUDGE, f"{here}/v1")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "words"),
-    [
-        ("http://h:8000/v1/chat/completions", "is the address of one request; give it without /chat/completions"),
-        ("http://h:8000/v1/models/", "give it without /models"),
-        ("https://h/openai?api-version=1&key=sk-secret", r"judge\.endpoint=https://h/openai has a \? behind it"),
-        ("https://h/v1#sk-secret", r"judge\.endpoint=https://h/v1 has a # behind it"),
-    ],
-)
-def test_an_address_is_one_that_paths_are_added_to(endpoint: str, words: str) -> None:
-    with pytest.raises(UserError, match=words) as refused:
-        JudgeConfig(name="mine", endpoint=endpoint)
-    assert "sk-secret" not in str(refused.value)
