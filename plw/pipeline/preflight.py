@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
@@ -34,37 +35,42 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     """
     for cell in cells:
         _check_fetched(cell)
-    if any(cell.config.execution.device == "cuda" for cell in cells):
-        from plw.launch.device import device_of
-
-        device_of("cuda")
-    _check_compiler(cells)
     suites = {cell.config.suite.name: cell.config.suite for cell in cells if "harness" in cell.config.stages}
     offline = (_needs_hub(cells, suites.values()) or any(map(hub_judge, cells))) and go_offline_if_unreachable()
     if offline:
         for cell in cells:
             _check_model_is_here(cell)
-    for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
-        _check_tokenizer(cell)
     _check_answer_room(cells)
-    limits = _probe_models(cells)
     check_records(cells, progress)
-    _check_positions(cells, limits)
     for path in sorted({path for cell in cells for path in _prompts(cell)}):
         load_prompts(Path(path))
-    check_requests(cells)
     for cell in cells:
         check_judge(cell)
-    check_judge_weights(cells)
     for cell in {cell.config.suite.name: cell for cell in cells}.values():
         _check_wordings(cell)
+    ask_judges(cells)
+    for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
+        _check_tasks(cell)
+    _check_models(cells)
+
+
+def _check_models(cells: list[Cell]) -> None:
+    """The device, and what loads models and tokenizers: after the files, since torch takes seconds to import."""
+    if any(cell.config.execution.device == "cuda" for cell in cells):
+        from plw.launch.device import device_of
+
+        device_of("cuda")
+    _check_compiler(cells)
+    for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
+        _check_tokenizer(cell)
+    limits = _probe_models(cells)
+    _check_positions(cells, limits)
+    check_requests(cells)
+    check_judge_weights(cells)
     if any(cell.config.suite.backend == "vllm" for cell in cells if {"harness", "generate"} & set(cell.config.stages)):
         from plw.evaluate.models.vllm import check_installed
 
         check_installed()
-    for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
-        _check_tasks(cell)
-    ask_judges(cells)
 
 
 def _check_compiler(cells: list[Cell]) -> None:
@@ -152,10 +158,16 @@ def _check_tokenizer(cell: Cell) -> None:
     """It can be loaded, and it is the model's."""
     model = cell.config.model
     tokenizer = load_tokenizer(cell.model.location, trust_remote_code=model.trust_remote_code)
-    config = read_json(cell.model.path / "config.json")
-    rows = (config.get("text_config") or config).get("vocab_size")
+    rows = _text_config(cell).get("vocab_size")
     if isinstance(rows, int):
         check_vocabulary(tokenizer, rows, f"model.path={model.path}")
+
+
+def _text_config(cell: Cell) -> dict[str, Any]:
+    """A base model's config, of one that sees as well its language model's; empty where it is no mapping."""
+    config = read_json(cell.model.path / "config.json")
+    inner = config.get("text_config") if isinstance(config, dict) else None
+    return next((found for found in (inner, config) if isinstance(found, dict)), {})
 
 
 def _check_answer_room(cells: list[Cell]) -> None:
@@ -163,8 +175,7 @@ def _check_answer_room(cells: list[Cell]) -> None:
     from plw.evaluate.models.protocol import room_for_prompt
 
     for cell in filter(_local_model, cells):
-        config = read_json(cell.model.path / "config.json")
-        text, suite = config.get("text_config") or config, cell.config.suite
+        text, suite = _text_config(cell), cell.config.suite
         length = next((text[name] for name in CONTEXT_FIELDS if isinstance(text.get(name), int)), None)
         if length is None:
             continue

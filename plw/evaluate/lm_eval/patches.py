@@ -28,17 +28,14 @@ def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -
     ask, draws from a seed, so that the same answers have the same score. ``counter`` keeps the counts of the segments
     that were resampled.
     """
-    from lm_eval import utils
     from lm_eval.api import metrics
     from lm_eval.models import huggingface
     from rouge_score import scoring
 
     with ExitStack() as stack:
-        stack.enter_context(quiet("datasets", "transformers", "huggingface_hub"))
-        stack.enter_context(logged_warnings(logging.INFO))
+        stack.enter_context(patched_task_loading())
         for owner, name, value in (
             (huggingface, "tqdm", tqdm_adapter(progress)),
-            (utils.env, "from_string", lru_cache(maxsize=256)(utils.env.from_string)),
             (metrics, "bootstrap_stderr", partial(bootstrap_stderr, counter=counter)),
             (scoring, "BootstrapAggregator", partial(_aggregator, scoring.BootstrapAggregator)),
         ):
@@ -47,6 +44,19 @@ def patched_lm_eval(progress: Progress, counter: SegmentCounter | None = None) -
             from langdetect import DetectorFactory
 
             stack.enter_context(mock.patch.object(DetectorFactory, "seed", LANGDETECT_SEED))
+        yield
+
+
+@contextmanager
+def patched_task_loading() -> Iterator[None]:
+    """As far as tasks are loaded alone: the silence, and templates that are compiled once. Torch is not imported."""
+    from lm_eval import utils
+
+    with ExitStack() as stack:
+        stack.enter_context(quiet("datasets", "transformers", "huggingface_hub"))
+        stack.enter_context(logged_warnings(logging.INFO))
+        compiled = lru_cache(maxsize=256)(utils.env.from_string)
+        stack.enter_context(mock.patch.object(utils.env, "from_string", compiled))
         yield
 
 

@@ -10,11 +10,10 @@ from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.data.rows import task_rows
 from plw.errors import UserError
 from plw.evaluate.lm_eval.documents import check_documents
-from plw.evaluate.lm_eval.patches import patched_lm_eval
+from plw.evaluate.lm_eval.patches import patched_task_loading
 from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package, quiet_downloads
-from plw.evaluate.lm_eval.task_index import task_manager
+from plw.evaluate.lm_eval.task_index import names_near, task_manager
 from plw.files import kind_of
-from plw.progress import no_progress
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -61,12 +60,16 @@ def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mappi
         UserError: an unknown task, with the names that come near; a task that lacks a package or data; documents that
             it cannot score.
     """
+    names = {config.task for config in suite.tasks.values()}
+    for benchmark, config in suite.tasks.items() if suite.builtin_tasks else ():
+        if near := names_near(config.task, names, task_folder):
+            raise _unknown(benchmark, config.task, f"did you mean {', '.join(near)}?")
     manager = suite_tasks(suite, task_folder)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
     at_hand = [name for name, config in suite.tasks.items() if name in files or not config.files]
     if at_hand:
-        with patched_lm_eval(no_progress):
+        with patched_task_loading():
             for name in at_hand:
                 load_checked(manager, name, suite, files.get(name, {}))
 
@@ -171,7 +174,11 @@ def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
     said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others"
     if len(known) <= 20:
         said = f"allowed: {', '.join(known)}"
-    raise UserError(f"{field_name} is not a task that lm-eval knows; {said}")
+    raise _unknown(benchmark, name, said)
+
+
+def _unknown(benchmark: str, name: str, said: str) -> UserError:
+    return UserError(f"suite.tasks.{benchmark}.task={name} is not a task that lm-eval knows; {said}")
 
 
 def _why_unknown(file: Path) -> str:
