@@ -15,6 +15,7 @@ from analysis.report.grid_data import grid_data
 from analysis.report.parts import Chapter, Drawing, Paragraphs, Part, Widget
 from analysis.report.text import left_out, methods, missing_lines
 from analysis.report.widget_data import benchmarks_data, curves_data, mechanism_data, scores_data, surface_data
+from analysis.scores.mixtures import mixed_libraries
 from analysis.tables.paired import noise_sentence
 
 
@@ -47,6 +48,10 @@ def _grid(context: Context) -> Iterator[Part]:
         caption="One square is one cell. Choose a square to read its stages, what it lacks, and errors.",
         data=grid_data(context),
     )
+    scores = context.study.scores
+    shown = scores["headline"].fillna(value=False).astype(bool) & scores["benchmark"].isin(list(context.groups))
+    if mixed := mixed_libraries(scores[shown]):
+        yield Paragraphs(paragraphs=mixed, warning=True)
     lines = missing_lines(context)
     if lines:
         yield Paragraphs(paragraphs=["Missing, failed or not finished:"], bullets=lines, warning=True)

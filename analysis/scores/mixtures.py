@@ -11,8 +11,12 @@ import pandas as pd
 
 from plw.errors import UserError, shortened
 from plw.identity import canonical_json, field_diff
+from plw.progress import count
 from plw.registry.rows import STANDS_FOR, CellRow, name_contents
 
+SCORING = ("lm-eval", "alpaca_eval", "transformers")
+"""Libraries whose version may change a score: of benchmarks, of AlpacaEval, of a judge from weights."""
+MAX_CELLS_NAMED = 10
 LONG = "long_generation"
 """Group of benchmarks whose number of items may differ between cells: a judge's unreadable verdicts do not count."""
 
@@ -40,6 +44,38 @@ def refuse_mixed_cells(cells: Iterable[CellRow]) -> None:
                     f"{differ}, so they do not compare. Remove the folder of one and call `plw registry gc`, "
                     f"or train it under a {name}.name of its own"
                 )
+
+
+def mixed_libraries(rows: pd.DataFrame) -> list[str]:
+    """A sentence for each library whose versions differ between the cells: scores of both stand side by side.
+
+    Args:
+        rows: headline scores that are shown, with ``library_version``.
+    """
+    known = [str(words).partition(" ") for words in rows["library_version"]]
+    rows = rows.assign(library=[words[0] for words in known], version=[words[2] for words in known])
+    lines = []
+    for library, of_library in rows[rows["library"].isin(SCORING)].groupby("library", sort=True):
+        mixed = of_library.groupby(["suite", "benchmark", "judge"], dropna=False)["version"].transform("nunique") > 1
+        of_library = of_library[mixed]
+        if of_library.empty:
+            continue
+        cells = of_library.groupby("version")["cell"].nunique().sort_values(ascending=False, kind="stable")
+        said = [f"{version} in {count(number, 'cell')}" for version, number in cells.items()]
+        fewer = of_library[of_library["version"] != cells.index[0]].drop_duplicates("cell")
+        named = [f"{version}: {_cells(few)}" for version, few in fewer.groupby("version", sort=True)]
+        benchmarks = ", ".join(sorted(set(of_library["benchmark"])))
+        lines.append(
+            f"Several versions of {library} scored {benchmarks}: {', '.join(said)}; differences between these cells "
+            f"may be the library's. {'. '.join(named)}."
+        )
+    return lines
+
+
+def _cells(rows: pd.DataFrame) -> str:
+    names = [f"{row.dataset}, {row.model}, PLW {row.prompt_weight:g}, seed {row.seed}" for row in rows.itertuples()]
+    more = [f"{len(names) - MAX_CELLS_NAMED} more"] if len(names) > MAX_CELLS_NAMED else []
+    return "; ".join(names[:MAX_CELLS_NAMED] + more)
 
 
 def refuse_mixed_scores(rows: pd.DataFrame, groups: Iterable[tuple[str, str]]) -> None:

@@ -37,8 +37,9 @@ SCORE_COLUMNS = (
     "n",
     "headline",
     "higher_is_better",
+    "library_version",
 )
-KIND = ("suite", "benchmark", "metric", "judge", "stage", "headline", "higher_is_better")
+KIND = ("suite", "benchmark", "metric", "judge", "stage", "headline", "higher_is_better", "library_version")
 """What a score says beside its cell and its numbers: the same for many."""
 SCORE_NUMBERS = {"value": "float64", "stderr": "float64", "n": "Int64"}
 SEPARATOR = "\x1f"
@@ -101,6 +102,7 @@ def _kinds(texts: NDArray[np.object_]) -> tuple[NDArray[np.int64], pd.DataFrame]
     code_N, different = pd.factorize(texts)
     kinds = pd.DataFrame([text.split(SEPARATOR) for text in different], columns=list(KIND), dtype="str")
     flags = kinds[["headline", "higher_is_better"]].replace({"true": "1", "false": "0", "": None})
+    kinds["library_version"] = kinds["library_version"].where(kinds["library_version"] != "")
     kinds = kinds.assign(**flags.astype("Int64").astype("boolean")).sort_values(list(KIND))
     place_K = np.empty(len(kinds), dtype=np.int64)
     place_K[kinds.index] = np.arange(len(kinds))

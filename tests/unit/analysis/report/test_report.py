@@ -152,6 +152,12 @@ def test_written_again_only_when_something_changed(make_study, tmp_path):
     with Registry.open(url) as registry, registry.transaction() as connection:
         connection.execute(scores.update().values(value=scores.c.value / 2))
     assert write().read_text() != "kept"
+    with Registry.open(url) as registry, registry.transaction() as connection:
+        cells = [cell.cell for cell in registry.cells()]
+        for cell, version in zip(cells, ("lm-eval 0.4.8", "lm-eval 0.4.9"), strict=True):
+            connection.execute(scores.update().where(scores.c.cell == cell).values(library_version=version))
+    said = " ".join(Page(write().read_text()).text)
+    assert "Several versions of lm-eval scored arc: 0.4.8 in 1 cell, 0.4.9 in 1 cell" in said
 
 
 @pytest.mark.slow
