@@ -14,7 +14,7 @@ from plw.identity import canonical_json, field_diff
 from plw.progress import count
 from plw.registry.rows import STANDS_FOR, CellRow, name_contents
 
-SCORING = ("lm-eval", "alpaca_eval", "transformers")
+SCORING_LIBRARIES = ("lm-eval", "alpaca_eval", "transformers")
 """Libraries whose version may change a score: of benchmarks, of AlpacaEval, of a judge from weights."""
 MAX_CELLS_NAMED = 10
 LONG = "long_generation"
@@ -55,7 +55,7 @@ def mixed_libraries(rows: pd.DataFrame) -> list[str]:
     known = [str(words).partition(" ") for words in rows["library_version"]]
     rows = rows.assign(library=[words[0] for words in known], version=[words[2] for words in known])
     lines = []
-    for library, of_library in rows[rows["library"].isin(SCORING)].groupby("library", sort=True):
+    for library, of_library in rows[rows["library"].isin(SCORING_LIBRARIES)].groupby("library", sort=True):
         mixed = of_library.groupby(["suite", "benchmark", "judge"], dropna=False)["version"].transform("nunique") > 1
         of_library = of_library[mixed]
         if of_library.empty:

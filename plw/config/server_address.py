@@ -40,7 +40,7 @@ def base_address(field: str, value: str | None) -> None:
     bare, path = f"{field}={parts._replace(query='', fragment='').geturl()}", parts.path.rstrip("/")
     if "#" in value:
         raise UserError(f"{bare} has a # behind it; allowed: {_ALLOWED}")
-    given = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
+    given = [name for name, text in parse_qsl(parts.query, keep_blank_values=True) if text]
     if "?" in value and given != [API_VERSION]:
         raise UserError(
             f"{bare} has another query behind it than ?{API_VERSION}=DATE, Azure's; allowed: {_ALLOWED}, and a key "

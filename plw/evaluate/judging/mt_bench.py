@@ -30,13 +30,14 @@ GRADE_METRIC = "mt_bench"
 def parse_score(reply: str) -> float | None:
     """The score in a judge's words: the first in double brackets, else the first in single ones; None where none is.
 
-    Scores are not checked against the scale. Digits that are no number in Python's eyes, as ``[[07]]``, are none.
+    Scores are not checked against the scale. Digits that are no number in Python's eyes, as ``[[07]]``, are none, nor
+    are those of which no float can be made.
     """
     for pattern in SCORE_PATTERNS:
         if match := pattern.search(reply):
             try:
                 return float(ast.literal_eval(match[1]))
-            except (SyntaxError, ValueError):
+            except (SyntaxError, ValueError, OverflowError):
                 return None
     return None
 

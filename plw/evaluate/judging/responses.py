@@ -11,6 +11,7 @@ import httpx
 from plw.config.evaluation import JudgeConfig
 from plw.errors import shortened
 from plw.evaluate.judging.retry_after import NOT_WAITED_FOR_S, asked_wait_s
+from plw.evaluate.judging.thinking import spoken_words
 from plw.redact import redact
 from plw.whole_characters import whole_characters
 
@@ -24,6 +25,10 @@ ADDRESS_REMEDY = "see that judge.endpoint is the address of an OpenAI-compatible
 QUOTED_LETTERS = 300
 """Of what a server says that a line quotes."""
 SERVER_LOG = "see the server's own log"
+REASONING_ALONE = (
+    "all of it was taken for reasoning: see that the server's reasoning parser is the model's, or leave it out (vLLM's "
+    "--reasoning-parser, llama.cpp's --reasoning-format none)"
+)
 RATE_LIMITED = 429
 NOT_NOW = (RATE_LIMITED, 503, 529)
 """Statuses of a server that answers nobody for now: a limit, a model that is being loaded (llama.cpp, TGI) or too many
@@ -39,16 +44,17 @@ FILTERED = "content_filter"
 """The reason for which a reply ended, or never began, that is a filter's."""
 OTHER_REQUESTS = re.compile(
     r"unsupported.{0,3}(parameter|value)|(parameter|argument|value)s?\b.{0,80}not supported"
-    r"|unrecognized request argument",
+    r"|(unrecognized|unexpected|unknown)( request)? (argument|parameter|field|key|property)s?\b"
+    r"|extra (field|input)s|additional properties|not support (the )?(parameter|argument)s?\b"
+    r"|temperature.{0,40}(positive|greater than)",
     re.IGNORECASE,
 )
+"""Words by which a server refuses a field of a request: OpenAI's, `transformers serve`'s, those of pydantic (vLLM,
+Mistral), serde (TGI) and LiteLLM."""
 BROKEN_OFF = ("error", "abort", "insufficient_system_resource")
 """Reasons for which a reply ended that are the server's trouble: OpenRouter's, vLLM's and SGLang's, DeepSeek's."""
-REASONING_END = re.compile(r"\A\s*<think>.*?</think>|\A.*?^</think>", re.DOTALL | re.MULTILINE)
-"""A reply up to the end of its reasoning. Of one that a template has opened only the end stands there, on a line."""
 CUT = ("length", "model_length")
 """Reasons for which a reply ended that are a limit's: the request's, and Mistral's for the model's context."""
-UNFINISHED_REASONING = re.compile(r"\A\s*<think>(?!.*</think>)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def failure_of(response: httpx.Response, judge: JudgeConfig) -> Failure | None:
         limit = f"judge.max_tokens={judge.max_tokens}" if choices[0]["finish_reason"] == CUT[0] else "the context's end"
         said = f"the reply ended at {limit} before its first word"
         return Failure(said, "raise judge.max_tokens, or switch the reasoning of such a model off")
-    return Failure(f"the reply has no content: {_quoted(response, judge)!r}", SERVER_LOG)
+    remedy = REASONING_ALONE if _reasoning_alone(choices[0]) else SERVER_LOG
+    return Failure(f"the reply has no content: {_quoted(response, judge)!r}", remedy)
 
 
 def read_choice(body: dict[str, Any], judge: JudgeConfig) -> dict[str, Any]:
@@ -259,6 +266,12 @@ def _text(choice: dict[str, Any]) -> str | None:
     return nothing if content is None else _spoken(content, choice)
 
 
+def _reasoning_alone(choice: dict[str, Any]) -> bool:
+    """Whether all that was said is what was thought, in the field that a server's parser puts it into."""
+    message = choice.get("message")
+    return isinstance(message, dict) and any(message.get(name) for name in ("reasoning_content", "reasoning"))
+
+
 def _arguments(message: dict[str, Any]) -> str | None:
     """What a call of a function is given, the older form before the newer; ``None`` where there is no such call."""
     calls = message.get("tool_calls")
@@ -278,9 +291,5 @@ def _joined(content: Any) -> Any:
 
 def _spoken(text: str, choice: dict[str, Any]) -> str | None:
     """A text without the reasoning before it; ``None`` where the tokens ran out before the first word."""
-    spoken, found = REASONING_END.subn("", text, count=1)
-    if found:
-        spoken = spoken.lstrip()
-    elif UNFINISHED_REASONING.match(text):
-        spoken = ""
+    spoken = spoken_words(text)
     return spoken if spoken or not was_cut(choice) else None

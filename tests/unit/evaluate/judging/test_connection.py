@@ -23,6 +23,7 @@ TOKEN = "eyJhbGciOi.eyJhdWQi.c2lnbg"
         ("http://h:8000/models", "give it without /models"),
         (f"{AZURE}/chat/completions?api-version=1", "D/chat/completions is the address of one request"),
         (AZURE, r"lacks its api-version; allowed: 'judge\.endpoint=\"https://\S+/D\?api-version=2024-06-01\"'$"),
+        (f"{AZURE}?api-version=", "has another query behind it"),
         ("https://h/openai?api-version=1&key=sk-secret", r"judge\.endpoint=https://h/openai has another query"),
         ("https://h/v1?sk-secret", r"judge\.endpoint=https://h/v1 has another query .*key comes from the environment"),
         ("https://h/v1#sk-secret", r"judge\.endpoint=https://h/v1 has a # behind it"),

@@ -55,6 +55,11 @@ def test_scores_are_those_that_fastchat_reads(reference: dict[str, Any]) -> None
         assert parse_score(row["reply"]) == (None if unread else row["score"]), row
 
 
+@pytest.mark.parametrize("digits", [400, 5000])
+def test_digits_that_no_float_holds_are_no_score(digits: int) -> None:
+    assert parse_score(f"[[{'9' * digits}]]") is None
+
+
 @given(st.text(alphabet="[]0123456789./ 7\n-x٣"))
 def test_any_reply_is_read_or_not_and_raises_nothing(reply: str) -> None:
     score = parse_score(reply)

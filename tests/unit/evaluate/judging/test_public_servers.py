@@ -15,8 +15,6 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import PermanentError, StageError, UserError
@@ -38,41 +36,6 @@ def words_of(body: dict[str, Any]) -> str | Failure:
     """The words of a reply, or why it is none."""
     response = httpx.Response(200, json=body)
     return failure_of(response, JUDGE) or str(read_choice(response.json(), JUDGE)["text"])
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("<think>\nRating: [[3]], or more?\n</think>\n\nRating: [[8]]", "Rating: [[8]]"),
-        ("\n<think></think>\n2\n\n### Reason", "2\n\n### Reason"),
-        ("Say [[3]]?\n</think>\n\nRating: [[8]]", "Rating: [[8]]"),
-        ("Rating: [[8]], although it writes </think> twice", "Rating: [[8]], although it writes </think> twice"),
-        (
-            [{"type": "thinking", "thinking": [{"type": "text", "text": "[[3]]"}]}, {"type": "text", "text": "[[8]]"}],
-            "[[8]]",
-        ),
-        ([{"type": "text", "text": "Rating: "}, {"type": "text", "text": "[[8]]"}], "Rating: [[8]]"),
-        ("<think>It was never closed. [[3]]", ""),
-    ],
-)
-def test_reasoning_is_no_part_of_the_words(content: Any, words: str) -> None:
-    assert words_of(said(content)) == words
-
-
-@given(st.text(alphabet=st.sampled_from("ab[]5\n <>/"), max_size=40), st.text(alphabet="ab[]5 \n", max_size=20))
-def test_whatever_was_thought_the_words_are_those_behind_it(thought: str, verdict: str) -> None:
-    verdict = verdict.strip()
-    if "</think>" not in thought:
-        assert words_of(said(f"<think>{thought}</think>\n\n{verdict}")) == verdict
-        assert words_of(said(f"{thought}\n</think>\n\n{verdict}")) == verdict
-    assert words_of(said(verdict)) == verdict
-
-
-@pytest.mark.parametrize("content", ["<think>Let me see", "<think>a</think>", [{"type": "thinking", "thinking": []}]])
-def test_reasoning_that_took_all_tokens_is_told_as_such(content: Any) -> None:
-    failure = words_of(said(content, "length"))
-    assert isinstance(failure, Failure)
-    assert "judge.max_tokens=100 before its first word" in failure.words
 
 
 @pytest.mark.parametrize("finish", ["error", "abort", "insufficient_system_resource"])
@@ -105,6 +68,11 @@ def test_an_error_inside_a_choice_is_an_error() -> None:
         (error(405, "Method not allowed"), "most end in /v1"),
         (error(400, "Unsupported parameter: 'max_tokens' is not supported with this model."), "choose another"),
         (error(400, "Unsupported value: 'temperature' does not support 0 with this model."), "choose another"),
+        ((422, {"error": "Unexpected keys in the request: {'top_p'}"}, {}), "takes no temperature"),
+        ((422, {"detail": [{"loc": ["body"], "msg": "Extra inputs are not permitted"}]}, {}), "takes no temperature"),
+        ((422, {"error": "Failed to deserialize: unknown field `top_p`"}, {}), "takes no temperature"),
+        (error(400, "litellm: openai does not support parameters: ['top_p']"), "takes no temperature"),
+        ((422, {"error": "`temperature` must be strictly positive"}, {}), "takes no temperature"),
     ],
 )
 def test_refusals_of_all_requests_say_so(reply: Reply, remedy: str) -> None:
