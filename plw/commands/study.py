@@ -121,13 +121,17 @@ def report(
     if published is not None:
         _report_published(published, overrides or [], out)
         return
-    from analysis.report.write import write_report
-    from analysis.scores.choice import Wanted
-    from plw.commands.suites import configured_suites
     from plw.console import console, step_bar
+    from plw.registry.store import Registry
 
     refuse_file_names(overrides, "--out")
     config, out_console = chosen_cell(overrides, config_dir), console()
+    # What the words and the registry tell comes before the imports of the analysis, which take seconds.
+    Registry.open(config.registry.url, create=False).close()
+    from analysis.report.write import write_report
+    from analysis.scores.choice import Wanted
+    from plw.commands.suites import configured_suites
+
     runs = Path(config.execution.runs)
     with step_bar("report", out_console) as progress:
         page = write_report(

@@ -8,7 +8,7 @@ import logging
 import platform
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import version
@@ -38,6 +38,9 @@ from plw.storage import storage_error
 
 RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
 """What is read of a record here; the registry reads the rest."""
+UNTIL_DONE = frozenset({"judge.max_unparsed"})
+"""Fields of a payload that decide whether there is a result and not which: an unfinished stage goes on with another
+value, and keeps what it has paid for."""
 TRACE_END = 8_000
 """Characters of a traceback that are kept from its beginning, and from its end."""
 
@@ -106,9 +109,10 @@ class Stage:
             DamagedError: a file of the folder is not whole.
         """
         payload, record = (self._read(name) for name in (PAYLOAD, RECORD))
-        for stored in (payload, None if record is None else record["payload"]):
-            if stored is not None:
-                self._check_payload(stored)
+        if record is not None:
+            self._check_payload(record["payload"])
+        if payload is not None:
+            self._check_payload(payload, left_out=UNTIL_DONE if record is None else frozenset())
         return record
 
     def product(self, name: str, *, always: bool = False) -> Path:
@@ -139,9 +143,12 @@ class Stage:
             raise DamagedError(f"{path}: {lacking[0]} is missing; remove {self.folder} to make the stage again")
         return found  # type: ignore[no-any-return]
 
-    def _check_payload(self, stored: Any) -> None:
-        if canonical_json(stored) != canonical_json(self.payload):
-            differ = shortened("; ".join(field_diff(stored, self.payload)), 400)
+    def _check_payload(self, stored: Any, left_out: Collection[str] = ()) -> None:
+        if canonical_json(stored) == canonical_json(self.payload):
+            return
+        differing = field_diff(stored, self.payload)
+        if not all(line.partition(":")[0] in left_out for line in differing):
+            differ = shortened("; ".join(differing), 400)
             raise UserError(
                 f"{self.folder} was made for another {self.kind}; give the changed part a name of its own "
                 f"(such as suite.name) or remove the folder. Fields, stored -> asked for: {differ}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from plw.errors import UserError
 from tests.judge_server import Reply, Server, said
 from tests.unit.pipeline.conftest import OwnStudy, run
 
@@ -49,3 +50,16 @@ def test_replies_that_can_be_read_are_paid_for_once(
     assert (outcomes[0].status, outcomes[1].status) == ("failed", "done")
     assert first.asked[1:2] == again.asked
     assert len(first.asked) == requests
+
+
+def test_more_unreadable_verdicts_are_allowed_of_the_replies_that_were_paid_for(own_study: OwnStudy) -> None:
+    """`judge.max_unparsed` says whether there is a result and not which; of a finished one it cannot be changed."""
+    server = Server(lambda number, _: (200, said("Both are fine." if number in (2, 4) else "Tie"), {}))
+    fields = ["judge.model=judge", "judge.concurrency=1", "stages=[train,generate,judge]"]
+    with server.running() as endpoint:
+        fields.append(f"judge.endpoint={endpoint}")
+        assert run(own_study(*fields)).stages["judge"].status == "failed"
+        assert run(own_study("judge.max_unparsed=0.5", *fields)).stages["judge"].status == "done"
+        with pytest.raises(UserError, match=r"Fields, stored -> asked for: judge\.max_unparsed: 0\.5 -> 0\.05$"):
+            run(own_study(*fields))
+    assert len(server.asked) == 4, "three, and the one that could not be read"
