@@ -49,17 +49,18 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.config.suite.name: cell for cell in cells}.values():
         _check_wordings(cell)
     ask_judges(cells)
+    if any(cell.config.execution.device == "cuda" for cell in cells):
+        # Before documents are fetched from the hub.
+        from plw.launch.device import device_of
+
+        device_of("cuda")
     for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
         _check_tasks(cell)
     _check_models(cells)
 
 
 def _check_models(cells: list[Cell]) -> None:
-    """The device, and what loads models and tokenizers: after the files, since torch takes seconds to import."""
-    if any(cell.config.execution.device == "cuda" for cell in cells):
-        from plw.launch.device import device_of
-
-        device_of("cuda")
+    """What loads models and tokenizers: after the files, since torch takes seconds to import."""
     _check_compiler(cells)
     for cell in {cell.model.location: cell for cell in cells if _local_model(cell)}.values():
         _check_tokenizer(cell)
