@@ -1,38 +1,19 @@
 """How a process of ours ends: a user's mistake in one line, a fault of ours with its traceback, never a key."""
 
-import io
-import os
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plw.errors import CellsLeftError, StageError, UserError, line_of_error
-from plw.interrupt import Interrupted
+from plw.interrupt import READER_GONE, Interrupted
 from plw.redact import redact
 from plw.storage import storage_error
+from plw.streams import complete_streams
 
 CELLS_LEFT = 75
 """Exit code of a command that left cells for later, as asked: EX_TEMPFAIL of sysexits.h."""
-
-
-def _complete_streams() -> None:
-    """Make standard streams that everything can write to, whatever the process was started with."""
-    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
-        stream = getattr(sys, name)
-        if stream is None:
-            # Closed by whoever started us (`2>&-`). Its number has to be taken: the next file that is opened, such as
-            # the registry, would get it, and with it what C libraries print.
-            null = os.open(os.devnull, os.O_RDWR)
-            if null != number:
-                os.dup2(null, number)
-                os.close(null)
-            os.set_inheritable(number, True)
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - for the process
-        elif isinstance(stream, io.TextIOWrapper) and mode == "w":
-            # A log in another encoding than UTF-8 gets "\u03bb" where it has no letter for it.
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _check_working_folder() -> None:
@@ -46,12 +27,19 @@ def _check_working_folder() -> None:
 @contextmanager
 def told_in_a_line() -> Iterator[None]:
     """What ends the block ends the process: a user's mistake with 2, a failed stage with 1, cells left for
-    later with 75, SIGINT with 130, SIGTERM with 143.
+    later with 75, a signal with 128 and its number, as a shell has it: SIGINT 130, SIGTERM 143. Where nobody reads
+    standard output any more it ends with 141, without a word, as other commands do by SIGPIPE.
     """
-    _complete_streams()
+    complete_streams()
     try:
         _check_working_folder()
-        yield
+        try:
+            yield
+        except SystemExit:
+            # What stands in the buffer may find that nobody reads it.
+            sys.stdout.flush()
+            raise
+        sys.stdout.flush()
     except UserError as error:
         print(line_of_error(redact(f"plw: {error}")), file=sys.stderr)  # noqa: T201
         sys.exit(2)
@@ -70,5 +58,10 @@ def told_in_a_line() -> Iterator[None]:
         print(redact(traceback.format_exc()), file=sys.stderr)  # noqa: T201
         sys.exit(1)
     except Interrupted as signal:
-        print(signal.line, file=sys.stderr)  # noqa: T201
+        if signal.number != READER_GONE:
+            print(signal.line, file=sys.stderr)  # noqa: T201
         sys.exit(signal.exit_code)
+    finally:
+        # Else the interpreter's last flush would find it, and say so.
+        with suppress(Interrupted):
+            sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: training makes a checkpoint at its next step, everything else stops at once, and both say so.
+"""SIGINT, SIGTERM and SIGHUP: training makes a checkpoint at its next step, everything else stops at once; all say so.
 
 A signal raises :class:`Interrupted` in the main thread. A block under :func:`deferred` gets it later: it looks at
 :func:`requested` where it can stop, and raises by itself.
@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANG_UP = signal.SIGHUP
+"""The terminal is gone. Handled as well, unless whoever started the process has it ignored (nohup)."""
+READER_GONE = signal.SIGPIPE
+"""What a process is stopped with where nobody reads its output any more. Not handled as a signal: servers that hang up
+send it too.
+"""
 
 
 class Interrupted(BaseException):
@@ -33,7 +39,7 @@ class Interrupted(BaseException):
 
     @property
     def exit_code(self) -> int:
-        """What a shell expects of a process that a signal ended: 130 or 143."""
+        """What a shell expects of a process that a signal ended: 130 of SIGINT, 143 of SIGTERM."""
         return 128 + self.number
 
 
@@ -42,6 +48,7 @@ class _State:
     requested: int | None = None
     deferring: bool = False
     patient: bool = False
+    stands_for: int | None = None
 
 
 _state = _State()
@@ -49,17 +56,19 @@ _state = _State()
 
 @contextmanager
 def interruptible(also: tuple[signal.Signals, ...] = ()) -> Iterator[None]:
-    """Handle both signals while the block runs; in another thread than the main one, or nested, this does nothing.
+    """Handle the signals while the block runs; in another thread than the main one, or nested, this does nothing.
 
     Args:
         also: further signals that are handled in the same way.
     """
     numbers = (*SIGNALS, *also)
+    if signal.getsignal(HANG_UP) is not signal.SIG_IGN:
+        numbers = (*numbers, HANG_UP)
     handlers = {number: signal.getsignal(number) for number in numbers}
     if threading.current_thread() is not threading.main_thread() or _handle in handlers.values():
         yield
         return
-    _state.requested, _state.deferring, _state.patient = None, False, False
+    _state.requested, _state.deferring, _state.patient, _state.stands_for = None, False, False, None
     for number in numbers:
         signal.signal(number, _handle)
     try:
@@ -71,7 +80,7 @@ def interruptible(also: tuple[signal.Signals, ...] = ()) -> Iterator[None]:
 
 
 def handle_as_worker(*, deferring: bool = False) -> None:
-    """Handle SIGTERM for the life of this process, whose parent tells it to stop; the terminal's SIGINT is for that.
+    """Handle SIGTERM for the life of this process, whose parent tells it to stop; the terminal's signals are for that.
 
     A second SIGTERM changes nothing: the parent and the machine may both send one.
 
@@ -81,9 +90,21 @@ def handle_as_worker(*, deferring: bool = False) -> None:
     _state.requested, _state.deferring, _state.patient = None, deferring, True
     signal.signal(signal.SIGTERM, _handle)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(HANG_UP, signal.SIG_IGN)
+
+
+def stop(number: int) -> None:
+    """Stop the process's work, from any of its threads, as if the signal had come; nothing, where none is handled."""
+    if threading.current_thread() is threading.main_thread():
+        _handle(number, None)
+    elif signal.getsignal(signal.SIGTERM) is _handle:
+        # A signal that is handled wakes the main thread from whatever it waits for.
+        _state.stands_for = number
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
 
 def _handle(number: int, _: FrameType | None) -> None:
+    number, _state.stands_for = _state.stands_for or number, None
     if _state.deferring and (_state.patient or _state.requested is None):
         _state.requested = _state.requested or number
         return

@@ -1,5 +1,6 @@
 """A grid of cells from start to end: plan all, build what they share, run what is not done, and say what failed."""
 
+import logging
 import tempfile
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from plw import world
 from plw.config import CellConfig
 from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
+from plw.interrupt import READER_GONE, Interrupted
 from plw.launch.torchrun import meeting_place
 from plw.pipeline import Cell, CellOutcome, check_inputs, open_registry, resolve_cell
 from plw.pipeline.publishing import check_publish, publish_missing
@@ -28,6 +30,8 @@ from plw.sweep.drain import Gate
 from plw.sweep.mixtures import print_mixtures
 from plw.sweep.needs import check_needs
 from plw.sweep.workers import check_devices, run_cells, worker_count
+
+logger = logging.getLogger(__name__)
 
 BUSY_WAIT_S = 5.0
 
@@ -118,7 +122,12 @@ def run_grid(
             meeting_place(str(todo[0].config.execution.rendezvous))
         check_tracker(todo[0].config.tracker)
         gate = Gate(todo[0].config, started)
-        _run(todo, result, console, gate)
+        try:
+            _run(todo, result, console, gate)
+        except Interrupted as stop:
+            if stop.number == READER_GONE:
+                logger.warning("nobody reads the output any more: stopped; the same command continues where it was")
+            raise
         result.not_begun, result.why_not = len(todo) - len(result.outcomes), gate.closed or ""
     if cells[0].config.execution.publish is not None:
         folders = [cell.stages[kind].folder for cell in cells for kind in cell.config.stages]

@@ -61,3 +61,50 @@ def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=environment, check=False, text=True)
     assert done.returncode == 2
     assert done.stderr == "plw: the working folder has been removed; change to one that is there (cd)\n"
+
+
+READERS = {
+    "a line that is flushed": 'print("said", flush=True)',
+    "lines in the buffer at the end": 'print("said")',
+    "lines before an exit code": 'print("said"); sys.exit(3)',
+    "a table": "Console().print(Table('said'))",
+    "a thread, while the main one waits": "threading.Thread(target=print, args=['s' * 10**6]).start(); time.sleep(60)",
+}
+
+
+@pytest.mark.parametrize("work", READERS.values(), ids=READERS)
+def test_output_that_nobody_reads_ends_as_by_sigpipe(work: str, tmp_path: Path) -> None:
+    libraries = "from rich.console import Console; from rich.table import Table\n" if "Table" in work else ""
+    ours = "from plw.ending import told_in_a_line; from plw.interrupt import interruptible\n"
+    program = tmp_path / "work.py"
+    within = f"with told_in_a_line(), interruptible():\n    {work}\n"
+    program.write_text(f"import sys, threading, time\n{libraries}{ours}{within}")
+    reading, writing = os.pipe()
+    os.close(reading)
+    command, environment = [sys.executable, str(program)], {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, env=environment, check=False, timeout=50)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+LEFT = """
+import sys
+from plw.ending import told_in_a_line
+with told_in_a_line():
+    print("said", file=sys.stderr, flush=True)
+    print("said", flush=True)
+    open(sys.argv[1], "w").write("done")
+"""
+
+
+@pytest.mark.parametrize("what", ["errors that nobody reads", "a terminal that is gone"])
+def test_work_goes_on_without(what: str, tmp_path: Path) -> None:
+    program, result = tmp_path / "work.py", tmp_path / "result"
+    program.write_text(LEFT)
+    reading, writing = os.pipe() if what.startswith("errors") else os.openpty()
+    os.close(reading)
+    streams = {"stderr": writing, "stdout": subprocess.DEVNULL if what.startswith("errors") else writing}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, str(program), str(result)], **streams, env=environment, check=False)
+    os.close(writing)
+    assert (done.returncode, result.read_text()) == (0, "done")

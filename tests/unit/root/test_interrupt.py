@@ -11,24 +11,24 @@ import pytest
 from plw.__main__ import start
 from plw.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
 
-BOTH = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+ALL = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 
 
 def send(number: int) -> None:
     signal.raise_signal(number)
 
 
-@BOTH
+@ALL
 def test_a_signal_stops_at_once_and_handlers_are_put_back(number: int) -> None:
     before = signal.getsignal(number)
     with pytest.raises(Interrupted) as caught, interruptible():
         send(number)
-    assert caught.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143}[number]
+    assert caught.value.exit_code == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}[number]
     assert caught.value.name == signal.Signals(number).name
     assert signal.getsignal(number) is before
 
 
-@BOTH
+@ALL
 def test_a_signal_while_the_command_is_imported_is_one_line(
     number: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,7 +47,7 @@ def test_a_signal_while_the_command_is_imported_is_one_line(
     assert line == f"plw: stopped by {signal.Signals(number).name}; the same command continues where it was"
 
 
-@BOTH
+@ALL
 def test_a_deferring_block_is_told_and_goes_on(number: int) -> None:
     with interruptible():
         with deferred():
@@ -59,6 +59,16 @@ def test_a_deferring_block_is_told_and_goes_on(number: int) -> None:
     assert caught.value.number == number
     with interruptible():
         raise_if_requested()
+
+
+def test_a_hang_up_that_is_ignored_stays_so() -> None:
+    """`nohup` ignores it for what it starts."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible():
+            send(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_a_second_signal_does_not_wait() -> None:
