@@ -1,5 +1,6 @@
 """What Slurm's queue says of a study's jobs, and what was submitted: one file a submission, in the study's folder."""
 
+import re
 import subprocess
 import time
 from collections import Counter
@@ -18,6 +19,8 @@ FOLDER = "slurm"
 FORMAT = "ArrayJobID:|,ArrayTaskID:|,State:|,Reason:|,TimeUsed:|,NodeList:|,RestartCnt:"
 """What is asked of each job, a bar between."""
 SLURM_TIMEOUT_S = 60
+ENDED_TASK = re.compile(r"srun: error: .+: tasks? .+: (?!Exited with)")
+"""What srun says of a task that a signal or the want of memory has ended."""
 GONE = ("Invalid job id", "slurm_load_jobs error: Invalid")
 
 
@@ -68,8 +71,12 @@ def submissions(folder: Path) -> list[Submission]:
     return sorted(read, key=lambda one: int(one.array))
 
 
-def queued(arrays: list[str]) -> list[QueuedJob]:
+def queued(arrays: list[str], *, ended: bool = False) -> list[QueuedJob]:
     """The jobs of some arrays that wait, run or end just now; an array that Slurm has forgotten has none.
+
+    Args:
+        arrays: their numbers.
+        ended: those that have ended as well, as long as Slurm remembers them (MinJobAge, five minutes by default).
 
     Raises:
         UserError: Slurm does not answer.
@@ -77,7 +84,8 @@ def queued(arrays: list[str]) -> list[QueuedJob]:
     if not arrays:
         return []
     found = []
-    for line in _ask("squeue", "--noheader", "--array", f"--jobs={','.join(arrays)}", f"--Format={FORMAT}"):
+    states = ("--states=all",) if ended else ()
+    for line in _ask("squeue", "--noheader", "--array", *states, f"--jobs={','.join(arrays)}", f"--Format={FORMAT}"):
         job, index, state, reason, used, nodes, restarts = line.split("|")
         found.append(
             QueuedJob(
@@ -104,6 +112,16 @@ def _ask(*command: str) -> list[str]:
     if done.returncode and not any(words in done.stderr for words in GONE):
         raise UserError(f"{command[0]}: {' '.join(done.stderr.split())}")
     return [line.strip() for line in done.stdout.splitlines() if line.strip()]
+
+
+def last_words(log: str) -> str:
+    """What a job's log of errors says of its end: our own line, or the signal that ended it, whichever is the later;
+    else its last line that is neither Slurm's nor submitit's.
+    """
+    lines = [line for line in log.splitlines() if line.strip() and not line[0].isspace()]
+    telling = [line for line in lines if line.startswith("plw: ") or ENDED_TASK.match(line)]
+    others = [line for line in lines if not line.startswith(("srun:", "slurmstepd", "submitit "))]
+    return next(reversed(telling or others), "nothing")
 
 
 def look_at_queue(folder: Path) -> QueueLook | None:

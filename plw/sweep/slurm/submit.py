@@ -22,7 +22,7 @@ from plw.sweep.drain import read_drain
 from plw.sweep.grid import prepare_grid, undone
 from plw.sweep.needs import print_needs
 from plw.sweep.slurm.job import CellJob
-from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, queued, submissions
+from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, last_words, queued, submissions
 
 LOGS = "logs"
 OURS = ("command", "folder", "use_srun")
@@ -155,18 +155,18 @@ def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: C
     arrays = " ".join(one.array for one in known)
     try:
         last = ""
-        while True:
-            left, jobs = undone(cells), _in_queue(known)
-            states = Counter(jobs[cell.fingerprint].state.lower() for cell in left if cell.fingerprint in jobs)
-            now = ", ".join(
-                [f"{len(cells) - len(left)}/{len(cells)} cells", *(f"{n} {state}" for state, n in states.items())]
-            )
+        while left := undone(cells):
+            states, now = _look(cells, left, known)
             if now != last:
                 console.print(f"{time.strftime('%H:%M:%S')} {now}")
                 last = now
-            if not states:
+            if states is not None and not states:
+                # The last job may have finished between the two looks.
+                left = undone(cells)
                 break
             time.sleep(poll_s)
+        else:
+            console.print(f"{time.strftime('%H:%M:%S')} {len(cells)}/{len(cells)} cells")
     except Interrupted:
         console.print(f"The jobs go on. plw status with the same words says how far; scancel {arrays} ends them.")
         raise
@@ -174,15 +174,37 @@ def _watch(cells: list[Cell], known: list[Submission], poll_s: float, console: C
     if left and drain is not None:
         raise CellsLeftError(f"{count(len(left), 'cell')} left for later: {drain.text}")
     if left:
+        ended = _ended(known)
         table = Table("cell", "says", title="Left undone by their jobs", title_justify="left")
         for cell in left:
-            table.add_row(cell.label, Text(_why(cell, known)))
+            table.add_row(cell.label, Text(_why(cell, known, ended)))
         console.print(table)
         raise StageError(f"{count(len(left), 'cell')} undone; the same command submits them again")
 
 
-def _why(cell: Cell, known: list[Submission]) -> str:
-    """What the registry has of the cell's failure, or else what its last job said last."""
+def _look(cells: list[Cell], left: list[Cell], known: list[Submission]) -> tuple[Counter[str] | None, str]:
+    """How many jobs of the cells that are left are in which state, and the line that says so; None: no answer."""
+    done = f"{len(cells) - len(left)}/{len(cells)} cells"
+    try:
+        jobs = _in_queue(known)
+    except UserError as error:
+        # A controller that is busy or started anew says nothing of the jobs, which go on.
+        return None, f"{done}; Slurm's queue is not known now and is asked again: {error}"
+    states = Counter(jobs[cell.fingerprint].state.lower() for cell in left if cell.fingerprint in jobs)
+    return states, ", ".join([done, *(f"{n} {state}" for state, n in states.items())])
+
+
+def _ended(known: list[Submission]) -> dict[tuple[str, int], str]:
+    """(array, index) -> the state in which Slurm has a job, also of one that has ended; empty where it does not say."""
+    try:
+        jobs = queued([one.array for one in known], ended=True)
+    except UserError:
+        return {}
+    return {(job.array, job.index): job.state.lower().replace("_", " ") for job in jobs}
+
+
+def _why(cell: Cell, known: list[Submission], ended: dict[tuple[str, int], str]) -> str:
+    """What the registry has of the cell's failure, or else how its last job ended and what it said last."""
     config = cell.config
     with open_registry(config) as registry:
         found = registry.overview(study=config.study.name, scale=config.scale.name).open
@@ -192,9 +214,13 @@ def _why(cell: Cell, known: list[Submission]) -> str:
     logs = config.study_folder / FOLDER / LOGS
     for one in reversed(known):
         for index, (fingerprint, _) in enumerate(one.cells):
-            log = logs / f"{one.array}_{index}_0_log.err"
-            if fingerprint == cell.fingerprint and log.is_file():
-                lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-                said = [line for line in lines if line.strip() and not line.startswith(("srun:", "slurmstepd:"))]
-                return f"{said[-1] if said else 'nothing'} ({log.name})"
+            if fingerprint != cell.fingerprint:
+                continue
+            log, job = logs / f"{one.array}_{index}_0_log.err", f"{one.array}_{index}"
+            state = ended.get((one.array, index))
+            if log.is_file():
+                words = last_words(log.read_text(encoding="utf-8", errors="replace"))
+                return ": ".join(filter(None, [state, f"{words} ({log.name})"]))
+            if state is not None:
+                return f"{state}; job {job} left no log"
     return f"see {logs}"
