@@ -30,6 +30,13 @@ def check_config_dir(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise UserError(f"--config-dir {folder}: no such folder")
+    for ours in sorted(conf_folder().glob("*.yaml")):
+        file = folder / ours.name
+        if file.is_file() and file.read_bytes() != ours.read_bytes():
+            raise UserError(
+                f"{file}: is not read, since conf/{ours.name} comes first; fields that belong together go into "
+                f"{folder}/study/NAME.yaml (study=NAME), which may set any field under the line '# @package _global_'"
+            )
     groups = sorted(path.name for path in conf_folder().iterdir() if path.is_dir())
     for group in groups:
         for file in sorted((folder / group).rglob("*.yml")):

@@ -42,6 +42,11 @@ def write(folder: Path, name: str, text: str) -> Path:
         ("study/t.yaml", "# @package _global_\nstudy:\n  name: on\n", "line 3: study.name: on is read as true"),
         ("dataset/t.yaml", "name: a\0\n", r"t.yaml: not valid YAML \(U\+0000 at character 8\)"),
         ("dataset/t.yml", DATASET, "t.yml: is not read; the names of config files end in .yaml"),
+        (
+            "config.yaml",
+            "seed: 1\n",
+            "config.yaml: is not read, since conf/config.yaml comes first; fields that belong",
+        ),
         ("dataset/lima.yaml", DATASET, "lima.yaml: is not read, since conf/dataset/lima.yaml comes first; rename it"),
     ],
 )
