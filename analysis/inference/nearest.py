@@ -7,7 +7,7 @@ from typing import Any
 
 from analysis.inference.verdicts import ScopeVerdict, scope_verdicts
 from analysis.scores.frame import TidyFrame
-from analysis.scores.sample import fitted_rows
+from analysis.scores.sample import verdict_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,9 @@ def nearest_verdicts(frame: TidyFrame, r_g: float) -> NearestVerdicts | None:
     if not ratios:
         return None
     nearest = min(ratios, key=lambda dataset: (abs(log(ratios[dataset] / r_g)), dataset))
-    rows, _ = fitted_rows(frame.rows[frame.rows["dataset"] == nearest])
+    # As the study's report has them.
+    rows, _ = verdict_rows(frame.rows)
+    rows = rows[rows["dataset"] == nearest]
     return NearestVerdicts(
         dataset=nearest, r_g=ratios[nearest], verdicts=scope_verdicts(replace(frame, rows=rows.reset_index(drop=True)))
     )

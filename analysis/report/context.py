@@ -21,7 +21,7 @@ from analysis.report.study_grid import GridStudy, grid_study
 from analysis.scores.aggregates import aggregates, cell_aggregates, grouped_aggregates
 from analysis.scores.benchmark_curves import benchmark_curves
 from analysis.scores.frame import TidyFrame
-from analysis.scores.sample import fitted_rows
+from analysis.scores.sample import MODEL_ROWS, fitted_rows, verdict_rows
 from analysis.scores.study import Study
 from analysis.scores.training_records import read_table_1
 
@@ -101,6 +101,10 @@ def make_context(
 ) -> Context:
     """Compute everything of a study that its report shows; ``frame`` is the study's."""
     rows, notes = fitted_rows(frame.rows)
+    is_large = len(frame.rows) > MODEL_ROWS
+    if is_large:
+        notes.append(f"Of more than {MODEL_ROWS:,} scores the sensitivity to open choices is not computed.")
+    judged, left_out = verdict_rows(frame.rows)
     fits = regressions(rows)
     statistics, problems = read_table_1(study)
     means = aggregates(frame)
@@ -108,7 +112,7 @@ def make_context(
     compared = weight_comparisons(study, frame, {str(name): float(plw) for name, plw in best.items()})
     return Context(
         study=study,
-        frame=replace(frame, notes=(*frame.notes, *notes)),
+        frame=replace(frame, notes=(*frame.notes, *left_out, *notes)),
         generations=generations,
         axes=study_data(study),
         cells=cell_aggregates(frame),
@@ -118,7 +122,7 @@ def make_context(
         intervals=every_interval(frame),
         choice=leave_one_out(frame),
         seeds=seed_components(frame),
-        verdicts=scope_verdicts(replace(frame, rows=rows)),
+        verdicts=scope_verdicts(replace(frame, rows=judged)),
         comparisons=compared,
         noise=noise_floor(frame, compared.rows),
         fits=fits,
@@ -129,7 +133,7 @@ def make_context(
             if fit.fit is not None and fit.converged
         },
         # Eight fits a dataset, which a large study is spared; its page says so.
-        sensitivity=sensitivity(rows.head(0) if notes else rows),
+        sensitivity=sensitivity(rows.head(0) if is_large else rows),
         ratio=ratio_fits(replace(frame, rows=rows)),
         statistics=statistics,
         problems=problems,

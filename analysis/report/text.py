@@ -100,13 +100,14 @@ def size_sentences(context: Context) -> list[str]:
     variants = [tuple(getattr(cell, name) for name in VARIANT) for cell in context.study.cells]
     all_cells, complete = count(len(variants), "cell"), len(context.cells)
     have = "has" if complete == 1 else "have"
-    size = f"{all_cells} of {measured}; {complete} of the cells {have} every benchmark."
+    size = f"{all_cells} of {measured}; {complete:,} of the cells {have} every benchmark."
     if len(set(variants)) > 1:
         shown = variants.count(context.frame.variant)
         rest = "The chapter Both weights is of all of them. The others" if context.varies_both else "The chapters"
         size = (
-            f"{all_cells}. {rest} are, unless they say otherwise, of the {shown} with "
-            f"{variant_words(context.frame.variant, variants)}: {measured}; {complete} of these {have} every benchmark."
+            f"{all_cells}. {rest} are, unless they say otherwise, of the {shown:,} with "
+            f"{variant_words(context.frame.variant, variants)}: {measured}; {complete:,} of these {have} every "
+            "benchmark."
         )
     if len(context.study.shown) < len(context.study.cells):
         size += (

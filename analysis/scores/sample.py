@@ -2,11 +2,12 @@
 
 import pandas as pd
 
-WHOLE_ROWS = 20_000
-"""A study of up to so many scores is fitted whole."""
-
-MAX_ROWS = 800
-"""Of a larger study, scores of one dataset that models are fitted to: a fit's time grows faster than its rows."""
+MODEL_ROWS = 10_000
+"""Scores that models are fitted to, of all datasets: the time of a fit grows faster than its rows."""
+VERDICT_ROWS = 60_000
+"""Scores that verdicts are found by, of all datasets: 0.3 s a thousand."""
+LEAST_ROWS = 800
+"""Of one dataset, however many there are."""
 
 
 def spread(total: int, most: int) -> list[int]:
@@ -16,19 +17,25 @@ def spread(total: int, most: int) -> list[int]:
     return sorted({round(i * (total - 1) / max(1, most - 1)) for i in range(most)})
 
 
-def fitted_rows(rows: pd.DataFrame, most: int = MAX_ROWS, whole: int = WHOLE_ROWS) -> tuple[pd.DataFrame, list[str]]:
-    """The scores that models are fitted to: all, or of a dataset with many those of some seeds, then of some models.
+def fitted_rows(
+    rows: pd.DataFrame, whole: int = MODEL_ROWS, least: int = LEAST_ROWS, what: str = "models"
+) -> tuple[pd.DataFrame, list[str]]:
+    """The scores that something is fitted to: all, or of a large study an equal share of each dataset.
+
+    Of a dataset with more, those of some seeds are taken, then of some base models.
 
     Args:
         rows: of a ``TidyFrame``.
-        most: rows of one dataset, where some are left out.
         whole: rows in all up to which none is left out.
+        least: rows of one dataset that are taken in any case.
+        what: is fitted, for the lines.
 
     Returns:
-        The rows, and where some were left out a line on each such dataset, and one on what is not computed at all.
+        The rows, and a line on each dataset of which some were left out.
     """
     if len(rows) <= whole:
         return rows, []
+    most = max(least, whole // rows["dataset"].nunique())
     parts, notes = [], []
     for dataset, of_dataset in rows.groupby("dataset", sort=False):
         part = of_dataset
@@ -42,9 +49,13 @@ def fitted_rows(rows: pd.DataFrame, most: int = MAX_ROWS, whole: int = WHOLE_ROW
         if len(part) < len(of_dataset):
             seeds, models = (f"{part[name].nunique()} of {of_dataset[name].nunique()}" for name in ("seed", "model"))
             notes.append(
-                f"{dataset}: models and verdicts use {len(part):,} of its {len(of_dataset):,} scores, spread "
-                f"evenly ({seeds} seeds, {models} base models); aggregates, intervals and charts use all."
+                f"{dataset}: {what} use {len(part):,} of its {len(of_dataset):,} scores, spread evenly ({seeds} seeds, "
+                f"{models} base models); aggregates, intervals and charts use all."
             )
         parts.append(part)
-    notes.append(f"Of more than {whole:,} scores the sensitivity to open choices is not computed.")
     return pd.concat(parts).sort_index(), notes
+
+
+def verdict_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """:func:`fitted_rows` for verdicts, whose time allows more."""
+    return fitted_rows(rows, VERDICT_ROWS, what="verdicts")

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.scores.sample import fitted_rows, spread
+from analysis.scores.sample import MODEL_ROWS, VERDICT_ROWS, fitted_rows, spread, verdict_rows
 from analysis.scores.study import shown_cells
 from plw.registry.rows import CellRow, StageRow
 
@@ -46,25 +46,43 @@ def test_a_study_of_the_usual_size_is_fitted_whole():
 
 def test_of_a_large_study_whole_seeds_are_kept_and_the_page_says_how_many():
     table = rows(100)
-    part, notes = fitted_rows(table, most=400, whole=1_000)
+    part, notes = fitted_rows(table, whole=400, least=100)
     assert len(part) == 400
     assert part.groupby("seed").size().eq(40).all(), "each seed kept is whole"
     assert {0, 99} <= set(part["seed"])
-    assert len(notes) == 2
-    assert "sensitivity" in notes[1]
+    assert len(notes) == 1
     assert "400 of its 4,000 scores" in notes[0]
     assert "10 of 100 seeds" in notes[0]
 
 
+def test_verdicts_are_of_all_seeds_and_base_models_that_a_study_of_thousands_of_cells_trained():
+    """Ten seeds of four base models at 25 weights, 13 benchmarks, three datasets: models alone are fitted to a part."""
+    table = pd.concat([rows(10, models=4, benchmarks=13, weights=25).assign(dataset=name) for name in "abc"])
+    assert MODEL_ROWS < len(table) < VERDICT_ROWS
+    part, notes = verdict_rows(table)
+    assert part.equals(table)
+    assert notes == []
+    fitted, said = fitted_rows(table.reset_index(drop=True))
+    assert fitted["model"].nunique() == 4, "base models are left out after seeds"
+    assert 0.7 * MODEL_ROWS < len(fitted) <= MODEL_ROWS
+    assert ["models use" in line for line in said] == [True] * 3
+
+
+def test_of_many_datasets_each_keeps_what_a_fit_needs():
+    table = pd.concat([rows(10).assign(dataset=name) for name in "abcd"], ignore_index=True)
+    part, _ = fitted_rows(table, whole=400, least=200)
+    assert part.groupby("dataset").size().to_dict() == dict.fromkeys("abcd", 200)
+
+
 def test_a_dataset_of_which_all_is_used_is_not_named():
     table = pd.concat([rows(100), rows(10).assign(dataset="data")], ignore_index=True)
-    part, notes = fitted_rows(table, most=400, whole=1_000)
+    part, notes = fitted_rows(table, whole=800, least=100)
     assert part.groupby("dataset").size().to_dict() == {"data": 400, "short": 400}
-    assert [note.partition(":")[0] for note in notes[:-1]] == ["short"]
+    assert [note.partition(":")[0] for note in notes] == ["short"]
 
 
 def test_of_one_seed_with_many_base_models_some_models_are_kept():
-    part, _ = fitted_rows(rows(1, models=50), most=100, whole=500)
+    part, _ = fitted_rows(rows(1, models=50), whole=100, least=20)
     assert len(part) == 100
     assert part["model"].nunique() == 5
 
