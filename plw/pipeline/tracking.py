@@ -10,6 +10,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,11 +164,34 @@ def tracker_mode(config: TrackerConfig) -> str:
     return MODES[mode]
 
 
+@dataclass
+class _Outage:
+    """The number of a process without workers."""
+
+    value: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def get_lock(self) -> threading.Lock:
+        return self.lock
+
+
 def outage() -> Any:
-    """A shared number, 1 once the tracker has failed: the first process of a grid that sees it tells it."""
+    """A number, 1 once the tracker has failed: the first process of a grid that sees it tells it."""
     global _outage
     if _outage is None:
-        _outage = multiprocessing.get_context("spawn").Value("b", 0)
+        _outage = _Outage()
+    return _outage
+
+
+def outage_of_workers() -> Any:
+    """The same, such that workers can share it.
+
+    For them alone: the lock of a shared number has a process that watches it. The signal that tells a Slurm job that
+    its time is up ends that one too, and the job's log would end with its traceback.
+    """
+    global _outage
+    if isinstance(outage(), _Outage):
+        _outage = multiprocessing.get_context("spawn").Value("b", outage().value)
     return _outage
 
 

@@ -27,7 +27,7 @@ from plw.launch.process_end import end_with_parent
 from plw.logs import configure_logging
 from plw.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.pipeline import Cell, CellOutcome, JudgeCache, Report, open_registry, run_cell
-from plw.pipeline.tracking import outage, share_outage
+from plw.pipeline.tracking import outage_of_workers, share_outage
 from plw.registry import Registry
 
 MAX_WORKERS = 8
@@ -62,6 +62,7 @@ def run_cells(
     cells = [dataclasses.replace(cell, config=_with_threads(cell.config, workers)) for cell in cells]
     if workers == 1:
         _limit_threads(cells[0].config.execution.thread_count)
+        _lock_bars_here()
         with JudgeCache() as judges, open_registry(cells[0].config) as registry:
             for cell in cells:
                 if not may_begin():
@@ -163,7 +164,10 @@ def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]", 
         max_workers=workers,
         mp_context=context,
         initializer=_start_worker,
-        initargs=(events, slots, seats, execution.thread_count, gpu_shares(execution), os.getpid(), outage()),
+        initargs=(
+            *(events, slots, seats, execution.thread_count),
+            *(gpu_shares(execution), os.getpid(), outage_of_workers()),
+        ),
     )
 
 
@@ -191,11 +195,17 @@ def _start_worker(
         # Torch, which reads this once, is not imported yet. More workers than shares take turns on them.
         os.environ[DEVICES] = ",".join(shares[_slot % len(shares)])
     _limit_threads(threads)
+    _lock_bars_here()
+    _report = lambda *event: events.put(event)  # noqa: E731
+
+
+def _lock_bars_here() -> None:
+    """By itself tqdm makes a lock between processes: a semaphore, with a process to watch it. One that is killed leaves
+    a warning or a traceback of that behind, and Slurm's signals end the watcher before all else.
+    """
     import tqdm  # type: ignore[import-untyped]
 
-    # By itself tqdm makes a lock between processes, a semaphore that a worker which is killed leaves to a warning.
     tqdm.tqdm.set_lock(threading.RLock())
-    _report = lambda *event: events.put(event)  # noqa: E731
 
 
 def _limit_threads(threads: int) -> None:

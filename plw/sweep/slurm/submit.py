@@ -51,6 +51,13 @@ class SlurmOptions:
             raise UserError(f"hydra.launcher.requeues={self.requeues:g} is no whole number")
         if wrong := [key for key in OURS if self.sbatch.get(key) is not None]:
             raise UserError(f"hydra.launcher.sbatch.{wrong[0]} is set by the launcher; leave it out")
+        time_min, delay_s = self.sbatch.get("time"), self.sbatch.get("signal_delay_s")
+        if isinstance(time_min, int | float) and isinstance(delay_s, int | float) and 0 < 60 * time_min <= delay_s:
+            raise UserError(
+                f"hydra.launcher.sbatch.time={time_min:g} (minutes) is no longer than "
+                f"hydra.launcher.sbatch.signal_delay_s={delay_s:g} (seconds), so each job would be told to stop as it "
+                "begins, and queue again; give more time, or a shorter delay"
+            )
 
 
 def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Console) -> None:

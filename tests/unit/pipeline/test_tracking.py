@@ -4,6 +4,8 @@ import logging
 import multiprocessing
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -191,7 +193,7 @@ def test_an_outage_in_the_middle_of_a_grid_is_told_once_and_known_to_every_worke
     context = multiprocessing.get_context("fork")
     told = context.Value("i", 0)
     assert tracker_mode(WANDB) == "online"
-    workers = [context.Process(target=_meet_an_outage, args=(tracking.outage(), told)) for _ in range(3)]
+    workers = [context.Process(target=_meet_an_outage, args=(tracking.outage_of_workers(), told)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -201,3 +203,17 @@ def test_an_outage_in_the_middle_of_a_grid_is_told_once_and_known_to_every_worke
     assert tracker_mode(WANDB) == "offline", "a cell that starts later does not try again"
     check_tracker(TrackerConfig(name="none"))
     assert tracker_mode(WANDB) == "online", "the next grid asks the server anew"
+
+
+def test_a_process_without_workers_has_no_other_that_slurms_signals_could_end() -> None:
+    """Slurm signals every process of a job; the watcher of a lock between processes would end with a traceback."""
+    program = """
+from multiprocessing import resource_tracker
+from plw.config import TrackerConfig
+from plw.pipeline import tracking
+tracking.check_tracker(TrackerConfig(name="none"))
+tracking.outage().value = 1
+print(resource_tracker._resource_tracker._fd, tracking.outage_of_workers().value)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "None 1\n"

@@ -20,6 +20,12 @@ from plw.errors import UserError
             {"sbatch": 5},
             "hydra.launcher.sbatch=5 is no mapping; give one of its fields: +hydra.launcher.sbatch.FIELD=VALUE",
         ),
+        (
+            {"sbatch": {"time": 2, "signal_delay_s": 120}},
+            "hydra.launcher.sbatch.time=2 (minutes) is no longer than hydra.launcher.sbatch.signal_delay_s=120 "
+            "(seconds), so each job would be told to stop as it begins, and queue again; "
+            "give more time, or a shorter delay",
+        ),
         ({"sbatch": {"folder": "x"}}, "hydra.launcher.sbatch.folder is set by the launcher; leave it out"),
     ],
 )
@@ -29,6 +35,16 @@ def test_a_mistaken_option_of_slurms_is_one_line(options: dict[str, Any], line: 
     assert str(told.value) == line
 
 
-@pytest.mark.parametrize("options", [{}, {"sbatch": None}, {"sbatch": {"time": 5, "folder": None}}, {"requeues": 0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"sbatch": None},
+        {"sbatch": {"time": 5, "folder": None}},
+        {"sbatch": {"time": 0, "signal_delay_s": 120}},  # no limit
+        {"sbatch": {"time": "1-00:00:00", "signal_delay_s": 120}},
+        {"requeues": 0},
+    ],
+)
 def test_right_options_are_taken(options: dict[str, Any]) -> None:
     SlurmLauncher(**options)
