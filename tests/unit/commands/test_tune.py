@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 from sacrebleu.metrics import CHRF
+from typer.testing import CliRunner
 
+from plw.cli import app
 from tests.unit.commands.tune_case import RECORDS, WORDS, records, registry
 
 MINE = ("+suite.prompts.mine.protocol=pandalm", "+suite.prompts.mine.prompts=bare.json")
@@ -48,6 +50,9 @@ def test_by_answers_to_records_that_nothing_is_trained_on(tune, place):
     assert records(place) == before
     assert tune("--budget", "2")[3]["cells"] == 2
     assert records(place) == before
+    status = CliRunner().invoke(app, ["status", "study=tune", "scale=own", *registry(place), "--watch"])
+    assert status.exit_code == 0, "it ends, since no stage is waited for that nobody asked for"
+    assert "0 running, 0 failed" in status.output
 
 
 @pytest.mark.parametrize("form", ["chat", "alpaca"])
