@@ -3,12 +3,14 @@
 import sys
 
 from plw.interrupt import Interrupted, interruptible
+from plw.launch.threads import spin_briefly
 
 
 def start() -> None:
     """Run the command; SIGINT ends it with 130 and SIGTERM with 143, also while it is being imported."""
     try:
         with interruptible():
+            spin_briefly()
             from plw.cli import main
 
             main()
