@@ -4,6 +4,7 @@ import builtins
 import pickle
 import signal
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,14 @@ from plw.__main__ import start
 from plw.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
 
 ALL = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+
+
+@pytest.fixture(autouse=True)
+def hang_up_as_usual() -> Iterator[None]:
+    """Whoever runs the tests may have it ignored (nohup)."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def send(number: int) -> None:
