@@ -57,8 +57,10 @@ def test_a_worker_that_is_only_just_starting_when_all_is_said_ends_in_order(grid
     for config in configs:
         folder(config, "train").mkdir(parents=True)
         (folder(config, "train") / "record.json").write_text("{}")
+    # Workers that were stopped in another test of this process may still be about to end.
+    before = multiprocessing.active_children()
     assert statuses(sweep(configs)) == [{"train": "failed"}] * 2
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= set(before)
 
 
 class PanicError(BaseException):
