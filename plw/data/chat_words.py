@@ -6,7 +6,7 @@ out gives the text itself, they say where the words are.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -82,7 +82,7 @@ def find_call_ends(
     nowhere: list[int | None] = [None] * len(messages)
     if not any("tool_calls" in message.more for message in messages):
         return nowhere
-    free = _free_marks([whole])
+    free = _free_marks(set(PRIVATE.findall(whole)))
     marks = [next(free) for _ in messages]
     marked = [plain_message(with_mark(message, mark)) for message, mark in zip(messages, marks, strict=True)]
     try:
@@ -94,9 +94,8 @@ def find_call_ends(
     return [ends.get(mark) for mark in marks] if ours.sub("", text) == whole else nowhere
 
 
-def _free_marks(texts: Sequence[str]) -> Iterator[str]:
-    """Private characters that stand in none of the texts."""
-    taken = set(PRIVATE.findall("".join(texts)))
+def _free_marks(taken: Collection[str]) -> Iterator[str]:
+    """Private characters that are not taken."""
     return (mark for mark in map(chr, range(0x100000, 0x10FFFE)) if mark not in taken)
 
 
@@ -107,7 +106,7 @@ def _found(
     kept: Mapping[str, bool],
 ) -> list[list[WrittenWords]] | None:
     taken = set(PRIVATE.findall("".join([whole, *(message.content for message in messages)])))
-    free = _free_marks([whole, *(message.content for message in messages)])
+    free = _free_marks(taken)
     pieces_M = [
         [(start, end, next(free), next(free)) for start, end in _pieces(message, kept.get(message.role, False))]
         for message in messages
