@@ -20,8 +20,8 @@ from plw.config import CellConfig
 from plw.config.composer import Composer
 from plw.config.overrides import with_group
 from plw.config.study_tables import check_hydra_tables
-from plw.console import console, step_bar
 from plw.errors import UserError
+from plw.runtime.console import console, step_bar
 from plw.sweep.plan import print_plan
 from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.summary import run_and_summarise

@@ -12,9 +12,9 @@ from plw.commands.measurable import check_measurable
 from plw.commands.weight_search import SearchLine, TrialRequest, check_rule, conclusion, search
 from plw.config import CellConfig
 from plw.config.composer import Composer
-from plw.console import console
 from plw.errors import PermanentError, StageError, UserError
 from plw.pipeline import Cell, resolve_cell
+from plw.runtime.console import console
 
 FAILED_LINE = "No weight is found here: a cell failed. The same command tries it again."
 WEIGHT_AXIS, SEED_AXIS = "loss.prompt_weight", "seed"

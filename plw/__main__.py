@@ -2,8 +2,8 @@
 
 import sys
 
-from plw.interrupt import Interrupted, interruptible
 from plw.launch.threads import spin_briefly
+from plw.runtime.interrupt import Interrupted, interruptible
 
 
 def start() -> None:

@@ -11,10 +11,10 @@ from plw.commands.fit import fit_app
 from plw.commands.items import items_app
 from plw.commands.registry import registry_app
 from plw.commands.world import world_app
-from plw.ending import told_in_a_line
 from plw.errors import UserError
-from plw.interrupt import interruptible
-from plw.logs import configure_logging
+from plw.runtime.ending import told_in_a_line
+from plw.runtime.interrupt import interruptible
+from plw.runtime.logs import configure_logging
 
 app = typer.Typer(
     name="plw",
@@ -55,7 +55,7 @@ app.add_typer(world_app, name="world")
 
 
 def main() -> None:
-    """Entry point; how it ends is :func:`plw.ending.told_in_a_line`'s."""
+    """Entry point; how it ends is :func:`plw.runtime.ending.told_in_a_line`'s."""
     with told_in_a_line():
         configure_logging()
         with interruptible():

@@ -29,7 +29,7 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()
-    from plw.files import write_json_atomic
+    from plw.files.writing import write_json_atomic
 
     step = HeadStep(
         tokens=options.tokens,

@@ -54,7 +54,7 @@ def main() -> None:
     parser.add_argument("--hidden", type=int, default=256, help="width of the model of six layers that answers")
     parser.add_argument("--json", type=Path, default=None, help="also write the result here")
     options = parser.parse_args()
-    from plw.files import write_json_atomic
+    from plw.files.writing import write_json_atomic
 
     with tempfile.TemporaryDirectory() as folder:
         result = {"table": table(Path(folder)), "compare": compare(Path(folder), options.rounds)}
@@ -66,8 +66,8 @@ def main() -> None:
 
 def table(folder: Path) -> dict[str, float]:
     """Two cells with the documents and metrics of ``suite=plw`` and made-up outcomes; the size of one's items."""
-    from plw.files import write_json_atomic
-    from plw.items import ITEMS, write_items
+    from plw.files.writing import write_json_atomic
+    from plw.results.items import ITEMS, write_items
 
     found = {}
     for number, name in enumerate(("a", "b")):
@@ -85,8 +85,8 @@ def table(folder: Path) -> dict[str, float]:
 
 def made_up(seed: int) -> Iterator[Any]:
     """Items as models would leave them: right or wrong, probabilities, counts of sentences."""
-    from plw.corpus_metrics import segment_counts
-    from plw.items import ItemRow
+    from plw.results.corpus_metrics import segment_counts
+    from plw.results.items import ItemRow
 
     suite = yaml.safe_load((ROOT / "conf" / "suite" / "plw.yaml").read_text())
     dice, texts = random.Random(seed), random.Random(0)
@@ -152,7 +152,7 @@ def stage(folder: Path, documents: int, rounds: int, hidden: int) -> dict[str, f
     from plw.evaluate.lm_eval.answer_log import AnswerLog, answer_files
     from plw.evaluate.lm_eval.harness import run_tasks
     from plw.evaluate.models.hf import EvalModel
-    from plw.items import ITEMS, write_items
+    from plw.results.items import ITEMS, write_items
     from plw.testing.models import make_model
     from plw.testing.tokenizers import byte_level_tokenizer
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from plw.commands.choice import chosen_cell
 from plw.pipeline.publishing import STAGE_FILES, publish_missing, publish_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
-from plw.stage_state import StageState
+from plw.results.stage_state import StageState
 
 SIZES = (60_000, 8_000, 30_000)
 """Bytes of a stage's items, payload and record."""

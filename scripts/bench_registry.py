@@ -18,7 +18,7 @@ from pathlib import Path
 
 from plw.registry import CellRow, Registry
 from plw.registry.schema import cells, scores, stages
-from plw.score import Score
+from plw.results.score import Score
 
 STAGES = {"train": 0, "diagnose": 5, "harness": 30, "generate": 1, "judge": 10}
 """Kind -> scores that a stage leaves."""

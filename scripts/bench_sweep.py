@@ -64,7 +64,7 @@ def handed_out(next_cell: Any, cells: int) -> Iterator[int]:
 def nothing(kind: str, context: Any, check_lease: Any) -> Any:  # noqa: ARG001 - as a stage's function is called
     """The work of a stage that does none: one score."""
     from plw.pipeline.stage import StageResult
-    from plw.score import Score
+    from plw.results.score import Score
 
     check_lease()
     return StageResult(scores=[Score(suite="none", benchmark=kind, metric="acc", value=0.5, headline=True)])

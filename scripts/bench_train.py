@@ -54,7 +54,7 @@ def main() -> None:
     from bench.rounds import compare
 
     from plw.errors import UserError
-    from plw.files import write_json_atomic
+    from plw.files.writing import write_json_atomic
 
     with tempfile.TemporaryDirectory(prefix="plw-bench-") as place:
         folder = Path(place)

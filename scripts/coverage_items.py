@@ -24,8 +24,8 @@ from scipy.special import expit
 from analysis.items.compare import compare_pairs
 from analysis.items.pairs import Pairs
 from analysis.levels import CONFIDENCE, SIGNIFICANCE
-from plw.corpus_metrics import corpus_scores
-from plw.items import MEAN
+from plw.results.corpus_metrics import corpus_scores
+from plw.results.items import MEAN
 
 Maker = Callable[[np.random.Generator, float], Pairs]
 BENCHMARKS = 13

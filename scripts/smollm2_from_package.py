@@ -22,7 +22,7 @@ def main() -> None:
     from package_files import fetched
 
     from plw.errors import UserError
-    from plw.gguf_file import check_gguf
+    from plw.pretrained.gguf_file import check_gguf
     from plw.train.model.unpack import unpack_gguf
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 def main() -> None:
     """Print the table."""
-    from plw.files import read_json
+    from plw.files.reading import read_json
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, help="a study's folder below the runs folder")

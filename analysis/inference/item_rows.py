@@ -10,8 +10,8 @@ import pandas as pd
 from analysis.arrays import Array, Index
 from analysis.scores.frame import weight_scale
 from plw.errors import NAME_LENGTH, UserError, shortened
-from plw.items import MEAN
-from plw.score import is_percentage
+from plw.results.items import MEAN
+from plw.results.score import is_percentage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def choose_rows(
     """Choose one dataset's values from the table of a study's items.
 
     Args:
-        table: As ``plw.items.read_item_export`` has it.
+        table: As ``plw.results.items.read_item_export`` has it.
         dataset: May be left out where the table has one only.
         benchmarks: Likewise. Several make one model with a curve that varies over them.
         metric: In place of each benchmark's headline metric.

@@ -23,7 +23,7 @@ from analysis.levels import SIGNIFICANCE
 from analysis.scores.datasets import dataset_order
 from analysis.scores.frame import TidyFrame, turned_round, weight_from_scale
 from analysis.scores.repeats import without_repeats
-from plw.score import is_percentage
+from plw.results.score import is_percentage
 
 
 class VerdictScope(StrEnum):

@@ -22,7 +22,7 @@ class BenchmarkItems:
     benchmark: str
     metric: str
     aggregation: str
-    """``mean``, one of ``plw.corpus_metrics.COUNTED``, or another, which cannot be compared."""
+    """``mean``, one of ``plw.results.corpus_metrics.COUNTED``, or another, which cannot be compared."""
     higher_is_better: bool | None
     key_N: Texts
     """Names an item in every cell: task and hash of the document; a repeated document is numbered."""

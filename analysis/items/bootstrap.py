@@ -7,8 +7,8 @@ import numpy as np
 
 from analysis.items.benchmark import Floats
 from analysis.items.clustered import Codes
-from plw.corpus_metrics import corpus_scores
-from plw.items import MEAN
+from plw.results.corpus_metrics import corpus_scores
+from plw.results.items import MEAN
 
 RESAMPLES = 1000
 BOOTSTRAP_SEED = 12345
@@ -60,7 +60,7 @@ def paired_bootstrap(
     """Draw clusters with replacement; where each item is a cluster, the draws are sacreBLEU's.
 
     Args:
-        aggregation: ``mean``, or one of ``plw.corpus_metrics.COUNTED``.
+        aggregation: ``mean``, or one of ``plw.results.corpus_metrics.COUNTED``.
         a_NC: Counts of the first model's items; for a mean one column of values.
         b_NC: Likewise of the second, row by row the same items.
         cluster_N: Code of each item's cluster, from 0.

@@ -14,9 +14,9 @@ from analysis.items.clustered import clustered_mean, least_difference
 from analysis.items.pairs import Pairs
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
 from analysis.levels import CONFIDENCE, SIGNIFICANCE, TAILS
-from plw.corpus_metrics import CORPUS_METRICS, SHARE, corpus_scores
-from plw.items import MEAN
-from plw.score import is_percentage
+from plw.results.corpus_metrics import CORPUS_METRICS, SHARE, corpus_scores
+from plw.results.items import MEAN
+from plw.results.score import is_percentage
 
 MCNEMAR = "exact McNemar"
 WIN_RATES = ("win_rate", "discrete_win_rate")

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, ModelItems, choose_metric, item_keys
-from plw.corpus_metrics import CORPUS_METRICS, SHARE, has_parts, is_segment, part_counts, segment_counts
 from plw.errors import UserError
-from plw.files import read_json
-from plw.items import MEAN, document_clusters, document_hash
+from plw.files.reading import read_json
+from plw.results.corpus_metrics import CORPUS_METRICS, SHARE, has_parts, is_segment, part_counts, segment_counts
+from plw.results.items import MEAN, document_clusters, document_hash
 
 SAMPLES = re.compile(r"samples_(?P<task>.+?)(?:_(?P<time>\d{4}-\d{2}-\d{2}T[\d.:-]+))?\.jsonl")
 NOT_MEANS = frozenset({"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "mcc", "f1", "gmean"})
@@ -71,7 +71,7 @@ def read_samples(folder: Path, metrics: Sequence[str] = (), cluster_field: str |
         folder: What was given to lm-eval as ``--output_path``, or the model's folder in it.
         metrics: What to compare; without any, the first of ``PREFERRED`` that a benchmark has.
         cluster_field: Field of the documents that items may share; by default the first of
-            ``plw.items.CLUSTER_FIELDS`` that some, but not all, of the documents share.
+            ``plw.results.items.CLUSTER_FIELDS`` that some, but not all, of the documents share.
 
     Raises:
         UserError: a row that is no sample of lm-eval's; the line names file and row.

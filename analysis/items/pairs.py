@@ -7,9 +7,9 @@ import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, Texts
 from analysis.items.clustered import Codes
-from plw.corpus_metrics import COUNTED
 from plw.errors import UserError
-from plw.items import MEAN
+from plw.results.corpus_metrics import COUNTED
+from plw.results.items import MEAN
 
 
 @dataclass(frozen=True, kw_only=True)

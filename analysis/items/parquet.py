@@ -9,10 +9,10 @@ import numpy as np
 
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems, choose_metric, item_keys
 from plw.errors import UserError
-from plw.files import read_json
-from plw.items import ITEMS, read_items
+from plw.files.products import check_products
+from plw.files.reading import read_json
 from plw.paths import RECORD
-from plw.products import check_products
+from plw.results.items import ITEMS, read_items
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -8,10 +8,10 @@ import numpy as np
 from analysis.items.benchmark import BenchmarkItems, Floats, ModelItems
 from analysis.items.bootstrap import pseudo_values
 from analysis.items.clustered import Codes
-from plw.corpus_metrics import CORPUS_METRICS, COUNTED, corpus_scores
 from plw.errors import UserError
-from plw.items import MEAN
-from plw.score import is_percentage
+from plw.results.corpus_metrics import CORPUS_METRICS, COUNTED, corpus_scores
+from plw.results.items import MEAN
+from plw.results.score import is_percentage
 
 
 @dataclass(frozen=True, kw_only=True)

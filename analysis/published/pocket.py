@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.published.weight_gain import WeightGain, weight_gain
 from plw.errors import UserError
-from plw.score import is_percentage
+from plw.results.score import is_percentage
 
 POCKET = Path(__file__).with_name("pocket.csv")
 TRAINING = ["model", "seed", "recipe"]

@@ -12,8 +12,10 @@ from pandas.util import hash_pandas_object
 
 from analysis.scores.study import Study
 from plw.errors import UserError
-from plw.files import folder_hash, hash_file, read_json, write_bytes_atomic, write_json_atomic
-from plw.identity import fingerprint
+from plw.files.hashing import folder_hash, hash_file
+from plw.files.reading import read_json
+from plw.files.writing import write_bytes_atomic, write_json_atomic
+from plw.results.identity import fingerprint
 
 SOURCE_FILE = "source.json"
 """Says from what a report was made, and which files are its."""

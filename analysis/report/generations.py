@@ -12,7 +12,7 @@ from analysis.report.json_values import json_number
 from analysis.scores.sample import spread
 from analysis.scores.study import Study
 from plw.errors import UserError, shortened
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.paths import PAYLOAD
 from plw.registry.rows import CellRow, StageRow
 from plw.registry.schema import DONE

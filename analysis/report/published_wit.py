@@ -45,7 +45,7 @@ from analysis.tables.published_wit import (
     shares_table,
     winners_table,
 )
-from plw.files import file_hash
+from plw.files.hashing import file_hash
 
 FINDINGS = "findings.json"
 WIT_PAPER = "On the Effect of Instruction Tuning Loss on Generalization (arXiv 2507.07817)"

@@ -20,7 +20,7 @@ from analysis.scores.repeats import repeated_seeds
 from plw.errors import UserError
 from plw.progress import count
 from plw.registry.schema import FAILED, RUNNING
-from plw.score import PERCENT_METRICS
+from plw.results.score import PERCENT_METRICS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,11 +9,11 @@ import pandas as pd
 
 from analysis.scores.choice import StudyChoice
 from plw.errors import UserError
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.paths import PAYLOAD, RECORD
 from plw.registry.rows import StageRow
 from plw.registry.schema import DONE
-from plw.score import protocol_metric
+from plw.results.score import protocol_metric
 
 TRANSLATION_METRICS = frozenset({"bleu", "chrf", "ter"})
 CHOICE_METRICS = frozenset({"acc", "acc_norm", "mc1", "mc2"})

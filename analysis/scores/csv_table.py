@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from plw.errors import NAME_LENGTH, UserError, named, printable, shortened
-from plw.files import read_text
+from plw.files.reading import read_text
 from plw.registry.export import COLUMNS
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}

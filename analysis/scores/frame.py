@@ -12,9 +12,9 @@ import pandas as pd
 from analysis.arrays import Array
 from analysis.scores.mixtures import refuse_mixed_cells, refuse_mixed_scores
 from plw.errors import UserError, shortened
-from plw.identity import field_diff
 from plw.registry.rows import CellRow
-from plw.score import PERCENT_METRICS, is_percentage
+from plw.results.identity import field_diff
+from plw.results.score import PERCENT_METRICS, is_percentage
 
 EXPONENT = 0.30103
 """w_p = PLW ** 0.30103 (PLW paper, section 5.1): 0.1 becomes 0.5, 0.01 becomes 0.25."""

@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from plw.errors import UserError, shortened
-from plw.identity import canonical_json, field_diff
 from plw.progress import count
 from plw.registry.rows import STANDS_FOR, CellRow, name_contents
+from plw.results.identity import canonical_json, field_diff
 
 SCORING_LIBRARIES = ("lm-eval", "alpaca_eval", "transformers")
 """Libraries whose version may change a score: of benchmarks, of AlpacaEval, of a judge from weights."""

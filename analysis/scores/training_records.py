@@ -9,7 +9,7 @@ from analysis.scores.datasets import dataset_order
 from analysis.scores.sample import spread
 from analysis.scores.study import Study
 from plw.errors import UserError, shortened
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.paths import RECORD
 
 STATISTICS = (

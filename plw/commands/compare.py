@@ -71,7 +71,7 @@ def compare(
 ) -> None:
     """Compare item by item: what differs, by how much, how surely, and what is excluded."""
     from plw.commands.compare_output import show, to_json
-    from plw.console import console
+    from plw.runtime.console import console
 
     if margin is not None and not 0 < margin < 1:
         raise UserError(

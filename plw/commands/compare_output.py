@@ -44,7 +44,7 @@ def show(found: Compared, margin: float | None, screen: "Console") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from plw.console import numbers_right
+    from plw.runtime.console import numbers_right
 
     if found.pair.dataset is not None:
         screen.print(f"\n{found.pair.dataset}", markup=False, style="bold")

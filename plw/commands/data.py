@@ -38,10 +38,10 @@ def stats(
     template: Annotated[str, typer.Option(help="Template around the fields of an example.")] = "alpaca",
 ) -> None:
     """The row of the PLW paper's Table 1 for a dataset, its lengths, and what a maximum length cuts off."""
-    from plw.console import console, step_bar
     from plw.data.measure import measure
     from plw.data.sources import content_hash
-    from plw.files import write_bytes_atomic, write_json_atomic
+    from plw.files.writing import write_bytes_atomic, write_json_atomic
+    from plw.runtime.console import console, step_bar
 
     if picture is not None and picture.suffix not in (".png", ".pdf"):
         raise UserError(f"--picture {picture}: allowed are names that end in .png or .pdf")
@@ -83,10 +83,10 @@ def invert(
     seed: Annotated[int, typer.Option(help="Chooses what a target ratio inverts.")] = 42,
 ) -> None:
     """Turn long completions into inputs: the model then has to predict the instruction."""
-    from plw.console import console
     from plw.data.prepare import apply_inversion
     from plw.data.records import AlpacaRecord
     from plw.data.statistics import generation_ratio
+    from plw.runtime.console import console
 
     if short == (target_ratio is not None):
         raise UserError("plw data invert needs one of --short and --target-ratio")
@@ -110,7 +110,7 @@ def invert(
 
 
 def _write(out: Path, records: "list[AlpacaRecord]") -> None:
-    from plw.files import write_json_atomic, write_jsonl_atomic
+    from plw.files.writing import write_json_atomic, write_jsonl_atomic
 
     # A weight is read where dataset.columns names it, so a file without any need not have the field.
     names = ["instruction", "input", "output", *(["weight"] if any(record.weight != 1 for record in records) else [])]

@@ -41,7 +41,7 @@ def dataset_choice(data: str, overrides: list[str], config_dir: Path | None = No
         UserError: empty, none of the three, or a mistake in the overrides.
     """
     from plw.config.overrides import check_bytes, split_override
-    from plw.inputs import ADDRESS
+    from plw.data.inputs import ADDRESS
 
     check_bytes(data)
     if not data.strip():
@@ -88,9 +88,9 @@ def read_dataset(
 ) -> "tuple[list[Path], list[Record]]":
     """The dataset's files and its records, sampled and inverted as its config says."""
     from plw import world
+    from plw.data.inputs import Resolver, in_world
     from plw.data.prepare import load_dataset
     from plw.data.sources import local_files
-    from plw.inputs import Resolver, in_world
     from plw.progress import no_progress
 
     cache = config.execution.cache_folder

@@ -49,7 +49,7 @@ def glmm(
     """Beta mixed model of Table 3: score ~ w_p + w_p², slopes by benchmark, intercepts by base model."""
     from analysis.glmm.bootstrap import bootstrap_optimum
     from analysis.glmm.fit import glmm_json
-    from plw.console import console, step_bar
+    from plw.runtime.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, poly, engine)
     screen = console()
@@ -79,7 +79,7 @@ def power(
     """How often studies of other sizes would find an effect as large as this table's, by simulation from its fit."""
     from analysis.inference.power import simulated_power
     from analysis.tables.checks import power_table
-    from plw.console import console, step_bar
+    from plw.runtime.console import console, step_bar
 
     fit = _fitted(file, score, plw, benchmark, model, seed, Polynomial.raw, Engine.python)
     screen = console()

@@ -55,7 +55,7 @@ def gam(
 ) -> None:
     """Additive model of Table 4 and the contours: score ~ te(PLW, R_g, k=3) + benchmark."""
     from analysis.scores.csv_table import read_columns
-    from plw.console import console
+    from plw.runtime.console import console
 
     rows = read_columns(file, units=(plw, score), numbers=(ratio,), labels=(benchmark,))
     _refuse_negative(file, rows[ratio])

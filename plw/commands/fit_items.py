@@ -50,8 +50,8 @@ def mixed_items(
     """Mixed model of single items, crossed with cells, by R's lme4: the weight's curve over base models."""
     from analysis.inference.item_model import fit_items
     from analysis.inference.item_rows import choose_rows
-    from plw.console import console
-    from plw.items import read_item_export
+    from plw.results.items import read_item_export
+    from plw.runtime.console import console
 
     table = read_item_export(file).to_pandas()
     try:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from plw.commands.dataset import read_dataset
 from plw.commands.measurable import MIN_ITEMS
+from plw.data.inputs import in_world
 from plw.errors import UserError
-from plw.files import write_json_atomic
-from plw.identity import fingerprint
-from plw.inputs import in_world
+from plw.files.writing import write_json_atomic
 from plw.progress import count
+from plw.results.identity import fingerprint
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
@@ -75,11 +75,11 @@ def hold_out(config: "CellConfig") -> "CellConfig":
 
 def _records(config: "CellConfig") -> "list[Record]":
     """The records that the cells will read, by the model's tokenizer; a world that is not there is built for it."""
-    from plw.console import console
     from plw.data.tokenizer import load_tokenizer
     from plw.pipeline import resolve_cell
     from plw.pipeline.hub import go_offline_if_unreachable
     from plw.pipeline.unpacking import unpack_model
+    from plw.runtime.console import console
     from plw.sweep.grid import build_world
 
     model = config.model
@@ -107,7 +107,7 @@ def _prompt_rows(kept: "list[Record]") -> list[dict[str, str]]:
 
 def _tell_of_copies(trained: "Sequence[Record]", kept: "Sequence[Record]", path: str) -> None:
     """Say where the data have a held-out record twice, so that it is trained on all the same."""
-    from plw.console import console
+    from plw.runtime.console import console
 
     # A record's repr has all that it says and not the row where it stands.
     learned = {repr(record) for record in trained}

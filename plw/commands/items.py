@@ -25,7 +25,7 @@ def export_items(
     config_dir: ConfigDir = None,
 ) -> None:
     """Every item of a study's cells in one table, beside its cell's dataset, model, weights and seed."""
-    from plw.console import console
+    from plw.runtime.console import console
 
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"--out {out}: allowed are the endings .parquet and .csv")
@@ -44,8 +44,8 @@ def _study_items(config: "CellConfig") -> "pa.Table":
     """
     import pyarrow as pa
 
-    from plw.items import ITEMS, read_items
     from plw.registry import Registry
+    from plw.results.items import ITEMS, read_items
 
     study, scale, runs = config.study.name, config.scale.name, Path(config.execution.runs)
     with Registry.open(config.registry.url, create=False) as registry:
@@ -63,7 +63,7 @@ def _study_items(config: "CellConfig") -> "pa.Table":
 def _beside(items: "pa.Table", cell: "CellRow", stage: str) -> "pa.Table":
     import pyarrow as pa
 
-    from plw.items import CELL_FIELDS
+    from plw.results.items import CELL_FIELDS
 
     columns = {name: getattr(cell, name) for name in CELL_FIELDS} | {"stage": stage}
     named = {name: pa.array([value] * len(items)) for name, value in columns.items()}
@@ -79,7 +79,7 @@ def _write(table: "pa.Table", out: Path) -> None:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
-    from plw.files import write_bytes_atomic
+    from plw.files.writing import write_bytes_atomic
 
     buffer = BytesIO()
     if out.suffix == ".parquet":

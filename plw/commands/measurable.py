@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.data.inputs import in_world
 from plw.data.prompts import load_prompts
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.inputs import in_world
 from plw.paths import task_folder
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from plw.config.evaluation import ALPACA_EVAL, PANDALM, REFERENCE, PromptSetConfig, TaskConfig
+from plw.data.inputs import foreign_prompts
 from plw.errors import UserError
-from plw.inputs import foreign_prompts
 
 if TYPE_CHECKING:
     from plw.config import CellConfig

@@ -13,10 +13,10 @@ def add_to(app: typer.Typer) -> None:
 
 def publish(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Copy what `execution.publish=ADDRESS` lacks of a study: records and items of finished stages, and reports."""
-    from plw.console import console, step_bar
     from plw.paths import RECORD
     from plw.pipeline.publishing import PAGE, check_publish, publish_missing, publish_report
     from plw.progress import count
+    from plw.runtime.console import console, step_bar
     from plw.sweep.summary import print_unpublished
 
     config, out_console = chosen_cell(overrides, config_dir), console()

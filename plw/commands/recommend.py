@@ -34,7 +34,7 @@ def recommend(
     """Which prompt weight for your data, by its generation ratio: what papers, a small study and yours say."""
     from analysis.inference.evidence import agreement, all_evidence
     from analysis.inference.recommend import recommend_weight
-    from plw.console import console
+    from plw.runtime.console import console
 
     config = dataset_choice(data, fields or [], config_dir)
     if not is_choice(data, config_dir):
@@ -65,8 +65,8 @@ def _all_records(config: "CellConfig", fields: list[str]) -> "CellConfig":
 
 
 def _generation_ratio(data: str, tokenizer: str, config: "CellConfig") -> float:
-    from plw.console import console, step_bar
     from plw.data.statistics import generation_ratio
+    from plw.runtime.console import console, step_bar
 
     loaded = named_tokenizer(tokenizer)
     with step_bar(config.dataset.name, console()) as progress:

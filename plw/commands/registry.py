@@ -8,8 +8,8 @@ import typer
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names, study_cells
 from plw.commands.output_file import output_file
 from plw.errors import UserError
+from plw.files.storage import storage_error
 from plw.progress import count
-from plw.storage import storage_error
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -41,9 +41,9 @@ def export(
 @registry_app.command()
 def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Make the database again from the record files below the runs folder."""
-    from plw.console import console, step_bar
     from plw.registry import rebuild as rebuild_registry
     from plw.registry import shown_address
+    from plw.runtime.console import console, step_bar
 
     config = chosen_cell(overrides, config_dir)
     out_console = console()
@@ -69,9 +69,9 @@ def rebuild(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 @registry_app.command()
 def migrate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Bring a registry of an older plw to this one's schema: in place, all or nothing, none of its workers at work."""
-    from plw.console import console
     from plw.registry import migrate_registry
     from plw.registry.schema import SCHEMA_VERSION
+    from plw.runtime.console import console
 
     config = chosen_cell(overrides, config_dir)
     found, _ = migrate_registry(config.registry.url, lease_timeout_s=config.execution.lease_timeout_s)
@@ -82,8 +82,8 @@ def migrate(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
 @registry_app.command()
 def verify(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Compare every file and row with the records of the stages that left them; changes nothing."""
-    from plw.console import console, step_bar
     from plw.registry import verify_results
+    from plw.runtime.console import console, step_bar
 
     config = chosen_cell(overrides, config_dir)
     out_console = console()
@@ -107,8 +107,8 @@ def gc(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
 ) -> None:
     """Remove what no record names (failed attempts, files left in finished stages, rows); lists it and asks first."""
-    from plw.console import console
     from plw.registry import find_garbage, remove_garbage
+    from plw.runtime.console import console
 
     config = chosen_cell(overrides, config_dir)
     url, lease_timeout_s = config.registry.url, config.execution.lease_timeout_s
@@ -151,8 +151,8 @@ def merge(
     config_dir: ConfigDir = None,
 ) -> None:
     """Take over the finished stages of another runs folder, with their rows; what differs is told and left as it is."""
-    from plw.console import console, step_bar
     from plw.registry import merge as merge_results
+    from plw.runtime.console import console, step_bar
 
     config = chosen_cell(overrides, config_dir)
     out_console = console()

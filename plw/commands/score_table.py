@@ -33,7 +33,7 @@ def write_numbers(out: Path, numbers: dict[str, Any]) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    from plw.files import write_json_atomic
+    from plw.files.writing import write_json_atomic
 
     try:
         write_json_atomic(out, numbers)

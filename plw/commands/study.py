@@ -11,7 +11,7 @@ import typer
 from plw.commands.choice import ConfigDir, Overrides, chosen_cell, refuse_file_names
 from plw.commands.hydra_arguments import option_value, options_first
 from plw.errors import UserError
-from plw.interrupt import interruptible
+from plw.runtime.interrupt import interruptible
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
@@ -58,7 +58,7 @@ def status(
     ] = None,
 ) -> None:
     """How far a study is: stages done, running and failed, from the registry; and its jobs in Slurm's queue."""
-    from plw.console import console
+    from plw.runtime.console import console
     from plw.sweep.slurm.queue import look_at_queue
     from plw.sweep.status import print_status
     from plw.sweep.watch import watch_study
@@ -80,7 +80,7 @@ def drain(
     undo: Annotated[bool, typer.Option("--undo", help="Let the study take cells again.")] = False,
 ) -> None:
     """Let a study's workers, wherever they are, finish the cells that they are on and begin no new one."""
-    from plw.console import console
+    from plw.runtime.console import console
     from plw.sweep.drain import begin_drain, end_drain
 
     config, out_console = chosen_cell(overrides, config_dir), console()
@@ -121,8 +121,8 @@ def report(
     if published is not None:
         _report_published(published, overrides or [], out)
         return
-    from plw.console import console, step_bar
     from plw.registry.store import Registry
+    from plw.runtime.console import console, step_bar
 
     refuse_file_names(overrides, "--out")
     config, out_console = chosen_cell(overrides, config_dir), console()
@@ -153,8 +153,8 @@ def report(
 
 def _copy_report(config: "CellConfig", folder: Path) -> None:
     """Copy a report to where the study publishes; a failure is told and ends nothing."""
-    from plw.console import console
     from plw.pipeline.publishing import publish_report
+    from plw.runtime.console import console
     from plw.sweep.summary import print_unpublished
 
     done = publish_report(config, folder)
@@ -166,7 +166,7 @@ def _copy_report(config: "CellConfig", folder: Path) -> None:
 
 def _report_published(published: PublishedPaper, overrides: list[str], out: Path | None) -> None:
     from analysis.report.published_wit import write_wit_report
-    from plw.console import console
+    from plw.runtime.console import console
 
     if overrides:
         raise UserError(f"--published {published} takes no overrides, but there is {overrides[0]}")

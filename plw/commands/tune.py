@@ -26,9 +26,9 @@ from plw.commands.weight_search import (
     search,
 )
 from plw.config.evaluation import REFERENCE
+from plw.data.inputs import HUB_NAME, in_world
 from plw.errors import UserError
-from plw.gguf_file import SUFFIX
-from plw.inputs import HUB_NAME, in_world
+from plw.pretrained.gguf_file import SUFFIX
 from plw.progress import count
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def tune(
     The same command continues a search that was stopped. docs/tune.md says how it decides.
     """
     from analysis.inference.adaptive import WeightChooser
-    from plw.console import console
+    from plw.runtime.console import console
 
     check_rule(budget, margin, "--budget ", "--margin ")
     if task and judge is not None:
@@ -245,7 +245,7 @@ def _measured(config: "CellConfig") -> str:
 def _show(line: SearchLine, screen: "Console") -> None:
     from rich.table import Table
 
-    from plw.console import numbers_right
+    from plw.runtime.console import numbers_right
 
     decision = line.decision
     assert decision is not None

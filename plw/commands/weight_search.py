@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import StageError, UserError
-from plw.identity import field_diff
 from plw.progress import count
+from plw.results.identity import field_diff
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,7 +15,7 @@ world_app = typer.Typer(help="The embedded world and its base models.", no_args_
 def world_build(overrides: Overrides = None, config_dir: ConfigDir = None) -> None:
     """Build the world that the fields choose, as the first run would; base models that do not travel are pretrained."""
     from plw import world
-    from plw.console import console, step_bar
+    from plw.runtime.console import console, step_bar
 
     config, out_console = chosen_cell(overrides, config_dir), console()
     with step_bar("world", out_console) as progress:
@@ -30,7 +30,7 @@ def world_pretrain(
     config_dir: ConfigDir = None,
 ) -> None:
     """Pretrain every base model again and write what travels with the package. Other processors round differently."""
-    from plw.console import console, step_bar
+    from plw.runtime.console import console, step_bar
     from plw.world.builder import pretrain_to_package
     from plw.world.packaged import MANIFEST, bases_fingerprint
 

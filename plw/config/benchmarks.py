@@ -1,7 +1,7 @@
 """What a suite says of its benchmarks, as the analysis and Table 2 name them."""
 
 from plw.config.evaluation import SuiteConfig
-from plw.score import protocol_metric
+from plw.results.score import protocol_metric
 
 
 def benchmark_groups(suite: SuiteConfig) -> dict[str, str]:

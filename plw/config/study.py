@@ -8,7 +8,7 @@ from typing import Any
 from plw.config.checks import above_zero, at_least, each_text, given, in_range, one_of
 from plw.config.training import RecipeConfig
 from plw.errors import UserError
-from plw.machine import available_cores
+from plw.runtime.machine import available_cores
 
 AUTO = "auto"
 PADDED, PACKED, PREFIX = "padded", "packed", "prefix"

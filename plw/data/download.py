@@ -5,8 +5,8 @@ import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from plw.data.inputs import check_address
 from plw.errors import UserError
-from plw.inputs import check_address
 from plw.progress import Progress, no_progress
 
 if TYPE_CHECKING:

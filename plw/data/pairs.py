@@ -17,7 +17,8 @@ from plw.data.render import Renderer
 from plw.data.row_fields import MISSING, find, list_of
 from plw.data.sources import content_hash
 from plw.errors import UserError, named
-from plw.files import check_text, kind_of
+from plw.files.json_text import kind_of
+from plw.files.whole_characters import check_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

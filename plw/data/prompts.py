@@ -8,7 +8,8 @@ from typing import Any
 from plw.data.left_out import check_read, near_names
 from plw.data.rows import is_text_table, object_rows
 from plw.errors import UserError, named, shortened
-from plw.files import check_text, kind_of
+from plw.files.json_text import kind_of
+from plw.files.whole_characters import check_text
 
 PROMPT_FIELDS = ("instruction", "input", "system", "output")
 

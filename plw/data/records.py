@@ -11,7 +11,8 @@ from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
 from plw.data.weights import MESSAGE_WEIGHTS, SWITCHES, WeightSpan, message_weight, weight_spans
 from plw.errors import UserError, named
-from plw.files import check_text, check_texts, kind_of
+from plw.files.json_text import kind_of
+from plw.files.whole_characters import check_text, check_texts
 
 OPTIONAL = ("input", "system", "history")
 """Fields that a row of the Alpaca form may lack."""

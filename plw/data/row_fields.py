@@ -7,7 +7,9 @@ from typing import Any
 
 from plw.data.weights import weight_of
 from plw.errors import UserError, named
-from plw.files import check_text, kind_of, parse_json
+from plw.files.json_text import kind_of
+from plw.files.reading import parse_json
+from plw.files.whole_characters import check_text
 
 MISSING = object()
 """Nothing stands there; null is something."""

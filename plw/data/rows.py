@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.file_starts import check_no_pointer
-from plw.files import check_texts, kind_of, read_rows, read_text, unreadable
+from plw.files.file_starts import check_no_pointer
+from plw.files.json_text import kind_of
+from plw.files.reading import read_rows, read_text, unreadable
+from plw.files.whole_characters import check_texts
 from plw.progress import count
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from urllib.parse import unquote, urlsplit
 from plw.config.fields import HUB_PREFIX
 from plw.config.source import DataSource
 from plw.data.download import download
+from plw.data.inputs import Input, is_elsewhere
 from plw.errors import UserError
-from plw.files import file_hash
-from plw.inputs import Input, is_elsewhere
+from plw.files.hashing import file_hash
 from plw.progress import Progress, no_progress
 
 logger = logging.getLogger(__name__)

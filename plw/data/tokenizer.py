@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.file_starts import check_no_pointer
-from plw.files import kind_of, read_json
-from plw.model_folder import TOKENIZER_FILES
+from plw.files.file_starts import check_no_pointer
+from plw.files.json_text import kind_of
+from plw.files.reading import read_json
+from plw.pretrained.model_folder import TOKENIZER_FILES
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -9,7 +9,7 @@ from numbers import Real
 from typing import Any
 
 from plw.errors import UserError, shortened
-from plw.files import kind_of
+from plw.files.json_text import kind_of
 
 MESSAGE_WEIGHTS = ("weight", "loss_weight", "loss_scale")
 """What the weight of a message is called: by OpenAI and axolotl, by LLaMA-Factory, and by ms-swift."""

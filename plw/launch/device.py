@@ -5,7 +5,7 @@ import os
 import torch
 
 from plw.errors import UserError
-from plw.machine import check_gpu_count
+from plw.runtime.machine import check_gpu_count
 
 
 def device_of(name: str) -> torch.device:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plw.files import read_json, write_json_atomic
-from plw.machine import process_space
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
+from plw.runtime.machine import process_space
 
 LAUNCH = "launch"
 """Folder of a launch, in its stage's."""

@@ -3,7 +3,8 @@
 import time
 from pathlib import Path
 
-from plw.files import read_json, write_json_atomic
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 from plw.progress import Progress
 
 PROGRESS = "progress.json"

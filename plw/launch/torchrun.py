@@ -17,11 +17,11 @@ import psutil
 
 from plw.config.study import SLURM
 from plw.errors import StageError, UserError
-from plw.files import read_json
-from plw.interrupt import deferred, raise_if_requested, requested
+from plw.files.reading import read_json
 from plw.launch.job_folder import ENDED, RESULT, STOP
 from plw.launch.process_end import signal_words
-from plw.machine import process_space
+from plw.runtime.interrupt import deferred, raise_if_requested, requested
+from plw.runtime.machine import process_space
 
 OUTPUT = "output.txt"
 TORCH_LOGS = "torchrun"

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import StageError, UserError
-from plw.files import write_json_atomic
-from plw.interrupt import Interrupted, handle_as_worker
+from plw.files.writing import write_json_atomic
 from plw.launch.job_folder import ENDED, RESULT, LaunchOwner, read_owner
-from plw.logs import configure_logging
-from plw.machine import process_space
+from plw.runtime.interrupt import Interrupted, handle_as_worker
+from plw.runtime.logs import configure_logging
+from plw.runtime.machine import process_space
 
 WATCH_S = 0.2
 

@@ -11,12 +11,12 @@ from plw import world
 from plw.config import CellConfig
 from plw.config.checks import names
 from plw.config.study import PREFERENCE
-from plw.identity import canonical_json, fingerprint
-from plw.inputs import Input, Resolver, in_world
+from plw.data.inputs import Input, Resolver, in_world
 from plw.pipeline.cell_inputs import CellInputs, resolve_inputs
 from plw.pipeline.payloads import stage_payloads
 from plw.pipeline.stage import Stage
 from plw.registry import CellRow, StageKey
+from plw.results.identity import canonical_json, fingerprint
 
 NEEDS: dict[str, tuple[str, ...]] = {
     "train": (),

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from plw.config import CellConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
+from plw.data.inputs import Input, Resolver
 from plw.errors import UserError
-from plw.inputs import Input, Resolver
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from plw import world
 from plw.data.prompts import PromptRecord, load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.errors import UserError
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.paths import MODEL
 from plw.pipeline.cell import Cell
 from plw.pipeline.judge_cache import JudgeCache
 from plw.pipeline.tracking import Tracker, open_tracker
 from plw.pipeline.unpacking import unpack_model
 from plw.progress import Progress
-from plw.stage_state import StateKeeper
+from plw.results.stage_state import StateKeeper
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from plw.config.evaluation import MT_BENCH
 from plw.config.study import PREFERENCE
+from plw.data.inputs import in_world
 from plw.data.pairs import check_pairs
 from plw.data.prepare import check_weights, sample, split_held_out
 from plw.data.prompts import load_prompts
@@ -12,7 +13,6 @@ from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import UserError
-from plw.inputs import in_world
 from plw.pipeline.cell import Cell
 from plw.progress import Progress, no_progress
 

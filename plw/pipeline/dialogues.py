@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from plw.config.evaluation import MT_BENCH
 from plw.data.render import Renderer
 from plw.evaluate.models.protocol import LENGTH_METRICS
-from plw.items import ItemRow, document_hash
+from plw.results.items import ItemRow, document_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

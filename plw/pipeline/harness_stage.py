@@ -5,13 +5,13 @@ import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from plw.files import write_json_atomic
-from plw.items import ITEMS, write_items
+from plw.files.writing import write_json_atomic
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
 from plw.progress import Progress
+from plw.results.items import ITEMS, write_items
 
 if TYPE_CHECKING:
     from plw.evaluate.lm_eval.harness import HarnessResult

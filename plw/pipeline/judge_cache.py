@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from plw.config import CellConfig, identity_fields
+from plw.data.inputs import foreign_prompts
 from plw.errors import UserError
-from plw.identity import canonical_json
-from plw.inputs import foreign_prompts
 from plw.pipeline.cell import Cell
+from plw.results.identity import canonical_json
 
 if TYPE_CHECKING:
     from plw.evaluate.judging.judge import Judge

@@ -1,9 +1,9 @@
 """What a judge needs, looked at before the first cell: files, weights, and the server."""
 
 from plw.config.evaluation import MT_BENCH
+from plw.data.inputs import in_world
 from plw.data.prompts import load_answers, load_prompts, opponent_wanted, reference_answers
 from plw.errors import UserError
-from plw.inputs import in_world
 from plw.pipeline.cell import Cell
 from plw.pipeline.judge_cache import check_world_judge, missing_endpoint
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import MT_BENCH
-from plw.files import write_json_atomic
-from plw.items import ITEMS, ItemRow, write_items
+from plw.files.writing import write_json_atomic
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.dialogues import grade_answers
 from plw.pipeline.stage import StageResult
-from plw.score import Score
+from plw.results.items import ITEMS, ItemRow, write_items
+from plw.results.score import Score
 
 if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Pair

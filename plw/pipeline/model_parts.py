@@ -13,13 +13,13 @@ from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, REFERENCE
 from plw.data.prompts import PromptRecord
 from plw.data.render import Renderer
 from plw.evaluate.models.protocol import Generation
-from plw.files import write_json_atomic
-from plw.items import ITEMS, ItemRow, write_items
+from plw.files.writing import write_json_atomic
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.dialogues import answer_dialogues
 from plw.pipeline.prompt_items import answer_items, reference_overlap
 from plw.pipeline.sensitivity import measure_wordings
-from plw.score import Score
+from plw.results.items import ITEMS, ItemRow, write_items
+from plw.results.score import Score
 
 
 def question_model(context: CellContext, check_lease: CheckLease) -> list[Score]:

@@ -7,13 +7,13 @@ from typing import Any
 from plw.config import CellConfig, identity_fields
 from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, PANDALM, REFERENCE
 from plw.config.study import PREFERENCE
+from plw.data.inputs import Input
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
 from plw.evaluate.lm_eval.definition import task_definitions
-from plw.files import folder_hash
-from plw.identity import fingerprint
-from plw.inputs import Input
+from plw.files.hashing import folder_hash
 from plw.paths import judge_prompt_folder, task_folder
 from plw.pipeline.cell_inputs import CellInputs
+from plw.results.identity import fingerprint
 
 SOURCE = ("name", "path", "revision", "file", "sha256")
 """Fields of a dataset that say where it lies; what lies there is in its content."""

@@ -7,11 +7,11 @@ from typing import Any
 from plw.config import SuiteConfig
 from plw.config.evaluation import MT_BENCH, REFERENCE
 from plw.config.fields import HUB_PREFIX
+from plw.data.inputs import in_world
 from plw.data.prompts import load_prompts, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
-from plw.files import read_json
-from plw.inputs import in_world
+from plw.files.reading import read_json
 from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import check_records, check_requests

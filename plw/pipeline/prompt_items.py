@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from plw.config.evaluation import REFERENCE
-from plw.corpus_metrics import corpus_scores, segment_counts
 from plw.data.prompts import PromptRecord
 from plw.evaluate.models.protocol import LENGTH_METRICS
-from plw.items import ItemRow, document_hash
-from plw.score import Score
+from plw.results.corpus_metrics import corpus_scores, segment_counts
+from plw.results.items import ItemRow, document_hash
+from plw.results.score import Score
 
 if TYPE_CHECKING:
     from plw.evaluate.judging.pairwise import Verdict

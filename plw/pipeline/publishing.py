@@ -14,10 +14,10 @@ from pathlib import Path
 
 from plw.config import CellConfig
 from plw.errors import UserError
-from plw.items import ITEMS
+from plw.files.remote_folder import RemoteFolder, reason_of
 from plw.paths import PAYLOAD, RECORD
 from plw.progress import Progress, no_progress
-from plw.remote_folder import RemoteFolder, reason_of
+from plw.results.items import ITEMS
 
 FIELD = "execution.publish"
 STAGE_FILES = (ITEMS, PAYLOAD, RECORD)

@@ -9,8 +9,6 @@ from typing import Any, Literal, Self
 
 from plw.config import CellConfig
 from plw.errors import ClaimLostError, DamagedError
-from plw.interrupt import raise_if_requested
-from plw.memory import release_memory
 from plw.paths import RECORD
 from plw.pipeline.cell import Cell, needed_by
 from plw.pipeline.context import CellContext
@@ -20,7 +18,9 @@ from plw.pipeline.publishing import publish_stage
 from plw.pipeline.stage import Outcome, RetryPolicy, Stage, run_stage
 from plw.pipeline.stage_functions import run_stage_function
 from plw.registry import AlreadyDone, Busy, Claimed, Owner, Registry
-from plw.stage_state import StateKeeper
+from plw.results.stage_state import StateKeeper
+from plw.runtime.interrupt import raise_if_requested
+from plw.runtime.memory import release_memory
 
 logger = logging.getLogger(__name__)
 

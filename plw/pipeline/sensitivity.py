@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 from plw.data.render import Renderer
-from plw.items import ITEMS, ItemRow, document_hash, write_items
+from plw.results.items import ITEMS, ItemRow, document_hash, write_items
 
 if TYPE_CHECKING:
     from plw.pipeline.context import CellContext, CheckLease
-    from plw.score import Score
+    from plw.results.score import Score
 
 
 def measure_wordings(context: "CellContext", check_lease: "CheckLease") -> "list[Score]":

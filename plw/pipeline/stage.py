@@ -25,16 +25,16 @@ from plw.errors import (
     printable,
     shortened,
 )
-from plw.files import TEMPORARY, write_json_atomic
-from plw.identity import canonical_json, field_diff
-from plw.interrupt import Interrupted
+from plw.files.products import check_products, note_products
+from plw.files.sealed import read_sealed_json, write_sealed_json
+from plw.files.storage import storage_error
+from plw.files.writing import TEMPORARY, write_json_atomic
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.pipeline.heartbeat import Heartbeat
-from plw.products import check_products, note_products
 from plw.redact import redact
-from plw.score import Score
-from plw.sealed import read_sealed_json, write_sealed_json
-from plw.storage import storage_error
+from plw.results.identity import canonical_json, field_diff
+from plw.results.score import Score
+from plw.runtime.interrupt import Interrupted
 
 RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
 """What is read of a record here; the registry reads the rest."""

@@ -7,8 +7,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from plw.config.study import PREFERENCE
-from plw.files import read_rows
-from plw.inputs import check_unchanged
+from plw.data.inputs import check_unchanged
+from plw.files.reading import read_rows
 from plw.launch.job_folder import LAUNCH
 from plw.paths import CHECKPOINTS, LOG
 from plw.pipeline.context import SHARES, CellContext, CheckLease

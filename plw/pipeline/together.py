@@ -13,7 +13,7 @@ from plw.launch.progress_file import ProgressReader
 from plw.launch.torchrun import Workers
 from plw.pipeline.context import SHARES, CellContext, CheckLease
 from plw.pipeline.model_parts import MODEL_PARTS
-from plw.score import Score
+from plw.results.score import Score
 
 
 def run_part(kind: str, context: CellContext, check_lease: CheckLease) -> list[Score]:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from plw.config import TrackerConfig
 from plw.config.checks import one_of
-from plw.score import Score
+from plw.results.score import Score
 
 INIT_TIMEOUT_S = 15.0
 """Seconds until a run that cannot be opened on the server is written offline."""

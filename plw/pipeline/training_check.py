@@ -16,12 +16,12 @@ from plw.config import CellConfig
 from plw.config.loss import LossConfig
 from plw.config.study import PREFERENCE
 from plw.data.encoding import EncodedExample, encode
+from plw.data.inputs import in_world
 from plw.data.pairs import PreparedPairs, prepare_pairs
 from plw.data.prepare import load_dataset, split_held_out
 from plw.data.render import Renderer
 from plw.data.sources import local_files
 from plw.errors import UserError
-from plw.inputs import in_world
 from plw.loss.coefficients import has_weight, role_coefficients, role_sums
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import tokenizer_of

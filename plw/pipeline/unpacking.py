@@ -1,7 +1,7 @@
 """Models that come packed in one file, unpacked before anything reads them."""
 
-from plw.gguf_file import UNPACKED
 from plw.pipeline.cell import Cell
+from plw.pretrained.gguf_file import UNPACKED
 
 
 def is_packed(cell: Cell) -> bool:

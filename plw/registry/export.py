@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TextIO
 
-from plw.files import open_atomic
+from plw.files.writing import open_atomic
 from plw.registry.store import Registry
 
 OF_CELL = (

@@ -9,7 +9,8 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, Connection, delete, exists, not_, select
 
 from plw.errors import UserError
-from plw.files import TEMPORARY
+from plw.files.sealed import read_sealed_json
+from plw.files.writing import TEMPORARY
 from plw.paths import FAILURE, PAYLOAD, RECORD
 from plw.registry.claim import Claimed
 from plw.registry.owner import LEASE_TIMEOUT_S, Owner
@@ -25,7 +26,6 @@ from plw.registry.statements import (
     same_stage,
 )
 from plw.registry.store import Registry
-from plw.sealed import read_sealed_json
 
 MOVED = ".moved"
 """How a hidden folder's name ends that a command was copying or removing when it was killed."""

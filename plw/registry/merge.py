@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
+from plw.files.products import check_products
+from plw.files.sealed import read_sealed_json
 from plw.paths import LOG, PAYLOAD, RECORD
-from plw.products import check_products
 from plw.progress import Progress, no_progress
 from plw.registry.claim import Busy
 from plw.registry.garbage import MOVED
@@ -16,7 +17,6 @@ from plw.registry.owner import LEASE_TIMEOUT_S, Owner
 from plw.registry.rebuild import check_runs, record_paths
 from plw.registry.rows import StageRecord
 from plw.registry.store import Registry
-from plw.sealed import read_sealed_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,11 +14,11 @@ from sqlalchemy import Connection, Engine, select, text
 from sqlalchemy.exc import DatabaseError
 
 from plw.errors import UserError
+from plw.files.storage import storage_error
 from plw.registry.outages import address_of, first_line, is_away, sqlite_path
 from plw.registry.owner import LEASE_TIMEOUT_S
 from plw.registry.schema import SCHEMA_VERSION, meta
 from plw.registry.statements import living_stages, refuse_living
-from plw.storage import storage_error
 
 _LOCK = 7_240_113_586
 """Number of the PostgreSQL advisory lock under which tables are made and changed."""

@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from plw.errors import RegistryAwayError, UserError
-from plw.storage import storage_error
+from plw.files.storage import storage_error
 
 FIRST_PAUSE_S = 0.1
 MAX_PAUSE_S = 5.0

@@ -7,8 +7,8 @@ from typing import Self
 
 import psutil
 
-from plw.machine import host_name, process_space
 from plw.registry.rows import StageRow
+from plw.runtime.machine import host_name, process_space
 
 LEASE_TIMEOUT_S = 60.0
 """Silence after which a stage's worker counts as gone, where no config says otherwise."""
@@ -21,7 +21,7 @@ class Owner:
     """A process that works on stages. The token is the proof of one claim: take a new one for each."""
 
     host: str
-    """Where the number is that process: ``plw.machine.process_space``."""
+    """Where the number is that process: ``plw.runtime.machine.process_space``."""
     pid: int
     process_started: float | None = None
     """Start of the process in seconds since boot; None where the system does not tell."""

@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DatabaseError, IntegrityError
 
 from plw.errors import StorageError, UserError
+from plw.files.sealed import read_sealed_json
 from plw.paths import RECORD
 from plw.progress import Progress, no_progress
 from plw.registry.database import FOREIGN, parse_url
@@ -21,7 +22,6 @@ from plw.registry.rows import StageKey, StageRecord
 from plw.registry.schema import cells, curves, meta, scores, stages
 from plw.registry.statements import living_stages, put_record, refuse_living
 from plw.registry.store import Registry
-from plw.sealed import read_sealed_json
 
 STAGE_FOLDERS = "*/*/*/*/*"
 """<study>-<scale>/<dataset>/<model>/<cell>/<stage> below the runs folder."""

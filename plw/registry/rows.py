@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any, Self, TypeVar, get_args, get_type_hints
 
 from plw.errors import UserError, shortened
-from plw.machine import host_name
-from plw.score import Score
+from plw.results.score import Score
+from plw.runtime.machine import host_name
 
 Row = TypeVar("Row")
 
@@ -103,7 +103,7 @@ class StageRow(StageKey):
     error: str | None = None
     traceback: str | None = None
     progress: str | None = None
-    """Of a running stage: ``plw.stage_state.StageState`` as JSON, with the last heartbeat."""
+    """Of a running stage: ``plw.results.stage_state.StageState`` as JSON, with the last heartbeat."""
 
     @property
     def key(self) -> StageKey:

@@ -24,7 +24,7 @@ from sqlalchemy.schema import SchemaItem
 from sqlalchemy.types import TypeEngine
 
 from plw.registry.rows import CellKey, CellRow, CurveRow, StageKey, StageRow
-from plw.score import Score
+from plw.results.score import Score
 
 SCHEMA_VERSION = 4
 

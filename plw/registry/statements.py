@@ -21,11 +21,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plw.errors import UserError
-from plw.machine import process_space
 from plw.progress import count
 from plw.registry.owner import abandoned
 from plw.registry.rows import CellKey, CellRow, StageKey, StageRecord, StageRow
 from plw.registry.schema import CELL_KEY, DONE, RUNNING, STAGE_KEY, cells, curves, scores, stages
+from plw.runtime.machine import process_space
 
 UNCLAIMED: dict[str, None] = dict.fromkeys(("token", "host", "pid", "process_started", "heartbeat", "progress"))
 """A stage that nobody holds."""

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.products import check_products
+from plw.files.products import check_products
+from plw.files.sealed import read_sealed_json
 from plw.progress import Progress, no_progress
 from plw.registry.reader import FinishedStage
 from plw.registry.rebuild import record_paths
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
-from plw.sealed import read_sealed_json
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Any
 from plw.config import CellConfig
 from plw.config.evaluation import PANDALM
 from plw.config.study import AUTO, PREFERENCE, PREFIX, CostConfig
+from plw.data.inputs import WORLD_PREFIX
 from plw.data.rows import KINDS, dataset_rows
 from plw.errors import UserError
-from plw.inputs import WORLD_PREFIX
 from plw.pipeline import Cell
 from plw.sweep.cpu_speed import CpuSpeed, ModelShape, model_shape
 from plw.world.base_model import base_names, base_shape, mlp_width

@@ -13,11 +13,11 @@ from rich.table import Table
 from plw.config import CellConfig
 from plw.config.evaluation import REFERENCE
 from plw.config.study import PREFERENCE, CostConfig
-from plw.console import numbers_right
-from plw.inputs import LOOPBACK, in_world, is_elsewhere
+from plw.data.inputs import LOOPBACK, in_world, is_elsewhere
 from plw.paths import conf_folder
 from plw.pipeline import Cell
 from plw.progress import count, duration
+from plw.runtime.console import numbers_right
 from plw.sweep.cost import SECONDS_AN_HOUR, StageCost, cell_shape, judge_calls, stage_cost, step_tokens
 from plw.sweep.cost_gaps import unknown_sizes
 from plw.sweep.cpu_formats import print_slow_formats, slow_formats

@@ -16,10 +16,11 @@ from typing import Any
 import psutil
 
 from plw.errors import UserError
-from plw.files import read_json, write_json_atomic
-from plw.identity import fingerprint
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 from plw.launch.threads import torch_threads
-from plw.machine import available_cores
+from plw.results.identity import fingerprint
+from plw.runtime.machine import available_cores
 
 CACHE_FILE = "cpu-speed.json"
 """Measurements by machine, in the folder `execution.cache`."""

@@ -20,7 +20,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from plw.console import LINES_EVERY_S
+from plw.runtime.console import LINES_EVERY_S
 from plw.sweep.progress_lines import ProgressLines
 
 PROGRESS_LOG = "progress.log"

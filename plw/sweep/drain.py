@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from plw.config import CellConfig
 from plw.errors import UserError
-from plw.files import read_json, write_json_atomic
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 
 DRAIN = "drain.json"
 

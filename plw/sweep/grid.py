@@ -12,9 +12,8 @@ from rich.console import Console
 
 from plw import world
 from plw.config import CellConfig
-from plw.console import step_bar
 from plw.errors import DamagedError, StorageError, UserError
-from plw.interrupt import READER_GONE, Interrupted
+from plw.files.storage import storage_error
 from plw.launch.torchrun import meeting_place
 from plw.pipeline import Cell, CellOutcome, check_inputs, open_registry, resolve_cell
 from plw.pipeline.publishing import check_publish, publish_missing
@@ -23,7 +22,8 @@ from plw.pipeline.training_check import check_trainings
 from plw.pipeline.unpacking import is_packed, unpack_model
 from plw.progress import Progress, count, counted, no_progress
 from plw.registry import FinishedStage, Registry, StageKey, network_disk, parse_url, sqlite_path
-from plw.storage import storage_error
+from plw.runtime.console import step_bar
+from plw.runtime.interrupt import READER_GONE, Interrupted
 from plw.sweep.cpu_formats import check_cpu_formats
 from plw.sweep.display import GridDisplay
 from plw.sweep.drain import Gate

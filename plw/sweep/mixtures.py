@@ -8,13 +8,13 @@ from typing import Any
 from rich.console import Console
 
 from plw.errors import UserError, shortened
-from plw.identity import canonical_json, field_diff
+from plw.files.sealed import read_sealed_json
 from plw.paths import PAYLOAD, RECORD
 from plw.pipeline import Cell
 from plw.pipeline.stage import installed_versions
 from plw.registry import StageKey
 from plw.registry.rows import STANDS_FOR, CellRow, name_contents
-from plw.sealed import read_sealed_json
+from plw.results.identity import canonical_json, field_diff
 
 OF_THE_CELL = ("train", "preference", "generate", "template")
 """Fields of a later stage's payload that differ between cells."""

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from rich.console import Console
 
 from plw.config import STAGES, CellConfig
-from plw.console import print_table, step_bar
+from plw.data.inputs import in_world
 from plw.errors import DamagedError
-from plw.inputs import in_world
 from plw.pipeline import Cell
 from plw.pipeline.data_check import check_records, data_is_here
 from plw.pipeline.reuse import finished_training
@@ -17,6 +16,7 @@ from plw.pipeline.training_check import check_trainings
 from plw.progress import count
 from plw.registry import FinishedStage, Owner, Registry, StageKey, StageRow, abandoned
 from plw.registry.schema import DONE, FAILED, RUNNING
+from plw.runtime.console import print_table, step_bar
 from plw.sweep.cost_table import print_costs, print_missing_inputs
 from plw.sweep.drain import read_drain
 from plw.sweep.grid import registry_exists, resolve_grid

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from plw.progress import Pace, duration
-from plw.stage_state import SILENT_S
+from plw.results.stage_state import SILENT_S
 
 
 @dataclass(kw_only=True)

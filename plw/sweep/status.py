@@ -5,11 +5,11 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.console import numbers_right
 from plw.progress import count, duration
 from plw.registry import Overview, Owner, Registry, StageRow, abandoned, shown_address
 from plw.registry.schema import DONE, FAILED, RUNNING
-from plw.stage_state import StageState
+from plw.results.stage_state import StageState
+from plw.runtime.console import numbers_right
 from plw.sweep.drain import Drain, read_drain
 
 STATES = (DONE, RUNNING, FAILED)

@@ -7,9 +7,9 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.config import CellConfig
-from plw.console import console, numbers_right
 from plw.errors import CellsLeftError, StageError
 from plw.progress import count
+from plw.runtime.console import console, numbers_right
 from plw.sweep.grid import GridResult, run_grid, stage_seconds
 
 

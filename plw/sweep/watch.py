@@ -17,7 +17,7 @@ from plw.errors import RegistryAwayError
 from plw.progress import count, duration
 from plw.registry import Overview, Registry
 from plw.registry.schema import DONE, FAILED, RUNNING
-from plw.stage_state import StageState
+from plw.results.stage_state import StageState
 from plw.sweep.drain import Drain, read_drain
 from plw.sweep.status import heartbeat_age, status_view
 

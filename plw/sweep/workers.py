@@ -22,13 +22,13 @@ from typing import Any
 from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
-from plw.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.launch.process_end import end_with_parent
-from plw.logs import configure_logging
-from plw.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.pipeline import Cell, CellOutcome, JudgeCache, Report, open_registry, run_cell
 from plw.pipeline.tracking import outage_of_workers, share_outage
 from plw.registry import Registry
+from plw.runtime.interrupt import Interrupted, handle_as_worker, undeferred
+from plw.runtime.logs import configure_logging
+from plw.runtime.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 
 MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""

@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError
+from plw.files.products import check_products, note_products
+from plw.files.sealed import read_sealed_json, sealed_json
 from plw.launch.group import ALONE, Group
-from plw.products import check_products, note_products
-from plw.sealed import read_sealed_json, sealed_json
 
 STATE = "state.json"
 FILE_BYTES = 128 << 20

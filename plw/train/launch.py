@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.launch.job_folder import LAUNCH
 from plw.launch.progress_file import ProgressReader
 from plw.launch.torchrun import Workers

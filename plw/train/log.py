@@ -6,7 +6,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from plw.files import write_jsonl_atomic
+from plw.files.writing import write_jsonl_atomic
 
 
 def logged_steps(path: Path) -> list[dict[str, Any]]:

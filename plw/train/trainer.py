@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from plw.config.cell import identity_fields
 from plw.config.study import PADDED
 from plw.errors import UserError
-from plw.identity import fingerprint
-from plw.interrupt import Interrupted, deferred, requested
 from plw.launch.device import device_of
 from plw.launch.group import ALONE, Group
-from plw.memory import release_memory
 from plw.paths import CHECKPOINTS, LOG, MODEL
 from plw.progress import Progress, no_progress
+from plw.results.identity import fingerprint
+from plw.runtime.interrupt import Interrupted, deferred, requested
+from plw.runtime.memory import release_memory
 from plw.train import checkpoint
 from plw.train.batching.plan import TrainingPlan, plan_training
 from plw.train.build import PreparedModel, prepare_model

@@ -4,18 +4,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plw.files import write_json_atomic
+from plw.files.writing import write_json_atomic
 from plw.launch.worker_main import worker_main
 
 
 def train_in_group(folder: Path) -> dict[str, Any]:
     """Train with the others; the summary. Rank 0 leaves the step that this attempt begins with."""
-    from plw.interrupt import requested
     from plw.launch.device import device_of, local_device
     from plw.launch.group import process_group
     from plw.launch.job_folder import STOP
     from plw.launch.progress_file import written_progress
     from plw.progress import no_progress
+    from plw.runtime.interrupt import requested
     from plw.train.job import read_job
     from plw.train.launch import BEGINS
     from plw.train.trainer import Trainer

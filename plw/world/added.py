@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.world import WorldConfig
-from plw.files import read_json, write_json_atomic, write_jsonl_atomic
-from plw.products import check_products, note_products
+from plw.files.products import check_products, note_products
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic, write_jsonl_atomic
 from plw.world.dialogues import dialogue_rows, judge_prompt_rows
 from plw.world.facts import World, make_world, stream
 from plw.world.generative_benchmarks import bbh, ifeval, mmlu

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.config.world import WorldConfig
-from plw.construction import under_construction
 from plw.errors import UserError
-from plw.files import write_json_atomic, write_jsonl_atomic
-from plw.products import note_products
+from plw.files.construction import under_construction
+from plw.files.products import note_products
+from plw.files.writing import write_json_atomic, write_jsonl_atomic
 from plw.progress import Progress, no_progress
 from plw.world.added import add_texts
 from plw.world.base_model import PLAN, base_names

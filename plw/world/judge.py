@@ -17,7 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from plw.errors import UserError
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.world.dialogues import (
     ANSWER_HEADING,
     EARLIER_ANSWER,

@@ -12,8 +12,10 @@ from typing import Any
 
 from plw.config.world import WorldConfig
 from plw.errors import UserError
-from plw.files import hash_file, read_json, write_json_atomic
-from plw.identity import canonical_json, fingerprint
+from plw.files.hashing import hash_file
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
+from plw.results.identity import canonical_json, fingerprint
 from plw.world.base_model import base_names, base_shape, make_base_model, save_base_model
 
 VERSION = 2

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from plw.config.plain import from_plain
 from plw.config.world import WorldConfig
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.world.base_model import PLAN, base_shape, make_base_model, save_base_model
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import make_world, stream

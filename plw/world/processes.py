@@ -9,9 +9,9 @@ from queue import Queue
 from threading import Thread
 
 from plw.errors import StageError, StorageError
+from plw.files.storage import storage_error
 from plw.launch.process_end import signal_words
 from plw.progress import Progress
-from plw.storage import storage_error
 
 PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 

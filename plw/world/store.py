@@ -6,9 +6,9 @@ from typing import Any
 
 from plw.config.world import WorldConfig
 from plw.errors import UserError
-from plw.files import read_json
-from plw.identity import canonical_json, fingerprint
-from plw.products import check_products
+from plw.files.products import check_products
+from plw.files.reading import read_json
+from plw.results.identity import canonical_json, fingerprint
 from plw.world.packaged import VERSION, bases_fingerprint, packaged_bases, packaged_state
 
 WORLD_RECORD = "world.json"

@@ -8,7 +8,7 @@ from typing import Any
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.evaluate.lm_eval.harness import HarnessResult
 from plw.evaluate.lm_eval.launch import HarnessJob, run_tasks_in_processes
-from plw.items import ITEMS
+from plw.results.items import ITEMS
 
 WORDS = ["the", "river", "Paris", "warm", "colours", "sum", "answer", "capital", "France", "Name", "process"]
 COMMON = """

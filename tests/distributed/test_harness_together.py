@@ -15,8 +15,8 @@ from plw.evaluate.lm_eval.data_parallel import data_parallel
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.lm_eval.launch import HarnessJob, read_harness_job, write_harness_job
 from plw.evaluate.models.hf import EvalModel
-from plw.items import write_items
 from plw.launch.group import Group
+from plw.results.items import write_items
 from tests.distributed.harness_jobs import DOCUMENTS, make_harness_job, together
 
 pytestmark = pytest.mark.slow

@@ -20,8 +20,8 @@ from plw.evaluate.lm_eval.answer_log import CONTINUES, AnswerLog, answer_files, 
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.lm_eval.launch import HarnessJob, write_harness_job
 from plw.evaluate.models.hf import EvalModel
-from plw.items import ITEMS, read_items
-from plw.storage import storage_error
+from plw.files.storage import storage_error
+from plw.results.items import ITEMS, read_items
 from tests.distributed.harness_jobs import make_harness_job, together
 
 ROOT = Path(__file__).resolve().parents[2]

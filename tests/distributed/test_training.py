@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from plw.errors import ClaimLostError, StageError, UserError
-from plw.interrupt import Interrupted, interruptible
 from plw.launch.job_folder import LaunchOwner, read_owner
+from plw.runtime.interrupt import Interrupted, interruptible
 from plw.testing.jobs import with_fields
 from plw.train.job import TrainingJob, read_job, write_job
 from plw.train.launch import workers

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from plw.files import file_hash
-from plw.items import ITEMS
+from plw.files.hashing import file_hash
+from plw.results.items import ITEMS
 
 SMALL_WORLD = (
     "world.people=12",

@@ -7,9 +7,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from plw.corpus_metrics import corpus_scores
-from plw.files import file_hash, read_json
-from plw.items import ITEMS, read_item_export
+from plw.files.hashing import file_hash
+from plw.files.reading import read_json
+from plw.results.corpus_metrics import corpus_scores
+from plw.results.items import ITEMS, read_item_export
 from tests.e2e.conftest import Study
 
 pytestmark = pytest.mark.slow

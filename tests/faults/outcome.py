@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plw.files import file_hash
-from plw.items import ITEMS
+from plw.files.hashing import file_hash
 from plw.registry import Registry, StageRow, export_csv, verify_results
+from plw.results.items import ITEMS
 
 REMEDY = re.compile(r"remove (\S+?)[,;]? (?:to make|and)")
 """How a line of ours names the folder whose work is to be done again."""

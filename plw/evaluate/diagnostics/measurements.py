@@ -14,7 +14,7 @@ from plw.errors import StageError, UserError
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.evaluate.models.protocol import LENGTH_METRICS, Generation
 from plw.progress import Progress, no_progress
-from plw.score import Score, mean_and_error
+from plw.results.score import Score, mean_and_error
 
 LOSS_RSD, MEMORISATION, GENERATION_LENGTH = "loss_rsd", "memorisation", "generation_length"
 PREFERENCES = "preferences"

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 from plw.errors import UserError
 from plw.evaluate.models.hf import load_weights
-from plw.files import read_json
-from plw.memory import release_memory
-from plw.score import Score
+from plw.files.reading import read_json
+from plw.results.score import Score
+from plw.runtime.memory import release_memory
 
 if TYPE_CHECKING:
     import torch

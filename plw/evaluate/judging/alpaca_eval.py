@@ -22,7 +22,7 @@ from plw.evaluate.judging.escaping import escape
 from plw.evaluate.judging.evaluator_folder import read_evaluator
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult, Verdict, win_rate
 from plw.evaluate.judging.response_cache import ResponseCache
-from plw.files import write_text_atomic
+from plw.files.writing import write_text_atomic
 from plw.progress import Progress, no_progress
 
 SEED = 0

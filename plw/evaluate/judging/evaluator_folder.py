@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 
 from plw.errors import UserError
-from plw.files import file_hash, folder_hash, read_text
-from plw.identity import fingerprint
+from plw.files.hashing import file_hash, folder_hash
+from plw.files.reading import read_text
 from plw.paths import judge_prompt_folder
+from plw.results.identity import fingerprint
 
 PACKAGE = "package:"
 CONFIG = "configs.yaml"

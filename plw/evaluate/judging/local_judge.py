@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.evaluation import JudgeConfig
-from plw.context_length import context_length
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import UserError, shortened
 from plw.evaluate.judging.mt_bench import Grading
@@ -18,6 +17,7 @@ from plw.evaluate.judging.pandalm import judge_both_orders
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.paths import judge_prompt_folder
+from plw.pretrained.context_length import context_length
 from plw.progress import Progress, no_progress
 
 SMALL_FILES = ["*.json", "*.model", "*.txt"]

@@ -18,7 +18,7 @@ from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.mt_bench_files import TURN_SCORES, Dialogue, GradingPrompts
 from plw.evaluate.judging.response_cache import ResponseCache
 from plw.progress import Progress, no_progress
-from plw.score import Score, clustered_mean_and_error
+from plw.results.score import Score, clustered_mean_and_error
 
 SCORE_PATTERNS = (re.compile(r"\[\[(\d+\.?\d*)\]\]"), re.compile(r"\[(\d+\.?\d*)\]"))
 """Of a score, in the order in which they are tried."""

@@ -10,7 +10,7 @@ from plw.data.left_out import near_names
 from plw.data.rows import object_rows
 from plw.errors import UserError
 from plw.evaluate.judging.escaping import escape
-from plw.files import check_text
+from plw.files.whole_characters import check_text
 
 WITH_REFERENCE = ("math", "reasoning", "coding")
 """Categories whose answers are graded beside a reference."""

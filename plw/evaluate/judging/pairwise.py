@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.config.evaluation import JudgeConfig
 from plw.errors import StageError, UnreadableError, shortened
-from plw.score import Score, mean_and_error
+from plw.results.score import Score, mean_and_error
 
 WIN, DRAW, LOSS = 1.0, 0.5, 0.0
 """Points of a verdict, from the side of the evaluated model."""

@@ -12,8 +12,8 @@ from plw.config.evaluation import JudgeConfig
 from plw.errors import shortened
 from plw.evaluate.judging.retry_after import NOT_WAITED_FOR_S, asked_wait_s
 from plw.evaluate.judging.thinking import spoken_words
+from plw.files.whole_characters import whole_characters
 from plw.redact import redact
-from plw.whole_characters import whole_characters
 
 LONGEST_WAIT_S = 300.0
 RATE_LIMIT_RETRIES = 7

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from plw.corpus_metrics import COUNTED, SHARE
-from plw.items import MEAN
+from plw.results.corpus_metrics import COUNTED, SHARE
+from plw.results.items import MEAN
 
 if TYPE_CHECKING:
     from lm_eval.tasks import TaskManager

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from plw.corpus_metrics import metric_of, segment_counts
+from plw.results.corpus_metrics import metric_of, segment_counts
 
 CHUNK = 1000
 """Resamples drawn from one random stream; the stream's number is its seed, as in lm-eval."""
@@ -24,7 +24,7 @@ class SegmentCounter:
         """The counts of sacreBLEU, one row a segment.
 
         Args:
-            name: One of ``plw.corpus_metrics.CORPUS_METRICS``.
+            name: One of ``plw.results.corpus_metrics.CORPUS_METRICS``.
             segments: Pairs (reference or references, answer), the same objects where they were counted before.
         """
         key = name, tuple(map(id, segments))

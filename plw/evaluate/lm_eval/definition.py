@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from plw.files import file_hash, folder_hash
-from plw.identity import fingerprint
+from plw.files.hashing import file_hash, folder_hash
+from plw.results.identity import fingerprint
 
 FUNCTION = re.compile(r"!function\s+[\"']?([\w.]+)\.\w+")
 """A function of a task's own, as lm-eval's files name it."""

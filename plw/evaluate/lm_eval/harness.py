@@ -20,9 +20,9 @@ from plw.evaluate.lm_eval.samples import write_samples
 from plw.evaluate.lm_eval.score_memory import bounded_scores
 from plw.evaluate.lm_eval.scores import plain_result, task_scores
 from plw.evaluate.lm_eval.tasks import LoadedTask, load_checked, suite_tasks
-from plw.items import ItemRow
 from plw.progress import Progress, no_progress
-from plw.score import Score
+from plw.results.items import ItemRow
+from plw.results.score import Score
 
 if TYPE_CHECKING:
     from plw.evaluate.models.protocol import HarnessModel

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from plw.config.evaluation import TaskConfig
-from plw.corpus_metrics import CORPUS_METRICS, SHARE, has_parts, is_segment, part_counts
 from plw.evaluate.lm_eval.aggregations import aggregation_name
 from plw.evaluate.lm_eval.bootstrap import SegmentCounter
-from plw.items import ItemRow, document_clusters
+from plw.results.corpus_metrics import CORPUS_METRICS, SHARE, has_parts, is_segment, part_counts
+from plw.results.items import ItemRow, document_clusters
 
 if TYPE_CHECKING:
     from lm_eval.api.task import Task

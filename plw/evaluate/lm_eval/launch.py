@@ -16,7 +16,7 @@ from plw.launch.job_folder import LAUNCH, job_fields, put_job
 from plw.launch.progress_file import ProgressReader
 from plw.launch.torchrun import Workers
 from plw.progress import Progress
-from plw.score import Score
+from plw.results.score import Score
 
 NOT_HARNESS = ("prompts", "decoding", "diagnostics")
 """Parts of a suite that other stages read."""

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from plw.files import open_atomic, write_text_atomic
+from plw.files.writing import open_atomic, write_text_atomic
 
 if TYPE_CHECKING:
     from plw.evaluate.lm_eval.tasks import LoadedTask

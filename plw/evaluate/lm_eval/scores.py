@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.config.evaluation import TaskConfig
 from plw.errors import StageError, UserError
-from plw.score import Score
+from plw.results.score import Score
 
 RESULT_KEYS = ("results", "versions", "n-shot", "higher_is_better", "n-samples")
 """Parts of the harness's result that are kept: those that the same model and files give again."""

@@ -13,7 +13,7 @@ from plw.evaluate.lm_eval.documents import check_documents
 from plw.evaluate.lm_eval.patches import patched_task_loading
 from plw.evaluate.lm_eval.requirements import check_nltk_data, missing_package, quiet_downloads
 from plw.evaluate.lm_eval.task_index import names_near, task_manager
-from plw.files import kind_of
+from plw.files.json_text import kind_of
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group

@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from plw.items import write_items
 from plw.launch.progress_file import written_progress
 from plw.launch.worker_main import worker_main
 from plw.progress import no_progress
+from plw.results.items import write_items
 
 
 def evaluate_in_group(folder: Path) -> dict[str, Any]:

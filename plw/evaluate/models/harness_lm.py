@@ -11,7 +11,7 @@ from transformers import GenerationConfig
 from plw.evaluate.models.decode import decode, holds_any
 from plw.evaluate.models.score_rows import scores_bytes
 from plw.evaluate.models.shared_context import NotShareableError, batches_by_context, score_pairs, shared_share
-from plw.own_ends import own_ends
+from plw.pretrained.own_ends import own_ends
 
 WORTH_SHARING = 0.15
 """Share of a task's tokens from which it pays to compute contexts once: it takes two calls of the model for one."""

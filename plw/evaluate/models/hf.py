@@ -16,9 +16,9 @@ from plw.errors import UserError
 from plw.evaluate.models.batches import longest_first, own_batches
 from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt, words_of
 from plw.evaluate.quiet import quiet
-from plw.memory import release_memory
+from plw.files.whole_characters import whole_characters
 from plw.progress import Progress, no_progress
-from plw.whole_characters import whole_characters
+from plw.runtime.memory import release_memory
 
 if TYPE_CHECKING:
     import torch
@@ -278,7 +278,7 @@ def _read(loaded: EvalModel, tokens: list[int], before_words: int | None, *, cut
 
 def end_tokens(loaded: EvalModel) -> list[int]:
     """Tokens that end an answer: the model's own list, and the tokenizer's."""
-    from plw.own_ends import own_ends
+    from plw.pretrained.own_ends import own_ends
 
     listed = own_ends(loaded.model.generation_config)
     if loaded.tokenizer.eos_token_id is not None:

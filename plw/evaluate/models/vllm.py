@@ -14,8 +14,8 @@ from plw.data.tokenizer import tokenise
 from plw.errors import UserError
 from plw.evaluate.models.protocol import ANSWER_LIMIT, Generation, room_for_prompt, words_of
 from plw.evaluate.quiet import quiet
+from plw.files.whole_characters import whole_characters
 from plw.progress import Progress, no_progress
-from plw.whole_characters import whole_characters
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

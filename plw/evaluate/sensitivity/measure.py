@@ -11,7 +11,7 @@ from plw.evaluate.models.hf import EvalModel
 from plw.evaluate.models.likelihood import greedy_responses, log_likelihoods
 from plw.evaluate.sensitivity.posix import bootstrap_interval, posix_index, posix_index_as_released
 from plw.progress import Progress, no_progress
-from plw.score import Score
+from plw.results.score import Score
 
 PROMPT_SENSITIVITY, POSIX = "prompt_sensitivity", "posix"
 WORDINGS_SEED = 20260101

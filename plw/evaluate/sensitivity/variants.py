@@ -15,7 +15,7 @@ from plw.config.evaluation import SensitivityConfig
 from plw.data.prompts import load_prompts
 from plw.data.rows import object_rows
 from plw.errors import UserError, shortened
-from plw.files import check_text
+from plw.files.whole_characters import check_text
 
 WORDING_KINDS = ("spelling", "rewording", "format")
 WORD = re.compile(r"[^\W\d_]{4,}")

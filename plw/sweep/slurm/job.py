@@ -14,13 +14,13 @@ from pathlib import Path
 
 from plw.config import CellConfig, ExecutionConfig
 from plw.config.study import PREFERENCE
-from plw.ending import told_in_a_line
-from plw.inputs import Input, check_unchanged
-from plw.interrupt import Interrupted, interruptible
+from plw.data.inputs import Input, check_unchanged
 from plw.launch.job_folder import ENDED, JOB, LAUNCH
 from plw.launch.torchrun import Workers
-from plw.logs import configure_logging
 from plw.paths import RECORD
+from plw.runtime.ending import told_in_a_line
+from plw.runtime.interrupt import Interrupted, interruptible
+from plw.runtime.logs import configure_logging
 
 TIME_IS_UP = signal.SIGUSR2
 LOOK_S = 1.0

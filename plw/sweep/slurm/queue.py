@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from plw.errors import UserError
-from plw.files import read_json, write_json_atomic
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 from plw.sweep.watch import QueueLook
 
 FOLDER = "slurm"

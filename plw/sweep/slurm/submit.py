@@ -15,9 +15,9 @@ from rich.text import Text
 from plw.config import CellConfig
 from plw.config.checks import above_zero, at_least
 from plw.errors import CellsLeftError, StageError, UserError
-from plw.interrupt import Interrupted
 from plw.pipeline import Cell, open_registry
 from plw.progress import count
+from plw.runtime.interrupt import Interrupted
 from plw.sweep.drain import read_drain
 from plw.sweep.grid import prepare_grid, undone
 from plw.sweep.needs import print_needs

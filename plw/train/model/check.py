@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from plw.context_length import context_length
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
+from plw.pretrained.context_length import context_length
 from plw.train.model.load import LoadedModel
 
 logger = logging.getLogger(__name__)

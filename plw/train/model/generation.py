@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from plw.own_ends import own_ends
+from plw.pretrained.own_ends import own_ends
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from plw.errors import UserError, shortened
-from plw.model_folder import kind_problem
+from plw.pretrained.model_folder import kind_problem
 from plw.train.model.causal import check_causal
 from plw.train.model.generation import repair_generation_config
 from plw.train.model.head import check_head, head_options

@@ -5,12 +5,13 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from plw.construction import under_construction
 from plw.data.tokenizer import save_tokenizer
 from plw.errors import StorageError, UserError, shortened
-from plw.files import file_hash, write_json_atomic
-from plw.gguf_file import UNPACKED
-from plw.storage import storage_error
+from plw.files.construction import under_construction
+from plw.files.hashing import file_hash
+from plw.files.storage import storage_error
+from plw.files.writing import write_json_atomic
+from plw.pretrained.gguf_file import UNPACKED
 from plw.train.model.quiet import quiet_transformers
 
 MAX_NAMED_WEIGHTS = 3

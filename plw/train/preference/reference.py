@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from plw.errors import UserError
+from plw.files.sealed import read_sealed_json, write_sealed_json
 from plw.launch.group import Group
-from plw.sealed import read_sealed_json, write_sealed_json
 
 REFERENCE_FILE = "reference.json"
 

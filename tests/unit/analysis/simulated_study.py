@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from plw.files import write_json_atomic
-from plw.items import ITEMS, ItemRow, write_items
+from plw.files.writing import write_json_atomic
 from plw.registry.owner import Owner
 from plw.registry.rows import CellRow, StageKey
 from plw.registry.store import Registry
-from plw.score import PERCENT_METRICS, Score
+from plw.results.items import ITEMS, ItemRow, write_items
+from plw.results.score import PERCENT_METRICS, Score
 
 WEIGHTS = (0.0, 5e-4, 2.236e-3, 1e-2, 2.463e-2, 5e-2, 1e-1, 2.463e-1, 5e-1, 1.0)
 LANGUAGES = ("avin-belo", "belo-avin", "avin-cadu", "cadu-avin", "belo-cadu", "cadu-belo")

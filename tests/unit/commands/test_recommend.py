@@ -9,7 +9,7 @@ import pytest
 from plw import cli
 from plw.registry.rows import CellRow
 from plw.registry.store import Registry
-from plw.score import Score
+from plw.results.score import Score
 from tests.unit.analysis.simulated_study import write_stage
 
 WEIGHTS, RATIOS = (0.0, 0.01, 0.1, 1.0), {"data": 3.0, "cleaned": 7.5, "short": 0.1}

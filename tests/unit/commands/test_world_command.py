@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from plw.cli import app
 from plw.config.world import WorldConfig
 from plw.errors import UserError
-from plw.files import read_json
+from plw.files.reading import read_json
 from plw.world import folder
 from plw.world.packaged import MANIFEST, packaged_bases
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from plw.config import DatasetConfig, identity_fields
+from plw.data.inputs import Resolver
 from plw.data.prepare import sample
 from plw.data.records import AlpacaRecord, ChatRecord, Record, load_records
 from plw.data.sources import content_hash, local_files, place_of
 from plw.errors import UserError
-from plw.inputs import Resolver
 from plw.paths import conf_folder
 
 ROWS = [{"instruction": f"Say {n}.", "input": "", "output": f"It is {n}."} for n in range(8)]

@@ -21,8 +21,8 @@ def main() -> None:
     """Print resident MiB before, and peak and held MiB of each stage and after the cell."""
     from plw.config import CellConfig
     from plw.config.plain import from_plain
-    from plw.memory import release_memory
     from plw.pipeline import JudgeCache, resolve_cell, run_cell
+    from plw.runtime.memory import release_memory
 
     first, second = (from_plain(CellConfig, plain) for plain in json.loads(Path(sys.argv[1]).read_text()))
     stages: dict[str, dict[str, float]] = {}

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from plw.data.inputs import check_unchanged
 from plw.errors import UserError
-from plw.files import read_json
-from plw.inputs import check_unchanged
+from plw.files.reading import read_json
 from plw.pipeline import CellOutcome, JudgeCache, resolve_cell, run_cell
 from plw.pipeline.cell import Cell
 from plw.sweep.slurm.job import CellJob

@@ -14,7 +14,7 @@ from plw.errors import CellsLeftError, UserError
 from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Registry
-from plw.stage_state import StageState
+from plw.results.stage_state import StageState
 from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain
 from plw.sweep.grid import run_grid
 from plw.sweep.slurm.submit import SlurmOptions, submit_grid

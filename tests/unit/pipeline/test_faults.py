@@ -19,11 +19,11 @@ from rich.console import Console
 
 from plw.config import CellConfig
 from plw.errors import StorageError, UserError
+from plw.files.sealed import read_sealed_json
 from plw.pipeline import resolve_cell
 from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Registry, export_csv, rebuild
-from plw.sealed import read_sealed_json
 from plw.sweep.grid import GridResult, run_grid
 from plw.sweep.plan import print_plan
 from plw.sweep.status import print_status

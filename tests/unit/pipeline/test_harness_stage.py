@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from plw.config import CellConfig
-from plw.files import file_hash, read_json
-from plw.items import ITEMS
+from plw.files.hashing import file_hash
+from plw.files.reading import read_json
 from plw.pipeline import JudgeCache, resolve_cell, run_cell
+from plw.results.items import ITEMS
 from tests.unit.pipeline.conftest import OwnStudy, run
 
 WORDS = ("stages=[train,harness]", "suite.batch_size=2")

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from plw.config import CellConfig
-from plw.sealed import read_sealed_json, write_sealed_json
+from plw.files.sealed import read_sealed_json, write_sealed_json
 from plw.sweep.grid import prepare_grid
 from tests.unit.pipeline.conftest import OwnStudy, run
 

@@ -7,14 +7,15 @@ import pytest
 from rich.console import Console
 
 from plw.errors import UserError
-from plw.files import hash_file, read_json
+from plw.files.hashing import hash_file
+from plw.files.reading import read_json
 from plw.pipeline import JudgeCache, resolve_cell, run_cell
 from plw.pipeline.context import CellContext
 from plw.pipeline.preflight import check_inputs
 from plw.pipeline.run import StageClaims
 from plw.registry import Registry
 from plw.registry.rebuild import rebuild
-from plw.stage_state import StateKeeper
+from plw.results.stage_state import StateKeeper
 from plw.sweep.cost import stage_cost
 from plw.sweep.plan import print_plan
 from plw.sweep.status import print_status

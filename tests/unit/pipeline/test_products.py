@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from plw import products
 from plw.config import CellConfig, WorldConfig
 from plw.errors import UserError
-from plw.files import write_json_atomic
+from plw.files import products
+from plw.files.products import check_products, note_products
+from plw.files.writing import write_json_atomic
 from plw.pipeline import resolve_cell
-from plw.products import check_products, note_products
 from plw.world import store
 from tests.unit.pipeline.conftest import OwnStudy, run
 

@@ -16,7 +16,7 @@ from plw.cli import app
 from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
 from plw.errors import UserError
-from plw.items import ITEMS, ItemRow, write_items
+from plw.files.remote_folder import RemoteFolder
 from plw.paths import PAYLOAD, RECORD
 from plw.pipeline import resolve_cell
 from plw.pipeline.publishing import (
@@ -29,7 +29,7 @@ from plw.pipeline.publishing import (
 from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import rebuild
-from plw.remote_folder import RemoteFolder
+from plw.results.items import ITEMS, ItemRow, write_items
 from plw.sweep.grid import run_grid
 from tests.unit.pipeline.conftest import OwnStudy
 

@@ -14,9 +14,9 @@ from urllib.parse import quote
 import pytest
 from rich.console import Console
 
-from plw.items import ITEMS, read_items
 from plw.pipeline import resolve_cell, tracking
 from plw.registry import Registry, export_csv
+from plw.results.items import ITEMS, read_items
 from plw.sweep.grid import run_grid
 from plw.sweep.status import print_status
 from plw.sweep.summary import print_summary

@@ -7,9 +7,9 @@ import pytest
 
 from plw.config.compose import register_schema
 from plw.errors import UserError
-from plw.items import read_items
 from plw.pipeline import resolve_cell
 from plw.pipeline.preflight import check_inputs
+from plw.results.items import read_items
 from tests.unit.pipeline.conftest import OwnStudy, run
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from plw.errors import ClaimLostError, RegistryAwayError, StageError, UserError
-from plw.interrupt import Interrupted
 from plw.paths import RECORD
 from plw.pipeline.stage import FAILURE, Outcome, RetryPolicy, Stage, StageResult, run_stage
 from plw.registry import CellRow, Owner, Registry, StageKey
 from plw.registry.owner import abandoned
-from plw.score import Score
+from plw.results.score import Score
+from plw.runtime.interrupt import Interrupted
 
 FINGERPRINT = "f" * 64
 CELL = CellRow(

@@ -14,11 +14,11 @@ from plw.config.compose import register_schema
 from plw.config.plain import from_plain
 from plw.evaluate.models.hf import EvalModel, generate
 from plw.evaluate.models.likelihood import greedy_responses, log_likelihoods
-from plw.items import ITEMS
 from plw.launch.group import Group
 from plw.paths import RECORD
 from plw.pipeline import resolve_cell
 from plw.pipeline.context import SHARES
+from plw.results.items import ITEMS
 from tests.unit.pipeline.conftest import OwnStudy, run
 
 PROMPTS = [

@@ -19,7 +19,7 @@ from plw.config import TrackerConfig
 from plw.errors import UserError
 from plw.pipeline import tracking
 from plw.pipeline.tracking import NoTracker, check_tracker, open_tracker, tracker_mode
-from plw.score import Score
+from plw.results.score import Score
 
 WANDB = TrackerConfig(name="wandb")
 ROW = {"step": 1, "loss": 2.0, "mfu": None}

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from plw.files import write_json_atomic
-from plw.products import note_products
+from plw.files.products import note_products
+from plw.files.writing import write_json_atomic
 from plw.registry.owner import Owner
 from plw.registry.rows import CellRow, StageKey
 from plw.registry.store import Registry
-from plw.score import Score
+from plw.results.score import Score
 from plw.testing.postgres import NotInstalledError, Postgres, postgres
 
 

@@ -11,7 +11,7 @@ from plw.registry.export import COLUMNS, export_csv
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey, StageRecord
 from plw.registry.store import Registry
-from plw.score import Score
+from plw.results.score import Score
 
 
 def _fill(url, cells, make_record):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from plw.errors import UserError
-from plw.products import note_products
+from plw.files.products import note_products
 from plw.registry.claim import Claimed
 from plw.registry.garbage import find_garbage, remove_garbage
 from plw.registry.owner import Owner

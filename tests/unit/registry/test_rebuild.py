@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from plw.cli import app
 from plw.config.overrides import quoted
 from plw.errors import UserError
-from plw.files import write_json_atomic
+from plw.files.writing import write_json_atomic
 from plw.registry.owner import Owner
 from plw.registry.rebuild import rebuild
 from plw.registry.rows import StageKey

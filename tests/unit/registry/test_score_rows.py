@@ -9,7 +9,7 @@ from sqlalchemy import update
 from analysis.scores.registry_rows import ABOUT_CELL, SCORE_COLUMNS, curve_rows, score_rows
 from plw.registry.schema import FAILED, stages
 from plw.registry.store import Registry
-from plw.score import Score
+from plw.results.score import Score
 
 FLAGS = (True, False, None)
 

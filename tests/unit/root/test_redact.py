@@ -73,7 +73,7 @@ def test_what_the_command_prints(
 
 def test_what_is_logged() -> None:
     script = (
-        "import logging; from plw.logs import configure_logging; configure_logging()\n"
+        "import logging; from plw.runtime.logs import configure_logging; configure_logging()\n"
         "log = logging.getLogger('plw.x')\n"
         f"log.warning('said %s', '{KEY}')\n"
         "log.warning('first\\nsecond\\x1b]0;taken\\x07')\n"

@@ -13,7 +13,7 @@ from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
-from plw.machine import available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
+from plw.runtime.machine import available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.sweep.workers import cell_threads, check_devices, gpu_shares, worker_count, worker_pool
 from tests.unit.sweep.worker_probe import bar_semaphores, look
 

@@ -18,7 +18,7 @@ from rich.text import Text
 from plw.commands.choice import chosen_cell
 from plw.config import CellConfig
 from plw.registry import CellRow, Overview, Owner, Registry, StageKey
-from plw.stage_state import StageState, StateKeeper
+from plw.results.stage_state import StageState, StateKeeper
 from plw.sweep import watch
 from plw.sweep.status import print_status
 from plw.sweep.watch import watch_study

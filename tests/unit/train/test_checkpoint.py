@@ -12,7 +12,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import ClaimLostError
-from plw.interrupt import Interrupted
+from plw.runtime.interrupt import Interrupted
 from plw.train import checkpoint
 from plw.train.checkpoint import TrainProgress
 from plw.train.log import TrainingLog, logged_steps

@@ -16,7 +16,7 @@ from plw.config.training import TemplateConfig
 from plw.data.pairs import check_pairs, load_pairs, prepare_pairs
 from plw.data.records import ChatRecord
 from plw.errors import ClaimLostError, UserError
-from plw.interrupt import Interrupted, interruptible
+from plw.runtime.interrupt import Interrupted, interruptible
 from plw.testing.jobs import training_job, with_fields
 from plw.train.job import TrainingJob
 from plw.train.log import logged_steps

@@ -10,8 +10,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from plw.config.training import ModelConfig
+from plw.data.inputs import Resolver
 from plw.errors import UserError
-from plw.inputs import Resolver
 from plw.testing.models import SIZES, make_model
 from plw.train.probe import probe_model
 

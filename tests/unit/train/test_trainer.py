@@ -18,7 +18,7 @@ from plw.config.loss import LossConfig
 from plw.config.training import RecipeConfig
 from plw.data.encoding import EncodedExample
 from plw.errors import ClaimLostError, StageError, UserError
-from plw.interrupt import Interrupted, interruptible, raise_if_requested
+from plw.runtime.interrupt import Interrupted, interruptible, raise_if_requested
 from plw.testing.jobs import training_job, with_fields
 from plw.train.job import TrainingJob
 from plw.train.trainer import train

@@ -9,7 +9,9 @@ from plw.config.world import WorldConfig
 from plw.errors import UserError
 from plw.evaluate.judging.mt_bench_files import GradingPrompts, load_questions
 from plw.evaluate.sensitivity.variants import make_variants
-from plw.files import hash_file, read_json, read_rows, write_json_atomic
+from plw.files.hashing import hash_file
+from plw.files.reading import read_json, read_rows
+from plw.files.writing import write_json_atomic
 from plw.world import build
 from plw.world.added import ADDED_RECORD, add_texts
 from plw.world.facts import World, stream

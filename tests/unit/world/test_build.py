@@ -11,7 +11,8 @@ import plw.world.builder
 import plw.world.processes
 from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
 from plw.errors import StageError, StorageError, UserError
-from plw.files import read_json, write_json_atomic
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 from plw.progress import no_progress
 from plw.world import build, folder, world_fingerprint
 from plw.world.base_model import PLAN, base_names

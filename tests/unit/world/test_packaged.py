@@ -12,7 +12,9 @@ from transformers import AutoModelForCausalLM
 import plw.world.store
 from plw.config.world import PretrainingConfig, WorldConfig
 from plw.errors import StageError, UserError
-from plw.files import hash_file, read_json, write_json_atomic
+from plw.files.hashing import hash_file
+from plw.files.reading import read_json
+from plw.files.writing import write_json_atomic
 from plw.world import build, packaged_bases, world_fingerprint
 from plw.world.base_model import base_names
 from plw.world.builder import make_tokenizer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from plw.files import read_rows
+from plw.files.reading import read_rows
 from plw.paths import task_folder
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from plw.config.world import WorldConfig
-from plw.files import read_json, read_rows
+from plw.files.reading import read_json, read_rows
 from plw.world.benchmarks import make_benchmarks
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import Person, World, stream

@@ -16,7 +16,7 @@ from analysis.items.clustered import clustered_mean
 from analysis.r_bridge import r_has
 from plw import cli
 from plw.errors import UserError
-from plw.items import read_item_export
+from plw.results.items import read_item_export
 
 needs_r = pytest.mark.skipif(not r_has("lme4"), reason="R with lme4 and jsonlite is not installed")
 

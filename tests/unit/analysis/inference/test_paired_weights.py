@@ -18,8 +18,8 @@ from analysis.scores.benchmarks import Benchmarks
 from analysis.scores.frame import tidy_frame
 from analysis.scores.study import read_study
 from analysis.tables.paired import comparisons_table, noise_sentence, noise_table
-from plw.items import ItemRow
 from plw.registry.rows import CellRow
+from plw.results.items import ItemRow
 
 MakeStudy = Callable[..., tuple[str, Path]]
 

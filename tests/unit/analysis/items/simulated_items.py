@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from plw.files import write_json_atomic
-from plw.items import ITEMS, ItemRow, write_items
+from plw.files.writing import write_json_atomic
+from plw.results.items import ITEMS, ItemRow, write_items
 
 WORDS = ["the", "river", "runs", "past", "old", "houses", "people", "often", "sit", "under", "green", "trees"]
 

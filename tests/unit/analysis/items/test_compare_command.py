@@ -14,10 +14,10 @@ from simulated_items import corpus_items, mean_items, translations, write_cell, 
 from typer.testing import CliRunner
 
 from plw.cli import app
-from plw.corpus_metrics import segment_counts
 from plw.errors import UserError
-from plw.items import write_items
-from plw.products import note_products
+from plw.files.products import note_products
+from plw.results.corpus_metrics import segment_counts
+from plw.results.items import write_items
 
 CONTRACT = {
     "benchmark", "metric", "n", "clusters", "a", "b", "difference", "se", "low", "high", "p", "p_holm", "test", "mde",

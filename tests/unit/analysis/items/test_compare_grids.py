@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 
 from plw.cli import app
 from plw.errors import UserError
-from plw.items import ItemRow
 from plw.registry.rows import CellRow
 from plw.registry.store import Registry
+from plw.results.items import ItemRow
 
 N = 200
 Study = tuple[str, Path]

@@ -21,8 +21,8 @@ from analysis.items.compare import compare_pairs, holm
 from analysis.items.pairs import Pairs
 from analysis.items.proportions import PairedProportions, beta_binomial, wilson
 from analysis.items.sentences import sentences
-from plw.corpus_metrics import corpus_scores, part_counts, segment_counts
-from plw.items import MEAN
+from plw.results.corpus_metrics import corpus_scores, part_counts, segment_counts
+from plw.results.items import MEAN
 
 
 def clustered_values(seed: int, clusters: int = 23, runs: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,8 +7,8 @@ import pytest
 
 from analysis.items.benchmark import BenchmarkItems, ModelItems
 from analysis.items.trials import shared_scores
-from plw.corpus_metrics import corpus_scores, segment_counts
 from plw.errors import UserError
+from plw.results.corpus_metrics import corpus_scores, segment_counts
 
 N = 400
 

@@ -8,7 +8,7 @@ from analysis.report import freshness
 from analysis.report.freshness import SOURCE_FILE, is_fresh, write_files
 from analysis.report.write import make_folder
 from plw.errors import UserError
-from plw.files import write_json_atomic
+from plw.files.writing import write_json_atomic
 
 
 def names(folder):

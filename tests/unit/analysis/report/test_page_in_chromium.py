@@ -11,7 +11,7 @@ import analysis.report.write as report
 from analysis.figures.theme import RC
 from analysis.report.parts import Chapter, Widget
 from analysis.scores.benchmarks import Benchmarks
-from plw.files import write_json_atomic
+from plw.files.writing import write_json_atomic
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.store import Registry

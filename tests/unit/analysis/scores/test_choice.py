@@ -10,7 +10,7 @@ from analysis.scores.benchmarks import Benchmarks, asked_benchmarks
 from analysis.scores.choice import StudyChoice, Wanted, choose, chosen_rows, stage_suite
 from analysis.scores.study import read_study, study_frame
 from plw.errors import UserError
-from plw.files import write_json_atomic
+from plw.files.writing import write_json_atomic
 from plw.registry.rows import StageRow
 from plw.registry.store import Registry
 

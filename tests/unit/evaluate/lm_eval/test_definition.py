@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from plw.evaluate.lm_eval.definition import task_definitions
-from plw.files import file_hash
+from plw.files.hashing import file_hash
 from plw.paths import task_folder
 
 FILES = {

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from plw.config.evaluation import SuiteConfig, TaskConfig
-from plw.corpus_metrics import corpus_scores
 from plw.evaluate.lm_eval import bootstrap
 from plw.evaluate.lm_eval.harness import HarnessResult, run_tasks
 from plw.evaluate.models.hf import EvalModel
-from plw.items import ItemRow
+from plw.results.corpus_metrics import corpus_scores
+from plw.results.items import ItemRow
 
 TASKS = {
     "toy_choice": """

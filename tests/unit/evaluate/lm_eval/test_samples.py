@@ -17,7 +17,7 @@ from analysis.items.parquet import read_cell
 from plw.config.evaluation import SuiteConfig, TaskConfig
 from plw.evaluate.lm_eval.harness import run_tasks
 from plw.evaluate.models.hf import EvalModel
-from plw.items import ITEMS, write_items
+from plw.results.items import ITEMS, write_items
 
 COMMON = """
 dataset_path: json

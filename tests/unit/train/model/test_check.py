@@ -11,9 +11,9 @@ import torch
 
 from plw.config.loss import LossConfig
 from plw.config.training import ModelConfig, RecipeConfig
-from plw.context_length import context_length
 from plw.data.encoding import EncodedExample
 from plw.errors import UserError
+from plw.pretrained.context_length import context_length
 from plw.testing.jobs import training_job
 from plw.testing.models import SIZES, make_model
 from plw.testing.tokenizers import byte_level_tokenizer

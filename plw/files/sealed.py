@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import parse_json, read_text, write_text_atomic
+from plw.files.reading import parse_json, read_text
+from plw.files.writing import write_text_atomic
 
 SEAL = "seal"
 """The last field: SHA-256, in hex, of the text before it."""

@@ -7,10 +7,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from plw.errors import CellsLeftError, StageError, UserError, line_of_error
-from plw.interrupt import READER_GONE, Interrupted
+from plw.files.storage import storage_error
 from plw.redact import redact
-from plw.storage import storage_error
-from plw.streams import complete_streams
+from plw.runtime.interrupt import READER_GONE, Interrupted
+from plw.runtime.streams import complete_streams
 
 CELLS_LEFT = 75
 """Exit code of a command that left cells for later, as asked: EX_TEMPFAIL of sysexits.h."""

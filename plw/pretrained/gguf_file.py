@@ -8,8 +8,8 @@ import struct
 from pathlib import Path
 
 from plw.errors import UserError
-from plw.file_starts import check_no_pointer
-from plw.files import file_hash
+from plw.files.file_starts import check_no_pointer
+from plw.files.hashing import file_hash
 
 SUFFIX = ".gguf"
 MAGIC = b"GGUF"

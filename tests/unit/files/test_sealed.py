@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from plw.errors import UserError
-from plw.files import write_json_atomic
-from plw.sealed import read_sealed_json, write_sealed_json
+from plw.files.sealed import read_sealed_json, write_sealed_json
+from plw.files.writing import write_json_atomic
 
 RECORD: dict[str, Any] = {"seconds": 1.5, "scores": [{"value": 0.1, "n": None}], "label": 'λ "x"\n', "seal of": {}}
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from plw.__main__ import start
-from plw.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
+from plw.runtime.interrupt import Interrupted, deferred, interruptible, raise_if_requested, requested, undeferred
 
 ALL = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 

@@ -17,8 +17,8 @@ from plw.data.prompts import load_answers, load_prompts
 from plw.data.records import load_records
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.files import read_json, read_rows
-from plw.json_text import MAX_DEPTH
+from plw.files.json_text import MAX_DEPTH
+from plw.files.reading import read_json, read_rows
 
 ODD = "line\u2028next\u0085and\u2029on \x0b\x0c\x1c é 😀"
 """Separators that str.splitlines knows, letters of two and four bytes."""

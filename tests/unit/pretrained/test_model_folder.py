@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from plw.data.inputs import Resolver
 from plw.errors import UserError
-from plw.inputs import Resolver
-from plw.model_folder import check_model_folder, model_hash
+from plw.pretrained.model_folder import check_model_folder, model_hash
 
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 13476839424\n"
 WEIGHTS = "model.safetensors"

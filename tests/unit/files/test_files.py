@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from plw.files import folder_hash, write_bytes_atomic, write_text_atomic
+from plw.files.hashing import folder_hash
+from plw.files.writing import write_bytes_atomic, write_text_atomic
 
 
 def test_a_folders_hash_sees_files_below_it_where_the_pattern_does(tmp_path: Path) -> None:

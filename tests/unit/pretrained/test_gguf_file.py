@@ -11,11 +11,11 @@ import torch
 from rich.console import Console
 
 from plw.commands.choice import chosen_cell
+from plw.data.inputs import Resolver
 from plw.errors import UserError
-from plw.files import file_hash
-from plw.gguf_file import unpacked_folder
-from plw.inputs import Resolver
+from plw.files.hashing import file_hash
 from plw.pipeline import resolve_cell
+from plw.pretrained.gguf_file import unpacked_folder
 from plw.sweep.cost_table import print_missing_inputs
 from plw.train.model.unpack import unpack_gguf
 

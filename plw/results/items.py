@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError, named
-from plw.files import write_bytes_atomic
+from plw.files.writing import write_bytes_atomic
 
 if TYPE_CHECKING:
     import pyarrow as pa

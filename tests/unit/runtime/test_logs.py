@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 SCRIPT = """
 import logging
-from plw.logs import configure_logging
+from plw.runtime.logs import configure_logging
 configure_logging()
 configure_logging()
 logging.getLogger("plw.somewhere").info("a decision")

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from plw.errors import NAME_LENGTH, shortened
@@ -95,3 +96,18 @@ def is_json(text: str) -> bool:
     except JsonError:
         return False
     return True
+
+
+def kind_of(value: Any) -> str:
+    """The type of a JSON value, or of one of a parquet table, in plain words."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    if isinstance(value, list):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else f"of the type {type(value).__name__}"

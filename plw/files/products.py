@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from plw.errors import UserError
-from plw.files import file_hash, hash_file
+from plw.files.hashing import file_hash, hash_file
 
 LARGE_BYTES = 64 * 1024 * 1024
 """A file of this size or more is taken as unchanged while its size and its time of change are those noted."""

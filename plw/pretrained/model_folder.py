@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from plw.errors import UserError
-from plw.file_starts import check_no_pointer
-from plw.files import folder_hash, read_json
-from plw.gguf_file import SUFFIX
-from plw.identity import fingerprint
+from plw.files.file_starts import check_no_pointer
+from plw.files.hashing import folder_hash
+from plw.files.reading import read_json
+from plw.pretrained.gguf_file import SUFFIX
+from plw.results.identity import fingerprint
 
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "adapter_config.json")
 TOKENIZER_FILES = (

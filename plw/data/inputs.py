@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 from plw.config.fields import HUB_PREFIX
 from plw.config.source import DataSource
 from plw.errors import UserError
-from plw.files import file_hash
-from plw.gguf_file import SUFFIX, check_gguf, unpacked_folder
-from plw.model_folder import check_model_folder, model_hash
+from plw.files.hashing import file_hash
+from plw.pretrained.gguf_file import SUFFIX, check_gguf, unpacked_folder
+from plw.pretrained.model_folder import check_model_folder, model_hash
 
 if TYPE_CHECKING:
     from plw.config import CellConfig

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[3]
 WORK = """
 import subprocess, sys
-from plw.ending import told_in_a_line
+from plw.runtime.ending import told_in_a_line
 from plw.errors import UserError
 with told_in_a_line():
     held = open(__file__)
@@ -50,7 +50,9 @@ def test_closed_streams_change_nothing(closed: str, said: bytes, errors: bytes, 
 
 def test_a_letter_that_the_log_has_no_code_for_is_told_by_its_number(tmp_path: Path) -> None:
     program = tmp_path / "work.py"
-    program.write_text('from plw.ending import told_in_a_line\nwith told_in_a_line():\n    print("\\u03bb \\xe4")\n')
+    program.write_text(
+        'from plw.runtime.ending import told_in_a_line\nwith told_in_a_line():\n    print("\\u03bb \\xe4")\n'
+    )
     done = started(program, "", PYTHONIOENCODING="latin-1")
     assert (done.returncode, done.stdout) == (0, b"\\u03bb \xe4\n")
 
@@ -75,7 +77,7 @@ READERS = {
 @pytest.mark.parametrize("work", READERS.values(), ids=READERS)
 def test_output_that_nobody_reads_ends_as_by_sigpipe(work: str, tmp_path: Path) -> None:
     libraries = "from rich.console import Console; from rich.table import Table\n" if "Table" in work else ""
-    ours = "from plw.ending import told_in_a_line; from plw.interrupt import interruptible\n"
+    ours = "from plw.runtime.ending import told_in_a_line; from plw.runtime.interrupt import interruptible\n"
     program = tmp_path / "work.py"
     within = f"with told_in_a_line(), interruptible():\n    {work}\n"
     program.write_text(f"import sys, threading, time\n{libraries}{ours}{within}")
@@ -89,7 +91,7 @@ def test_output_that_nobody_reads_ends_as_by_sigpipe(work: str, tmp_path: Path) 
 
 LEFT = """
 import sys
-from plw.ending import told_in_a_line
+from plw.runtime.ending import told_in_a_line
 with told_in_a_line():
     print("said", file=sys.stderr, flush=True)
     print("said", flush=True)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plw.config import DatasetConfig, RecipeConfig, identity_fields
-from plw.identity import canonical_json, field_diff, fingerprint
+from plw.results.identity import canonical_json, field_diff, fingerprint
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

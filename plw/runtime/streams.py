@@ -7,7 +7,7 @@ import stat
 import sys
 from typing import Any
 
-from plw.interrupt import READER_GONE, stop
+from plw.runtime.interrupt import READER_GONE, stop
 
 
 def complete_streams() -> None:

@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from plw import console
-from plw.console import step_bar
 from plw.progress import Progress
+from plw.runtime import console
+from plw.runtime.console import step_bar
 
 EVERY_S = 0.05
 
