@@ -4,11 +4,11 @@ from plw.config.cell import CellConfig, identity_fields
 from plw.config.evaluation import (
     DecodingConfig,
     DiagnosticsConfig,
-    JudgeConfig,
     PromptSetConfig,
     SuiteConfig,
     TaskConfig,
 )
+from plw.config.judge import JudgeConfig
 from plw.config.loss import FactorConfig, LossConfig, RolesConfig
 from plw.config.preference import PreferenceConfig
 from plw.config.study import STAGES, ExecutionConfig, RegistryConfig, ScaleConfig, StudyConfig, TrackerConfig

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.checks import MAX_SEED, check_numbers, in_range
-from plw.config.evaluation import PROTOCOLS, JudgeConfig, PromptSetConfig, SuiteConfig
+from plw.config.evaluation import PROTOCOLS, PromptSetConfig, SuiteConfig
 from plw.config.fields import EXECUTION
+from plw.config.judge import JudgeConfig
 from plw.config.loss import LossConfig
 from plw.config.preference import PreferenceConfig
 from plw.config.study import (

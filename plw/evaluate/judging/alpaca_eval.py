@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import PermanentError, StageError, UserError
 from plw.evaluate.judging.alpaca_eval_patches import Replies, patched_alpaca_eval, preference_of
 from plw.evaluate.judging.client import CHAT, COMPLETIONS, JudgeClient

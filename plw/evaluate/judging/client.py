@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import httpx
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.config.server_address import is_azure
 from plw.errors import PermanentError, StageError, UnreadableError, UserError
 from plw.evaluate.judging.connection import http_client

@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import httpx
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.config.server_address import is_azure
 from plw.errors import UserError
 

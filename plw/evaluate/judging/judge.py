@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
 from plw.evaluate.judging.evaluator_folder import evaluator_folder
 from plw.evaluate.judging.mt_bench import Grading, grade_dialogues

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.data.tokenizer import load_tokenizer
 from plw.errors import UserError, shortened
 from plw.evaluate.judging.mt_bench import Grading

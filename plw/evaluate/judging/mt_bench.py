@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import StageError, UnreadableError, shortened
 from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.mt_bench_files import TURN_SCORES, Dialogue, GradingPrompts

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import UserError
 from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.escaping import escape

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import shortened
 from plw.evaluate.judging.retry_after import NOT_WAITED_FOR_S, asked_wait_s
 from plw.evaluate.judging.thinking import spoken_words

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.evaluate.models.hf import EvalModel
 from plw.testing.models import make_model
 from plw.testing.tokenizers import byte_level_tokenizer

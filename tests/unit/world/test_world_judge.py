@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import UserError
 from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
 from plw.evaluate.judging.escaping import escape

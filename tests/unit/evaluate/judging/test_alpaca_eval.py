@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import StageError, UserError
 from plw.evaluate.judging.alpaca_eval import judge_alpaca_eval
 from plw.evaluate.judging.pairwise import Pair, PairwiseResult

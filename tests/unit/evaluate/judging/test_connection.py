@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import UserError
 from plw.evaluate.judging.client import CHAT, JudgeClient, check_server
 from plw.evaluate.judging.connection import http_client

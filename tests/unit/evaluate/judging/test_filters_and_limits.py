@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import StageError, UnreadableError, UserError
 from plw.evaluate.judging.client import CHAT, JudgeClient, check_server
 from plw.evaluate.judging.judge import ServedJudge

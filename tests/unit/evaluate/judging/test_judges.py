@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plw.config.compose import register_schema, typed
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import UnreadableError, UserError
 from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash, package_folder
 from plw.evaluate.judging.judge import ServedJudge

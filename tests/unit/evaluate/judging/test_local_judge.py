@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import UnreadableError, UserError
 from plw.evaluate.judging.local_judge import LocalJudge
 from plw.evaluate.judging.pairwise import Pair

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import PermanentError, StageError, UserError
 from plw.evaluate.judging.client import check_server
 from plw.evaluate.judging.judge import ServedJudge

@@ -15,7 +15,7 @@ import statsmodels.api as sm
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import StageError, UnreadableError, UserError
 from plw.evaluate.judging.mt_bench import Grading, TurnGrade, grade_dialogues, parse_score
 from plw.evaluate.judging.mt_bench_files import Dialogue, GradingPrompts, load_questions

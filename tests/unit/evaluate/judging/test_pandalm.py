@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import StageError, UnreadableError, UserError
 from plw.evaluate.judging.pairwise import Pair, win_rate
 from plw.evaluate.judging.pandalm import (

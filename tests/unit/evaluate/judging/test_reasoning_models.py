@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.errors import PermanentError, UserError
 from plw.evaluate.judging.evaluator_folder import check_reasoning
 from plw.evaluate.judging.judge import ServedJudge

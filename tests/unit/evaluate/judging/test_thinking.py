@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plw.config.evaluation import JudgeConfig
+from plw.config.judge import JudgeConfig
 from plw.evaluate.judging.responses import Failure, failure_of, read_choice
 from tests.judge_server import said
 
