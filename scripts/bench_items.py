@@ -180,12 +180,12 @@ def stage(folder: Path, documents: int, rounds: int, hidden: int) -> dict[str, f
         started = time.process_time()
         if kept:
             with AnswerLog(folder, {"stage": "bench"}) as answers:
-                write_items(folder / ITEMS, run_tasks(model, suite, {}, tasks, answers=answers).items)
+                write_items(folder / ITEMS, run_tasks(model, suite, {}, (tasks,), answers=answers).items)
             size = sum(path.stat().st_size for path in answer_files(folder))
             for path in answer_files(folder):
                 path.unlink()
         else:
-            run_tasks(model, suite, {}, tasks, keep_items=False)
+            run_tasks(model, suite, {}, (tasks,), keep_items=False)
         spent[kept].append(time.process_time() - started)
     without, with_items = (statistics.median(spent[kept][1:]) for kept in (False, True))
     ratios = [b / a for a, b in zip(spent[False][1:], spent[True][1:], strict=True)]

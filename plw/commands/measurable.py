@@ -9,7 +9,7 @@ from plw.data.inputs import in_world
 from plw.data.prompts import load_prompts
 from plw.data.rows import task_rows
 from plw.errors import UserError
-from plw.paths import task_folder
+from plw.evaluate.lm_eval.definition import has_own_tasks_alone, task_folders
 
 if TYPE_CHECKING:
     from plw.config import CellConfig, SuiteConfig
@@ -53,19 +53,21 @@ def check_measurable(config: "CellConfig", other_metric: str = AS_FIELD) -> None
 
 
 def _check_tasks(suite: "SuiteConfig", other_metric: str) -> None:
-    if all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values()):
+    if has_own_tasks_alone(suite):
         # All metrics of our own tasks can be compared by; lm-eval takes seconds to load.
         manager = None
     else:
         from plw.evaluate.lm_eval.tasks import suite_tasks
 
-        manager = suite_tasks(suite, task_folder())
+        manager = suite_tasks(suite, task_folders(suite))
     for name, task in suite.tasks.items():
         limit = suite.document_limit(name)
         is_group = manager is not None and task.task in manager.all_groups
         if limit is not None and limit < MIN_ITEMS and not is_group:
             raise UserError(f"suite.limit, or suite.tasks.{name}.limit, is {limit}: {_needed(name)}")
         _check_rows(name, list(task.files.values()), task_rows)
+        if task.metric is None:
+            raise UserError(f"suite.tasks.{name}.metric=null: no weight can be chosen by a benchmark without headline")
         if manager is None:
             continue
         from plw.evaluate.lm_eval.aggregations import BY_ITEMS, listed_aggregations

@@ -5,9 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from plw.config.evaluation import ALPACA_EVAL, PANDALM, REFERENCE, PromptSetConfig, TaskConfig
+from plw.config.evaluation import ALPACA_EVAL, PANDALM, REFERENCE, PromptSetConfig, SuiteConfig, TaskConfig
 from plw.data.inputs import foreign_prompts
 from plw.errors import UserError
+from plw.evaluate.lm_eval.definition import task_folders
 
 if TYPE_CHECKING:
     from plw.config import CellConfig
@@ -37,13 +38,13 @@ def with_tasks(config: "CellConfig", tasks: Sequence[str], *, suite_given: bool)
             found = suite.tasks[name]
             chosen[name] = dataclasses.replace(found, metric=metric) if metric else found
         else:
-            chosen[name] = TaskConfig(task=name, group="multiple_choice", metric=metric or _usual_metric(name))
+            chosen[name] = TaskConfig(task=name, group="multiple_choice", metric=metric or _usual_metric(suite, name))
     named = "-".join([*([suite.name] if suite_given else []), *(task.replace(":", "-") for task in tasks)])
     made = dataclasses.replace(suite, name=named, tasks=chosen, prompts={})
     return dataclasses.replace(config, suite=made, stages=["train", "harness"])
 
 
-def _usual_metric(task: str) -> str:
+def _usual_metric(suite: SuiteConfig, task: str) -> str:
     """The metric that the task is usually told by.
 
     Raises:
@@ -52,9 +53,8 @@ def _usual_metric(task: str) -> str:
     from analysis.items.benchmark import choose_metric
     from plw.evaluate.lm_eval.task_index import task_manager
     from plw.evaluate.lm_eval.tasks import reported_metrics
-    from plw.paths import task_folder
 
-    manager = task_manager(task_folder(), builtin=True, names={task})
+    manager = task_manager(task_folders(suite), builtin=True, names={task})
     return choose_metric(reported_metrics(manager, task)) or "acc"
 
 

@@ -13,7 +13,8 @@ def benchmark_groups(suite: SuiteConfig) -> dict[str, str]:
 def benchmark_info(suite: SuiteConfig) -> dict[str, dict[str, str]]:
     """Benchmark -> task, shots and headline metric."""
     tasks = {
-        name: {"task": task.task, "shots": str(task.shots), "metric": task.metric} for name, task in suite.tasks.items()
+        name: {"task": task.task, "shots": str(task.shots), "metric": task.metric or "–"}
+        for name, task in suite.tasks.items()
     }
     prompts = {
         name: {"task": item.protocol, "shots": "–", "metric": protocol_metric(item.protocol)}

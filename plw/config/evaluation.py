@@ -6,6 +6,7 @@ from plw.config.checks import MAX_SEED, at_least, each_text, given, in_range, na
 from plw.config.fields import EXECUTION, LATER
 from plw.config.local_files import take_local_files
 from plw.errors import UserError
+from plw.results.score import UNBOUNDED_METRICS
 
 ALPACA_EVAL, PANDALM = "alpaca_eval", "pandalm"
 """Protocols by which a judge compares two answers."""
@@ -27,13 +28,14 @@ class TaskConfig:
     """
 
     task: str
-    """Task name, lm-eval's own or one of conf/task."""
+    """Task name: lm-eval's own, or one of conf/task or of `suite.task_folder`."""
     group: str
     """`multiple_choice`, `short_generation`, `translation` or `long_generation`: how the analysis groups it."""
     shots: int = 0
     """Examples in the context."""
-    metric: str = "acc"
-    """The headline metric; every other metric the task reports is kept too."""
+    metric: str | None = "acc"
+    """The headline metric, which the analysis reads; every other metric the task reports is kept too. Null: kept all,
+    none analysed."""
     files: dict[str, str] = field(default_factory=dict)
     """Split -> local JSON or JSONL file that replaces the task's hub dataset (`world:` paths allowed)."""
     local: dict[str, str] = field(default_factory=dict, metadata=EXECUTION)
@@ -59,6 +61,11 @@ class TaskConfig:
             UserError: one is not; the line names the field, which stands at ``place``.
         """
         one_of(f"{place}.group", self.group, GROUPS)
+        if self.metric is not None and self.metric.split(",")[0] in UNBOUNDED_METRICS:
+            raise UserError(
+                f"{place}.metric={self.metric} has no highest value, and a headline score is a share or a percentage; "
+                f"{place}.metric=null keeps all of the task's metrics in the registry, and analyses none"
+            )
         for name in ("files", "local"):
             each_text(f"{place}.{name}", getattr(self, name))
         for name in ("shots", "documents", "prompt_tokens", "generated_tokens"):
@@ -205,6 +212,9 @@ class SuiteConfig:
     data: str | None = field(default=None, metadata=EXECUTION)
     """Folder with local files of the benchmarks: those that name one (`local`) read it there, at any depth below the
     folder, in place of the hub's data; null: each as it says itself."""
+    task_folder: str | None = field(default=None, metadata=EXECUTION)
+    """Folder of lm-eval task files of yours, at any depth: lm-eval's `--include_path`. They go before all others of the
+    same name. What a task's files hold is identity, the path is not."""
     limit: int | None = None
     """Documents of each lm-eval task; all when null."""
     backend: str = field(default="hf", metadata=LATER)

@@ -32,8 +32,9 @@ class JudgeConfig:
     key_variable: str = field(default="OPENAI_API_KEY", metadata=EXECUTION)
     """Environment variable that holds the key."""
     evaluator: str = "pairwise"
-    """What the AlpacaEval protocol asks with (prompt, chat form, parser): a folder of `conf/judge_prompts`, or
-    `package:NAME` for an evaluator that comes with alpaca_eval."""
+    """What the AlpacaEval protocol asks with (prompt, chat form, parser): a folder of `conf/judge_prompts`,
+    `package:NAME` for an evaluator that comes with alpaca_eval, or a path (`./NAME`) to a folder of yours. What it
+    holds is identity, and its name; where it lies is not."""
     path: str | None = field(default=None, metadata=EXECUTION)
     """Kind `weights`: a local folder or a hub name. What lies there is identity, the path is not."""
     revision: str | None = field(default=None, metadata=EXECUTION)

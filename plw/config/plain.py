@@ -13,8 +13,8 @@ def from_plain(schema: type[Schema], plain: dict[str, Any]) -> Schema:
     """An object of a dataclass from its fields in JSON's types, nested dataclasses and paths included.
 
     Args:
-        schema: a dataclass whose fields are plain, paths, dataclasses, or dicts from names to dataclasses; each may be
-            None where its type allows that.
+        schema: a dataclass whose fields are plain, paths, dataclasses, tuples of one of these, or dicts from names to
+            dataclasses; each may be None where its type allows that.
         plain: its fields as ``dataclasses.asdict`` gives them; those that are absent take their defaults.
     """
     hints = typing.get_type_hints(schema)
@@ -29,6 +29,8 @@ def _value(kind: Any, value: Any) -> Any:
         return from_plain(kind, value)
     if kind is Path:
         return Path(value)
+    if typing.get_origin(kind) is tuple:
+        return tuple(_value(options[0], item) for item in value)
     if isinstance(value, dict) and (arguments := typing.get_args(kind)):
         return {key: _value(arguments[1], item) for key, item in value.items()}
     return value

@@ -5,8 +5,8 @@ import shutil
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from plw.evaluate.lm_eval.definition import task_folders
 from plw.files.writing import write_json_atomic
-from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.context import CellContext, CheckLease
 from plw.pipeline.stage import StageResult
@@ -70,7 +70,7 @@ def _in_this_process(context: CellContext, identity: dict[str, str], check_lease
             context.eval_model,
             suite,
             context.task_files,
-            task_folder(),
+            task_folders(suite),
             _told(context, context.progress_for("harness", check_lease)),
             # vLLM takes all requests at once, and makes its batches itself.
             answers=answers if suite.backend == "hf" else None,
@@ -89,7 +89,7 @@ def _in_processes(context: CellContext, identity: dict[str, str], check_lease: C
         processes=execution.processes,
         suite=context.config.suite,
         files=context.task_files,
-        task_folder=task_folder(),
+        task_folders=task_folders(context.config.suite),
         folder=folder,
         items=folder / f".{ITEMS}",
         samples=folder / f".{SAMPLES_FOLDER}",

@@ -8,10 +8,10 @@ from plw.config import CellConfig, identity_fields
 from plw.config.evaluation import ALPACA_EVAL, MT_BENCH, PANDALM, REFERENCE
 from plw.config.study import PREFERENCE
 from plw.data.inputs import Input
-from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash
-from plw.evaluate.lm_eval.definition import task_definitions
+from plw.evaluate.judging.evaluator_folder import evaluator_folder, evaluator_hash, is_own_evaluator
+from plw.evaluate.lm_eval.definition import task_definitions, task_folders
 from plw.files.hashing import folder_hash
-from plw.paths import judge_prompt_folder, task_folder
+from plw.paths import judge_prompt_folder
 from plw.pipeline.cell_inputs import CellInputs
 from plw.results.identity import fingerprint
 
@@ -65,7 +65,7 @@ def _diagnose_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
 
 
 def _harness_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
-    definitions = task_definitions(task_folder(), {task.task for task in config.suite.tasks.values()})
+    definitions = task_definitions(task_folders(config.suite), {task.task for task in config.suite.tasks.values()})
     tasks = {
         name: {
             **_without(task, "files", "group"),
@@ -90,9 +90,12 @@ def _generate_payload(config: CellConfig, inputs: CellInputs) -> dict[str, Any]:
 
 
 def _judge_payload(config: CellConfig, inputs: CellInputs, world_fingerprint: str) -> dict[str, Any]:
+    judge = identity_fields(config.judge)
+    if is_own_evaluator(config.judge.evaluator):
+        judge["evaluator"] = evaluator_folder(config.judge.evaluator).name
     payload = {
         "protocols": {name: item.protocol for name, item in config.judged.items()},
-        "judge": identity_fields(config.judge),
+        "judge": judge,
         "asked_with": _judge_prompts(config) if inputs.prompts else {},
         "facts": world_fingerprint if config.judge.kind == "world" and inputs.prompts else None,
     }

@@ -11,8 +11,8 @@ from plw.data.inputs import in_world
 from plw.data.prompts import load_prompts, reference_answers
 from plw.data.tokenizer import check_vocabulary, load_tokenizer
 from plw.errors import UserError
+from plw.evaluate.lm_eval.definition import has_own_tasks_alone, task_folders
 from plw.files.reading import read_json
-from plw.paths import task_folder
 from plw.pipeline.cell import Cell
 from plw.pipeline.data_check import check_records, check_requests
 from plw.pipeline.hub import go_offline_if_unreachable
@@ -238,12 +238,11 @@ def _check_tasks(cell: Cell) -> None:
     for name, task in suite.tasks.items():
         if task.files and not any(in_world(path) for path in task.files.values()):
             files[name] = {split: item.path for split, item in cell.files[name].items()}
-    known = all((task_folder() / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
-    if known and not files and not _hub_tasks(suite):
+    if has_own_tasks_alone(suite) and not files and not _hub_tasks(suite):
         return
     from plw.evaluate.lm_eval.tasks import check_tasks
 
-    check_tasks(suite, task_folder(), files)
+    check_tasks(suite, task_folders(suite), files)
 
 
 def _prompts(cell: Cell) -> list[str]:

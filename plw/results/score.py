@@ -11,6 +11,9 @@ PERCENT_METRICS = frozenset(
 )  # fmt: skip
 """Metrics that are reported from 0 to 100; the analysis divides them by 100 and takes all others as they are."""
 
+UNBOUNDED_METRICS = ("perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte")
+"""Metrics without a highest value, which the analysis has no scale for."""
+
 
 def is_percentage(metric: str) -> bool:
     """Whether a metric is reported from 0 to 100; lm-eval's name of its filter may follow behind a comma."""

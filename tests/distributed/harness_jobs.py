@@ -62,7 +62,8 @@ def make_harness_job(model: Path, folder: Path, **suite: Any) -> HarnessJob:
     fields = {"name": "s", "tasks": asked, "builtin_tasks": False, "batch_size": 3, "bootstrap_iterations": 20}
     return HarnessJob(
         model=model, device="cpu", threads=1, processes=2, suite=SuiteConfig(**fields | suite), files=files,
-        task_folder=tasks, folder=folder, items=folder / ITEMS, samples=folder / "samples", identity={"stage": "this"},
+        task_folders=(tasks,), folder=folder, items=folder / ITEMS, samples=folder / "samples",
+        identity={"stage": "this"},
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ def main(folder: Path, answers: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     with AnswerLog(job.folder, job.identity) as log:
-        run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folder, progress, answers=log)
+        run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folders, progress, answers=log)
 
 
 if __name__ == "__main__":

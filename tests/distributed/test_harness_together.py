@@ -36,7 +36,7 @@ def job(tiny_llama: Path, tmp_path: Path) -> HarnessJob:
 
 def test_two_processes_have_the_scores_of_one_to_the_last_digit(job: HarnessJob, tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    alone = run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folder)
+    alone = run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folders)
     heard: list[tuple[int, int]] = []
 
     job = dataclasses.replace(job, suite=dataclasses.replace(job.suite, samples=True))

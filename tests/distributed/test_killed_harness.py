@@ -47,7 +47,7 @@ def made(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> HarnessJ
 @pytest.fixture(scope="module")
 def undisturbed(made: HarnessJob) -> HarnessResult:
     torch.set_num_threads(1)
-    return run_tasks(EvalModel.load(made.model), made.suite, made.files, made.task_folder)
+    return run_tasks(EvalModel.load(made.model), made.suite, made.files, made.task_folders)
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def continued(job: HarnessJob) -> tuple[HarnessResult, list[tuple[int, int, str]
     with AnswerLog(job.folder, job.identity) as log:
         model = EvalModel.load(job.model)
         result = run_tasks(
-            model, job.suite, job.files, job.task_folder, lambda *said: heard.append(said), answers=log
+            model, job.suite, job.files, job.task_folders, lambda *said: heard.append(said), answers=log
         )  # fmt: skip
     return result, heard
 
@@ -207,7 +207,7 @@ def test_other_batches_are_computed(job: HarnessJob, tmp_path: Path) -> None:
     """With another batch size a request has other company, so its answer is not taken from the log."""
     continued(job)
     other = replace(job, suite=replace(job.suite, batch_size=2))
-    expected = run_tasks(EvalModel.load(job.model), other.suite, job.files, job.task_folder)
+    expected = run_tasks(EvalModel.load(job.model), other.suite, job.files, job.task_folders)
 
     result, _ = continued(other)
 
@@ -231,5 +231,5 @@ def test_a_full_disk_ends_it_in_a_line(job: HarnessJob) -> None:
         log._log._file.close()
         log._log._file = full
         with pytest.raises(OSError, match="No space left on device") as caught:
-            run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folder, answers=log)
+            run_tasks(EvalModel.load(job.model), job.suite, job.files, job.task_folders, answers=log)
     assert "free space, then the same command continues" in str(storage_error(caught.value, "here"))

@@ -1,8 +1,8 @@
 """Evaluators of the AlpacaEval protocol: where a judge's prompt and chat form lie, and the hash that identifies them.
 
-An evaluator is a folder with alpaca_eval's ``configs.yaml``: one of ``conf/judge_prompts``, or one that comes with the
-installed alpaca_eval. One of ours may use a prompt of theirs (``prompt_template: package:<evaluator>/<file>``), so that
-what is their text is not copied.
+An evaluator is a folder with alpaca_eval's ``configs.yaml``: one of ``conf/judge_prompts``, one that comes with the
+installed alpaca_eval, or the user's own. One of ours may use a prompt of theirs (``prompt_template:
+package:<evaluator>/<file>``), so that what is their text is not copied.
 """
 
 import re
@@ -30,17 +30,28 @@ ASKED_BY = "openai_completions"
 a model."""
 
 
+def is_own_evaluator(name: str) -> bool:
+    """Whether ``judge.evaluator`` is a path to a folder of the user's."""
+    return not name.startswith(PACKAGE) and ("/" in name or name.startswith("~"))
+
+
 def evaluator_folder(name: str) -> Path:
-    """The folder of ``judge.evaluator``: a name in ``conf/judge_prompts``, or ``package:NAME``.
+    """The folder of ``judge.evaluator``: a name in ``conf/judge_prompts``, ``package:NAME``, or a path.
 
     Raises:
         UserError: there is no such evaluator; the line says which there are.
     """
+    if is_own_evaluator(name):
+        folder = Path(name).expanduser().absolute()
+        if not folder.is_dir():
+            raise UserError(f"judge.evaluator={name}: no such folder")
+        return folder
     root = package_folder() if name.startswith(PACKAGE) else judge_prompt_folder()
     folder = root / name.removeprefix(PACKAGE)
     if not (folder / CONFIG).is_file():
         known = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}"))
-        raise UserError(f"judge.evaluator={name} is not there; allowed: {', '.join(known)}")
+        own = "" if name.startswith(PACKAGE) else ", or a path to a folder of yours (./NAME)"
+        raise UserError(f"judge.evaluator={name} is not there; allowed: {', '.join(known)}{own}")
     return folder
 
 

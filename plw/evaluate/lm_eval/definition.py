@@ -12,7 +12,10 @@ from typing import Any
 
 import yaml
 
+from plw.config.evaluation import SuiteConfig
+from plw.errors import UserError
 from plw.files.hashing import file_hash, folder_hash
+from plw.paths import task_folder
 from plw.results.identity import fingerprint
 
 FUNCTION = re.compile(r"!function\s+[\"']?([\w.]+)\.\w+")
@@ -26,22 +29,48 @@ class _Loader(yaml.SafeLoader):
 _Loader.add_multi_constructor("!", lambda *_: None)
 
 
-def task_definitions(folder: Path, names: Iterable[str]) -> dict[str, str | None]:
-    """Task or group -> hash of the files that make it; None where the folder has none of that name (lm-eval's own).
+def task_folders(suite: SuiteConfig) -> tuple[Path, ...]:
+    """Folders of task files that are not lm-eval's: the project's and the user's.
+
+    Of equal names the last folder's file is taken.
+
+    Raises:
+        UserError: ``suite.task_folder`` is no folder, or has no task file.
+    """
+    if suite.task_folder is None:
+        return (task_folder(),)
+    folder = Path(suite.task_folder).expanduser().absolute()
+    if not folder.is_dir():
+        raise UserError(f"suite.task_folder={suite.task_folder}: no such folder")
+    if not any(folder.rglob("*.yaml")):
+        raise UserError(f"suite.task_folder={suite.task_folder}: no lm-eval task file (NAME.yaml) in it")
+    return (task_folder(), folder)
+
+
+def has_own_tasks_alone(suite: SuiteConfig) -> bool:
+    """Whether every task of a suite is a file of the project's, so that lm-eval need not be asked of them."""
+    own = task_folder()
+    return suite.task_folder is None and all((own / f"{task.task}.yaml").is_file() for task in suite.tasks.values())
+
+
+def task_definitions(folders: tuple[Path, ...], names: Iterable[str]) -> dict[str, str | None]:
+    """Task or group -> hash of the files that make it; None where no folder has one of that name (lm-eval's own).
 
     Args:
-        folder: Task files of one's own, at any depth.
+        folders: Task files of one's own, at any depth; of equal names the last folder's is taken.
         names: Of tasks and groups, which need not be their files'.
     """
-    content = folder_hash(folder, ("**/*",))
-    return {name: _definition(folder, name, content) for name in names}
+    contents = tuple(folder_hash(folder, ("**/*",)) for folder in folders)
+    return {name: _definition(folders, name, contents) for name in names}
 
 
 @lru_cache(maxsize=1024)
-def _definition(folder: Path, name: str, content: str) -> str | None:
-    """Found once a process for each state of the folder: a grid's cells share it."""
-    named, waiting = _by_name(folder, content), [name]
-    seen: set[str] = set()
+def _definition(folders: tuple[Path, ...], name: str, contents: tuple[str, ...]) -> str | None:
+    """Found once a process for each state of the folders: a grid's cells share it."""
+    named: dict[str, list[Path]] = {}
+    for folder, content in zip(folders, contents, strict=True):
+        named |= _by_name(folder, content)
+    waiting, seen = [name], set[str]()
     files: set[Path] = set()
     while waiting:
         wanted = waiting.pop()
@@ -53,9 +82,18 @@ def _definition(folder: Path, name: str, content: str) -> str | None:
             waiting += _members(_fields(file))
     if not files:
         return None
-    if files == {folder / f"{name}.yaml"}:
+    root = next(folder for folder in reversed(folders) if folder in named[name][0].parents)
+    if files == {root / f"{name}.yaml"}:
         return file_hash(*files)
-    return fingerprint({os.path.relpath(file, folder): file_hash(file) for file in files})
+    return fingerprint({_name_from(root, file, folders): file_hash(file) for file in files})
+
+
+def _name_from(root: Path, file: Path, folders: tuple[Path, ...]) -> str:
+    """A file's path from the folder of the task that needs it; one of another folder's is known by that place alone."""
+    for number, folder in enumerate(folders):
+        if folder != root and folder in file.parents:
+            return f"folder {number}: {file.relative_to(folder).as_posix()}"
+    return os.path.relpath(file, root)
 
 
 @lru_cache(maxsize=8)

@@ -42,7 +42,7 @@ def run_tasks(
     model: "HarnessModel",
     suite: SuiteConfig,
     files: Mapping[str, Mapping[str, Path]],
-    task_folder: Path,
+    task_folders: tuple[Path, ...],
     progress: Progress = no_progress,
     *,
     keep_items: bool = True,
@@ -60,7 +60,7 @@ def run_tasks(
         model: The model; its tokenizer's padding side is left as it was.
         suite: Benchmarks, their shots and headline metrics, documents a task, batch size.
         files: Benchmark -> split -> local file, for tasks that do not read the hub.
-        task_folder: lm-eval task files of our own; they come before lm-eval's of the same name.
+        task_folders: Task files of one's own; they come before lm-eval's of the same name, the last folder's first.
         progress: Called with the requests done of each kind of request.
         keep_items: Whether the result has the items; of several processes with the same answers one keeps them.
         answers: What a model of transformers has answered already, and where it notes its answers.
@@ -72,7 +72,7 @@ def run_tasks(
     """
     if not suite.tasks:
         return HarnessResult()
-    loaded = _load_tasks(suite, files, task_folder)
+    loaded = _load_tasks(suite, files, task_folders)
     counter = SegmentCounter()
     with patched_lm_eval(progress if answers is None else answers.progress(progress), counter):
         _seed(suite.bootstrap_seed)
@@ -147,10 +147,10 @@ def _calls(loaded: Mapping[str, LoadedTask], suite: SuiteConfig) -> Iterable[tup
 
 
 def _load_tasks(
-    suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folder: Path
+    suite: SuiteConfig, files: Mapping[str, Mapping[str, Path]], task_folders: tuple[Path, ...]
 ) -> dict[str, LoadedTask]:
     with patched_lm_eval(no_progress):
-        manager = suite_tasks(suite, task_folder)
+        manager = suite_tasks(suite, task_folders)
         return {name: load_checked(manager, name, suite, files.get(name, {})) for name in suite.tasks}
 
 

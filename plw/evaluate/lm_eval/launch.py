@@ -35,7 +35,7 @@ class HarnessJob:
     suite: SuiteConfig
     files: Mapping[str, Mapping[str, Path]]
     """Benchmark -> split -> local file."""
-    task_folder: Path
+    task_folders: tuple[Path, ...]
     folder: Path
     """The stage's, where each process notes its answers."""
     items: Path
@@ -82,7 +82,8 @@ def write_harness_job(job: HarnessJob, folder: Path, *, owner: int) -> None:
     suite = {name: value for name, value in asdict(job.suite).items() if name not in NOT_HARNESS}
     files = {name: {split: str(path.absolute()) for split, path in of.items()} for name, of in job.files.items()}
     plain = {"device": job.device, "threads": job.threads, "processes": job.processes, "suite": suite, "files": files}
-    plain |= {"model": str(job.model.absolute()), "task_folder": str(job.task_folder.absolute())}
+    plain |= {"model": str(job.model.absolute())}
+    plain |= {"task_folders": [str(tasks.absolute()) for tasks in job.task_folders]}
     plain |= {name: str(getattr(job, name).absolute()) for name in ("folder", "items", "samples")}
     plain |= {"identity": dict(job.identity)}
     plain |= {"trust_remote_code": job.trust_remote_code}

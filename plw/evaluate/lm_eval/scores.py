@@ -22,7 +22,7 @@ def task_scores(
         StageError: the headline metric is NaN or infinite.
     """
     own = list(_scores(suite, benchmark, config.metric, name_in_result, result))
-    if not any(score.headline for score in own):
+    if config.metric is not None and not any(score.headline for score in own):
         found = ", ".join(score.metric for score in own)
         raise UserError(
             f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; allowed: {found}"

@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 _NAME = rb"""^["']?(?:task|group)["']?:[ \t]*["']?(%b)["']?[ \t]*(?:#.*)?\r?$"""
 
 
-def task_manager(task_folder: Path, *, builtin: bool, names: Collection[str]) -> "TaskManager":
+def task_manager(folders: tuple[Path, ...], *, builtin: bool, names: Collection[str]) -> "TaskManager":
     """An index in which the tasks and groups of these names are those of the whole index, built once a process.
 
     The whole index is built where that cannot be told from few files: for a name that no file has as its own, such as
     a tag, and for a group with such members.
 
     Args:
-        task_folder: Task files of our own, which go before lm-eval's.
+        folders: Task files of one's own, which go before lm-eval's; of equal names the last folder's is taken.
         builtin: Whether lm-eval's own tasks are known.
         names: Of tasks and groups.
     """
     if not builtin:
-        return _indexed((), task_folder)
+        return _indexed((), folders)
     needed = frozenset(names)
     while True:
         named = _named_files(needed)
         # Of equal names lm-eval takes the first file's within a folder, and the last folder's.
-        folders = dict.fromkeys(file.parent for file in sorted(named.values(), key=Path.as_posix, reverse=True))
-        manager = _indexed(tuple(folders), task_folder)
+        theirs = dict.fromkeys(file.parent for file in sorted(named.values(), key=Path.as_posix, reverse=True))
+        manager = _indexed(tuple(theirs), folders)
         members = {member for name in needed for member in _members(manager, name)}
         if members <= needed:
             break
         needed |= members
-    if all(_is_the_wholes(manager, name, named.get(name), task_folder) for name in needed):
+    if all(_is_the_wholes(manager, name, named.get(name), folders) for name in needed):
         return manager
-    return _indexed(None, task_folder)
+    return _indexed(None, folders)
 
 
 @lru_cache(maxsize=8)
-def _indexed(folders: tuple[Path, ...] | None, task_folder: Path) -> "TaskManager":
-    """The tasks of these folders, None: of lm-eval's, and of our own."""
+def _indexed(theirs: tuple[Path, ...] | None, folders: tuple[Path, ...]) -> "TaskManager":
+    """The tasks of some of lm-eval's folders, None: of all, and of one's own."""
     with quiet("lm_eval"):
         from lm_eval.tasks import TaskManager
 
-        return TaskManager(include_path=[*(folders or ()), task_folder], include_defaults=folders is None)
+        return TaskManager(include_path=[*(theirs or ()), *folders], include_defaults=theirs is None)
 
 
 @lru_cache(maxsize=8)
@@ -64,7 +64,7 @@ def _named_files(names: frozenset[str]) -> dict[str, Path]:
     return found
 
 
-def names_near(name: str, names: Collection[str], task_folder: Path) -> list[str] | None:
+def names_near(name: str, names: Collection[str], folders: tuple[Path, ...]) -> list[str] | None:
     """Names of tasks and groups that come near to one that no file mentions; ``None`` where a file does.
 
     It takes a second where the whole index takes eight.
@@ -72,13 +72,13 @@ def names_near(name: str, names: Collection[str], task_folder: Path) -> list[str
     Args:
         name: Of a task that was asked for.
         names: Of all that are asked for.
-        task_folder: Task files of our own.
+        folders: Task files of one's own.
     """
     if name in _named_files(frozenset(names)):
         return None
     any_name = re.compile(_NAME % rb"[\w.-]+", re.MULTILINE)
     known: set[str] = set()
-    for file in (*_builtin_folder().glob("**/*.yaml"), *task_folder.glob("**/*.yaml")):
+    for file in (file for folder in (_builtin_folder(), *folders) for file in folder.glob("**/*.yaml")):
         text = file.read_bytes()
         if name.encode() in text or file.stem == name:
             return None
@@ -93,12 +93,12 @@ def _builtin_folder() -> Path:
     return Path(spec.origin).parent / "tasks"
 
 
-def _is_the_wholes(manager: "TaskManager", name: str, first: Path | None, task_folder: Path) -> bool:
+def _is_the_wholes(manager: "TaskManager", name: str, first: Path | None, folders: tuple[Path, ...]) -> bool:
     """Whether the index has the name from the file that the whole index has it from."""
     entry = manager.task_index.get(name)
     if entry is None or entry.yaml_path is None:
         return False
-    return entry.yaml_path == first or task_folder in entry.yaml_path.parents
+    return entry.yaml_path == first or not set(folders).isdisjoint(entry.yaml_path.parents)
 
 
 def _members(manager: "TaskManager", name: str) -> set[str]:

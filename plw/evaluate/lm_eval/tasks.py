@@ -42,18 +42,18 @@ class LoadedTask:
         return sorted({item.metric for item in self.groups[self.name_in_result].aggregate_metric_list or ()})
 
 
-def suite_tasks(suite: SuiteConfig, task_folder: Path) -> "TaskManager":
-    """The index of a suite's tasks; ``task_folder`` has lm-eval task files of our own."""
+def suite_tasks(suite: SuiteConfig, folders: tuple[Path, ...]) -> "TaskManager":
+    """The index of a suite's tasks; ``folders`` have task files of one's own, as :func:`task_manager`."""
     names = {config.task for config in suite.tasks.values()}
-    return task_manager(task_folder, builtin=suite.builtin_tasks, names=names)
+    return task_manager(folders, builtin=suite.builtin_tasks, names=names)
 
 
-def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mapping[str, Path]]) -> None:
+def check_tasks(suite: SuiteConfig, folders: tuple[Path, ...], files: Mapping[str, Mapping[str, Path]]) -> None:
     """Look every task of a suite up, and load those whose documents are at hand as they will be scored.
 
     Args:
         suite: Benchmarks, their shots and headline metrics.
-        task_folder: lm-eval task files of our own.
+        folders: Task files of one's own, as :func:`task_manager`.
         files: Benchmark -> split -> local file, of those whose files are there already.
 
     Raises:
@@ -62,9 +62,9 @@ def check_tasks(suite: SuiteConfig, task_folder: Path, files: Mapping[str, Mappi
     """
     names = {config.task for config in suite.tasks.values()}
     for benchmark, config in suite.tasks.items() if suite.builtin_tasks else ():
-        if near := names_near(config.task, names, task_folder):
+        if near := names_near(config.task, names, folders):
             raise _unknown(benchmark, config.task, f"did you mean {', '.join(near)}?")
-    manager = suite_tasks(suite, task_folder)
+    manager = suite_tasks(suite, folders)
     for benchmark, config in suite.tasks.items():
         _check_known(manager, benchmark, config.task)
     at_hand = [name for name, config in suite.tasks.items() if name in files or not config.files]
@@ -83,7 +83,7 @@ def load_checked(manager: "TaskManager", benchmark: str, suite: SuiteConfig, fil
     """
     config = suite.tasks[benchmark]
     loaded = load_task(manager, benchmark, config, files, suite.bootstrap_seed)
-    if config.metric.split(",")[0] not in loaded.metrics:
+    if config.metric is not None and config.metric.split(",")[0] not in loaded.metrics:
         raise UserError(
             f"suite.tasks.{benchmark}.metric={config.metric} is not reported by {config.task}; "
             f"allowed: {', '.join(loaded.metrics)}"
@@ -166,19 +166,21 @@ def _check_known(manager: "TaskManager", benchmark: str, name: str) -> None:
     field_name = f"suite.tasks.{benchmark}.task={name}"
     if name in manager.all_tasks:
         raise UserError(f"{field_name} is a tag, a list of tasks; give them as benchmarks of their own")
-    # The last folder of an index is ours.
-    folders = manager.include_path
-    if isinstance(folders, list) and (own := Path(folders[-1]) / f"{name}.yaml").is_file():
+    files = (Path(folder) / f"{name}.yaml" for folder in reversed(manager.include_path or []))
+    if own := next((file for file in files if file.is_file()), None):
         raise UserError(f"{field_name}: {own} {_why_unknown(own)}")
     near = difflib.get_close_matches(name, known, n=5, cutoff=0.5)
-    said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others"
+    said = f"did you mean {', '.join(near)}?" if near else f"there are {len(known)} others."
     if len(known) <= 20:
-        said = f"allowed: {', '.join(known)}"
+        said = f"allowed: {', '.join(known)}."
     raise _unknown(benchmark, name, said)
 
 
 def _unknown(benchmark: str, name: str, said: str) -> UserError:
-    return UserError(f"suite.tasks.{benchmark}.task={name} is not a task that lm-eval knows; {said}")
+    return UserError(
+        f"suite.tasks.{benchmark}.task={name} is not a task that lm-eval knows; {said} Task files of yours are found "
+        "in suite.task_folder"
+    )
 
 
 def _why_unknown(file: Path) -> str:

@@ -37,7 +37,7 @@ def evaluate_in_group(folder: Path) -> dict[str, Any]:
                 model,
                 suite,
                 job.files,
-                job.task_folder,
+                job.task_folders,
                 progress,
                 keep_items=group.is_rank0,
                 answers=answers,

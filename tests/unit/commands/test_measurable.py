@@ -36,7 +36,7 @@ def test_the_projects_own_tasks_need_no_look_since_all_their_metrics_serve():
     from plw.paths import task_folder
 
     own = [path.stem for path in task_folder().glob("*.yaml")]
-    manager = task_manager(task_folder(), builtin=True, names=own)
+    manager = task_manager((task_folder(),), builtin=True, names=own)
     found = {name: listed_aggregations(manager, name) for name in own}
     assert len(found) > 10
     for name, listed in found.items():

@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 
 from plw.config.compose import register_schema, typed
 from plw.errors import UserError
-from plw.paths import conf_folder
+from plw.paths import conf_folder, judge_prompt_folder
 from plw.pipeline import Cell, resolve_cell
 
 Plan = Callable[..., Cell]
@@ -109,6 +109,23 @@ def test_planning_writes_nothing(plan: Plan, tmp_path: Path) -> None:
 def test_an_unknown_evaluator_is_named(plan: Plan) -> None:
     with pytest.raises(UserError, match=r"judge\.evaluator=nosuch.*pairwise"):
         plan("judge.evaluator=nosuch")
+    with pytest.raises(UserError, match=r"judge\.evaluator=\./nosuch: no such folder"):
+        plan("judge.evaluator=./nosuch")
+
+
+def test_an_evaluator_of_ones_own_is_known_by_its_name_and_files(plan: Plan, tmp_path: Path) -> None:
+    def made(folder: Path, text: str) -> str:
+        shutil.copytree(judge_prompt_folder() / "pairwise", folder)
+        with next(folder.glob("*.txt")).open("a") as file:
+            file.write(text)
+        return plan(f"judge.evaluator={folder}").stages["judge"].fingerprint
+
+    here, there, changed, other = (
+        made(tmp_path / place, text)
+        for place, text in (("a/mine", ""), ("b/mine", ""), ("c/mine", "More."), ("a/theirs", ""))
+    )
+    assert here == there
+    assert len({here, changed, other, plan("judge.evaluator=pairwise").stages["judge"].fingerprint}) == 4
 
 
 def test_a_repetition_has_a_seed_of_its_own_also_behind_the_largest(plan: Plan) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from plw.config import CellConfig
+from plw.errors import UserError
 from plw.files.hashing import file_hash
 from plw.files.reading import read_json
 from plw.pipeline import JudgeCache, resolve_cell, run_cell
@@ -13,6 +14,17 @@ from plw.results.items import ITEMS
 from tests.unit.pipeline.conftest import OwnStudy, run
 
 WORDS = ("stages=[train,harness]", "suite.batch_size=2")
+PAGES = """
+task: wikitext
+dataset_path: json
+dataset_kwargs: {{data_files: {{test: {folder}/pages.jsonl}}}}
+output_type: loglikelihood_rolling
+test_split: test
+doc_to_text: ""
+doc_to_target: "{{{{page}}}}"
+metric_list: [{{metric: byte_perplexity}}, {{metric: bits_per_byte}}]
+"""
+"""A task file under the name of one of lm-eval's."""
 
 
 def harness(config: CellConfig) -> Path:
@@ -61,3 +73,45 @@ def test_continued_after_a_failure_in_the_middle_and_with_samples(
     (line,) = [message for message in caplog.messages if "samples" in message]
     assert str(harness(whole)) in line
     assert "\n" not in line
+
+
+def test_a_task_of_the_users_own_folder_goes_before_lm_evals_of_its_name(own_study: OwnStudy, tmp_path: Path) -> None:
+    """lm-eval's ``--include_path``, with a kind of task that has no items of right and wrong: perplexity."""
+    (tmp_path / "tasks").mkdir()
+    (tmp_path / "tasks/pages.yaml").write_text(PAGES.format(folder=tmp_path))
+    (tmp_path / "pages.jsonl").write_text('{"page": "It is 1. It is 2."}\n{"page": "Say 3."}\n')
+    (tmp_path / "conf/suite/pages.yaml").write_text(
+        f"name: pages\ntask_folder: {tmp_path}/tasks\n"
+        "tasks: {pages: {task: wikitext, group: multiple_choice, metric: null}}\n"
+    )
+    config = own_study(*WORDS, "suite=pages")
+    run(config)
+    scores = {row["metric"]: row for row in read_json(harness(config) / "record.json")["scores"]}
+    assert not any(row["headline"] for row in scores.values()), "a perplexity has no highest value"
+    assert not scores["bits_per_byte"]["higher_is_better"]
+    assert scores["byte_perplexity"]["value"] == pytest.approx(2 ** scores["bits_per_byte"]["value"])
+    assert scores["bits_per_byte"]["n"] == 2
+
+    (tmp_path / "tasks/pages.yaml").write_text(PAGES.format(folder=tmp_path) + "metadata: {version: 2}\n")
+    with pytest.raises(UserError, match=r"was made for another harness.* tasks\.pages\.definition: "):
+        run(config)
+
+
+@pytest.mark.parametrize(
+    ("folder", "said"),
+    [
+        ("nosuch", "no such folder"),
+        ("records.json", "no such folder"),
+        ("model", r"no lm-eval task file \(NAME\.yaml\)"),
+    ],
+)
+def test_a_folder_without_task_files_is_told(own_study: OwnStudy, tmp_path: Path, folder: str, said: str) -> None:
+    with pytest.raises(UserError, match=rf"suite\.task_folder={tmp_path}/{folder}: {said}"):
+        resolve_cell(own_study(*WORDS, f"suite.task_folder={tmp_path}/{folder}"))
+
+
+def test_a_headline_without_a_highest_value_is_refused_before_the_first_cell(own_study: OwnStudy) -> None:
+    with pytest.raises(
+        UserError, match=r"suite\.tasks\.piqa\.metric=word_perplexity has no highest value.*metric=null"
+    ):
+        own_study(*WORDS, "suite.tasks.piqa.metric=word_perplexity")

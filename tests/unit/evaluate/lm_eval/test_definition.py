@@ -26,7 +26,7 @@ FILES = {
 
 
 def task_definition(folder: Path, name: str) -> str | None:
-    return task_definitions(folder, [name])[name]
+    return task_definitions((folder,), [name])[name]
 
 
 @pytest.fixture
@@ -69,4 +69,19 @@ def test_files_that_lead_to_themselves_or_nowhere_end(end: Callable[[Path], obje
 
 
 def test_every_task_of_ours_has_one() -> None:
-    assert all(task_definitions(task_folder(), [path.stem for path in task_folder().glob("*.yaml")]).values())
+    assert all(task_definitions((task_folder(),), [path.stem for path in task_folder().glob("*.yaml")]).values())
+
+
+def test_of_equal_names_the_last_folders_file_is_taken(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What one folder alone has is what it was; a group may have members in both."""
+    theirs = tmp_path_factory.mktemp("theirs")
+    (theirs / "single.yaml").write_text("task: single\nrepeats: 1\n")
+    (theirs / "both.yaml").write_text("group: both\ntask: [single, other]\n")
+    both = (folder, theirs)
+    assert task_definitions(both, ["single"]) == {"single": file_hash(theirs / "single.yaml")}
+    assert task_definitions(both, ["mine"]) == task_definitions((folder,), ["mine"])
+    before = task_definitions(both, ["all", "both"])
+    assert before["all"] != task_definitions((folder,), ["all"])["all"], "a member of it is another file now"
+    (folder / "other.yaml").write_text("task: other\nrepeats: 1\n")
+    after = task_definitions(both, ["all", "both"])
+    assert (after["all"] == before["all"], after["both"] == before["both"]) == (True, False)

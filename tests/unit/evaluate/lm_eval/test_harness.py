@@ -97,7 +97,7 @@ def test_own_task_on_a_local_file_equals_lm_eval_alone(
 ) -> None:
     expected = lm_eval_alone(tiny_folder, piqa, tmp_path, monkeypatch)
 
-    result = run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, LM_EVAL_PIQA)
+    result = run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, (LM_EVAL_PIQA,))
 
     *scores, cut = result.scores
     assert (cut.metric, cut.value, cut.n, cut.headline) == ("cut", 0.0, 40, False)
@@ -122,7 +122,7 @@ def test_real_piqa_equals_lm_eval_alone(
     expected = lm_eval_alone(tiny_folder, data, tmp_path, monkeypatch, limit=60)
 
     limited = SuiteConfig(name="test", tasks={"piqa": piqa_task()}, builtin_tasks=False, batch_size=8, limit=60)
-    scores = run_tasks(loaded, limited, {"piqa": {"validation": data}}, LM_EVAL_PIQA).scores
+    scores = run_tasks(loaded, limited, {"piqa": {"validation": data}}, (LM_EVAL_PIQA,)).scores
 
     assert {score.metric: score.value for score in scores} == {
         "acc": expected["acc,none"],
@@ -144,7 +144,7 @@ def test_benchmarks_of_different_limits_score_as_each_would_alone(loaded: EvalMo
 
     def scores_of(suite: SuiteConfig) -> dict[str, list[tuple[str, float, int]]]:
         found: dict[str, list[tuple[str, float, int]]] = {}
-        for score in run_tasks(loaded, suite, files, LM_EVAL_PIQA).scores:
+        for score in run_tasks(loaded, suite, files, (LM_EVAL_PIQA,)).scores:
             found.setdefault(score.benchmark, []).append((score.metric, score.value, score.n))
         return found
 
@@ -164,10 +164,10 @@ def test_two_benchmarks_of_one_task_and_a_changed_file_are_read_anew(
     tasks = suite(plain=piqa_task(metric="acc"), shots=piqa_task(metric="acc", shots=2))
     files = {"plain": {"validation": data}, "shots": {"train": piqa, "validation": data}}
 
-    before = run_tasks(loaded, tasks, files, LM_EVAL_PIQA)
-    again = run_tasks(loaded, tasks, files, LM_EVAL_PIQA)
+    before = run_tasks(loaded, tasks, files, (LM_EVAL_PIQA,))
+    again = run_tasks(loaded, tasks, files, (LM_EVAL_PIQA,))
     write_rows(data, [{**row, "label": 1 - row["label"]} for row in rows])
-    after = run_tasks(loaded, tasks, files, LM_EVAL_PIQA)
+    after = run_tasks(loaded, tasks, files, (LM_EVAL_PIQA,))
 
     assert before == again
     assert before.raw["n-shot"] == {"plain": 0, "shots": 2}
@@ -187,7 +187,7 @@ def test_generation_metrics_have_the_stderr_that_lm_eval_gives(loaded: EvalModel
         loaded,
         suite(toy=task),
         {"toy": {"test": data}},
-        tmp_path,
+        (tmp_path,),
         lambda done, total, note="": heard.append((done, total, note)),
     )
 
@@ -205,7 +205,7 @@ def test_answers_are_cut_where_the_suite_says_and_only_where_there_are_answers(
     def answers(max_new_tokens: int | None) -> list[str]:
         task = TaskConfig(task="toy_translation", group="translation", metric="bleu", max_new_tokens=max_new_tokens)
         folder = tmp_path / f"samples-{max_new_tokens}"
-        run_tasks(loaded, suite(toy=task), {"toy": {"test": data}}, tmp_path, samples=folder)
+        run_tasks(loaded, suite(toy=task), {"toy": {"test": data}}, (tmp_path,), samples=folder)
         (file,) = folder.glob("*.jsonl")
         return [json.loads(line)["resps"][0][0] for line in file.read_text().splitlines()]
 
@@ -214,7 +214,7 @@ def test_answers_are_cut_where_the_suite_says_and_only_where_there_are_answers(
         assert own.startswith(short)
         assert own != short
     with pytest.raises(UserError, match=r"max_new_tokens=3: piqa is no single task that generates answers"):
-        run_tasks(loaded, suite(piqa=piqa_task(max_new_tokens=3)), {"piqa": {"validation": piqa}}, LM_EVAL_PIQA)
+        run_tasks(loaded, suite(piqa=piqa_task(max_new_tokens=3)), {"piqa": {"validation": piqa}}, (LM_EVAL_PIQA,))
 
 
 @pytest.mark.parametrize("name", ["bleu", "chrf", "chrfpp", "ter", "median"])
@@ -243,7 +243,7 @@ def test_resampling_of_several_references_equals_lm_evals(monkeypatch: pytest.Mo
 
 
 def test_nothing_is_printed(loaded: EvalModel, piqa: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, LM_EVAL_PIQA)
+    run_tasks(loaded, suite(PIQA=piqa_task()), {"PIQA": {"validation": piqa}}, (LM_EVAL_PIQA,))
 
     assert capfd.readouterr() == ("", "")
 
@@ -284,7 +284,7 @@ def test_mistakes_are_told_in_a_line(
     paths = {split: tmp_path / f"{name}.jsonl" for split, name in files.items()}
 
     with pytest.raises(UserError, match=said) as caught:
-        run_tasks(loaded, suite(bench=piqa_task(**task)), {"bench": paths}, LM_EVAL_PIQA)
+        run_tasks(loaded, suite(bench=piqa_task(**task)), {"bench": paths}, (LM_EVAL_PIQA,))
 
     assert "\n" not in str(caught.value)
 
@@ -314,7 +314,7 @@ def test_labels_that_are_none_of_the_choices_are_refused(
     files = {"train": piqa, "validation": piqa, split: wrong}
 
     with pytest.raises(UserError, match=r"suite\.tasks\.bench: .*wrong\.jsonl: " + said):
-        run_tasks(loaded, suite(bench=piqa_task(shots=2)), {"bench": files}, LM_EVAL_PIQA)
+        run_tasks(loaded, suite(bench=piqa_task(shots=2)), {"bench": files}, (LM_EVAL_PIQA,))
 
 
 def test_a_label_may_be_the_text_of_a_choice(loaded: EvalModel, piqa: Path, tmp_path: Path) -> None:
@@ -322,7 +322,7 @@ def test_a_label_may_be_the_text_of_a_choice(loaded: EvalModel, piqa: Path, tmp_
     words = [{**row, "label": row["sol2" if row["label"] else "sol1"]} for row in rows]
     files = {name: write_rows(tmp_path / f"{name}.jsonl", content) for name, content in (("a", rows), ("b", words))}
     a, b = (
-        run_tasks(loaded, suite(bench=piqa_task()), {"bench": {"validation": path}}, LM_EVAL_PIQA).scores
+        run_tasks(loaded, suite(bench=piqa_task()), {"bench": {"validation": path}}, (LM_EVAL_PIQA,)).scores
         for path in files.values()
     )
     assert a == b
@@ -347,7 +347,7 @@ def test_documents_whose_prompt_was_cut_are_counted_and_warned_of_once(
     toy = TaskConfig(task="toy_translation", group="translation", metric="bleu")
 
     with caplog.at_level(logging.WARNING):
-        scores = run_tasks(loaded, suite(piqa=piqa_task(), toy=toy), files, tmp_path).scores
+        scores = run_tasks(loaded, suite(piqa=piqa_task(), toy=toy), files, (tmp_path,)).scores
 
     found = {score.benchmark: (score.value, score.n) for score in scores if score.metric == "cut"}
     assert found == {"piqa": (3.0, 12), "toy": (2.0, 10)}
@@ -400,7 +400,7 @@ def test_a_group_is_a_benchmark_with_its_own_headline_and_rows_of_its_members(
     task = TaskConfig(task="toy_group", group="multiple_choice", metric="acc", shots=2)
     # A benchmark beside the group bears the name of one of its tasks.
     beside = TaskConfig(task="toy_few", group="multiple_choice", metric="acc")
-    scores = run_tasks(loaded, suite(grouped=task, toy_few=beside), {}, toy_group).scores
+    scores = run_tasks(loaded, suite(grouped=task, toy_few=beside), {}, (toy_group,)).scores
     with quiet("lm_eval", "datasets", "transformers"):
         result = lm_eval.simple_evaluate(
             model="hf",
@@ -442,7 +442,7 @@ def test_mistakes_with_groups(
 ) -> None:
     tasks = suite(bench=TaskConfig(**{"group": "multiple_choice", "metric": "acc", **fields}))
     with pytest.raises(UserError, match=said):
-        run_tasks(loaded, tasks, {"bench": {"test": piqa}} if files else {}, toy_group)
+        run_tasks(loaded, tasks, {"bench": {"test": piqa}} if files else {}, (toy_group,))
 
 
 def test_a_resample_of_one_answer_is_that_answer() -> None:

@@ -67,7 +67,7 @@ def test_the_scores_of_all_prompts_are_those_of_lm_evals_checkers(
     suite = SuiteConfig(name="own", tasks={"following": task}, builtin_tasks=False)
     model: Any = SimpleNamespace(context_length=4096, for_harness=lambda batch_size: Answers())
     files = {"following": {"train": shared_data / "tasks" / "ifeval.jsonl"}}
-    result = run_tasks(model, suite, files, TASK_FOLDER)
+    result = run_tasks(model, suite, files, (TASK_FOLDER,))
     scores = {score.metric: score for score in result.scores}
     assert len(rows) == PROMPTS == scores[METRICS[0]].n
     from langdetect import DetectorFactory

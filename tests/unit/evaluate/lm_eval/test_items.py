@@ -106,7 +106,7 @@ def evaluate(loaded: EvalModel, folder: Path, tmp_path: Path, monkeypatch: pytes
 
     def run(keep_items: bool = True, **tasks: TaskConfig) -> HarnessResult:
         suite = SuiteConfig(name="test", tasks=tasks, builtin_tasks=False, batch_size=8, bootstrap_iterations=10)
-        return run_tasks(loaded, suite, {}, folder, keep_items=keep_items)
+        return run_tasks(loaded, suite, {}, (folder,), keep_items=keep_items)
 
     return run
 

@@ -27,7 +27,7 @@ def test_a_file_that_lm_eval_leaves_out(tmp_path: Path, text: str, told: str) ->
     tasks = {"bench": TaskConfig(task="mine", group="multiple_choice")}
     suite = SuiteConfig(name="s", tasks=tasks, builtin_tasks=False)
     with pytest.raises(UserError, match=rf"suite\.tasks\.bench\.task=mine: .*{told}") as caught:
-        check_tasks(suite, tmp_path, {})
+        check_tasks(suite, (tmp_path,), {})
     assert "\n" not in str(caught.value)
 
 
@@ -38,7 +38,7 @@ def test_a_function_whose_module_is_not_there_is_no_package(tmp_path: Path) -> N
     tasks = {"bench": TaskConfig(task="mine", group="multiple_choice")}
     suite = SuiteConfig(name="s", tasks=tasks, builtin_tasks=False)
     with pytest.raises(UserError, match=rf"names a function of nosuchmodule, and {tmp_path} holds no nosuchmodule.py"):
-        check_tasks(suite, tmp_path, {"bench": {"validation": tmp_path / "a.jsonl"}})
+        check_tasks(suite, (tmp_path,), {"bench": {"validation": tmp_path / "a.jsonl"}})
 
 
 def test_a_column_of_mixed_types_names_row_and_field(tmp_path: Path) -> None:

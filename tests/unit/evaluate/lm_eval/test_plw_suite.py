@@ -71,7 +71,7 @@ def test_eight_tasks_on_small_files_of_their_own_schema(loaded: EvalModel, files
     tasks["arc_challenge"].shots = 3
     suite = SuiteConfig(name="plw", tasks=tasks, batch_size=4, bootstrap_iterations=10)
 
-    scores = run_tasks(loaded, suite, files, task_folder()).scores
+    scores = run_tasks(loaded, suite, files, (task_folder(),)).scores
 
     documents = {"arc_challenge": 4, "winogrande": 4} | dict.fromkeys(TRANSLATIONS, 5)
     metrics = {"arc_challenge": {"acc", "acc_norm"}, "winogrande": {"acc"}}
@@ -93,7 +93,7 @@ def test_translation_asks_in_the_papers_words_and_reads_validation_then_test(
     _, source, target = name.split("_")
     words = {"en": "English", "fr": "French", "de": "German", "ro": "Romanian"}
 
-    manager = task_manager(task_folder(), builtin=False, names={name})
+    manager = task_manager((task_folder(),), builtin=False, names={name})
 
     loaded = load_task(manager, name, TaskConfig(**SUITE["tasks"][name]), files[name], 1)
 
@@ -142,7 +142,7 @@ def test_data_that_only_the_hub_has_is_missed_at_once_without_it(monkeypatch: py
     remedy = r"\+suite\.tasks\.wmt14_en_fr\.files\.SPLIT=FILE"
     with pytest.raises(UserError, match=rf"fetch wmt/wmt14 \(fr-en\) from the hub.*{remedy}"):
         load_task(
-            task_manager(task_folder(), builtin=False, names={name}), name, TaskConfig(**SUITE["tasks"][name]), {}, 1
+            task_manager((task_folder(),), builtin=False, names={name}), name, TaskConfig(**SUITE["tasks"][name]), {}, 1
         )
 
 

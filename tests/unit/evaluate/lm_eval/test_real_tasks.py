@@ -125,7 +125,7 @@ def test_all_documents_score_as_on_lm_evals_command_line(
         batch_size=BATCH,
     )
     files = {task: {"validation": shared_data / "tasks" / file} for task, (_, file, _, _) in TASKS.items()}
-    ours = run_tasks(EvalModel.load(short_answering_llama), suite, files, tmp_path).scores
+    ours = run_tasks(EvalModel.load(short_answering_llama), suite, files, (tmp_path,)).scores
 
     for task, (_, _, documents, _) in TASKS.items():
         theirs = command_line["results"][task]

@@ -54,7 +54,7 @@ def test_a_package_that_is_not_there_is_named_and_not_the_data(
     with pytest.raises(
         UserError, match=rf"suite\.tasks\.following: .*needs the package {package}.*plw\[ifeval\]"
     ) as said:
-        check_tasks(FOLLOWING, IFEVAL, ifeval)
+        check_tasks(FOLLOWING, (IFEVAL,), ifeval)
     assert "ifeval.jsonl" not in str(said.value)
 
 
@@ -75,10 +75,10 @@ def test_data_of_nltk_that_is_not_there_is_named(
     with pytest.raises(
         UserError, match=r"suite\.tasks\.following: .*nltk's data punkt_tab.*nltk\.downloader punkt_tab"
     ):
-        check_tasks(FOLLOWING, IFEVAL, ifeval)
+        check_tasks(FOLLOWING, (IFEVAL,), ifeval)
     assert capfd.readouterr() == ("", "")
     (tmp_path / "nltk" / "tokenizers" / "punkt_tab").mkdir(parents=True)
-    check_tasks(FOLLOWING, IFEVAL, ifeval)
+    check_tasks(FOLLOWING, (IFEVAL,), ifeval)
 
 
 @pytest.mark.parametrize(
@@ -99,4 +99,4 @@ def test_mistakes_in_task_files_come_before_the_first_cell(
     path.write_text("".join(json.dumps(one) + "\n" for one in (good, {**good, **row})))
     mine = suite("mine", TaskConfig(task="piqa", group="multiple_choice", metric=metric, files={"validation": "x"}))
     with pytest.raises(UserError, match=words):
-        check_tasks(mine, PIQA, {"mine": {"validation": path}})
+        check_tasks(mine, (PIQA,), {"mine": {"validation": path}})

@@ -112,7 +112,7 @@ def ours(task_folder: Path, tiny_llama: Path, tmp_path_factory: pytest.TempPathF
 
 def evaluate(model: Path, task_folder: Path, samples: Path, **tasks: TaskConfig) -> Any:
     suite = SuiteConfig(name="s", tasks=tasks, builtin_tasks=False, batch_size=4, bootstrap_iterations=10)
-    return run_tasks(EvalModel.load(model), suite, {}, task_folder, samples=samples)
+    return run_tasks(EvalModel.load(model), suite, {}, (task_folder,), samples=samples)
 
 
 def files(folder: Path) -> dict[str, Path]:
