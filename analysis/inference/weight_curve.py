@@ -267,8 +267,9 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     design_NC = np.concatenate([level_NC, power_NC], axis=1)
     if np.linalg.matrix_rank(design_NC) < design_NC.shape[1]:
         return None
-    keep_NN = np.eye(len(score_N)) - design_NC @ np.linalg.pinv(design_NC)
-    slope_CN = np.linalg.pinv(design_NC)[-terms:]
+    inverse_CN = np.linalg.pinv(design_NC)
+    keep_NN = np.eye(len(score_N)) - design_NC @ inverse_CN
+    slope_CN = inverse_CN[-terms:]
     # Each base's share of the curve's error, as what multiplies the scores.
     share_GCN = np.stack([
         slope_CN[:, rows] @ _inverse_root(keep_NN[np.ix_(rows, rows)]) @ keep_NN[rows]
@@ -279,7 +280,7 @@ def _over_bases(score_N: Array, level_NC: Array, power_NC: Array, base_N: Index)
     df = _hotelling_df(share_GCN, slope_CN)
     if df < 1 - SAME_SCORE:  # but for rounding
         return None
-    coefficients = np.linalg.pinv(design_NC) @ score_N
+    coefficients = inverse_CN @ score_N
     return WeightCurve(
         at_0=float(coefficients[:-terms].mean()), slope_C=coefficients[-terms:], covariance_CC=covariance_CC, df=df,
         over_bases=True, largest_w=float(power_NC[:, 0].max()), smallest_w=float(power_NC[:, 0].min()),
