@@ -1,55 +1,20 @@
-"""A grid over both weights: regions, ratios, the surface, what the best weights go with, and choices tested elsewhere.
+"""A grid over both weights: regions of good pairs, what the best go with, and verdicts by the share of the prompt.
 
-Simulated grids, of which the truth is known; scipy's Dunnett and statsmodels' mixed model stand beside.
+Simulated grids, of which the truth is known; scipy's Dunnett stands beside.
 """
-
-import warnings
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from simulated_grids import by_share, grid_of
 
-from analysis.inference.held_out_choice import held_out_choices
 from analysis.inference.share_verdicts import published_rows, share_verdicts
 from analysis.inference.weight_correlations import Covariate, best_weight_correlations
-from analysis.inference.weight_ratio import magnitude_test, ratio_gains
+from analysis.inference.weight_ratio import magnitude_test
 from analysis.inference.weight_regions import cell_error, comparison_quantile, good_in, in_region, panel_regions
-from analysis.inference.weight_surface import crossed_covariance, fit_weight_surface
 from analysis.published.wit_grid import WeightGrid, published_grid, true_average
 from plw.errors import UserError
-
-PAIRS = [(p / 5, r / 5) for p in range(6) for r in range(6) if p or r]
-NINE = [(p / 2, r) for p in range(3) for r in (0.25, 0.5, 1.0)]
-Cell = Callable[[float, float], float]
-
-
-def grid_of(
-    cell: Cell,
-    noise: float = 0.0,
-    seed: int = 0,
-    *,
-    pairs: list[tuple[float, float]] = PAIRS,
-    datasets: tuple[str, ...] = ("d1", "d2", "d3"),
-    models: tuple[str, ...] = ("m1", "m2", "m3", "m4"),
-    benchmarks: tuple[str, ...] = ("b1", "b2", "b3"),
-) -> WeightGrid:
-    generator = np.random.default_rng(seed)
-    rows = [
-        (name, dataset, model, *pair, cell(*pair) + noise * generator.standard_normal())
-        for name in benchmarks
-        for dataset in datasets
-        for model in models
-        for pair in pairs
-    ]
-    columns = ["benchmark", "dataset", "model", "prompt_weight", "response_weight", "score"]
-    scores = pd.DataFrame(rows, columns=columns)
-    return WeightGrid(scores=scores, benchmarks=benchmarks, average=true_average(scores, benchmarks))
-
-
-def by_share(p: float, r: float) -> float:
-    return 50 + 8 * (p / (p + r)) if r else 30.0
 
 
 def test_the_quantile_is_dunnetts() -> None:
@@ -129,124 +94,6 @@ def test_cells_that_are_one_training_to_the_digit_tell_nothing_of_chance() -> No
     assert not magnitude_test(grid_of(by_share, 0.1)).identical
 
 
-def test_ratios_are_means_over_equal_ratios_and_a_trend_is_shown() -> None:
-    found = ratio_gains(grid_of(by_share, 0.2))
-    assert len(found.rows) == 19, "of 21 ratios less that of λ_p = 0 and that without a response"
-    assert [row.cells for row in found.rows if row.ratio in (0.5, 1.0, 2.0)] == [2, 5, 2]
-    assert [row.mean for row in found.rows] == pytest.approx([100 * 8 * row.share / 50 for row in found.rows], abs=0.6)
-    assert found.rows[-1].shown
-    assert found.excluded > found.rows[-1].high
-    flat = ratio_gains(grid_of(lambda p, r: 50.0, 0.2))
-    assert not any(row.shown for row in flat.rows)
-
-
-def test_of_two_base_models_the_interval_is_of_these_alone() -> None:
-    found = ratio_gains(grid_of(by_share, 0.2, models=("m1", "m2")))
-    assert "2 base models alone" in found.over
-    assert found.rows[-1].shown
-
-
-def test_a_magnitude_that_matters_is_found_and_one_that_does_not_is_not() -> None:
-    assert magnitude_test(grid_of(lambda p, r: 50 + p + r, 0.5)).p_permuted < 0.001
-    tests = [magnitude_test(grid_of(by_share, 0.5, seed, datasets=("d1",))) for seed in range(20)]
-    assert np.mean([test.p_permuted < 0.1 for test in tests]) < 0.3
-    assert stats.kstest([test.p for test in tests], "uniform").pvalue > 0.001
-    assert [test.p_permuted for test in tests] == pytest.approx([test.p for test in tests], abs=0.05)
-    assert (tests[0].df1, tests[0].df2, tests[0].ratios) == (10, 30, 4)
-
-
-def test_the_f_test_is_that_of_an_analysis_of_variance() -> None:
-    """statsmodels: blocks (panel x ratio) against blocks and cells."""
-    import statsmodels.api as sm
-    from statsmodels.formula.api import ols
-
-    grid = grid_of(by_share, 0.5, datasets=("d1",))
-    average = 100 * grid.average.loc[:, [r > 0 for _, r in grid.average.columns]]
-    average = average.div(average.mean(axis=1), axis=0)
-    long = average.stack(["prompt_weight", "response_weight"]).rename("y").reset_index()
-    share = (long["prompt_weight"] / (long["prompt_weight"] + long["response_weight"])).round(6)
-    long = long.assign(
-        share=share.astype(str), cell=long["prompt_weight"].astype(str) + long["response_weight"].astype(str)
-    )
-    several = long[long.groupby(["model", "share"])["y"].transform("size") > 1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the cells of a ratio sum to it
-        fit = [ols(f"y ~ C(model):C(share){cells}", several).fit() for cells in ("", " + C(cell)")]
-        table = sm.stats.anova_lm(*fit)
-    found = magnitude_test(grid)
-    assert found.f == pytest.approx(table["F"].iloc[1], rel=1e-6)
-    assert found.df1 == table["df_diff"].iloc[1]
-
-
-def parabola(p: float, r: float) -> float:
-    return 50 - 10 * (p - 0.4) ** 2 - 4 * (r - 0.7) ** 2 if r else 20.0
-
-
-def test_a_surface_finds_its_top_and_what_it_gains() -> None:
-    surface = fit_weight_surface(grid_of(parabola, 0.1), ("b1", "b2", "b3"), "all")
-    assert surface.top == pytest.approx((0.4, 0.7), abs=0.05)
-    interval = surface.interval()
-    assert interval["λ_p"][0] <= 0.4 <= interval["λ_p"][1] <= 0.6
-    gain = surface.gain_over((0.0, 1.0))
-    assert gain.gain == pytest.approx(parabola(0.4, 0.7) - parabola(0.0, 1.0), abs=0.1)
-    assert gain.low_chosen < gain.low < gain.gain < gain.high < gain.high_chosen
-    assert surface.explained > 0.95
-    assert surface.samples == ("3 benchmarks", "3 datasets", "4 base models")
-
-
-def test_its_error_is_that_of_the_mixed_model() -> None:
-    """A mean over crossed random levels: statsmodels' REML where no component is 0."""
-    import statsmodels.formula.api as smf
-
-    generator = np.random.default_rng(4)
-    labels = pd.DataFrame(
-        [(f"b{b}", f"d{d}", f"m{m}") for b in range(5) for d in range(4) for m in range(6)],
-        columns=["benchmark", "dataset", "model"],
-    )
-    levels = [labels[name].map(dict(zip(names, scale * generator.standard_normal(len(names)), strict=True)))
-              for name, scale in zip(labels, (1.0, 1.5, 0.8), strict=True)
-              for names in [labels[name].unique()]]  # fmt: skip
-    value_U = (sum(levels) + 0.7 * generator.standard_normal(len(labels))).to_numpy()
-    covariance, df, samples = crossed_covariance(value_U[:, None], labels, np.ones((1, 1)))
-    fit = smf.mixedlm(
-        "value ~ 1", labels.assign(value=value_U, one=1), groups="one",
-        vc_formula={name: f"0 + C({name})" for name in labels},
-    ).fit(reml=True)  # fmt: skip
-    assert np.sqrt(covariance[0, 0]) == pytest.approx(float(fit.bse["Intercept"]), rel=0.01)
-    assert 3 < df < 10
-    assert len(samples) == 3
-
-
-def test_intervals_of_the_gain_cover_the_truth() -> None:
-    """Benchmarks and base models with surfaces of their own; the gain at a place is that of the mean over all."""
-    generator = np.random.default_rng(0)
-    held = []
-    for _ in range(15):
-        grid = grid_of(parabola, 0.3, int(generator.integers(2**31)), pairs=NINE, datasets=("d1", "d2"))
-        own = {name: generator.standard_normal(2) for name in ("b1", "b2", "b3", "m1", "m2", "m3", "m4")}
-        slope = np.array([own[b] + own[m] for b, m in zip(grid.scores["benchmark"], grid.scores["model"], strict=True)])
-        weights = grid.scores[["prompt_weight", "response_weight"]].to_numpy()
-        scores = grid.scores.assign(score=grid.scores["score"] + (slope * weights).sum(axis=1))
-        moved = WeightGrid(scores=scores, benchmarks=grid.benchmarks, average=true_average(scores, grid.benchmarks))
-        surface = fit_weight_surface(moved, moved.benchmarks, "all")
-        gain = surface.gain_over((0.0, 1.0))
-        true = parabola(*surface.top) - parabola(0.0, 1.0)
-        held.append((gain.low <= true <= gain.high, gain.low_chosen <= true <= gain.high_chosen))
-    at_place, together = np.mean(held, axis=0)
-    assert at_place > 0.75
-    assert together > 0.9
-
-
-def test_what_does_not_determine_a_surface_is_said() -> None:
-    with pytest.raises(UserError, match="do not determine it"):
-        fit_weight_surface(grid_of(by_share, pairs=[(0.0, 1.0), (0.5, 1.0), (1.0, 1.0)]), ("b1",), "all")
-    with pytest.raises(UserError, match="it needs two of either"):
-        fit_weight_surface(grid_of(by_share, datasets=("d",), models=("m",), benchmarks=("b",)), ("b",), "all")
-    two = fit_weight_surface(grid_of(parabola, 0.2, datasets=("d",), models=("m",)), ("b1", "b2"), "all")
-    assert two.samples == ()
-    assert two.gain_over((1.0, 1.0)).gain > 0
-
-
 def test_best_weights_that_go_with_a_covariate_are_found_and_few_points_are_said() -> None:
     models = tuple(f"m{n}" for n in range(6))
     grid = grid_of(lambda p, r: 50.0 if r else 20.0, 0.01, models=models)
@@ -284,30 +131,6 @@ def test_rank_correlations_are_scipys() -> None:
         for _, own in best.groupby(level="dataset")
     ]
     assert {row.target: row.rho for row in found.rows}["λ_p"] == pytest.approx(np.nanmean(of_dataset))
-
-
-def test_a_choice_by_luck_gains_nothing_elsewhere() -> None:
-    choices = held_out_choices(grid_of(lambda p, r: 50.0 if r else 20.0, 1.0, datasets=("d1", "d2", "d3", "d4")))
-    at_home = {choice.rule: choice.mean for choice in choices if not choice.measured_elsewhere}
-    assert at_home["a pair for each panel"] > 1
-    elsewhere = [choice for choice in choices if choice.measured_elsewhere]
-    assert {choice.left_out for choice in elsewhere} == {"model", "dataset", "benchmark"}
-    assert all(choice.mean < at_home["a pair for each panel"] / 2 for choice in elsewhere)
-    one = held_out_choices(grid_of(by_share, 0.1, datasets=("d",), models=("m",), benchmarks=("b",)))
-    assert [choice.measured_elsewhere for choice in one] == [False, False]
-
-
-def test_a_choice_that_is_good_everywhere_keeps_its_gain() -> None:
-    choices = held_out_choices(grid_of(lambda p, r: 60.0 if (p, r) == (0.4, 0.8) else 50.0, 0.1))
-    assert all(choice.mean == pytest.approx(20, abs=0.5) for choice in choices)
-
-
-def test_the_published_grid_corrected_for_the_choice() -> None:
-    """The first two are facts found by hand."""
-    means = {(choice.rule, choice.left_out): choice.mean for choice in held_out_choices(published_grid())}
-    assert means["one pair for all", "model"] == pytest.approx(0.76, abs=0.005)
-    assert means["one pair for all", "dataset"] == pytest.approx(2.04, abs=0.005)
-    assert means["a pair for each panel", "benchmark"] < 0 < means["a pair for each dataset", "model"] < 0.76
 
 
 def test_verdicts_are_over_the_share_of_the_prompt() -> None:
