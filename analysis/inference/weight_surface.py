@@ -196,8 +196,6 @@ def crossed_covariance(
     samples = []
     for factor in RANDOM_FACTORS:
         names = labels[factor].unique()
-        if len(names) < 2:
-            continue
         effect_GC = np.stack([centred_UC[(labels[factor] == name).to_numpy()].mean(axis=0) for name in names])
         left_UC -= effect_GC[pd.Index(names).get_indexer(labels[factor])]
         left_df -= len(names) - 1

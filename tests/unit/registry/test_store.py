@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import select
 
 from plw.errors import RegistryAwayError, UserError
-from plw.registry import database, shown_address
+from plw.registry import database, shown_address, store
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
 from plw.registry.schema import SCHEMA_VERSION, curves, scores
@@ -74,6 +74,14 @@ def test_a_cell_stays_as_it_was_written_first_but_learns_its_ratio(registry, mak
     assert (second.r_g, second.created) == (0.25, 5.0)
     assert registry.ensure_cell(make_cell(r_g=0.5)) == second
     assert registry.cells() == [second]
+
+
+def test_cells_written_together_are_all_there_and_those_that_were_stay(registry, make_cell, monkeypatch):
+    """More than one transaction takes."""
+    monkeypatch.setattr(store, "CELLS_A_TRANSACTION", 3)
+    first = registry.ensure_cell(make_cell(0.2, created=5.0, r_g=None))
+    registry.ensure_cells(make_cell(number / 10, created=9.0) for number in range(7))
+    assert registry.cells() == [make_cell(n / 10, created=9.0) if n != 2 else first for n in range(7)]
 
 
 def test_doing_a_stage_again_replaces_its_scores_and_leaves_the_others(registry, make_cell, make_record):

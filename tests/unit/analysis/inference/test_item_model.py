@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy import stats
+from scipy.integrate import quad
 from scipy.special import expit
 
-from analysis.inference.item_model import BINOMIAL, GAUSSIAN, fit_items, make_item_design
+from analysis.inference.item_model import BINOMIAL, GAUSSIAN, fit_item_designs, fit_items, make_item_design
 from analysis.inference.item_rows import choose_rows
 from analysis.items.clustered import clustered_mean
 from analysis.r_bridge import r_has
@@ -114,17 +116,38 @@ def test_binomial_is_the_model_of_glmmtmb(tmp_path):
     effect = fit.effect
     assert effect.difference == pytest.approx(scores(table, 1.0) - scores(table, 0.0), abs=0.03)
     assert effect.at_from == pytest.approx(scores(table, 0.0), abs=0.05)
-    assert effect.low < effect.difference < effect.high
+    # By integration over the random levels; its error by the slope of that in each coefficient.
+    variance = {(one["group"], one["term"]): one["variance"] for one in fit.variances}
+
+    def mean_at(w, fixed_C):
+        sd = np.sqrt(sum(value * w ** (2 * (term == "w")) for (_, term), value in variance.items()))
+        level = fixed_C @ [1, w, w**2]
+        return quad(lambda z: expit(level + sd * z) * stats.norm.pdf(z), -12, 12)[0]
+
+    fixed_C, step = np.array(list(fit.fixed.values())), 1e-4
+    slope_C = [
+        sum(sign * (mean_at(1.0, fixed_C + sign * unit) - mean_at(0.0, fixed_C + sign * unit)) for sign in (-1, 1))
+        / (2 * step)
+        for unit in step * np.eye(3)
+    ]
+    se = np.sqrt(slope_C @ fit.covariance_CC @ slope_C)
+    difference = mean_at(1.0, fixed_C) - mean_at(0.0, fixed_C)
+    assert (effect.at_from, effect.at_to) == pytest.approx((mean_at(0.0, fixed_C), mean_at(1.0, fixed_C)))
+    assert (effect.from_weight, effect.to_weight) == (0.0, 1.0)
+    assert (effect.difference, effect.se) == pytest.approx((difference, se), rel=1e-5)
+    reach = stats.t.isf(0.025, 2) * se
+    assert (effect.low, effect.high) == pytest.approx((max(-1, difference - reach), min(1, difference + reach)))
+    assert fit.fixed_se == pytest.approx(dict(zip(fit.fixed, np.sqrt(np.diag(fit.covariance_CC)), strict=True)))
+    assert (fit.lrt.df, fit.lrt.p) == (2, pytest.approx(stats.chi2.sf(fit.lrt.chisq, 2)))
 
 
 @pytest.mark.r
 @needs_r
 def test_answers_that_hardly_change_are_no_ground_for_a_binomial_model():
-    table = study(graded=False, items=30, bases=4)
+    table = study(graded=False, items=30, bases=1)
     still = table.groupby(["model", "item"])["value"].transform("first").where(table.index % 23 != 0, table["value"])
     fit = fit_items(choose_rows(table.assign(value=still)), BINOMIAL)
     assert "take the Gaussian family" in " ".join(fit.messages)
-    assert "Gaussian" not in " ".join(fit_items(choose_rows(table.assign(value=still))).messages)
 
 
 def in_clusters(table, clusters, shared=0.3):
@@ -137,17 +160,22 @@ def in_clusters(table, clusters, shared=0.3):
 
 @pytest.mark.r
 @needs_r
-@pytest.mark.parametrize("seed", [1, 2])
-def test_of_clusters_that_move_alike_the_error_is_that_of_the_clustered_mean(seed):
-    table = in_clusters(study(bases=1, weights=(0.0, 1.0), items=60, seed=seed), 12)
-    fit = fit_items(choose_rows(table))
-    by_item = table.pivot_table(index="item", columns="prompt_weight", values="value")
-    known = clustered_mean((by_item[1.0] - by_item[0.0]).to_numpy(), by_item.index.to_numpy() % 12)
-    assert (fit.design.over, fit.design.df) == ("cluster", 11)
-    assert fit.effect.difference == pytest.approx(known.mean, abs=1e-6)
-    assert fit.effect.se == pytest.approx(known.se, rel=0.01)
-    assert fit.p == pytest.approx(known.p, rel=0.05)
-    np.testing.assert_allclose([fit.effect.low, fit.effect.high], known.interval(0.95), rtol=1e-2, atol=1e-3)
+def test_of_clusters_that_move_alike_the_error_is_that_of_the_clustered_mean():
+    """Two studies of one form are fitted at once, each by itself."""
+    tables = {
+        seed: in_clusters(study(bases=1, weights=(0.0, 1.0), items=60, seed=int(seed)), 12) for seed in ("2", "1")
+    }
+    fits = fit_item_designs({name: make_item_design(choose_rows(table)) for name, table in tables.items()})
+    assert list(fits) == ["2", "1"]
+    for name, table in tables.items():
+        fit = fits[name]
+        by_item = table.pivot_table(index="item", columns="prompt_weight", values="value")
+        known = clustered_mean((by_item[1.0] - by_item[0.0]).to_numpy(), by_item.index.to_numpy() % 12)
+        assert (fit.design.over, fit.design.df) == ("cluster", 11)
+        assert fit.effect.difference == pytest.approx(known.mean, abs=1e-6)
+        assert fit.effect.se == pytest.approx(known.se, rel=0.01)
+        assert fit.p == pytest.approx(known.p, rel=0.05)
+        np.testing.assert_allclose([fit.effect.low, fit.effect.high], known.interval(0.95), rtol=1e-2, atol=1e-3)
 
 
 @pytest.mark.r
@@ -178,19 +206,56 @@ def test_items_of_one_cluster_alone_are_refused():
         choose_rows(in_clusters(study(), 1))
 
 
-@pytest.mark.parametrize(("size", "over", "df"), [
-    ({"bases": 6}, "base model", 5),
-    ({"bases": 2}, "cell", 2),
-    ({"bases": 1}, "item", 11),
-    ({"bases": 1, "weights": (0.0, 0.01, 0.1, 1.0)}, "cell", 1),
-    ({"bases": 6, "benchmarks": ("arc", "piqa", "wino"), "graded": False}, "benchmark", 2),
+ITEM, SLOPE, PAIR = "(1 | item)", "(0 + w | item)", "(1 | pair)"
+SAMPLE, CELL = ("(1 | base)", "(0 + w | base)"), "(1 | cell)"
+THREE = ("arc", "piqa", "wino")
+FOUR = (0.0, 0.01, 0.1, 1.0)
+
+
+@pytest.mark.parametrize(("size", "over", "df", "random"), [
+    ({"bases": 6}, "base model", 5, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
+    ({"bases": 3}, "base model", 2, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
+    ({"bases": 2}, "cell", 2, (CELL, ITEM, SLOPE, PAIR)),
+    ({"bases": 1}, "item", 11, (ITEM,)),
+    ({"bases": 2, "weights": (0.0, 1.0)}, "cell", 1, (CELL, ITEM, PAIR)),
+    ({"bases": 1, "weights": FOUR}, "cell", 1, (CELL, ITEM)),
+    ({"bases": 1, "weights": (*FOUR, 0.2)}, "cell", 2, (CELL, ITEM)),
+    ({"bases": 1, "weights": (*FOUR, 0.2, 0.5)}, "cell", 3, (CELL, ITEM, SLOPE)),
+    ({"bases": 4, "items": 3}, "item", 2, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
+    ({"bases": 4, "items": 4}, "base model", 3, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
+    (
+        {"bases": 6, "benchmarks": THREE, "graded": False}, "benchmark", 2,
+        (*SAMPLE, CELL, ITEM, SLOPE, PAIR, "(1 | benchmark)", "(0 + w + w2 | benchmark)", "(1 | bb)", "(1 | cb)"),
+    ),
+    (
+        {"bases": 1, "benchmarks": THREE, "weights": (0.0, 1.0), "graded": False}, "benchmark", 2,
+        (ITEM, "(1 | benchmark)", "(0 + w | benchmark)"),
+    ),
+    (
+        {"bases": 3, "benchmarks": THREE, "weights": (0.0, 1.0), "graded": False}, "base model", 2,
+        (*SAMPLE, CELL, ITEM, SLOPE, PAIR, "(1 | benchmark)", "(0 + w | benchmark)", "(1 | bb)", "(1 | cb)"),
+    ),
 ])  # fmt: skip
-def test_what_the_errors_are_over(size, over, df):
-    table = study(**size)
-    design = make_item_design(choose_rows(table, benchmarks=size.get("benchmarks", ())))
+def test_what_is_random_and_what_the_errors_are_over(size, over, df, random):
+    design = make_item_design(choose_rows(study(**size), benchmarks=size.get("benchmarks", ())))
     assert (design.over, design.df) == (over, df)
-    assert ("(1 | cell)" in design.random) == (over != "item")
-    assert ("(0 + w + w2 | benchmark)" in design.random) == ("benchmarks" in size)
+    assert design.random == random
+    curve = ("w", "w2")[: len(size.get("weights", (0, 1, 2))) - 1]
+    assert design.fixed == (*curve, *["half"] * (size["bases"] == 2))
+    said = " ".join(design.messages)
+    assert ("the numbers are of these alone" in said) == (size["bases"] < 3 and CELL in random)
+    assert ("the errors are over items alone" in said) == (size["bases"] < 3 and CELL not in random)
+
+
+@pytest.mark.parametrize(("bases", "words"), [(1, "1 base model: not a sample"), (2, "2 base models: not a sample")])
+def test_few_base_models_are_told(bases, words):
+    assert words in make_item_design(choose_rows(study(bases=bases, weights=FOUR))).messages[0]
+
+
+def test_runs_of_one_base_model_have_a_level_each():
+    table = pd.concat([study(bases=3), study(bases=3).assign(seed=43, cell=lambda t: t["cell"] + "b")])
+    design = make_item_design(choose_rows(table))
+    assert design.random[:4] == (*SAMPLE, "(1 | run)", CELL)
 
 
 def test_values_that_are_missing_or_in_percent():

@@ -71,6 +71,8 @@ def test_what_does_not_determine_a_surface_is_said() -> None:
         fit_weight_surface(grid_of(by_share, pairs=[(0.0, 1.0), (0.5, 1.0), (1.0, 1.0)]), ("b1",), "all")
     with pytest.raises(UserError, match="it needs two of either"):
         fit_weight_surface(grid_of(by_share, datasets=("d",), models=("m",), benchmarks=("b",)), ("b",), "all")
+    with pytest.raises(UserError, match="no top where the scores of all pairs are the same"):
+        fit_weight_surface(grid_of(lambda p, r: 50.0), ("b1",), "all")
     two = fit_weight_surface(grid_of(parabola, 0.2, datasets=("d",), models=("m",)), ("b1", "b2"), "all")
     assert two.samples == ()
     assert two.gain_over((1.0, 1.0)).gain > 0
@@ -145,15 +147,17 @@ def test_the_error_of_one_factor_is_that_of_its_levels() -> None:
     assert samples == ("5 base models",)
 
 
-def test_degrees_of_freedom_are_satterthwaites_and_two_levels_are_no_sample() -> None:
-    """Base models and two datasets: mean squares by hand."""
-    value_DA = np.array([[1.0, 5.0, 2.0, 9.0], [1.5, 5.2, 2.1, 10.0]])
+@pytest.mark.parametrize("level_A", [(0.0, 4.0, 1.0, 8.0), (0.0, 0.0, 0.0, 0.0)])
+def test_degrees_of_freedom_are_satterthwaites_and_two_levels_are_no_sample(level_A: tuple[float, ...]) -> None:
+    """Base models and two datasets: mean squares by hand. A component below 0 is left out."""
+    value_DA = np.array([[1.0, 1.2, 1.1, 1.0], [1.4, 1.3, 1.1, 1.9]]) + level_A
     labels = pd.DataFrame([("b", d, m) for d in "de" for m in "wxyz"], columns=["benchmark", "dataset", "model"])
     covariance, df, samples = crossed_covariance(value_DA.reshape(-1, 1), labels, np.ones((1, 1)))
     mean_A = value_DA.mean(axis=0)
     left_DA = value_DA - mean_A - value_DA.mean(axis=1, keepdims=True) + value_DA.mean()
     of_models, error = 2 * mean_A.var(ddof=1), (left_DA**2).sum() / 3
-    assert covariance[0, 0] == pytest.approx(of_models / 8)
-    parts = np.array([error, of_models - error])
+    assert (of_models > error) == any(level_A)
+    assert covariance[0, 0] == pytest.approx(max(of_models, error) / 8)
+    parts = np.array([error, max(of_models - error, 0)])
     assert df == pytest.approx(parts.sum() ** 2 / (parts**2 / 3).sum())
     assert samples == ("4 base models",)
