@@ -84,6 +84,28 @@ def test_cells_written_together_are_all_there_and_those_that_were_stay(registry,
     assert registry.cells() == [make_cell(n / 10, created=9.0) if n != 2 else first for n in range(7)]
 
 
+def test_an_overview_counts_by_kind_and_status_and_shows_what_is_open(registry, make_cell, make_record):
+    """The mean time is that of finished stages; other studies do not count."""
+    for weight, seconds in ((0.0, 1.0), (0.1, 3.0)):
+        assert _finish(registry, make_record(registry.ensure_cell(make_cell(weight)), seconds=seconds))
+    for weight, ends in ((0.2, True), (0.3, False)):
+        cell, owner = registry.ensure_cell(make_cell(weight)), Owner.here()
+        key = StageKey(study=cell.study, scale=cell.scale, cell=cell.cell, name="train")
+        registry.claim(key, kind="train", fingerprint="f", owner=owner, lease_timeout_s=60, now=100.0)
+        assert not ends or registry.fail(key, owner.token, "error", "traceback", now=150.0)
+    registry.ensure_cell(make_cell(0.4, study="other"))
+    found = registry.overview(study="plw", scale="mini")
+    assert (found.cells, found.seconds) == (4, {"train": 2.0})
+    assert found.stages == {("train", "done"): 2, ("train", "failed"): 1, ("train", "running"): 1}
+    assert (found.of_kind("train"), found.of_kind("judge")) == ({"done": 2, "failed": 1, "running": 1}, {})
+    assert (found.of_status("done"), found.of_status("failed"), found.of_status("lost")) == (2, 1, 0)
+    assert [(words, row.status, row.traceback) for words, row in found.open] == [
+        ("short wide p0.2-r1-s42", "failed", None), ("short wide p0.3-r1-s42", "running", None),
+    ]  # fmt: skip
+    assert found.now == pytest.approx(registry.clock(), abs=60)
+    assert registry.overview(study="other", scale="mini").cells == 1
+
+
 def test_doing_a_stage_again_replaces_its_scores_and_leaves_the_others(registry, make_cell, make_record):
     cell = registry.ensure_cell(make_cell())
     assert _finish(registry, make_record(cell))

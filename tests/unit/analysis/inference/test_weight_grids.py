@@ -90,7 +90,7 @@ def test_cells_that_are_one_training_to_the_digit_tell_nothing_of_chance() -> No
     assert all(region.holds((0.8, 0.4)) and not region.holds((0.2, 0.0)) for region in regions)
     test = magnitude_test(known)
     assert test.identical
-    assert not test.shown
+    assert (test.f, test.p, test.shown) == (0, 1, False)
     assert not magnitude_test(grid_of(by_share, 0.1)).identical
 
 

@@ -129,3 +129,5 @@ def test_what_cannot_test_the_magnitude_is_said() -> None:
         magnitude_test(grid_of(by_share, 0.1, pairs=[(0.0, 1.0), (0.5, 1.0)]))
     with pytest.raises(UserError, match="in one panel"):
         magnitude_test(grid_of(by_share, 0.1, datasets=("d",), models=("m",)))
+    two = magnitude_test(grid_of(by_share, 0.1, datasets=("d",), models=("m1", "m2")))
+    assert (two.panels, two.df1, two.df2) == (2, 10, 10)
