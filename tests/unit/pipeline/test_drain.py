@@ -1,6 +1,10 @@
 """A drained study: cells under way are finished, none is begun, every worker sees it, and scripts can tell."""
 
+import getpass
 import io
+import os
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +19,7 @@ from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Registry
 from plw.results.stage_state import StageState
-from plw.sweep.drain import DRAIN, begin_drain, end_drain, read_drain
+from plw.sweep.drain import DRAIN, Gate, begin_drain, end_drain, read_drain
 from plw.sweep.grid import run_grid
 from plw.sweep.slurm.submit import SlurmOptions, submit_grid
 from plw.sweep.status import print_status
@@ -52,6 +56,38 @@ def test_a_drain_lets_the_cell_under_way_end_and_no_other_begin(
     assert not end_drain(configs[0])
     assert run_grid(configs, SCREEN).not_begun == 0
     assert len(done) == 2
+
+
+def test_once_closed_a_gate_stays_so(own_study: OwnStudy) -> None:
+    """By its hours, which count from the grid's start, or by a drain that is over by now."""
+    config = own_study("execution.budget_hours=0.5")
+    assert Gate(config, time.monotonic() - 1790).may_begin()
+    spent = Gate(config, time.monotonic() - 1801)
+    assert not spent.may_begin()
+    assert spent.closed == "the hours of execution.budget_hours are used up"
+    gate = Gate(own_study(), time.monotonic() - 1e6)
+    assert (gate.may_begin(), gate.closed) == (True, None)
+    config.study_folder.mkdir(parents=True)
+    begin_drain(config)
+    assert not gate.may_begin()
+    assert end_drain(config)
+    assert not gate.may_begin()
+    assert gate.closed is not None
+    assert gate.closed.startswith("drained since ")
+    assert gate.closed.endswith("; `plw drain --undo` ends that")
+
+
+def test_who_drained_a_study_is_told_also_where_the_user_has_no_name(
+    own_study: OwnStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = own_study()
+    config.study_folder.mkdir(parents=True)
+    monkeypatch.setattr(getpass, "getuser", lambda: {}["nobody"])
+    before = time.time()
+    made = begin_drain(config)
+    assert made.by == f"user {os.getuid()}@{socket.gethostname()}"
+    assert before <= made.since <= time.time()
+    assert read_drain(config) == made
 
 
 def test_nothing_of_a_drained_study_is_submitted_to_slurm(own_study: OwnStudy) -> None:

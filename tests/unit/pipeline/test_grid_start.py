@@ -1,5 +1,6 @@
 """A grid's start where the registry is away: a person is told at once, a job of a scheduler waits."""
 
+import io
 import shutil
 import sqlite3
 import threading
@@ -10,9 +11,13 @@ from rich.console import Console
 
 from plw.config import ExecutionConfig
 from plw.errors import UserError
-from plw.registry import Registry, database
+from plw.pipeline import resolve_cell
+from plw.pipeline.stage import StageResult
+from plw.pipeline.stage_functions import STAGE_FUNCTIONS
+from plw.registry import Owner, Registry, database
+from plw.sweep import grid as grid_module
 from plw.sweep.drain import end_drain, read_drain
-from plw.sweep.grid import prepare_grid, run_grid
+from plw.sweep.grid import prepare_grid, resolve_grid, run_grid
 from tests.unit.pipeline.conftest import OwnStudy
 
 SCREEN = Console(quiet=True)
@@ -87,3 +92,50 @@ def test_a_cell_that_compiles_has_a_compiler_before_the_first_cell(own_study: Ow
     assert not list(tmp_path.rglob("payload.json"))
     todo, _ = prepare_grid([config], SCREEN)
     assert len(todo) == 1
+
+
+@pytest.mark.parametrize("name", ["runs", "cache"])
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_made(
+    own_study: OwnStudy, tmp_path: Path, name: str
+) -> None:
+    (tmp_path / "file").touch()
+    config = own_study(f"execution.{name}={tmp_path}/file/below", f"registry.url=sqlite:///{tmp_path}/r.sqlite")
+    with pytest.raises(UserError, match=rf"execution.{name}={tmp_path}/file/below cannot be written: Not a directory"):
+        prepare_grid([config], SCREEN)
+    assert not (tmp_path / "r.sqlite").exists()
+
+
+def test_a_grid_without_cells_is_refused() -> None:
+    with pytest.raises(UserError, match="the grid has no cells"):
+        resolve_grid([])
+
+
+def test_a_cell_that_another_worker_holds_is_waited_for_and_done(
+    own_study: OwnStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others go first; held twice it is told twice."""
+    monkeypatch.setitem(STAGE_FUNCTIONS, "train", lambda *_: StageResult())
+    configs = [own_study("stages=[train]", "execution.workers=1", f"seed={seed}") for seed in (1, 2)]
+    held, owner = resolve_cell(configs[0]), Owner.here()
+    key = held.stage_key("train")
+    registry = Registry.open(configs[0].registry.url)
+    registry.ensure_cell(held.row())
+    registry.claim(key, kind="train", fingerprint=held.stages["train"].fingerprint, owner=owner, lease_timeout_s=60)
+    waits: list[float] = []
+
+    def let_go(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            assert registry.release(key, owner.token)
+
+    monkeypatch.setattr(grid_module.time, "sleep", let_go)
+    said = io.StringIO()
+    with registry:
+        result = run_grid(configs, Console(file=said, width=120))
+    assert [outcome.label for outcome in result.outcomes] == [resolve_cell(configs[n]).label for n in (1, 0)]
+    assert waits == [grid_module.BUSY_WAIT_S] * 2
+    assert said.getvalue().count("1 cell held by another worker; waiting") == 2
+    assert "2 cells to run in this process, 0 done before" in said.getvalue()
+    assert (result.not_begun, result.skipped, result.failed) == (0, 0, [])
+    again = run_grid([*configs, configs[0]], SCREEN)
+    assert (again.skipped, again.outcomes) == (2, [])

@@ -10,7 +10,7 @@ from plw.config import CellConfig
 from plw.errors import UserError
 from plw.pipeline import resolve_cell
 from plw.sweep.grid import run_grid
-from plw.sweep.needs import check_needs
+from plw.sweep.needs import check_needs, print_needs
 from tests.unit.pipeline.conftest import OwnStudy, run
 
 
@@ -39,6 +39,17 @@ def test_where_some_cells_have_them_the_others_are_counted(own_study: OwnStudy) 
     )
     check_needs(cells[:1], Console(file=said, width=1000))
     assert said.getvalue().count("stages=") == 1
+
+
+def test_for_jobs_that_run_later_what_is_lacking_is_told_and_nothing_refused(own_study: OwnStudy) -> None:
+    said = io.StringIO()
+    cells = [resolve_cell(own_study(f"seed={seed}", "stages=[generate]")) for seed in (1, 2)]
+    print_needs(cells, Console(file=said, width=60))
+    (line,) = said.getvalue().splitlines()
+    assert line.startswith("stages=generate: none of 2 cells to run has finished the stage train")
+    assert f"(it is missing in {cells[0].label}); add train to stages" in line
+    print_needs([resolve_cell(own_study("stages=[train,generate]"))], Console(file=said, width=60))
+    assert said.getvalue().count("\n") == 1
 
 
 def test_a_grid_is_refused_before_its_first_cell(own_study: OwnStudy, tmp_path: Path) -> None:

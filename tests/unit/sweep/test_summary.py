@@ -7,7 +7,7 @@ from rich.console import Console
 
 from plw.pipeline import CellOutcome
 from plw.pipeline.stage import Outcome
-from plw.sweep.grid import GridResult
+from plw.sweep.grid import GridResult, stage_seconds
 from plw.sweep.summary import print_summary
 
 
@@ -30,3 +30,13 @@ def test_a_takeover_is_told_with_the_worker_that_had_begun() -> None:
     (line,) = [line for line in text.splitlines() if "process 7 on host-b" in line]
     assert "cell 0" in line
     assert "train" in line
+
+
+def test_the_time_of_a_stage_is_that_of_the_cells_that_this_sweep_did() -> None:
+    """What other workers had done, or what failed, took none of it."""
+    cells = [
+        {"train": Outcome(status="done", seconds=2.0), "judge": Outcome(status="failed", seconds=9.0)},
+        {"train": Outcome(status="done", seconds=3.0), "judge": Outcome(status="skipped", seconds=9.0)},
+    ]
+    outcomes = [CellOutcome(folder=Path(), label="", stages=stages) for stages in cells]
+    assert stage_seconds(GridResult(outcomes=outcomes)) == {"train": 5.0}
