@@ -12,7 +12,7 @@ from plw.errors import RegistryAwayError, UserError
 from plw.registry import database, shown_address, store
 from plw.registry.owner import Owner
 from plw.registry.rows import StageKey
-from plw.registry.schema import SCHEMA_VERSION, curves, scores
+from plw.registry.schema import SCHEMA_VERSION, cells, curves, scores
 from plw.registry.store import Registry
 
 
@@ -203,6 +203,21 @@ def test_frames_choose_a_study_and_keep_their_types_when_empty(registry, make_ce
     assert none.dtypes.equals(some.dtypes)
     assert [cell.study for cell in registry.cells(study="plw")] == ["plw"]
     assert [row.study for row in registry.stage_rows(study="plw")] == ["plw"]
+
+
+def test_readers_go_on_while_a_process_writes_and_no_other_writer_begins(tmp_path, make_cell):
+    """A transaction that writes holds the file from its beginning, so that it cannot fail halfway."""
+    path = tmp_path / "registry.sqlite"
+    with Registry.open(f"sqlite:///{path}") as writer, Registry.open(f"sqlite:///{path}") as reader:
+        cell = writer.ensure_cell(make_cell())
+        with writer.transaction() as connection:
+            with closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other:
+                assert other.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+                with pytest.raises(sqlite3.OperationalError, match="locked"):
+                    other.execute("BEGIN IMMEDIATE")
+            connection.execute(cells.delete())
+            assert reader.cells() == [cell]
+        assert reader.cells() == []
 
 
 def test_another_schema_version_is_refused(url):

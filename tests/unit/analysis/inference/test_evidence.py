@@ -1,14 +1,16 @@
 """All evidence joined: who speaks about a ratio, and how far those who do agree."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.gam.optimum import RatioOptimum
 from analysis.inference.evidence import Evidence, Finding, agreement, all_evidence, is_near
 from analysis.inference.nearest import NearestVerdicts, nearest_verdicts
-from analysis.inference.recommend import recommend_weight
+from analysis.inference.recommend import Own, recommend_weight
 from analysis.scores.frame import EXPONENT, TidyFrame
 
 
@@ -140,3 +142,35 @@ def test_of_short_and_long_generation_the_one_that_names_a_weight_speaks(rising:
         ("short_generation", "long_generation"),
     )
     assert (finding.weight, finding.decided) == (1.0, True)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "predicted_range", "weight", "words", "decided"),
+    [
+        (0.05, 0.31, 0.5, 0.125, "0.12 (0.05 to 0.31)", True),
+        (0.05, 0.31, 0.01, None, "it hardly matters (best 0.12 (0.05 to 0.31))", True),
+        (0.0, 1.0, 0.5, None, "cannot tell (0 to 1)", False),
+    ],
+)
+def test_the_ratio_model_names_a_weight_that_matters_and_is_known(
+    low: float, high: float, predicted_range: float, weight: float | None, words: str, decided: bool
+) -> None:
+    optimum = RatioOptimum(
+        ratio=3.0, plw=0.125, low=low, high=high, over="scores", score_low=low, score_high=high,
+        predicted_range=predicted_range,
+    )  # fmt: skip
+    own = (Own(aggregate="all", optimum=optimum), Own(aggregate="generation", optimum=None, refusal="too few"))
+    advice = replace(recommend_weight(3.0, [], no_model="none"), own=own)
+    for like_yours in (True, False):
+        found = all_evidence(advice, None, registry="own-own", like_yours=like_yours)
+        (model,) = [item for item in found if item.source == "this registry's ratio model (own-own)"]
+        assert model.findings == {"all": Finding(weight=weight, words=words, decided=decided)}
+        assert (model.speaks, model.ratios) == (like_yours, "around it")
+    none = all_evidence(replace(advice, own=own[1:]), None, registry="own-own", like_yours=True)
+    assert not [item for item in none if "ratio model (own" in item.source]
+
+
+@pytest.mark.parametrize(("r_g", "near"), [(0.49, False), (0.5, True), (8.0, True), (8.01, False)])
+def test_table_4_speaks_from_its_first_row_to_its_last(r_g: float, near: bool) -> None:
+    found = all_evidence(recommend_weight(r_g, [], no_model="none"), None, registry="own-own", like_yours=True)
+    assert (found[0].near, found[0].ratios) == (near, "0.5 to 8")

@@ -19,6 +19,18 @@ def test_by_hand():
     assert held_out_U.tolist() == [0.5, 0.1, 0.2]
 
 
+def test_of_choices_that_are_equal_but_for_rounding_the_first_is_taken():
+    """0.1 + 0.2 + 0.3 is more than 0.3 + 0.2 + 0.1 by the last digit."""
+    score_UW = np.array([[0.3, 0.1], [0.2, 0.2], [0.1, 0.3], [0.7, 0.7]])
+    assert score_UW[:3, 1].sum() > score_UW[:3, 0].sum()
+    assert choose_by_others(score_UW)[0][3] == 0
+    frame = frame_of(
+        lambda _, benchmark, model, weight, seed: score_UW["abcd".index(benchmark), int(weight)],
+        benchmarks="abcd", weights=(0.0, 1.0),
+    )  # fmt: skip
+    assert leave_one_out(frame).set_index("kind").loc["simple", "best_weight"] == 0
+
+
 @given(arrays(float, st.tuples(st.integers(2, 6), st.integers(1, 5)), elements=st.integers(0, 8).map(lambda n: n / 8)))
 def test_as_the_definition_says(score_UW):
     choice_U, held_out_U = choose_by_others(score_UW)
@@ -85,6 +97,26 @@ def test_one_benchmark_or_one_weight_gives_no_answer_and_no_error():
     alone = leave_one_out(frame_of(lambda *at: 0.1 + at[3] / 2, benchmarks=("arc",)))
     assert "held_out" not in alone
     assert alone["benchmarks"].tolist() == [1, 1]
+
+
+def test_of_cells_that_all_lack_a_benchmark_nothing_is_chosen():
+    def rule(dataset, benchmark, model, weight, seed):
+        lacking = "arc" if weight else "piqa"
+        return None if dataset == "long" and benchmark == lacking else 0.1 + weight / 2
+
+    table = leave_one_out(frame_of(rule, datasets=("short", "long"))).set_index(["dataset", "kind"])
+    assert list(table.index.unique("dataset")) == ["long", "short"]
+    assert table.loc[("long", "simple"), ["benchmarks", "weights"]].tolist() == [0, 0]
+    assert pd.isna(table.loc[("long", "simple"), "held_out"])
+    assert table.loc[("short", "simple"), ["benchmarks", "weights"]].tolist() == [2, 3]
+
+
+def test_weights_that_are_chosen_are_told_in_order():
+    """Without the first benchmark weight 0 is best, without the others weight 1."""
+    scores = {"arc": (0.0, 0.9), "piqa": (0.6, 0.3), "quiz": (0.6, 0.3)}
+    frame = frame_of(lambda _, benchmark, model, weight, seed: scores[benchmark][int(weight)],
+                     benchmarks=tuple(scores), weights=(0.0, 1.0))  # fmt: skip
+    assert leave_one_out(frame).set_index("kind").loc["simple", "chosen"] == "0 (1x), 1 (2x)"
 
 
 @pytest.mark.parametrize(("left_out", "published"), [("model", 0.76), ("dataset", 2.04)])
