@@ -21,11 +21,9 @@ MakeCell = Callable[..., Any]
 
 @pytest.fixture
 def make_cell(tmp_path: Path) -> MakeCell:
-    """A finished cell whose share of right answers is given; its long answers have three and five tokens."""
+    """A finished cell whose share of right answers is given; its long answers have three and six tokens."""
 
-    def make(
-        weight: float, right: float, *, seed: int = 42, line: str = "", payload: dict[str, Any] | None = None
-    ) -> Any:
+    def make(weight: float, right: float, *, seed: int = 42, line: str = "", **payload: Any) -> Any:
         folder = tmp_path / f"{line}-{weight}-{seed}"
         rows = [
             ItemRow(benchmark="arc", task="arc", item=n, item_hash=str(n), metric="acc", headline=True,
