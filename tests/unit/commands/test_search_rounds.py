@@ -122,8 +122,8 @@ def test_where_all_came_out_alike_the_round_says_so(make_cell: MakeCell) -> None
 @pytest.mark.parametrize(
     ("payload", "change"),
     [
-        ({"recipe": "other"}, 'recipe: "mini" -> "other"'),
-        ({"loss": {"prompt_weight": 1.0, "scope": "micro"}}, "loss.scope"),
+        ({"recipe": "other"}, "recipe: mini -> other"),
+        ({"loss": {"prompt_weight": 1.0, "scope": "micro"}}, "loss.scope: batch -> micro"),
     ],
 )
 def test_cells_of_another_training_are_no_points_of_the_curve(

@@ -160,14 +160,15 @@ def test_the_spread_over_seeds_and_over_bases_is_found() -> None:
 
 
 def test_the_noise_of_documents_is_that_of_comparisons_of_the_same_base_models(make_study: MakeStudy) -> None:
-    """In points; an error over base models as well is not that of documents alone."""
+    """In points; an error over base models too is not that of documents alone, and a length has no points."""
     url, runs = make_study(weights=(0.0, 0.1, 1.0), datasets=("data",), models=("wide",))
     give_items(url, runs, some_items)
     found = [row for row in compared(url, runs).rows if row.found.benchmark in ("arc", "alpaca_eval")]
     over_bases = [replace(row, found=replace(row.found, se=9.0, over="base model")) for row in found]
+    lengths = [replace(row, found=replace(row.found, se=9.0, scale=None)) for row in found]
     frame = frame_of(lambda *_: 0.5, benchmarks=("arc", "alpaca_eval", "piqa"))
 
-    noise = noise_floor(frame, [*found, *over_bases]).query("source == 'items'").set_index("benchmark")
+    noise = noise_floor(frame, [*found, *over_bases, *lengths]).query("source == 'items'").set_index("benchmark")
 
     assert set(noise.index) == {"arc", "alpaca_eval"}
     assert [row.found.scale for row in found if row.found.benchmark == "alpaca_eval"] == [100] * 3
@@ -182,7 +183,7 @@ def test_where_no_seed_changes_a_score_there_is_no_floor() -> None:
     frame = frame_of(lambda dataset, benchmark, model, weight, seed: 0.5 + 0.1 * weight, seeds=(1, 2))
     noise = noise_floor(frame)
 
-    assert noise["sd"].tolist() == [0.0] * 4
+    assert noise["sd"].tolist() == noise["sd_low"].tolist() == [0.0] * 4
     assert noise["floor"].isna().all()
     assert noise["sd_high"].isna().all()
     assert noise_sentence(noise).startswith("No two seeds of a cell differ in any score; that is no certainty")

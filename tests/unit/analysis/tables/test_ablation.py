@@ -76,3 +76,10 @@ def test_a_cell_that_lacks_a_benchmark_does_not_count(scores: pd.DataFrame) -> N
 def test_one_recipe_is_no_ablation(scores: pd.DataFrame) -> None:
     with pytest.raises(UserError, match="the scores are of mini alone"):
         ablation_table(scores[scores["recipe"] == "mini"], GROUPS)
+
+
+def test_two_recipes_are_enough_and_of_unfinished_cells_there_is_no_table(scores: pd.DataFrame) -> None:
+    two = scores[scores["recipe"].isin(["mini", "mini-decay"])]
+    assert ablation_table(two, GROUPS).shown["method"].tolist() == ["tuned PLW", "none", "decay"]
+    with pytest.raises(UserError, match="no cell of the ablation has every benchmark yet"):
+        ablation_table(two[(two["benchmark"] == "arc") == (two["recipe"] == "mini")], GROUPS)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.tables.latex import escape_latex, latex
+from analysis.tables.latex import WIDE, escape_latex, latex
 from analysis.tables.table import Table
 
 
@@ -49,6 +49,17 @@ def test_a_table_by_hand():
     assert r"\caption{Regression. $\lambda^*$ is given; $w_p$ = PLW ** 0.30103.}" in text
     assert r"\label{tab:table3-regression}" in text
     assert "resizebox" not in text
+
+
+@pytest.mark.parametrize(("characters", "shrunk"), [(WIDE, False), (WIDE + 1, True)])
+def test_a_table_is_wide_by_its_widest_entries_and_two_characters_a_column(characters, shrunk):
+    shown = pd.DataFrame({"dataset": ["a" * 30, "b"], "p": ["0.1", "9" * (characters - 30 - 2 * 2)]})
+    assert ("resizebox" in latex(_table(shown))) == shrunk
+
+
+def test_columns_of_words_are_set_to_the_left_and_numbers_to_the_right():
+    shown = pd.DataFrame({"dataset": ["1"], "p": ["<0.001"], "word": ["–"], "mixed": ["1e-3"], "fit": ["beta"]})
+    assert r"\begin{tabular}{lrrrl}" in latex(_table(shown))
 
 
 def test_a_wide_table_is_shrunk_and_says_what_it_needs():
