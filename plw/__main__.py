@@ -4,6 +4,7 @@ import sys
 
 from plw.launch.threads import spin_briefly
 from plw.runtime.interrupt import Interrupted, interruptible
+from plw.runtime.memory import collect_rarely
 
 
 def start() -> None:
@@ -11,6 +12,7 @@ def start() -> None:
     try:
         with interruptible():
             spin_briefly()
+            collect_rarely()
             from plw.cli import main
 
             main()

@@ -15,6 +15,7 @@ from plw.launch.job_folder import ENDED, RESULT, LaunchOwner, read_owner
 from plw.runtime.interrupt import Interrupted, handle_as_worker
 from plw.runtime.logs import configure_logging
 from plw.runtime.machine import process_space
+from plw.runtime.memory import collect_rarely
 
 WATCH_S = 0.2
 
@@ -28,6 +29,7 @@ def worker_main(folder: Path, work: Callable[[], Any]) -> int:
         Exit code: 0, or 1 for a launch that has ended already. A failure or a signal ends the process without
         returning.
     """
+    collect_rarely()
     from torch.distributed.elastic.multiprocessing.errors import record
 
     configure_logging()

@@ -29,6 +29,7 @@ from plw.registry import Registry
 from plw.runtime.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.runtime.logs import configure_logging
 from plw.runtime.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
+from plw.runtime.memory import collect_rarely
 
 MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
@@ -186,6 +187,7 @@ def _start_worker(
     tracker_outage: Any,
 ) -> None:
     global _report, _seats, _slot
+    collect_rarely()
     share_outage(tracker_outage)
     handle_as_worker(deferring=True)
     configure_logging()

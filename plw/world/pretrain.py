@@ -16,6 +16,7 @@ import numpy.typing as npt
 from plw.config.plain import from_plain
 from plw.config.world import WorldConfig
 from plw.files.reading import read_json
+from plw.runtime.memory import collect_rarely
 from plw.world.base_model import PLAN, base_shape, make_base_model, save_base_model
 from plw.world.corpus import CURRICULUM, MIX, Corpus
 from plw.world.facts import make_world, stream
@@ -105,4 +106,5 @@ def pretrain(folder: Path, name: str) -> None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     pretrain(Path(sys.argv[1]), sys.argv[2])

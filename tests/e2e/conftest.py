@@ -11,6 +11,7 @@ import pytest
 
 from plw.files.hashing import file_hash
 from plw.results.items import ITEMS
+from tests.made_once import made_once
 
 SMALL_WORLD = (
     "world.people=12",
@@ -78,7 +79,8 @@ def environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+    """Where the world is built: in one place for all workers of the run."""
+    return made_once(tmp_path_factory, "e2e-cache", Path.mkdir)
 
 
 @pytest.fixture
@@ -88,10 +90,12 @@ def study(tmp_path: Path, cache: Path) -> Study:
 
 @pytest.fixture(scope="session")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Study:
-    """The small grid, run by one worker from start to end. Shared by all tests of a process: read it, never write."""
-    made = Study(runs=tmp_path_factory.mktemp("undisturbed") / "runs", cache=cache)
-    made.sweep("execution.workers=1")
-    return made
+    """The small grid, run by one worker from start to end. Shared by all tests of the run: read it, never write."""
+
+    def sweep(runs: Path) -> None:
+        Study(runs=runs, cache=cache).sweep("execution.workers=1")
+
+    return Study(runs=made_once(tmp_path_factory, "undisturbed", sweep), cache=cache)
 
 
 @pytest.fixture

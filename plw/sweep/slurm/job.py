@@ -21,6 +21,7 @@ from plw.paths import RECORD
 from plw.runtime.ending import told_in_a_line
 from plw.runtime.interrupt import Interrupted, interruptible
 from plw.runtime.logs import configure_logging
+from plw.runtime.memory import collect_rarely
 
 TIME_IS_UP = signal.SIGUSR2
 LOOK_S = 1.0
@@ -44,6 +45,7 @@ class CellJob:
         """Run the cell, or help the node that does; leaves with the signal's code where one stopped it."""
         with told_in_a_line():
             configure_logging()
+            collect_rarely()
             if int(os.environ.get("SLURM_PROCID", "0")) > 0:
                 follow(self.config)
             else:

@@ -1,5 +1,6 @@
 """A node used whole: as many cells at once as its GPUs serve, each with its own, before torch could look at them."""
 
+import gc
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from plw.config import CellConfig
 from plw.config.study import ExecutionConfig
 from plw.errors import UserError
 from plw.runtime.machine import available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
+from plw.runtime.memory import FULL_COLLECTIONS
 from plw.sweep.workers import cell_threads, check_devices, gpu_shares, worker_count, worker_pool
 from tests.unit.sweep.worker_probe import bar_semaphores, look
 
@@ -116,6 +118,7 @@ def test_each_worker_has_its_own_devices_before_torch_is_there(tmp_path: Path, m
     events = multiprocessing.get_context("spawn").Queue()
     with worker_pool(ExecutionConfig(processes=2, threads=3), 2, events, [0] * 4) as pool:
         found = [future.result() for future in [pool.submit(look, str(tmp_path), 2) for _ in range(2)]]
+        assert pool.submit(gc.get_threshold).result()[2] == FULL_COLLECTIONS
     assert sorted(devices or "" for devices, _, _ in found) == ["GPU-a,GPU-b", "GPU-c,GPU-d"]
     assert {threads for _, threads, _ in found} == {"3"}
     assert not any(has_torch for _, _, has_torch in found)

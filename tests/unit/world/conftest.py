@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from plw.config.world import BaseModelConfig, PretrainingConfig, WorldConfig
-from plw.world import build
+from plw.world import build, folder
 from plw.world.facts import World, make_world
+from tests.made_once import made_once
 
 TINY = WorldConfig(
     seed=3,
@@ -43,5 +44,9 @@ def full_world() -> World:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory, tiny_config: WorldConfig) -> Path:
-    """The built world, base models included."""
-    return build(tiny_config, tmp_path_factory.mktemp("worlds"))
+    """The built world, base models included. Shared by all tests of the run: read it, never write."""
+
+    def make(worlds: Path) -> None:
+        build(tiny_config, worlds)
+
+    return folder(tiny_config, made_once(tmp_path_factory, "worlds", make))
