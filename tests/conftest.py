@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from plw.runtime.memory import collect_rarely
+
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+# As the command does.
+collect_rarely()
 
 # How long an example takes is the machine's matter, and how busy it is: no test fails by it.
 settings.register_profile("plw", deadline=None)

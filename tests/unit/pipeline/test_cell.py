@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,19 +17,32 @@ from plw.pipeline import Cell, resolve_cell
 Plan = Callable[..., Cell]
 
 
-@pytest.fixture
-def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
-    """Plans the cell of a small local model and a file of two records."""
+@contextmanager
+def planner(folder: Path, model: Path) -> Iterator[Plan]:
+    """Plans the cell of a small local model and a file of two records, both in a folder."""
     register_schema()
-    data = tmp_path / "data.json"
+    data = folder / "data.json"
     data.write_text(json.dumps([{"instruction": "a", "output": "b"}, {"instruction": "c", "output": "d"}]))
-    shutil.copytree(tiny_llama, tmp_path / "model")
+    shutil.copytree(model, folder / "model")
     base = [
-        "model=folder", "model.name=m", f"model.path={tmp_path}/model", "dataset=file", "dataset.name=d",
-        f"dataset.path={data}", f"execution.runs={tmp_path}/runs",
+        "model=folder", "model.name=m", f"model.path={folder}/model", "dataset=file", "dataset.name=d",
+        f"dataset.path={data}", f"execution.runs={folder}/runs",
     ]  # fmt: skip
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         yield lambda *overrides: resolve_cell(typed(compose("config", overrides=[*base, *overrides])))
+
+
+@pytest.fixture
+def plan(tmp_path: Path, tiny_llama: Path) -> Iterator[Plan]:
+    with planner(tmp_path, tiny_llama) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> dict[str, str]:
+    """Fingerprints of the cell as it is, in another folder."""
+    with planner(tmp_path_factory.mktemp("usual"), tiny_llama) as found:
+        return fingerprints(found())
 
 
 def fingerprints(cell: Cell) -> dict[str, str]:
@@ -45,8 +59,8 @@ def fingerprints(cell: Cell) -> dict[str, str]:
         "dataset.name=other", "model.name=other", "recipe.name=other", "loss.prompt_weight=0.0", "stages=[train]",
     ],
 )  # fmt: skip
-def test_execution_and_names_leave_every_fingerprint(plan: Plan, override: str) -> None:
-    assert fingerprints(plan(override)) == fingerprints(plan())
+def test_execution_and_names_leave_every_fingerprint(usual: dict[str, str], plan: Plan, override: str) -> None:
+    assert fingerprints(plan(override)) == usual
 
 
 @pytest.mark.parametrize(
@@ -56,9 +70,9 @@ def test_execution_and_names_leave_every_fingerprint(plan: Plan, override: str) 
         "recipe.learning_rate=1e-3", "dataset.limit=1", "dataset.inversion=short", "template=plain",
     ],
 )  # fmt: skip
-def test_what_changes_the_training_changes_every_stage(plan: Plan, override: str) -> None:
-    before, after = fingerprints(plan()), fingerprints(plan(override))
-    assert all(before[kind] != after[kind] for kind in before)
+def test_what_changes_the_training_changes_every_stage(usual: dict[str, str], plan: Plan, override: str) -> None:
+    after = fingerprints(plan(override))
+    assert all(usual[kind] != after[kind] for kind in usual)
 
 
 @pytest.mark.parametrize(
@@ -74,9 +88,11 @@ def test_what_changes_the_training_changes_every_stage(plan: Plan, override: str
         ("world.seed=1", {"harness", "generate", "judge"}),
     ],
 )
-def test_a_later_stages_choice_leaves_the_earlier(plan: Plan, override: str, changed: set[str]) -> None:
-    before, after = fingerprints(plan()), fingerprints(plan(override))
-    assert {kind for kind in before if before[kind] != after[kind]} == changed
+def test_a_later_stages_choice_leaves_the_earlier(
+    usual: dict[str, str], plan: Plan, override: str, changed: set[str]
+) -> None:
+    after = fingerprints(plan(override))
+    assert {kind for kind in usual if usual[kind] != after[kind]} == changed
 
 
 def test_content_counts_and_not_the_place(plan: Plan, tmp_path: Path) -> None:
