@@ -13,6 +13,9 @@ RUNNER = """
 import importlib, json, sys
 from pathlib import Path
 
+from plw.runtime.memory import collect_rarely
+
+collect_rarely()
 import torch
 
 from plw.launch.group import process_group

@@ -40,7 +40,7 @@ def ran(cells: list[Cell], killed: list[int]) -> dict[str, CellOutcome]:
 @pytest.mark.slow
 def test_the_cell_beside_one_that_dies_is_not_given_up(own_study: OwnStudy) -> None:
     # Long enough that the second is under way whenever the first dies.
-    long = ["stages=[train]", "recipe.batch_size=1", "recipe.epochs=40"]
+    long = ["stages=[train]", "recipe.batch_size=1", "recipe.epochs=20"]
     cells = [resolve_cell(own_study(f"seed={seed}", *long)) for seed in (1, 2)]
     killed: list[int] = []
     outcomes = ran(cells, killed)
