@@ -156,6 +156,6 @@ def p_text(row: Comparison) -> str:
     return f"{said} {'< 0.001' if row.p_holm < 0.001 else f'{row.p_holm:.3f}'}"
 
 
-def listed(names: Sequence[str]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+def listed(names: Sequence[str], last: str = "and") -> str:
+    """``a``, ``a and b``, ``a, b and c``; ``last`` is "or" where the sentence denies: "no a and b" denies but both."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"

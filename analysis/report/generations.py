@@ -140,8 +140,8 @@ def _rows(path: Path, rows: Any, fields: Sequence[str]) -> list[dict[str, Any]]:
     if not isinstance(rows, list):
         raise UserError(f"{path}: found {type(rows).__name__}, not a list")
     for number, row in enumerate(rows, start=1):
-        if not isinstance(row, dict) or any(field not in row for field in fields):
-            raise UserError(f"{path}: row {number} has no {' and '.join(fields)}")
+        if lacking := [field for field in fields if not isinstance(row, dict) or field not in row]:
+            raise UserError(f"{path}: row {number} has no {' or '.join(lacking)}")
         for field, (types, words) in ANSWER_FIELDS.items():
             if row.get(field) is not None and not isinstance(row[field], types):
                 raise UserError(

@@ -126,10 +126,10 @@ def _never_scored(context: Context) -> str:
     rows = context.frame.rows
     scored = {str(name): set(of_dataset["benchmark"]) for name, of_dataset in rows.groupby("dataset")}
     nowhere = sorted(set(context.frame.groups) - set(rows["benchmark"]))
-    said = [f"{listed(nowhere)} anywhere"] if nowhere else []
+    said = [f"{listed(nowhere, 'or')} anywhere"] if nowhere else []
     for dataset in dataset_order(scored):
         lacking = sorted(set(context.frame.groups) - scored[dataset] - set(nowhere))
-        said += [f"{listed(lacking)} on {dataset}"] if lacking else []
+        said += [f"{listed(lacking, 'or')} on {dataset}"] if lacking else []
     return f" There is no score of {'; of '.join(said)}: no number here is of these." if said else ""
 
 
@@ -227,7 +227,7 @@ def left_out(context: Context) -> list[str]:
     for item in context.ratio:
         if item.fit is None:
             refusals.setdefault(item.refusal, []).append(item.aggregate)
-    return [f"No ratio model of {listed(names)}: {reason}." for reason, names in refusals.items()]
+    return [f"No ratio model of {listed(names, 'or')}: {reason}." for reason, names in refusals.items()]
 
 
 def _table_3(fit: Regression | None) -> str:

@@ -282,7 +282,7 @@ def _bounds(groups: Sequence[ScopeVerdict], of: str = "") -> str:
     free = [kind(group) for group in groups if group.excluded is None and not group.same and not group.undecided]
     said = [f"changes{of} by more than {listed(known)} are excluded"] if known else []
     if free:
-        said.append(f"no change of {listed(free)} is{'' if known else ' excluded'}")
+        said.append(f"no change of {listed(free, 'or')} is{'' if known else ' excluded'}")
     if same:
         said.append(f"the scores are the same at every weight ({listed(same)}), which excludes nothing")
     reasons: dict[str, list[str]] = {}

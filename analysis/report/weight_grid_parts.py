@@ -81,7 +81,7 @@ def choice_headline(study: GridStudy) -> str:
     """The best of all pairs and what it is worth where it was not chosen, in one sentence."""
     choices = [choice for choice in study.choices if choice.rule == study.choices[0].rule]
     pair = pair_text(best_fixed_pair(study.grid.gain))
-    lacking = f", without {listed(study.left_out)}," if study.left_out else ""
+    lacking = f", without {listed(study.left_out, 'or')}," if study.left_out else ""
     return (
         f"Over both weights, the best of {count(study.grid.gain.shape[1], 'pair')} (λ_p, λ_r) for all, {pair}, gains "
         f"against the usual loss (0, 1){lacking} {listed([_where(choice) for choice in choices])}."

@@ -131,7 +131,7 @@ class TemplateConfig:
         ):
             missing = [slot for slot in slots if slot not in text]
             if missing:
-                raise UserError(f"template.{name} does not contain {' and '.join(missing)}")
+                raise UserError(f"template.{name} does not contain {' or '.join(missing)}")
             foreign = [slot for slot in ALPACA_SLOTS if slot in text and slot not in slots]
             if foreign:
                 raise UserError(f"template.{name} contains {foreign[0]}; allowed there: {' and '.join(slots)}")

@@ -300,6 +300,8 @@ def test_where_nothing_is_excluded_though_tested_the_headline_does_not_say_too_f
     found = group_of(frame)
     assert (found.p, found.undecided, found.excluded) == (0.25, None, None)
     assert study_sentences([found]) == "On D nothing is shown to move: no change of translation is excluded."
+    three = [replace(found, name=name) for name in ("x", "y", "z")]
+    assert study_sentences(three) == "On D nothing is shown to move: no change of x, y or z is excluded."
 
 
 @pytest.mark.parametrize("turned", [False, True])

@@ -73,6 +73,8 @@ def test_verdicts_on_other_answers_and_damaged_files_are_not_shown(study):
         ('[{"instruction": "Prompt 0", "output": 5}]', "row 1: output is '5'; allowed is a text"),
         ('[{"instruction": "Prompt 0", "output": "x", "tokens": "7"}]', "tokens is '7'; allowed is a whole number"),
         ('{"instruction": "Prompt 0"}', "found dict, not a list"),
+        ('[{"instruction": "Prompt 0"}]', "row 1 has no output"),
+        ("[[]]", "row 1 has no instruction or output"),
         ("\x00", "not valid JSON"),
     ],
 )

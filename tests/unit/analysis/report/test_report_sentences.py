@@ -92,13 +92,13 @@ def test_benchmarks_that_no_cell_has_are_named_beside_the_number_of_full_cells()
     """A judge that was never there leaves every cell with every other benchmark."""
 
     def rule(dataset, benchmark, model, weight, seed):
-        never = benchmark == "judged" or (benchmark == "piqa" and dataset == "long")
+        never = benchmark in ("asked", "judged") or (benchmark == "piqa" and dataset == "long")
         return None if never else 0.5 + 0.1 * weight
 
-    frame = frame_of(rule, datasets=("short", "long"), benchmarks=("arc", "piqa", "judged"))
+    frame = frame_of(rule, datasets=("short", "long"), benchmarks=("arc", "piqa", "asked", "judged"))
     assert _size(frame, [""]).endswith(
         "12 of the cells have every benchmark. "
-        "There is no score of judged anywhere; of piqa on long: no number here is of these."
+        "There is no score of asked or judged anywhere; of piqa on long: no number here is of these."
     )
 
 
