@@ -22,6 +22,11 @@ WHISKERS = (0.09, 0.91)
 DOTS, POINTS = 60, 600
 """Cells drawn singly at most, in a box of figure 2 and on a line of figure 1; of more, as many spread evenly."""
 
+APART = 0.016
+"""How far the series of a panel stand apart at a weight at most, on the w_p axis."""
+DENSE = 120
+"""Dots at a weight from which on they are faintest."""
+
 
 def figure_1(
     cells: pd.DataFrame, table: pd.DataFrame, further: Mapping[str, pd.DataFrame] | None = None
@@ -117,18 +122,34 @@ def _means(axis: Any, table: pd.DataFrame, kind: str, datasets: Sequence[str], s
 
 
 def _by_model(axis: Any, cells: pd.DataFrame, kind: str, datasets: Sequence[str], models: Sequence[str]) -> None:
+    """A series each dataset and base model: its cells, or of several seeds their means among faint dots of each."""
     colours, shapes = dataset_colours(datasets), markers(datasets)
-    for dataset in datasets:
-        for index, model in enumerate(models):
-            rows = cells[(cells["dataset"] == dataset) & (cells["model"] == model)]
-            rows = rows.iloc[spread(len(rows), POINTS)]
-            x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
-            face = "white" if is_hollow(index) else colours[dataset]
+    series = [(dataset, index) for dataset in datasets for index in range(len(models))]
+    several = bool(cells.duplicated(["dataset", "model", "prompt_weight"]).any())
+    gap = np.diff(np.unique(cells["w_p"])).min(initial=np.inf)
+    step = min(APART, 0.7 * gap / len(series)) if several else 0.0
+    fullest = cells["prompt_weight"].value_counts().max()
+    for place, (dataset, index) in enumerate(series):
+        rows = cells[(cells["dataset"] == dataset) & (cells["model"] == models[index])]
+        if rows.empty:
+            continue
+        x_N, y_N = rows["w_p"].to_numpy(dtype=float), rows[kind].to_numpy(dtype=float)
+        offset = step * (place - (len(series) - 1) / 2)
+        if several:
+            shown = spread(len(rows), POINTS)
             axis.plot(
-                x_N, y_N, linestyle="none", marker=shapes[dataset], color=colours[dataset], markerfacecolor=face,
-                markeredgewidth=0.8, zorder=3,
+                x_N[shown] + offset, y_N[shown], ".", color=colours[dataset], markersize=3.4, markeredgewidth=0,
+                alpha=max(0.3, 0.65 - 0.35 * fullest / DENSE), zorder=2,
             )  # fmt: skip
-            _curve(axis, x_N, y_N, color=colours[dataset], linestyle=dashes(index))
+        of_weight = rows.groupby("w_p")[kind].agg(["mean", "sem"])
+        axis.errorbar(
+            of_weight.index + offset, of_weight["mean"], of_weight["sem"] if several else None,
+            fmt=shapes[dataset], color=colours[dataset], markersize=3.2 if several else None,
+            markerfacecolor="white" if is_hollow(index) else colours[dataset], markeredgewidth=0.8, elinewidth=0.7,
+            zorder=3,
+        )  # fmt: skip
+        means_N = of_weight["mean"].to_numpy(dtype=float)
+        _curve(axis, of_weight.index.to_numpy(dtype=float), means_N, color=colours[dataset], linestyle=dashes(index))
 
 
 def _curve(axis: Any, x_N: NDArray[np.float64], y_N: NDArray[np.float64], **line: Any) -> None:

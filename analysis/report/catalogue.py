@@ -266,9 +266,10 @@ FIGURES: Mapping[str, Callable[[Context], Captioned | None]] = {
 
 _AGGREGATES = (
     "Left the simple, right the relative aggregate; above the mean over base models and seeds with standard errors "
-    "over benchmarks and models, below each base model. Lines are least-squares parabolas through the points shown, of "
-    "fewer than four weights straight from point to point: a guide to the eye and not the regression of Table 3. "
-    "Above, the datasets' points stand slightly apart. "
+    "over benchmarks and models, below each base model, of several seeds the mean with its standard error over seeds "
+    "and each seed as a faint dot. Lines are least-squares parabolas through the marks, of fewer than four weights "
+    "straight from mark to mark: a guide to the eye and not the regression of Table 3. Marks of one weight may stand "
+    "slightly apart. "
 )
 _REPEATED = f"With more than {STYLES} base models their lines and marks repeat. "
 _SERIES = "Broken lines and hollow points are other suites, recipes and judges, each by its own scores. "
