@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -145,6 +146,31 @@ def test_a_drain_leaves_what_waits_in_the_queue_for_later(
     assert f"{left} submitted" in done.stdout
     records = [json.loads(path.read_text()) for path in study.runs.rglob("train/record.json")]
     assert [record["attempts"] for record in records] == [1] * len(WEIGHTS)
+
+
+def test_two_commands_at_the_same_moment_submit_no_cell_twice(
+    slurm: Cluster, study: Study, tiny_llama: Path, tmp_path: Path
+) -> None:
+    """A busy controller takes seconds for an array: the second command asked for the queue before it was in."""
+    slow = tmp_path / "bin" / "sbatch"
+    slow.parent.mkdir()
+    slow.write_text(f'#!/bin/sh\nsleep 10\nexec {shutil.which("sbatch")} "$@"\n')
+    slow.chmod(0o755)
+    chosen = (*words(tiny_llama, tmp_path), "loss.prompt_weight=" + ",".join(WEIGHTS))
+    array = ("hydra/launcher=slurm", "hydra.launcher.wait=false", "hydra.launcher.sbatch.mem=1000M")
+    env = {**environment(), "SLURM_CONF": slurm.environment["SLURM_CONF"]}
+    env["PATH"] = f"{slow.parent}{os.pathsep}{env['PATH']}"
+    both = [
+        subprocess.Popen(study.command("run", "-m", *chosen, *array), stdout=subprocess.PIPE, text=True, env=env)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=TIMEOUT_S)[0] for process in both]
+    arrays = [json.loads(path.read_text()) for path in study.runs.glob("own-own/slurm/*.json")]
+    for one in arrays:
+        slurm.command("scancel", one["array"])
+    assert [process.returncode for process in both] == [0, 0], said
+    assert [len(one["cells"]) for one in arrays] == [len(WEIGHTS)], said
+    assert sum("nothing to submit, 0 done before, 3 in the queue already" in lines for lines in said) == 1, said
 
 
 def test_mistakes_are_told_before_anything_is_submitted(

@@ -4,6 +4,7 @@ import dataclasses
 import inspect
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from plw.sweep.grid import prepare_grid, undone
 from plw.sweep.needs import print_needs
 from plw.sweep.slurm.job import CellJob
 from plw.sweep.slurm.queue import FOLDER, QueuedJob, Submission, last_words, queued, submissions
+from plw.sweep.slurm.turn import turn_to_submit
 
 LOGS = "logs"
 OURS = ("command", "folder", "use_srun")
@@ -73,35 +75,43 @@ def submit_grid(configs: list[CellConfig], options: SlurmOptions, console: Conso
     todo, cells = prepare_grid(configs, console, needs=print_needs)
     done = len(cells) - len(todo)
     name = configs[0].runs_name
-    folder = configs[0].study_folder
-    before = submissions(folder)
     drain = read_drain(configs[0])
     if drain is not None and todo:
         left = f"{count(len(todo), 'cell')} left for later: {drain.text}"
         raise CellsLeftError(f"{left}; after `plw drain --undo` the same command submits them")
-    busy = _in_queue(before)
-    new = [cell for cell in todo if cell.fingerprint not in busy]
-    held = len(todo) - len(new)
-    said = f"{done} done before" + (f", {held} in the queue already" if held else "")
-    if new:
-        made = _submit(new, folder, options)
-        before.append(made)
-        console.print(f"{name}: {count(len(new), 'cell')} submitted as Slurm's array {made.array}, {said}")
-        console.print(f"Their logs: {folder / FOLDER / LOGS}. To end them: scancel {made.array}", soft_wrap=True)
-    else:
-        console.print(f"{name}: nothing to submit, {said}")
+    known = _submit_new(todo, options, console, done) if todo else []
+    if not todo:
+        console.print(f"{name}: nothing to submit, {done} done before")
     if options.wait and todo:
-        _watch(todo, before, options.poll_s, console)
+        _watch(todo, known, options.poll_s, console)
 
 
-def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submission:
+def _submit_new(todo: list[Cell], options: SlurmOptions, console: Console, done: int) -> list[Submission]:
+    """Submit the cells that no job in the queue has; every submission of the study."""
+    config = todo[0].config
+    name, folder = config.runs_name, config.study_folder
+    with turn_to_submit(folder / FOLDER, config.execution, lambda line: console.print(line, soft_wrap=True)) as turn:
+        known = submissions(folder)
+        busy = _in_queue(known)
+        new = [cell for cell in todo if cell.fingerprint not in busy]
+        held = len(todo) - len(new)
+        said = f"{done} done before" + (f", {held} in the queue already" if held else "")
+        if not new:
+            console.print(f"{name}: nothing to submit, {said}")
+            return known
+        made = _submit(new, folder, options, turn.confirm)
+    console.print(f"{name}: {count(len(new), 'cell')} submitted as Slurm's array {made.array}, {said}")
+    console.print(f"Their logs: {folder / FOLDER / LOGS}. To end them: scancel {made.array}", soft_wrap=True)
+    return [*known, made]
+
+
+def _submit(cells: list[Cell], folder: Path, options: SlurmOptions, is_my_turn: Callable[[], None]) -> Submission:
     import submitit
     from submitit.slurm.slurm import _make_sbatch_string
 
     config = cells[0].config
     with open_registry(config) as registry:
-        for cell in cells:
-            registry.ensure_cell(cell.row())
+        registry.ensure_cells(cell.row() for cell in cells)
     known = inspect.signature(_make_sbatch_string).parameters
     fields = {"job_name": cells[0].config.runs_name, "cpus_per_task": _cores(config), **options.sbatch}
     fields = {key: value for key, value in fields.items() if value is not None}
@@ -117,6 +127,7 @@ def _submit(cells: list[Cell], folder: Path, options: SlurmOptions) -> Submissio
     try:
         executor = submitit.SlurmExecutor(folder=folder / FOLDER / LOGS, max_num_timeout=options.requeues)
         executor.update_parameters(**own)
+        is_my_turn()
         with executor.batch():
             jobs = [
                 executor.submit(CellJob(_one_at_a_time(cell.config), options.requeues, tuple(cell.inputs)))
