@@ -1,10 +1,11 @@
 """The kinds of failure that a user meets, each told in one line, and how a line is kept short and printable."""
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Self
 
-NAMES_SHOWN, NAME_LENGTH, LINE_LENGTH = 20, 40, 1500
-"""Names, letters of a name, and letters of a line that an error shows, whatever a file holds."""
+NAMES_SHOWN, NAME_LENGTH, REPLY_LENGTH, LINE_LENGTH = 20, 40, 120, 1500
+"""Names, letters of a name, of a judge's reply and of a line that an error shows, whatever a file holds."""
 
 
 class UserError(Exception):
@@ -47,6 +48,12 @@ class UnreadableError(PermanentError):
         super().__init__(message)
         self.replies = frozenset(replies)
 
+    @classmethod
+    def quoting(cls, message: str, replies: Sequence[str]) -> Self:
+        """With the first of the replies in the line, also its end, where most ratings stand."""
+        quoted = f"; one of the replies: {both_ends(replies[0], REPLY_LENGTH)!r}" if replies else ""
+        return cls(message + quoted, replies)
+
 
 class StorageError(PermanentError):
     """The disk takes no more: it is full, out of inodes, over quota or read-only. The command ends, since no other cell
@@ -84,11 +91,15 @@ def named(names: Iterable[object]) -> str:
 
 def line_of_error(text: str) -> str:
     """An error's words as a line that a terminal can show; of a very long one the beginning and the end."""
-    line = printable(text)
-    if len(line) <= LINE_LENGTH:
-        return line
-    end = line[-LINE_LENGTH // 3 :].lstrip()
-    return f"{shortened(line, LINE_LENGTH - len(end) - 1)} {end}"
+    return both_ends(printable(text), LINE_LENGTH)
+
+
+def both_ends(text: str, most: int) -> str:
+    """A text of at most so many characters; of a longer one two thirds from the beginning, the rest from the end."""
+    if len(text) <= most:
+        return text
+    end = text[-most // 3 :].lstrip()
+    return f"{shortened(text, most - len(end) - 1)} {end}"
 
 
 def printable(text: str) -> str:

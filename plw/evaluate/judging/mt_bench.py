@@ -13,7 +13,7 @@ from importlib.metadata import version
 from typing import Any
 
 from plw.config.judge import JudgeConfig
-from plw.errors import StageError, UnreadableError, shortened
+from plw.errors import StageError, UnreadableError
 from plw.evaluate.judging.client import JudgeClient
 from plw.evaluate.judging.mt_bench_files import TURN_SCORES, Dialogue, GradingPrompts
 from plw.evaluate.judging.response_cache import ResponseCache
@@ -160,8 +160,8 @@ def _check_readable(grades: Sequence[TurnGrade], judge: JudgeConfig) -> None:
     unread = [grade for grade in grades if grade.score is None]
     share = len(unread) / len(grades)
     if len(unread) == len(grades) or share > judge.max_unparsed:
-        raise UnreadableError(
+        raise UnreadableError.quoting(
             f"judge {judge.name}: {len(unread)} of {len(grades)} scores cannot be read ({share:.1%}, allowed "
-            f"{judge.max_unparsed:.1%}); one of the replies: {shortened(unread[0].reply, 80)!r}",
+            f"{judge.max_unparsed:.1%})",
             [grade.reply for grade in unread],
         )

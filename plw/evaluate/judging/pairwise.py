@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plw.config.judge import JudgeConfig
-from plw.errors import StageError, UnreadableError, shortened
+from plw.errors import StageError, UnreadableError
 from plw.results.score import Score, mean_and_error
 
 WIN, DRAW, LOSS = 1.0, 0.5, 0.0
@@ -113,14 +113,11 @@ def win_rate(
     n, n_total = len(points), len(verdicts)
     unparsed = n_total - n
     if n_total and (n == 0 or unparsed / n_total > judge.max_unparsed):
-        line = (
+        raise UnreadableError.quoting(
             f"judge {judge.name}: {unparsed} of {n_total} verdicts cannot be read "
-            f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})"
+            f"({unparsed / n_total:.1%}, allowed {judge.max_unparsed:.1%})",
+            [reply for verdict in verdicts for reply in verdict.unread],
         )
-        unread = [reply for verdict in verdicts for reply in verdict.unread]
-        if unread:
-            line += f"; one of the replies: {shortened(unread[0], 80)!r}"
-        raise UnreadableError(line, unread)
     if not n_total:
         raise StageError(f"judge {judge.name}: no pairs to judge")
     mean, stderr = mean_and_error(points)

@@ -235,6 +235,15 @@ def test_both_turns_are_graded_through_an_endpoint_and_asked_once(judge: JudgeCo
     assert [name for name, score in scores.items() if not score.higher_is_better] == ["unparsed"]
 
 
+def test_a_rating_that_fastchat_does_not_read_is_shown_though_it_ends_a_long_reply(judge: JudgeConfig) -> None:
+    """Neither of FastChat's two patterns reads a fraction."""
+    assert parse_score("Rating: [[8/10]]") is None
+    shown = r"one of the replies: 'It is fair\. .* \.\.\. .*Rating: \[\[8/10\]\]'"
+    long = f"{'It is fair. ' * 50}Rating: [[8/10]]"
+    with JudgeServer(lambda _: long, model=judge.model) as server, pytest.raises(UnreadableError, match=shown):
+        grade_dialogues([dialogue(answers=("a", "b"))], judge, server.base_url, prompts=PROMPTS)
+
+
 def test_odd_replies_drop_out_and_too_many_fail(judge: JudgeConfig) -> None:
     def reply(prompt: str) -> str:
         known = {"odd": "no idea", "huge": "[[100]]", "best": "[[10]]", "worst": "[[0]]"}
