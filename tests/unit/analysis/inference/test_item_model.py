@@ -11,8 +11,16 @@ import statsmodels.api as sm
 from scipy import stats
 from scipy.integrate import quad
 from scipy.special import expit
+from simulated_answers import in_clusters, study
 
-from analysis.inference.item_model import BINOMIAL, GAUSSIAN, fit_item_designs, fit_items, make_item_design
+from analysis.inference.item_model import (
+    BINOMIAL,
+    GAUSSIAN,
+    _variance_at,
+    fit_item_designs,
+    fit_items,
+    make_item_design,
+)
 from analysis.inference.item_rows import choose_rows
 from analysis.items.clustered import clustered_mean
 from analysis.r_bridge import r_has
@@ -21,31 +29,6 @@ from plw.errors import UserError
 from plw.results.items import read_item_export
 
 needs_r = pytest.mark.skipif(not r_has("lme4"), reason="R with lme4 and jsonlite is not installed")
-
-
-def study(*, bases=4, weights=(0.0, 0.1, 1.0), items=12, graded=True, benchmarks=("arc",), seed=3):
-    """Items of a simulated study, in the columns of `plw items export`."""
-    generator = np.random.default_rng(seed)
-    rows = []
-    for benchmark in benchmarks:
-        easy_N, of_pair_AN = generator.normal(0.5, 1.2, items), generator.normal(0, 0.7, (bases, items))
-        of_base_A, slope_A = generator.normal(0, 0.6, bases), generator.normal(0.8, 0.4, bases)
-        for base in range(bases):
-            for weight in weights:
-                level_N = easy_N + of_pair_AN[base] + of_base_A[base] + slope_A[base] * weight**0.30103
-                level_N = level_N + generator.normal(0, 0.3)
-                chance_N = expit(level_N)
-                value_N = chance_N + generator.normal(0, 0.1, items) if graded else generator.random(items) < chance_N
-                for item in range(items):
-                    rows.append({
-                        "cell": f"{base}-{weight}", "dataset": "short", "model": f"base {base}",
-                        "prompt_weight": weight, "response_weight": 1.0, "seed": 42,
-                        "stage": "harness-world", "benchmark": benchmark,
-                        "task": benchmark, "item": item, "item_hash": f"{benchmark} {item}", "cluster": None,
-                        "metric": "acc", "headline": True, "aggregation": "mean", "value": float(value_N[item]),
-                        "counts": None, "higher_is_better": True,
-                    })  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def scores(table, weight):
@@ -92,6 +75,13 @@ def test_gaussian_is_the_model_of_statsmodels():
     assert fit.effect.difference == pytest.approx(scores(table, 1.0) - scores(table, 0.0), abs=1e-6)
     assert fit.design.df == 3
     assert fit.converged
+    # t over base models at the curve's middle and its end, combined (Cauchy).
+    slope_C, covariance_CC = np.array(list(fit.fixed.values()))[1:], fit.covariance_CC[1:, 1:]
+    place_2C = np.array([[0.5, 0.25], [1.0, 1.0]])
+    t_2 = place_2C @ slope_C / np.sqrt(np.einsum("pc,cd,pd->p", place_2C, covariance_CC, place_2C))
+    assert fit.p == pytest.approx(
+        0.5 - np.arctan(np.tan((0.5 - 2 * stats.t.sf(np.abs(t_2), 3)) * np.pi).mean()) / np.pi
+    )
 
 
 @pytest.mark.r
@@ -150,14 +140,6 @@ def test_answers_that_hardly_change_are_no_ground_for_a_binomial_model():
     assert "take the Gaussian family" in " ".join(fit.messages)
 
 
-def in_clusters(table, clusters, shared=0.3):
-    """The items dealt out to clusters, each of which the weight moves by an amount of its own."""
-    number = table["item"] % clusters
-    moved_G = np.random.default_rng(0).normal(0, shared, clusters)
-    value = table["value"] + moved_G[number] * table["prompt_weight"]
-    return table.assign(cluster=[f"passage {one}" for one in number], value=value)
-
-
 @pytest.mark.r
 @needs_r
 def test_of_clusters_that_move_alike_the_error_is_that_of_the_clustered_mean():
@@ -187,75 +169,29 @@ def test_the_interval_of_shares_lies_within_their_range():
     assert -1 <= fit.effect.low <= fit.effect.high <= 1
     # t with one degree of freedom would run beyond.
     assert 12.7 * fit.effect.se > 1 - abs(fit.effect.difference)
+    assert fit.p == pytest.approx(2 * stats.t.sf(abs(fit.effect.difference) / fit.effect.se, 1))
+    assert [fit.effect.at_from, fit.effect.at_to] == pytest.approx([scores(table, 0.0), scores(table, 1.0)])
 
 
-@pytest.mark.parametrize(("size", "clusters", "over", "df"), [
-    ({"bases": 1, "weights": (0.0, 1.0)}, 4, "cluster", 3),
-    ({"bases": 2, "weights": (0.0, 1.0)}, 4, "cell", 1),
-    ({"bases": 6}, 4, "cluster", 3),
-    ({"bases": 3}, 4, "base model", 2),
-])  # fmt: skip
-def test_the_fewest_units_count_clusters_among_them(size, clusters, over, df):
-    design = make_item_design(choose_rows(in_clusters(study(**size), clusters)))
-    assert (design.over, design.df) == (over, df)
-    assert "(1 + w | cluster)" in design.random
+@pytest.mark.parametrize("w", [0.0, 0.4, 1.0])
+def test_the_variance_at_a_weight_has_what_terms_share(w):
+    """Of independent levels of base models and correlated ones of clusters."""
+    variances = [
+        {"group": "base", "term": "(Intercept)", "with": None, "variance": 0.5},
+        {"group": "base.1", "term": "w", "with": None, "variance": 0.07},
+        {"group": "cluster", "term": "(Intercept)", "with": None, "variance": 0.3},
+        {"group": "cluster", "term": "w", "with": None, "variance": 0.2},
+        {"group": "cluster", "term": "(Intercept)", "with": "w", "variance": -0.1},
+        {"group": "benchmark", "term": "w2", "with": None, "variance": 0.11},
+    ]
+    place = np.array([1, w])
+    correlated = place @ np.array([[0.3, -0.1], [-0.1, 0.2]]) @ place
+    assert _variance_at(w, tuple(variances)) == pytest.approx(0.5 + 0.07 * w**2 + correlated + 0.11 * w**4)
 
 
 def test_items_of_one_cluster_alone_are_refused():
     with pytest.raises(UserError, match="dataset short, benchmark arc: all items share the cluster 'passage 0'"):
         choose_rows(in_clusters(study(), 1))
-
-
-ITEM, SLOPE, PAIR = "(1 | item)", "(0 + w | item)", "(1 | pair)"
-SAMPLE, CELL = ("(1 | base)", "(0 + w | base)"), "(1 | cell)"
-THREE = ("arc", "piqa", "wino")
-FOUR = (0.0, 0.01, 0.1, 1.0)
-
-
-@pytest.mark.parametrize(("size", "over", "df", "random"), [
-    ({"bases": 6}, "base model", 5, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
-    ({"bases": 3}, "base model", 2, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
-    ({"bases": 2}, "cell", 2, (CELL, ITEM, SLOPE, PAIR)),
-    ({"bases": 1}, "item", 11, (ITEM,)),
-    ({"bases": 2, "weights": (0.0, 1.0)}, "cell", 1, (CELL, ITEM, PAIR)),
-    ({"bases": 1, "weights": FOUR}, "cell", 1, (CELL, ITEM)),
-    ({"bases": 1, "weights": (*FOUR, 0.2)}, "cell", 2, (CELL, ITEM)),
-    ({"bases": 1, "weights": (*FOUR, 0.2, 0.5)}, "cell", 3, (CELL, ITEM, SLOPE)),
-    ({"bases": 4, "items": 3}, "item", 2, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
-    ({"bases": 4, "items": 4}, "base model", 3, (*SAMPLE, CELL, ITEM, SLOPE, PAIR)),
-    (
-        {"bases": 6, "benchmarks": THREE, "graded": False}, "benchmark", 2,
-        (*SAMPLE, CELL, ITEM, SLOPE, PAIR, "(1 | benchmark)", "(0 + w + w2 | benchmark)", "(1 | bb)", "(1 | cb)"),
-    ),
-    (
-        {"bases": 1, "benchmarks": THREE, "weights": (0.0, 1.0), "graded": False}, "benchmark", 2,
-        (ITEM, "(1 | benchmark)", "(0 + w | benchmark)"),
-    ),
-    (
-        {"bases": 3, "benchmarks": THREE, "weights": (0.0, 1.0), "graded": False}, "base model", 2,
-        (*SAMPLE, CELL, ITEM, SLOPE, PAIR, "(1 | benchmark)", "(0 + w | benchmark)", "(1 | bb)", "(1 | cb)"),
-    ),
-])  # fmt: skip
-def test_what_is_random_and_what_the_errors_are_over(size, over, df, random):
-    design = make_item_design(choose_rows(study(**size), benchmarks=size.get("benchmarks", ())))
-    assert (design.over, design.df) == (over, df)
-    assert design.random == random
-    curve = ("w", "w2")[: len(size.get("weights", (0, 1, 2))) - 1]
-    assert design.fixed == (*curve, *["half"] * (size["bases"] == 2))
-    said = " ".join(design.messages)
-    assert ("the numbers are of these alone" in said) == (size["bases"] < 3 and CELL in random)
-    assert ("the errors are over items alone" in said) == (size["bases"] < 3 and CELL not in random)
-
-
-@pytest.mark.parametrize(("bases", "words"), [(1, "1 base model: not a sample"), (2, "2 base models: not a sample")])
-def test_few_base_models_are_told(bases, words):
-    assert words in make_item_design(choose_rows(study(bases=bases, weights=FOUR))).messages[0]
-
-
-def test_runs_of_one_base_model_have_a_level_each():
-    table = pd.concat([study(bases=3), study(bases=3).assign(seed=43, cell=lambda t: t["cell"] + "b")])
-    design = make_item_design(choose_rows(table))
-    assert design.random[:4] == (*SAMPLE, "(1 | run)", CELL)
 
 
 def test_values_that_are_missing_or_in_percent():
