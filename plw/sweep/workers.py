@@ -8,11 +8,10 @@ it go on from where they were, and count none.
 import dataclasses
 import multiprocessing
 import os
-import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, MutableSequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.process import BaseProcess
@@ -30,16 +29,12 @@ from plw.runtime.interrupt import Interrupted, handle_as_worker, undeferred
 from plw.runtime.logs import configure_logging
 from plw.runtime.machine import DEVICES, MIG, available_cores, check_gpu_count, device_shares, free_memory, visible_gpus
 from plw.runtime.memory import collect_rarely
+from plw.sweep.dead_workers import CHECKPOINT_TIMEOUT_S, Seats, crashed_cells, end_beside_a_dead_one
 
 MAX_WORKERS = 8
 """On a machine without GPUs, unless asked for more: each holds torch and the harnesses in memory, about 1 GB."""
 
 LISTENER_TIMEOUT_S = 5.0
-CHECKPOINT_TIMEOUT_S = 600.0
-"""How long an interrupted sweep waits for its workers' checkpoints; Slurm's KillWait is usually shorter."""
-
-Seats = MutableSequence[int]
-"""Memory that workers share with their parent: two numbers a worker, its process and the cell that it is on."""
 
 _report: Report | None = None
 _judges = JudgeCache()
@@ -116,7 +111,9 @@ def _run_until_broken(
         # A worker that is only just starting would find its queues gone, and print a traceback.
         pool.shutdown()
     except BrokenProcessPool:
-        for number in _crashed(processes, seats, list(under_way.values())):
+        crashed = crashed_cells(processes, seats, list(under_way.values()))
+        end_beside_a_dead_one(processes, seats)
+        for number in crashed:
             yield number, None
     except Interrupted:
         # Trainings make a checkpoint at their next step; a second signal ends the wait.
@@ -136,16 +133,6 @@ def _run_until_broken(
         # A worker that was killed while it wrote may have left the queue locked for good.
         events.cancel_join_thread()
         listener.join(timeout=LISTENER_TIMEOUT_S)
-
-
-def _crashed(processes: Iterable[BaseProcess], seats: Seats, under_way: list[int]) -> list[int]:
-    """The cells under way whose worker died by itself; all of them, where that cannot be told.
-
-    The pool ends the other workers by SIGTERM, some moments later.
-    """
-    died = {process.pid for process in processes if process.exitcode not in (None, 0, -signal.SIGTERM)}
-    of_died = {number for pid, number in zip(seats[::2], seats[1::2], strict=True) if pid in died}
-    return [number for number in under_way if number in of_died] or under_way
 
 
 def worker_pool(execution: ExecutionConfig, workers: int, events: "Queue[Any]", seats: Seats) -> ProcessPoolExecutor:
@@ -225,10 +212,13 @@ def _run_in_worker(cell: Cell, number: int) -> CellOutcome:
     global _registry
     assert _report is not None
     _seats[2 * _slot : 2 * _slot + 2] = [os.getpid(), number]
-    with undeferred():
-        if _registry is None:
-            _registry = open_registry(cell.config)
-        return run_cell(cell, _report, _judges, _registry)
+    try:
+        with undeferred():
+            if _registry is None:
+                _registry = open_registry(cell.config)
+            return run_cell(cell, _report, _judges, _registry)
+    finally:
+        _seats[2 * _slot + 1] = ~number
 
 
 def _forward(events: "Queue[Any]", report: Report) -> None:
