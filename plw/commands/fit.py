@@ -46,7 +46,7 @@ def glmm(
     bootstrap_seed: Annotated[int, typer.Option(min=0, help="Seed of the draws.")] = 0,
     out: Out = None,
 ) -> None:
-    """Beta mixed model of Table 3: score ~ w_p + w_p², slopes by benchmark, intercepts by base model."""
+    """Beta mixed model of Table 3: score ~ w_p + w_p^2, slopes by benchmark, intercepts by base model."""
     from analysis.glmm.bootstrap import bootstrap_optimum
     from analysis.glmm.fit import glmm_json
     from plw.runtime.console import console, step_bar
@@ -156,13 +156,12 @@ def _show(fit: "GlmmFit", drawn: "Bootstrap | None", screen: "Console") -> None:
 
 def _table(screen: "Console", title: str, columns: list[str], rows: list[list[Any]]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    table = Table(title=Text(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in columns:
         table.add_column(name)
     for row in rows:
-        table.add_row(*(Text(str(value)) for value in row))
+        table.add_row(*map(str, row))
     screen.print(table)
 
 

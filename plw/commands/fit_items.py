@@ -69,14 +69,13 @@ def mixed_items(
 
 def _show_items(fit: "ItemFit", screen: "Console") -> None:
     from rich.table import Table
-    from rich.text import Text
 
     told, effect, df = fit.to_dict(), fit.effect, fit.design.df
     title = (
         f"{told['dataset']}, {', '.join(told['benchmarks'])}: {told['items']} items, {told['cells']} cells of "
         f"{count(len(told['base_models']), 'base model')}, {fit.design.family}, by {fit.engine}"
     )
-    table = Table("fixed effect", "estimate", "standard error", title=Text(title), title_justify="left")
+    table = Table("fixed effect", "estimate", "standard error", title=title, title_justify="left")
     for name, value in fit.fixed.items():
         table.add_row({"w": "w_p", "w2": "w_p²"}.get(name, name), f"{value:.4f}", f"{fit.fixed_se[name]:.4f}")
     screen.print(table)

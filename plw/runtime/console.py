@@ -6,13 +6,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 from plw.progress import Pace, Progress, duration
+from plw.runtime.streams import writable
 
 LINES_EVERY_S = 60.0
 """Seconds between two lines on long work where there is no terminal."""
@@ -23,11 +26,19 @@ DRAWN_ROWS = 1000
 """A table of more rows is not drawn."""
 
 
+class WritableConsole(Console):
+    """A console that measures a text as its stream will have it, so that columns stay below each other there."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The text with plain words for letters that the stream's encoding lacks."""
+        return super().render_str(writable(text, self.encoding), **options)
+
+
 def console() -> Console:
     """A console on standard output, for plain text: lines are never broken inside a path, and a path's `[b]` and
     `:key:` stand as they are.
     """
-    plain = partial(Console, soft_wrap=True, highlight=False, markup=False, emoji=False)
+    plain = partial(WritableConsole, soft_wrap=True, highlight=False, markup=False, emoji=False)
     made = plain()
     return made if made.is_terminal else plain(width=LOG_WIDTH)
 
@@ -40,8 +51,9 @@ def print_table(out: Console, header: Sequence[str], rows: Sequence[Sequence[str
             table.add_row(*row)
         out.print(numbers_right(table))
         return
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in (header, *rows))
+    written = [[writable(cell, out.encoding) for cell in row] for row in (header, *rows)]
+    widths = [max(map(len, column)) for column in zip(*written, strict=True)]
+    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() + "\n" for row in written)
     if not out.quiet:
         out.file.writelines(lines)
 

@@ -1,5 +1,6 @@
 """Standard streams that everything can write to, whatever the process was started with, and whoever has left them."""
 
+import codecs
 import errno
 import io
 import os
@@ -8,6 +9,11 @@ import sys
 from typing import Any
 
 from plw.runtime.interrupt import READER_GONE, stop
+
+ASCII_WORDS = {"λ": "lambda", "χ": "chi", "²": "^2", "±": "+-", "–": "-", "·": "-", "µ": "u", "…": "~"}
+"""Letter of ours -> what is written where a stream's encoding lacks it. A table that is cut has room for one letter."""
+PLAIN_LETTERS = "plw.plain"
+"""The name of ``_plain_letters`` among Python's ways to treat what cannot be encoded."""
 
 
 def complete_streams() -> None:
@@ -31,8 +37,24 @@ def complete_streams() -> None:
             if stream is getattr(sys, f"__{name}__") and _may_lose_its_reader(number):
                 stream = _watched(stream, number)
                 setattr(sys, name, stream)
-            # A log in another encoding than UTF-8 gets "\u03bb" where it has no letter for it.
-            stream.reconfigure(errors="backslashreplace")
+            # A log in another encoding than UTF-8 gets "lambda" where it has no letter for it, "\u4e2d" of others.
+            stream.reconfigure(errors=PLAIN_LETTERS)
+
+
+def writable(text: str, encoding: str) -> str:
+    """The text as a stream of the encoding shows it: letters that it lacks are plain words or escapes."""
+    return text if text.isascii() else text.encode(encoding, PLAIN_LETTERS).decode(encoding)
+
+
+def _plain_letters(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    lacking = error.object[error.start : error.end]
+    escaped = (ASCII_WORDS.get(letter) or letter.encode("ascii", "backslashreplace").decode() for letter in lacking)
+    return "".join(escaped), error.end
+
+
+codecs.register_error(PLAIN_LETTERS, _plain_letters)
 
 
 def _may_lose_its_reader(number: int) -> bool:

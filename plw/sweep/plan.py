@@ -50,7 +50,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
     kinds = [kind for kind in STAGES if kind in asked]
     known = _known(configs[0])
     varied = _varied(cells)
-    header = ("dataset", "model", "λp", "λr", "seed", *varied, *kinds, "folder")
+    header = ("dataset", "model", "λ_p", "λ_r", "seed", *varied, *kinds, "folder")
     rows: list[tuple[str, ...]] = []
     counts: Counter[str] = Counter()
     to_do: list[tuple[Cell, str]] = []

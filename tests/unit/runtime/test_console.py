@@ -11,7 +11,8 @@ from rich.table import Table
 
 from plw.progress import Progress
 from plw.runtime import console
-from plw.runtime.console import step_bar
+from plw.runtime.console import DRAWN_ROWS, WritableConsole, print_table, step_bar
+from plw.runtime.streams import PLAIN_LETTERS
 
 EVERY_S = 0.05
 
@@ -91,3 +92,23 @@ def test_a_path_is_shown_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "report: runs/a[b]/:key:/[/x]\n" in said
     assert all(word in said for word in ("f[b]older", " a[b] ", " :key: "))
+
+
+@pytest.mark.parametrize("rows", [2, DRAWN_ROWS + 1])
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_columns_stand_below_each_other_in_every_encoding(rows: int, encoding: str) -> None:
+    """`\u03bb_p` was written as six letters where one had been measured."""
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, errors=PLAIN_LETTERS)
+    header = ("dataset", "\u03bb_p", "\u03c7\u00b2(2)", "\u00b1", "folder")
+    print_table(WritableConsole(file=stream, width=100), header, [("a", "0.1", "\u4e2d", "\u2013", "x")] * rows)
+    stream.flush()
+    lines = raw.getvalue().decode(encoding).splitlines()
+    titles, cells = (next(line for line in lines if word in line) for word in ("folder", "0.1"))
+    if encoding != "utf-8":
+        assert "lambda_p" in titles
+        assert "\\u03bb" not in titles
+        assert "\\u4e2d" in cells
+        assert titles.index("folder") == cells.index("x")
+    else:
+        assert "\u03bb_p" in titles

@@ -48,13 +48,13 @@ def test_closed_streams_change_nothing(closed: str, said: bytes, errors: bytes, 
     assert (done.returncode, done.stdout, done.stderr) == (2, said, errors)
 
 
-def test_a_letter_that_the_log_has_no_code_for_is_told_by_its_number(tmp_path: Path) -> None:
+def test_a_letter_that_the_log_has_no_code_for_is_told_by_its_name_or_number(tmp_path: Path) -> None:
     program = tmp_path / "work.py"
-    program.write_text(
-        'from plw.runtime.ending import told_in_a_line\nwith told_in_a_line():\n    print("\\u03bb \\xe4")\n'
-    )
+    letters = r"\u03bb \xe4 \u4e2d"
+    lines = ("from plw.runtime.ending import told_in_a_line", "with told_in_a_line():", f'    print("{letters}")')
+    program.write_text("\n".join(lines))
     done = started(program, "", PYTHONIOENCODING="latin-1")
-    assert (done.returncode, done.stdout) == (0, b"\\u03bb \xe4\n")
+    assert (done.returncode, done.stdout) == (0, b"lambda \xe4 \\u4e2d\n")
 
 
 def test_a_working_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
