@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 
 from plw.config.checks import above_zero, at_least, each_text, given, in_range, one_of
 from plw.config.evaluation import PANDALM, PROTOCOLS
-from plw.config.fields import EXECUTION, LATER
+from plw.config.fields import EXECUTION, LATER, UNTIL_DONE
 from plw.config.server_address import base_address
 from plw.errors import UserError
 
@@ -55,7 +55,7 @@ class JudgeConfig:
     reasoning: bool = field(default=False, metadata=LATER)
     """Ask as OpenAI's reasoning models want it (o-series, GPT-5): `max_completion_tokens`, which their reasoning counts
     among, in place of `max_tokens`, and no `temperature`, so replies are drawn. Kind `openai`; raise `max_tokens`."""
-    max_unparsed: float = 0.05
+    max_unparsed: float = field(default=0.05, metadata=UNTIL_DONE)
     """Share of verdicts that may be unreadable before the stage fails."""
     concurrency: int = field(default=4, metadata=EXECUTION)
     """Requests under way at once."""

@@ -15,6 +15,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from plw.config import CellConfig
+from plw.config.fields import paths_until_done
 from plw.errors import (
     ClaimLostError,
     DamagedError,
@@ -38,9 +40,6 @@ from plw.runtime.interrupt import Interrupted
 
 RECORD_FIELDS = ("payload", "fingerprint", "seconds", "scores")
 """What is read of a record here; the registry reads the rest."""
-UNTIL_DONE = frozenset({"judge.max_unparsed"})
-"""Fields of a payload that decide whether there is a result and not which: an unfinished stage goes on with another
-value, and keeps what it has paid for."""
 TRACE_END = 8_000
 """Characters of a traceback that are kept from its beginning, and from its end."""
 
@@ -112,7 +111,7 @@ class Stage:
         if record is not None:
             self._check_payload(record["payload"])
         if payload is not None:
-            self._check_payload(payload, left_out=UNTIL_DONE if record is None else frozenset())
+            self._check_payload(payload, left_out=() if record is not None else paths_until_done(CellConfig))
         return record
 
     def product(self, name: str, *, always: bool = False) -> Path:
