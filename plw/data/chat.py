@@ -5,7 +5,7 @@ conversation is rendered up to each answer, with the prompt for it, and that has
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,23 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Letters that a message shows before the place where two texts part."""
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """How a record's conversation is written: by the template, with the record's tools; and its place, for messages."""
+
+    text: ChatText
+    where: str
+    tools: list[Any] | None
+
+    def whole(self, plain: list[dict[str, Any]]) -> str:
+        """The text of a conversation."""
+        return self.text.render(plain, False, self.where, self.tools)
+
+    def asked(self, plain: list[dict[str, Any]]) -> str:
+        """The text after which the next answer is asked for."""
+        return self.text.render(plain, True, self.where, self.tools)
 
 
 class ChatRenderer:
@@ -71,11 +88,12 @@ class ChatRenderer:
             UserError: the template refuses the conversation, or renders its beginning differently once it goes on.
         """
         answers = [place for place, message in enumerate(record.messages) if message.role == "assistant"]
-        messages = self._with_arguments(record.messages[: answers[-1] + 1], record)
-        whole, bounds = self._bounds(messages, answers, record)
-        found_M = self._found(messages, whole, record)
-        spans_M = self._spans(messages, whole, found_M, record)
-        written, places = self._answers(messages, whole, dict(zip(answers, bounds, strict=True)), found_M, record)
+        telling = _Telling(self._text, record.where or "a conversation", list(record.tools) or None)
+        messages = self._with_arguments(record.messages[: answers[-1] + 1], telling)
+        whole, bounds = self._bounds(messages, answers, telling)
+        found_M = find_words(messages, whole, telling.whole, self._keeps_space)
+        spans_M = self._spans(messages, whole, found_M, telling)
+        written, places = self._answers(messages, whole, dict(zip(answers, bounds, strict=True)), found_M, telling)
         segments: list[Segment] = []
         done, told = 0, 0
         for place, answer in places.items():
@@ -91,13 +109,12 @@ class ChatRenderer:
             done, told = answer.end, place + 1
         return segments
 
-    def _with_arguments(self, messages: tuple[ChatMessage, ...], record: ChatRecord) -> tuple[ChatMessage, ...]:
+    def _with_arguments(self, messages: tuple[ChatMessage, ...], telling: _Telling) -> tuple[ChatMessage, ...]:
         """The messages with their tools' arguments in a form that the template writes; as they are where none is."""
         others = other_forms(messages)
         for form in [messages, *others] if others else []:
-            plain = [plain_message(message) for message in form]
             try:
-                whole = self._text.render(plain, False, record.where, list(record.tools) or None)
+                whole = telling.whole([plain_message(message) for message in form])
             except UserError:
                 continue
             if not is_miswritten(form, whole):
@@ -127,22 +144,21 @@ class ChatRenderer:
             return True  # So it is needed.
 
     def _bounds(
-        self, messages: Sequence[ChatMessage], answers: Sequence[int], record: ChatRecord
+        self, messages: Sequence[ChatMessage], answers: Sequence[int], telling: _Telling
     ) -> tuple[str, list[tuple[int, int]]]:
         """The whole text, and the characters that each answer lies between: its marks, or two requests for one."""
-        plain, where = [plain_message(message) for message in messages], record.where or "a conversation"
-        tools = list(record.tools) or None
-        if self._text.has_marks(tools):
-            whole, marks = self._text.marked(plain, where, tools)
+        plain, where = [plain_message(message) for message in messages], telling.where
+        if self._text.has_marks(telling.tools):
+            whole, marks = self._text.marked(plain, where, telling.tools)
             marks = marks if len(marks) == len(answers) else _joined(marks)
             if len(marks) == len(answers):
-                self._check_request(plain[: answers[-1]], whole, where, tools)
+                self._check_request(plain[: answers[-1]], whole, telling)
                 return whole, marks
             raise UserError(
                 f"{where}: the chat template of {self._text.name} marks {len(marks)} stretches for "
                 f"{len(answers)} answers; put {{% generation %}} round each answer and its end"
             )
-        whole = self._text.render(plain, False, where, tools)
+        whole = telling.whole(plain)
         if answers[0] == 0:
             raise UserError(
                 f"{where} begins with an answer, and what stands before it cannot be told from the chat template of "
@@ -151,7 +167,7 @@ class ChatRenderer:
             )
         starts = []
         for place in answers:
-            before = self._text.render(plain[:place], True, where, tools)
+            before = telling.asked(plain[:place])
             if not whole.startswith(before):
                 raise UserError(
                     f"{where}: the chat template of {self._text.name} renders what comes before message "
@@ -168,11 +184,11 @@ class ChatRenderer:
         whole: str,
         bounds: Mapping[int, tuple[int, int]],
         found_M: Sequence[Sequence[WrittenWords]] | None,
-        record: ChatRecord,
+        telling: _Telling,
     ) -> tuple[str, dict[int, AnswerPlace]]:
         """The text with the last answer's end, and where the answers stand in it, by their messages' numbers."""
-        where, tools = record.where or "a conversation", list(record.tools) or None
-        calls_M = find_call_ends(messages, whole, lambda plain: self._text.render(plain, False, where, tools))
+        where, tools = telling.where, telling.tools
+        calls_M = find_call_ends(messages, whole, telling.whole)
         is_marked, places = self._text.has_marks(tools), {}
         for number, (start, stop) in bounds.items():
             message, follows = messages[number], messages[number + 1].role if number + 1 < len(messages) else ""
@@ -206,49 +222,39 @@ class ChatRenderer:
             places[number] = AnswerPlace(start, after + words, stop if is_marked else after + closed)
         return whole, places
 
-    def _check_request(self, before: list[dict[str, Any]], whole: str, where: str, tools: list[Any] | None) -> None:
+    def _check_request(self, before: list[dict[str, Any]], whole: str, telling: _Telling) -> None:
         """That the text after which the last answer would be asked for is how the whole one begins.
 
         Without marks it is what tells the answer from the prompt.
         """
         try:
-            asked = self._text.render(before, True, where, tools) if before else ""
+            asked = telling.asked(before) if before else ""
         except UserError:
             return  # Of a beginning that the template does not take nobody can be asked.
         if not whole.startswith(asked):
             parting = next(place for place in range(len(asked)) if not whole.startswith(asked[: place + 1]))
             as_asked, as_learned = (shortened(repr(text[max(0, parting - SHOWN) :]), 60) for text in (asked, whole))
             raise UserError(
-                f"{where}: the chat template of {self._text.name} asks for the last answer after {as_asked}, where "
-                f"{as_learned} is learned; a model would be asked otherwise than it was trained: give a template whose "
-                "prompt for an answer is how it writes one"
+                f"{telling.where}: the chat template of {self._text.name} asks for the last answer after {as_asked}, "
+                f"where {as_learned} is learned; a model would be asked otherwise than it was trained: give a template "
+                "whose prompt for an answer is how it writes one"
             )
-
-    def _found(
-        self, messages: Sequence[ChatMessage], whole: str, record: ChatRecord
-    ) -> list[list[WrittenWords]] | None:
-        """Where each message's words stand in the whole text; None where they cannot be told from it."""
-        where, tools = record.where or "a conversation", list(record.tools) or None
-        return find_words(
-            messages, whole, lambda plain: self._text.render(plain, False, where, tools), self._keeps_space
-        )
 
     def _spans(
         self,
         messages: Sequence[ChatMessage],
         whole: str,
         found_M: Sequence[Sequence[WrittenWords]] | None,
-        record: ChatRecord,
+        telling: _Telling,
     ) -> list[list[Span]]:
         """Each message's words in the whole text, and its stretches with weights of their own.
 
         Raises:
             UserError: words, tools or their calls that the template leaves out, or words with a weight that it changes.
         """
-        where = record.where or "a conversation"
-        self._check_calls(messages, whole, where, list(record.tools) or None)
+        self._check_calls(messages, whole, telling)
         return [
-            self._message_spans(message, None if found_M is None else found_M[place], whole, place + 1, where)
+            self._message_spans(message, None if found_M is None else found_M[place], whole, place + 1, telling.where)
             for place, message in enumerate(messages)
         ]
 
@@ -273,17 +279,17 @@ class ChatRenderer:
         own = [Span(words.place, words.stop, message.role, message.weight) for words in found or []]
         return [*([] if is_answer else own), *weighed]
 
-    def _check_calls(self, messages: Sequence[ChatMessage], whole: str, where: str, tools: list[Any] | None) -> None:
+    def _check_calls(self, messages: Sequence[ChatMessage], whole: str, telling: _Telling) -> None:
         """That tools, calls of them and the last answer's thinking are written; a template may know none of them."""
         plain = [plain_message(message) for message in messages]
-        for name, rest in _poorer(plain, bool(tools)):
+        for name, rest in _poorer(plain, bool(telling.tools)):
             try:
-                text = self._text.render(rest, False, where, None if name == "tools" else tools)
+                text = (replace(telling, tools=None) if name == "tools" else telling).whole(rest)
             except UserError:
                 continue  # So it is needed.
             if text == whole:
                 raise UserError(
-                    f"{where}: the chat template of {self._text.name} does not write {name}; leave it out of "
+                    f"{telling.where}: the chat template of {self._text.name} does not write {name}; leave it out of "
                     "the data, or give a template that writes it"
                 )
 
