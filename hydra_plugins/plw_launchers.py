@@ -35,6 +35,9 @@ class GridSweeper(BasicSweeper):
         params: Axis -> choices, shared by all grids.
         grids: Axes of each grid beside the shared ones; none: the shared axes alone are the grid. What stands on the
             command line holds in every grid.
+
+    Raises:
+        UserError: a size of batches that is none.
     """
 
     def __init__(
@@ -43,6 +46,10 @@ class GridSweeper(BasicSweeper):
         params: dict[str, str] | None = None,
         grids: Sequence[Mapping[str, str]] | None = None,
     ) -> None:
+        if max_batch_size is not None and (type(max_batch_size) is not int or max_batch_size < 1):
+            raise UserError(
+                f"hydra.sweeper.max_batch_size={max_batch_size} is not allowed; give a whole number from 1 on, or null"
+            )
         super().__init__(max_batch_size, params)
         self.grids = list(grids or [])
         self._given: set[str] = set()

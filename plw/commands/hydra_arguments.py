@@ -6,6 +6,13 @@ from plw.errors import UserError
 
 WITH_VALUE = ("--config-dir", "-cd", "--cfg", "-c", "--package", "-p")
 HYDRA_FLAGS = ("--multirun", "-m", "--help", "-h", "--hydra-help", "--resolve", "--info", "-i", "--version")
+ALLOWED = {
+    "--cfg": ("job", "hydra", "all"),
+    "-c": ("job", "hydra", "all"),
+    "--info": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+    "-i": ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath"),
+}
+"""Options -> their values."""
 INSTEAD = {
     "--dry-run": "`plw plan` with the same words says what would run",
     "--out": "results stand below execution.runs=FOLDER",
@@ -23,16 +30,21 @@ def options_first(words: Iterable[str]) -> tuple[list[str], list[str]]:
     overrides: list[str] = []
     left = iter(words)
     for word in left:
-        name, equals, _ = word.partition("=")
+        name, equals, given = word.partition("=")
         if not word.startswith("-"):
             overrides.append(word)
-        elif name in HYDRA_FLAGS or (name in WITH_VALUE and equals):
+        elif name in HYDRA_FLAGS:
+            if equals and given not in ALLOWED.get(name, ()):
+                instead = f"allowed: {', '.join(ALLOWED[name])}" if name in ALLOWED else "it takes no value"
+                raise UserError(f"{word}: {instead}")
             options.append(word)
         elif name in WITH_VALUE:
-            value = next(left, None)
-            if value is None:
-                raise UserError(f"{name} needs a value, such as {name} FOLDER")
-            options += [name, value]
+            value = given if equals else next(left, None)
+            if not value:
+                raise UserError(f"{name} needs a value, such as {name} {ALLOWED.get(name, ('FOLDER',))[0]}")
+            if value not in ALLOWED.get(name, (value,)):
+                raise UserError(f"{name} {value} is not known; allowed: {', '.join(ALLOWED[name])}")
+            options += [word] if equals else [name, value]
         else:
             instead = INSTEAD.get(
                 name, f"a field is given as {name.strip('-').replace('-', '_')}=VALUE, without dashes"

@@ -2,7 +2,9 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -216,7 +218,28 @@ def _hydra(arguments: list[str]) -> None:
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["plw run", *options, *words]
-    with one_line_errors():
+    with one_line_errors(), _telling_of_package(option_value(options, "--package", "-p")):
         decorated()
     if single:
         run_one(*single[0])
+
+
+@contextmanager
+def _telling_of_package(package: str | None) -> Iterator[None]:
+    """Hydra prints that a config has no such part, and leaves: a line of ours in its place.
+
+    Raises:
+        UserError: it has no such part.
+    """
+    if package is None:
+        yield
+        return
+    try:
+        with redirect_stderr(StringIO()):
+            yield
+    except SystemExit as end:
+        if end.code == 1:
+            raise UserError(
+                f"--package {package}: the config has no such part; give one such as loss or suite.tasks"
+            ) from None
+        raise

@@ -18,13 +18,17 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from plw.config import CellConfig
 from plw.config.evaluation import SensitivityConfig, check_local_files_are_read
+from plw.config.kinds import kind_at
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError, named
+from plw.paths import conf_folder
 
 _NO_CHOICE = re.compile(
     r"Could not find '(?P<group>[^/']+)/(?P<name>[^']*)' Available options in '[^']*': (?P<known>.*?)"
     r"( Config search path|$)"
 )
+_NO_OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'\.")
+_NOT_THERE = re.compile(r"Could not delete from config\. '(?P<key>[^']+)' does not exist")
 _NO_ARGUMENT = re.compile(r"call to target '(?P<target>[\w.]+)'.*unexpected keyword argument '(?P<name>\w+)'")
 TARGET = "_target_"
 """Names the class that Hydra makes a launcher or sweeper of; the fields beside it are its arguments."""
@@ -175,6 +179,8 @@ def _complaint(cause: BaseException) -> str:
         return f"{field or 'it'} is a list where fields with names belong; write NAME: VALUE in each line"
     if unknown := _NO_ARGUMENT.search(text):
         return _no_field(f"{field}.{unknown['name']}", inspect.signature(get_class(unknown["target"])).parameters)
+    if (unknown := _NO_OVERRIDE.search(text)) or (unknown := _NOT_THERE.search(text)):
+        return _no_key(unknown["key"])
     if choice := _NO_CHOICE.search(text):
         return _no_choice(choice["group"], choice["name"], choice["known"])
     if unset := re.fullmatch(r"field '(.+)' is not Optional", text):
@@ -188,7 +194,8 @@ def _complaint(cause: BaseException) -> str:
         return _no_field(field, map(str, parts))
     if text.endswith("is not in struct"):
         new = f"{field}.FIELD" if field.rpartition(".")[0] in ENTRIES else field
-        text = f"{text}; a new entry is given with a plus sign: +{new}=VALUE"
+        known = named(map(str, parts)) if isinstance(parts, DictConfig) else "none"
+        return f"{field}: no such entry; there are: {known}; a new one is given with a plus sign: +{new}=VALUE"
     return f"{field}: {text}" if field and field not in text else text
 
 
@@ -197,7 +204,30 @@ def _no_field(field: str, known: Iterable[str]) -> str:
     return f"{field}: no such field; allowed: {named(name for name in known if name != TARGET)}"
 
 
+def _no_key(key: str) -> str:
+    """What is said of a group or field that is set, chosen or taken out, and is not there."""
+    group, _, package = key.partition("@")
+    if package and group in _fields():
+        return f"{key}: a group has one place here; choose by its name alone: {group}=CHOICE"
+    kind = kind_at(CellConfig, key.split(".")[:-1])
+    if dataclasses.is_dataclass(kind) and kind is not CellConfig:
+        return _no_field(key, (item.name for item in dataclasses.fields(kind)))
+    own = "" if _is_ours(group) or "." in key else f"; a group of your own is added with a plus sign: +{key}=CHOICE"
+    return _no_field(key, _fields()) + own
+
+
+def _fields() -> list[str]:
+    return [item.name for item in dataclasses.fields(CellConfig)]
+
+
+def _is_ours(group: str) -> bool:
+    """Whether a folder of ours has the group's name: of some, as `task`, the files are no choices."""
+    return (conf_folder() / group).is_dir()
+
+
 def _no_choice(group: str, name: str, known: str) -> str:
+    if _is_ours(group) and group.partition("/")[0] not in (*_fields(), "hydra"):
+        return _no_key(group)
     by_path = {"dataset": "file", "model": "folder"}.get(group) if "/" in name else None
     own = f"; one of your own is {group}={by_path} with {group}.path={name}" if by_path else ""
     allowed = ", ".join(known.split())

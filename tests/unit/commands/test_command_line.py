@@ -37,6 +37,9 @@ def call(monkeypatch, capsys):
         (["tune", "a", "b", "--budgt", "3"], "plw: No such option: --budgt"),
         (["report", "--published", "nosuch"], "plw: Invalid value for '--published': 'nosuch' is not one of 'wit'"),
         (["tune", "--json"], "plw: Option '--json' requires an argument"),
+        (["run", "--cfg", "job", "-p", "nosuch"], "plw: --package nosuch: the config has no such part"),
+        (["plan", "hydra.sweeper.max_batch_size=x"], "plw: hydra.sweeper.max_batch_size=x is not allowed; give a"),
+        (["plan", "hydra.sweeper.max_batch_size=0"], "plw: hydra.sweeper.max_batch_size=0 is not allowed; give a"),
     ],
 )
 def test_a_mistake_is_one_line(call, words, said):

@@ -33,3 +33,25 @@ def test_an_options_value_is_found_in_either_form() -> None:
 def test_an_option_without_its_value_is_told() -> None:
     with pytest.raises(UserError, match=r"--config-dir needs a value"):
         options_first([*OVERRIDES, "--config-dir"])
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--cfg", "nothing"], r"--cfg nothing is not known; allowed: job, hydra, all"),
+        (["-c=nothing"], r"-c nothing is not known; allowed: job, hydra, all"),
+        (["--cfg"], r"--cfg needs a value, such as --cfg job"),
+        (["--config-dir="], r"--config-dir needs a value, such as --config-dir FOLDER"),
+        (["--info=nothing"], r"--info=nothing: allowed: all, config"),
+        (["--multirun=yes"], r"--multirun=yes: it takes no value"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take_is_one_line(words: list[str], told: str) -> None:
+    """Hydra's parser would print its usage."""
+    with pytest.raises(UserError, match=told):
+        options_first([*OVERRIDES, *words])
+
+
+@pytest.mark.parametrize("words", [["--cfg", "job"], ["--cfg=all"], ["--info"], ["--info=plugins"], ["-c", "hydra"]])
+def test_a_value_that_an_option_takes_is_passed_on(words: list[str]) -> None:
+    assert options_first([*OVERRIDES, *words]) == (words, OVERRIDES)

@@ -92,6 +92,12 @@ def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
         ("dataset=/tmp/data.json", "dataset=file with dataset.path=/tmp/data.json"),
         ("model.path=null", "model.path=null is not allowed"),
         ("model=nosuch", "model/nosuch is not there; allowed: folder, "),
+        ("task=nothing", "task: no such field; allowed: study, scale, model"),
+        ("+task=nothing", "task: no such field; allowed: study, scale, model"),
+        ("~nothing", "nothing: no such field; allowed: study, "),
+        ("~loss.nothing", "loss.nothing: no such field; allowed: prompt_weight"),
+        ("recipe@loss=mini", "recipe@loss: a group has one place here; choose by its name alone: recipe=CHOICE"),
+        ("suite.tasks.arc.shots=1", "suite.tasks.arc: no such entry; there are: piqa; a new one"),
         ("a b=1", "'a b' before = is no field"),
         ("+loss.nonsense=1", "loss.nonsense: no such field; allowed: prompt_weight"),
         ("+suite.tasks.piqa.nonsense=1", "suite.tasks.piqa.nonsense=1: no such field; allowed: task"),
@@ -245,3 +251,11 @@ def test_the_advice_for_entries_by_name_is_taken(word: str, advice: str, taken: 
     assert refused(word).endswith(advice)
     group = ["+suite.tasks.easy.group=multiple_choice"] * taken.startswith("+suite")
     cell(taken, *group)
+
+
+def test_a_group_of_ones_own_is_told_with_its_plus_sign(tmp_path: Path) -> None:
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nseed: 7\n")
+    with pytest.raises(UserError, match=r"added with a plus sign: \+experiment=CHOICE$"):
+        chosen_cell([*OWN, "experiment=mine"], tmp_path)
+    assert chosen_cell([*OWN, "+experiment=mine"], tmp_path).seed == 7
