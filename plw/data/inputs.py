@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from plw.config.fields import HUB_PREFIX
 from plw.config.source import DataSource
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.files.hashing import file_hash
 from plw.pretrained.gguf_file import SUFFIX, check_gguf, unpacked_folder
 from plw.pretrained.model_folder import check_model_folder, model_hash
@@ -93,8 +93,8 @@ class Resolver:
             what = f"a link to {location.readlink()}, where no file is" if location.is_symlink() else "no such file"
             raise UserError(f"{field}={path}: {what} (looked in {location.absolute().parent})")
         if not location.is_file():
-            kind = "a folder" if location.is_dir() else "a pipe or a device"
-            raise UserError(f"{field}={path} is {kind}; give a file")
+            kind = _folder(location) if location.is_dir() else "is a pipe or a device; give a file"
+            raise UserError(f"{field}={path} {kind}")
         return Input(
             location=str(location.absolute()),
             content=file_hash(location),
@@ -172,6 +172,14 @@ class Resolver:
     def _world(self, path: str) -> Input:
         inside = path.removeprefix(WORLD_PREFIX)
         return Input(location=str(self.world_folder / inside), content=f"world:{self.world_fingerprint}:{inside}")
+
+
+def _folder(location: Path) -> str:
+    """What is said of a folder where a file should be."""
+    if any((location / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
+        return "is a folder of datasets' save_to_disk; write the data by to_parquet or to_json, and give that file"
+    files = sorted(path.name for path in location.glob("*") if path.is_file() and not path.name.startswith("."))
+    return f"is a folder; give a file (there: {named(files)}), of several parts one that holds all their rows"
 
 
 def foreign_prompts(config: "CellConfig") -> list[str]:

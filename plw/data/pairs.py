@@ -16,6 +16,7 @@ from plw.data.records import ChatRecord, Record, objects, parse_rows
 from plw.data.render import Renderer
 from plw.data.row_fields import MISSING, find, list_of
 from plw.data.sources import content_hash
+from plw.data.wrapped import wrapped_rows_told
 from plw.errors import UserError, named
 from plw.files.json_text import kind_of
 from plw.files.whole_characters import check_text
@@ -129,10 +130,11 @@ def load_pairs(preference: PreferenceConfig, files: Sequence[Path]) -> list[Reco
         UserError: an unreadable or empty file, or a row without a prompt or one of the two answers, with an empty one,
             or with a weight.
     """
-    rows = [row for file in files for row in objects(file)][: preference.limit]
-    if not rows:
-        raise UserError(f"{files[0]}: holds no pairs; give a file with at least one")
-    chosen, rejected = (_records(rows, answer, preference) for answer in PAIR_FIELDS)
+    with wrapped_rows_told(files[0]):
+        rows = [row for file in files for row in objects(file)][: preference.limit]
+        if not rows:
+            raise UserError(f"{files[0]}: holds no pairs; give a file with at least one")
+        chosen, rejected = (_records(rows, answer, preference) for answer in PAIR_FIELDS)
     for answer, records in zip(PAIR_FIELDS, (chosen, rejected), strict=True):
         for record in records:
             said = record.messages[-1].content if isinstance(record, ChatRecord) else record.output

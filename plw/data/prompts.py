@@ -7,6 +7,7 @@ from typing import Any
 
 from plw.data.left_out import check_read, near_names
 from plw.data.rows import is_text_table, object_rows
+from plw.data.wrapped import wrapped_rows_told
 from plw.errors import UserError, named, shortened
 from plw.files.json_text import kind_of
 from plw.files.whole_characters import check_text
@@ -44,11 +45,12 @@ def load_prompts(path: Path) -> list[PromptRecord]:
     Raises:
         UserError: not such a file; the line names the file, the row (from 1) and the field.
     """
-    rows = object_rows(path)
-    if is_text_table(path):
-        given = ("instruction", "input")
-        rows = [(where, {name: text for name, text in row.items() if text or name in given}) for where, row in rows]
-    return [_prompt(row, where) for where, row in rows]
+    with wrapped_rows_told(path):
+        rows = object_rows(path)
+        if is_text_table(path):
+            given = ("instruction", "input")
+            rows = [(where, {name: text for name, text in row.items() if text or name in given}) for where, row in rows]
+        return [_prompt(row, where) for where, row in rows]
 
 
 def _prompt(row: dict[str, Any], where: str) -> PromptRecord:

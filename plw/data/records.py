@@ -10,6 +10,7 @@ from plw.data.left_out import UNREAD_OF_A_MESSAGE, UNREAD_OF_A_ROW, check_read, 
 from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
 from plw.data.weights import MESSAGE_WEIGHTS, SWITCHES, WeightSpan, message_weight, weight_spans
+from plw.data.wrapped import wrapped_rows_told
 from plw.errors import UserError, named
 from plw.files.json_text import kind_of
 from plw.files.whole_characters import check_text, check_texts
@@ -102,7 +103,8 @@ def load_records(
     records: list[Record] = []
     for path in [files] if isinstance(files, Path) else files:
         before = len(records)
-        records += parse_rows(objects(path), record_format, columns)
+        with wrapped_rows_told(path):
+            records += parse_rows(objects(path), record_format, columns)
         if len(records) == before:
             raise UserError(f"{path}: holds no records; give a file with at least one")
     return records

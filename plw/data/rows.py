@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from plw.errors import UserError
-from plw.files.file_starts import check_no_pointer
+from plw.files.file_starts import check_no_pointer, check_start_of
 from plw.files.json_text import kind_of
 from plw.files.reading import read_rows, read_text, unreadable
 from plw.files.whole_characters import check_texts
@@ -34,7 +34,9 @@ def dataset_rows(path: Path) -> Iterable[tuple[str, Any]]:
         UserError: a missing or unreadable file, one of another kind, or malformed JSON with its row.
     """
     if path.suffix.lower() not in KINDS:
-        raise UserError(f"{path}: unknown kind of file '{path.suffix}'; allowed: {', '.join(KINDS)}")
+        check_start_of(path)
+        kind = f"unknown kind of file '{path.suffix}'" if path.suffix else "no end of its name says what it is"
+        raise UserError(f"{path}: {kind}; allowed: {', '.join(KINDS)}")
     return file_rows(path)
 
 

@@ -89,13 +89,15 @@ DECODER = json.JSONDecoder(parse_constant=_no_number)
 UNIQUE = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
-def is_json(text: str) -> bool:
-    """Whether a text is one JSON value; a key may stand in it twice."""
+def first_value(text: str) -> str:
+    """The JSON value that a text begins with, as it stands there, and what is white space round it; empty of none."""
+    start = len(text) - len(text.lstrip(WHITESPACE))
     try:
-        json_value(text, DECODER)
-    except JsonError:
-        return False
-    return True
+        end = DECODER.raw_decode(text, start)[1]
+    except (ValueError, RecursionError, JsonError):
+        return ""
+    rest = text[end:]
+    return text[: len(text) - len(rest.lstrip(WHITESPACE))]
 
 
 def kind_of(value: Any) -> str:

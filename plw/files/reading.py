@@ -13,8 +13,8 @@ from plw.files.json_text import (
     WHITESPACE,
     JsonError,
     TwiceError,
+    first_value,
     is_deep,
-    is_json,
     json_value,
     value_of_any_depth,
 )
@@ -93,8 +93,10 @@ def read_rows(path: Path) -> list[tuple[str, Any]]:
         except TwiceError as error:
             raise UserError(f"{where}: {error}") from None
         except JsonError as error:
-            if not rows and is_json(text):
-                raise UserError(f"{path}: holds one JSON value of several lines, not a list of rows") from None
+            if not rows and "\n" in (value := first_value(text)).strip(WHITESPACE):
+                many = "JSON values of several lines each; write one a line (jq -c . FILE)"
+                of_lines = "one JSON value of several lines, not a list of rows" if value == text else many
+                raise UserError(f"{path}: holds {of_lines}") from None
             raise UserError(f"{where} is not valid JSON ({error}, column {error.column})") from None
     return rows
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from datasets import Dataset
 from hydra.core.global_hydra import GlobalHydra
 from typer.testing import CliRunner
 
@@ -125,10 +126,16 @@ def test_mistakes_are_one_line(path: Path, tiny_llama: Path, tmp_path: Path) -> 
     chat.write_text(
         json.dumps([{"messages": [{"role": "user", "content": "u"}, {"role": "assistant", "content": "a"}]}])
     )
+    saved = tmp_path / "saved"
+    Dataset.from_list([{"instruction": "a", "output": "b"}]).save_to_disk(saved)
     tokens, out = ("--tokenizer", tiny_llama), ("--out", tmp_path / "o.json")
     for arguments, words in (
         (("stats", "nosuch", *tokens), "nosuch: no such file, and no dataset's config; allowed there: alpaca-cleaned"),
-        (("stats", tmp_path, *tokens), "is a folder; give a file"),
+        (
+            ("stats", tmp_path, *tokens),
+            "is a folder; give a file (there: chat.json, my data=[1].json), of several parts one",
+        ),
+        (("stats", saved, *tokens), "is a folder of datasets' save_to_disk; write the data by to_parquet or to_json"),
         (("stats", "/dev/null", *tokens), "is a pipe or a device; give a file"),
         (("stats", path, *tokens, "--picture", "x.gif"), "--picture x.gif: allowed are names that end in .png or .pdf"),
         (("stats", path, *tokens, "--template", "nosuch"), "template/nosuch"),

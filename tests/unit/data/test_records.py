@@ -1,6 +1,7 @@
 """Records: what is read, and one line for each mistake."""
 
 import csv
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -223,6 +224,8 @@ def test_a_system_text_beside_a_conversation_is_its_first_message(
         ("a.json", f"[{json.dumps(GOOD)},\n{json.dumps(GOOD)}", "row 2 is not valid JSON"),
         ("a.jsonl", f"{json.dumps(GOOD)}\n\n{{broken\n", "row 2 is not valid JSON"),
         ("a.txt", "instruction,output", "unknown kind of file '.txt'; allowed: .json, .jsonl"),
+        ("a", "instruction,output", "no end of its name says what it is; allowed: .json, .jsonl"),
+        ("a.json", f"{json.dumps(GOOD, indent=1)}\n" * 2, "holds JSON values of several lines each; write one a line"),
     ],
 )
 def test_alpaca_mistakes_are_one_line(tmp_path: Path, name: str, content: Any, expected: str) -> None:
@@ -265,6 +268,9 @@ def test_places_that_hold_no_file(tmp_path: Path) -> None:
     (tmp_path / "latin.json").write_bytes(b'[{"instruction": "\xe9"}]')
     with pytest.raises(UserError, match="not UTF-8"):
         load_records(tmp_path / "latin.json", "alpaca")
+    (tmp_path / "d.jsonl.gz").write_bytes(gzip.compress(b"{}"))
+    with pytest.raises(UserError, match=r"d\.jsonl\.gz: compressed by gzip and no text; unpack it"):
+        load_records(tmp_path / "d.jsonl.gz", "alpaca")
     with pytest.raises(UserError, match=r"dataset.format=parquet is not known; allowed: alpaca, chat, sharegpt, turns"):
         load_records(tmp_path / "latin.json", "parquet")
 

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import lzma
+import pickle
 import re
 import zipfile
 from collections.abc import Callable
@@ -229,6 +230,7 @@ def test_a_row_may_be_nested_so_far_and_no_further(form: str, tmp_path: Path) ->
         (bz2.compress, "compressed by bzip2 and no text; unpack it"),
         (lzma.compress, "compressed by xz and no text; unpack it"),
         (zipped, "a zip archive and no text; unpack it"),
+        (pickle.dumps, "a pickle of Python's and no text; save it as JSON lines"),
         (table, "a parquet table and no text; give its name the end .parquet"),
     ],
 )
