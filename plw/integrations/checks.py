@@ -6,7 +6,7 @@ from typing import Any
 
 from plw.config.loss import FactorConfig
 from plw.errors import UserError, named, shortened
-from plw.integrations.collator import ROW_WEIGHTS, PromptWeightCollator
+from plw.integrations.collator import COMPLETION_MASKS, ROW_WEIGHTS, PromptWeightCollator
 from plw.integrations.weighting import BatchWeighting
 
 ALL_TOKENS = (
@@ -78,6 +78,24 @@ def check_collator(collator: Any, weighting: BatchWeighting) -> None:
         )
 
 
+def check_training_data(dataset: Any) -> None:
+    """That one dataset is given to train on, not those of all splits, and that it has a row; None may be given too."""
+    if isinstance(dataset, Mapping):
+        raise UserError(f"train_dataset is a dict of datasets ({named(dataset)}); give one of them")
+    check_rows_left(dataset)
+
+
+def check_rows_left(dataset: Any, cause: str = "") -> None:
+    """That some row is left to train on.
+
+    Args:
+        dataset: what is trained on; None, and a stream, are not looked at.
+        cause: what may have left rows out, for the message.
+    """
+    if dataset is not None and hasattr(dataset, "__len__") and not len(dataset):
+        raise UserError(f"train_dataset has no row to train on{cause}")
+
+
 def packs_rows(collator: Any) -> bool:
     """Whether a collator puts several examples into one row."""
     return bool(getattr(collator, "padding_free", False)) or _name(collator) == FLATTENING
@@ -109,6 +127,26 @@ def check_columns(collator: Any, columns: Collection[str] | None) -> None:
         raise UserError(
             f"the data have {ROW_WEIGHTS}, which {name} does not read; give "
             "data_collator=PromptWeightCollator(pad_token_id=...) with the trainer's weights, or remove the column"
+        )
+
+
+def check_reads_tokens(collator: Any, columns: Collection[str]) -> None:
+    """That rows have tokens, and a collator that reads what says which of them are completion.
+
+    Args:
+        collator: the one that makes the batches; None for the trainer's own.
+        columns: names of the data's fields.
+    """
+    if (collator is None or isinstance(collator, PromptWeightCollator)) and "input_ids" not in columns:
+        raise UserError(
+            f"the data have no input_ids (columns found: {named(columns)}); give tokens with completion_mask or "
+            "labels, or texts to PromptWeightedSFTTrainer"
+        )
+    masks, name = [column for column in COMPLETION_MASKS if column in columns], _name(collator)
+    if masks and name.startswith("transformers.") and name != FLATTENING:
+        raise UserError(
+            f"the data have {named(masks)}, which {name} does not read; leave data_collator out, or give labels in "
+            "their place"
         )
 
 

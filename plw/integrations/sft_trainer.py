@@ -17,6 +17,8 @@ from plw.integrations.checks import (
     check_columns,
     check_factor,
     check_loss_options,
+    check_rows_left,
+    check_training_data,
     named_arguments,
     packs_rows,
 )
@@ -82,12 +84,14 @@ class PromptWeightedSFTTrainer(StepNormaliser, SFTTrainer):
         check_collator(data_collator, self.weighting)
         if hasattr(model, "config"):
             check_language_model(model)
+        check_training_data(train_dataset)
         self._checked = partial(_checked, arguments, data_collator)
         train_dataset = self._checked(train_dataset)
         options["eval_dataset"] = self._checked(options.get("eval_dataset"), evaluated=True)
         # TRL takes no mask as a wish for none, unless the data are text. Of chats with pictures it refuses the wish.
         arguments.completion_only_loss = None if _is_chat_with_pictures(train_dataset) else True
         super().__init__(model, arguments, data_collator, train_dataset, **options)
+        check_rows_left(self.train_dataset, f": max_length={arguments.max_length} leaves none a completion's token")
         prepared = self.accelerator.unwrap_model(self.model)
         check_language_model(prepared)
         check_fused_head(prepared)

@@ -15,6 +15,8 @@ from plw.integrations.checks import (
     check_columns,
     check_factor,
     check_loss_options,
+    check_reads_tokens,
+    check_training_data,
     named_arguments,
     packs_rows,
 )
@@ -102,6 +104,7 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
         check_loss_options(args, options)
         check_collator(data_collator, self.weighting)
         _check_kernels(args)
+        check_training_data(options.get("train_dataset"))
         for name in ("train_dataset", "eval_dataset"):
             _check_data(data_collator, options.get(name))
         if hasattr(model, "config"):
@@ -170,7 +173,15 @@ class PromptWeightedTrainer(StepNormaliser, Trainer):
 
 
 def _check_data(collator: Any, data: Any) -> None:
-    each_dataset(data, lambda dataset: check_columns(collator, columns_of(dataset)))
+    def check(dataset: Any) -> None:
+        columns = columns_of(dataset)
+        check_columns(collator, columns)
+        # A dataset that tokenises a row when it is taken names the columns before that.
+        is_made_later = (getattr(dataset, "format", None) or {}).get("type") == "custom"
+        if columns is not None and not is_made_later:
+            check_reads_tokens(collator, columns)
+
+    each_dataset(data, check)
 
 
 def _check_kernels(args: TrainingArguments | None) -> None:

@@ -116,7 +116,7 @@ def test_a_collator_that_needs_labels_is_refused_without(tiny_tokenizer: Any, tm
         with pytest.raises(UserError, match="columns found: input_ids, completion_mask"):
             made("trainer", tmp_path, data_collator=collator)
         made("trainer", tmp_path, dataset=table(labelled), data_collator=collator)
-    trainer = made("trainer", tmp_path, dataset=table(ROWS), data_collator=DataCollatorForSeq2Seq(tiny_tokenizer))
+    trainer = made("trainer", tmp_path, dataset=table(labelled), data_collator=DataCollatorForSeq2Seq(tiny_tokenizer))
     with pytest.raises(UserError, match="no labels and no loss_weights"):
         trainer.compute_loss(trainer.model, {"input_ids": torch.tensor([[1, 2]])})
 
