@@ -187,6 +187,7 @@ def _hydra(arguments: list[str]) -> None:
     from omegaconf import DictConfig
 
     from plw.config.compose import one_line_errors, register_schema, typed
+    from plw.config.overrides import tell_repeated
     from plw.config.own_files import check_config_dir
     from plw.config.study_tables import check_hydra_tables
     from plw.paths import conf_folder
@@ -195,6 +196,7 @@ def _hydra(arguments: list[str]) -> None:
     options, words = options_first(arguments)
     if (folder := option_value(options, "--config-dir", "-cd")) is not None:
         check_config_dir(Path(folder))
+    tell_repeated(words)
     words = register_schema(words, sweep=bool({"-m", "--multirun"} & set(options)))
     single: list[tuple[DictConfig, DictConfig]] = []
 

@@ -20,7 +20,8 @@ def short_number(value: float) -> str:
     if isinstance(value, int) and abs(value) < LIMIT:
         return str(value)
     try:
-        return f"{value:g}"
+        # A zero below zero is 0: it names folders, of which a weight has one.
+        return f"{value + 0.0:g}"
     except OverflowError:
         return f"({value.bit_length()} bits)" if isinstance(value, int) else str(value)
 

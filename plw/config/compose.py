@@ -18,7 +18,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from plw.config import CellConfig
 from plw.config.evaluation import SensitivityConfig, check_local_files_are_read
-from plw.config.kinds import kind_at
+from plw.config.kinds import inner_kind, kind_at
 from plw.config.overrides import ENTRIES, added_entries, check_overrides, with_group
 from plw.errors import UserError, named
 from plw.paths import conf_folder
@@ -30,6 +30,8 @@ _NO_CHOICE = re.compile(
 _NO_OVERRIDE = re.compile(r"Could not override '(?P<key>[^']+)'\.")
 _NOT_THERE = re.compile(r"Could not delete from config\. '(?P<key>[^']+)' does not exist")
 _NO_ARGUMENT = re.compile(r"call to target '(?P<target>[\w.]+)'.*unexpected keyword argument '(?P<name>\w+)'")
+_NO_NUMBER = re.compile(r"Value '(?P<value>.*)' of type '\w+' could not be converted to (?P<kind>Float|Integer)")
+_NUMBERS = {"Float": "number", "Integer": "whole number"}
 TARGET = "_target_"
 """Names the class that Hydra makes a launcher or sweeper of; the fields beside it are its arguments."""
 _NO_AXES = re.compile(r"Interpolation key 'study\.axes\.([\w-]+)")
@@ -185,6 +187,9 @@ def _complaint(cause: BaseException) -> str:
         return _no_choice(choice["group"], choice["name"], choice["known"])
     if unset := re.fullmatch(r"field '(.+)' is not Optional", text):
         return f"{unset[1]}=null is not allowed; give it a value"
+    if number := _NO_NUMBER.fullmatch(text):
+        axis = "; values of an axis stand without brackets" if number["value"].startswith("[") else ""
+        return f"{field}={number['value']} is no {_NUMBERS[number['kind']]}{axis}"
     if "is not a ListConfig" in text:
         return f"{field} is a list; write it in brackets: {field}=[VALUE,...]"
     if "to Dict[" in text:
@@ -201,7 +206,11 @@ def _complaint(cause: BaseException) -> str:
 
 def _no_field(field: str, known: Iterable[str]) -> str:
     """What is said of a field that a schema, or a launcher or sweeper of Hydra's, does not have."""
-    return f"{field}: no such field; allowed: {named(name for name in known if name != TARGET)}"
+    inside = (f"{group.name}.{field}" for group in dataclasses.fields(CellConfig)
+              if inner_kind(inner_kind(CellConfig, group.name), field) is not None)  # fmt: skip
+    found = next(inside, None) if "." not in field else None
+    hint = "" if found is None else f"; there is {found}"
+    return f"{field}: no such field; allowed: {named(name for name in known if name != TARGET)}{hint}"
 
 
 def _no_key(key: str) -> str:

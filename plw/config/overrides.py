@@ -1,6 +1,7 @@
 """The words of a command line, checked one by one before Hydra sees them, so that a mistake names its word."""
 
 import dataclasses
+import logging
 import re
 import shlex
 from collections.abc import Sequence
@@ -18,6 +19,8 @@ from plw.config.study import DatasetSize
 from plw.errors import UserError, printable
 from plw.paths import conf_folder
 
+logger = logging.getLogger(__name__)
+
 ENTRIES: dict[str, type[Any]] = {
     "suite.tasks": TaskConfig,
     "suite.prompts": PromptSetConfig,
@@ -28,6 +31,9 @@ ENTRIES: dict[str, type[Any]] = {
 OWN_SWEEPERS = ("adaptive", "grid")
 GROUPS_IN_GROUPS = {"loss.factor": "loss/factor"}
 """A group inside another, as a field is named -> as Hydra names the group."""
+
+NUMBERS = {float: "number", int: "whole number", bool: "true or false"}
+"""The types of fields that a text cannot be given -> what they hold."""
 
 _ADDED = re.compile(
     r"\+{1,2}(?P<rest>(?P<place>"
@@ -59,13 +65,17 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
         key, equals, value = word.partition("=")
         check_bytes(word)
         if not equals and not word.startswith("~"):
-            raise UserError(f"{printable(word)} is neither FIELD=VALUE nor GROUP=CHOICE")
+            raise UserError(f"{printable(word)} is neither FIELD=VALUE nor GROUP=CHOICE{_cut(words)}")
         try:
             override = parser.parse_override(word)
         except (HydraException, ValueError):
             if not re.fullmatch(r"[+~]*[\w.@:/-]+", key):
-                found = f"{printable(key)!r} before = is no field or group"
+                spaced = f"; no white space stands round =: {key.strip()}={value.strip()}" if key != key.strip() else ""
+                found = f"{printable(key)!r} before = is no field or group{printable(spaced)}"
                 raise UserError(f"{printable(word)}: {found}") from None
+            if (kind := kind_at(CellConfig, key.lstrip("+").split("."))) in NUMBERS:
+                ends = "; no value stands behind its last comma" if value.endswith(",") else ""
+                raise UserError(f"{printable(word)}: the value is no {NUMBERS[kind]}{ends}{_cut(words)}") from None
             raise UserError(
                 f"{printable(word)}: the value holds letters that mean something to Hydra, such as = , ( [ {{ or a "
                 f"quote; write it in quotes: {_in_quotes(key, value)}"
@@ -104,6 +114,25 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 f"{printable(word)}: the comma would make several values of one path; write it in quotes: "
                 f"{_in_quotes(key, value)}"
             )
+
+
+def tell_repeated(words: Sequence[str]) -> None:
+    """Warn of a field or group that a command line gives twice: the last value holds, and the others do nothing."""
+    last: dict[str, str] = {}
+    for word in words:
+        key, value = split_override(word)
+        if key in last and last[key] != value and not word.startswith("~"):
+            logger.warning(
+                "%s is given twice: %s holds and %s does nothing; several values are an axis: %s",
+                *map(printable, (key, value, last[key], f"{key}={last[key]},{value}")),
+            )
+        last[key] = value
+
+
+def _cut(words: Sequence[str]) -> str:
+    """What is said where white space has cut a word of the command line in two."""
+    ends = any(word.startswith(("=", ",")) or word.endswith(("=", ",")) for word in words)
+    return "; white space stands neither round = nor between the values of an axis (FIELD=0,0.1,1)" if ends else ""
 
 
 def _check_is_as_written(word: str, field: str, override: Override, value: str) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from plw.cli import app
 from plw.commands.choice import chosen_cell
 from plw.config import CellConfig, PromptSetConfig, SuiteConfig, TaskConfig
-from plw.config.overrides import check_overrides, quoted
+from plw.config.overrides import check_overrides, quoted, tell_repeated
 from plw.errors import UserError
 
 OWN = (
@@ -83,7 +83,15 @@ def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
         ("loss=0.1", "loss.FIELD=VALUE"),
         ("loss.prompt_wieght=1", "loss.prompt_wieght: no such field; allowed: prompt_weight"),
         ("loss.prompt_weight=1.5", "loss.prompt_weight=1.5 is out of range; allowed: 0 to 1"),
-        ("loss.prompt_weight=half", "loss.prompt_weight: Value 'half'"),
+        ("loss.prompt_weight=half", "loss.prompt_weight=half is no number"),
+        ("loss.prompt_weight=10%", "loss.prompt_weight=10% is no number"),
+        ("loss.prompt_weight=[0,0.1]", "loss.prompt_weight=[0, 0.1] is no number; values of an axis stand without"),
+        ("loss.prompt_weight=\u22120.1", "the value is no number"),
+        ("loss.prompt_weight=0,0.1,", "the value is no number; no value stands behind its last comma"),
+        ("seed=1.5", "seed=1.5 is no whole number"),
+        ("prompt_weight=0.1", "prompt_weight: no such field; allowed: study, "),
+        ("prompt_weight=0.1", "; there is loss.prompt_weight"),
+        ("loss.prompt_weight =0.1", "no white space stands round =: loss.prompt_weight=0.1"),
         ("loss.normalizer=mean", "loss.normalizer=mean is not known; allowed: completion, nonzero"),
         ("stages=[train,dance]", "stages=dance is not known; allowed: train"),
         ("stages=[train,train]", "stages=train,train names train twice"),
@@ -128,6 +136,24 @@ def test_a_comma_in_an_existing_path_is_no_sweep(tmp_path: Path) -> None:
 )
 def test_mistakes_are_one_line_with_their_word(word: str, told: str) -> None:
     assert told in refused(word)
+
+
+@pytest.mark.parametrize(
+    "words", [["loss.prompt_weight=", "0.1"], ["loss.prompt_weight", "=0.1"], ["loss.prompt_weight=0,", "0.1"]]
+)
+def test_a_word_that_white_space_has_cut_is_told(words: list[str]) -> None:
+    assert "white space stands neither round = nor between the values of an axis" in refused(*words)
+
+
+def test_a_field_given_twice_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    tell_repeated(["study=own", "study=own", "dataset=a", "loss.prompt_weight=0,1", "dataset=b"])
+    assert [record.getMessage() for record in caplog.records] == [
+        "dataset is given twice: b holds and a does nothing; several values are an axis: dataset=a,b"
+    ]
+
+
+def test_a_zero_below_zero_is_no_weight_of_its_own() -> None:
+    assert cell("loss.prompt_weight=-0.0").loss.weights_text == cell("loss.prompt_weight=0").loss.weights_text
 
 
 def test_what_a_choice_leaves_to_the_user_has_no_default() -> None:
