@@ -1,5 +1,6 @@
 """`plw registry`: the database of cells, stages, scores and curves."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,8 @@ from plw.commands.output_file import output_file
 from plw.errors import UserError
 from plw.files.storage import storage_error
 from plw.progress import count
+
+logger = logging.getLogger(__name__)
 
 registry_app = typer.Typer(help="The database of cells, stages, scores and curves.", no_args_is_help=True)
 
@@ -26,16 +29,20 @@ def export(
     from plw.registry import Registry, export_csv
 
     refuse_file_names(overrides, "--out")
+    if out is not None and out.suffix.lower() != ".csv" and (out.is_file() or not out.exists()):
+        raise UserError(f"--out {out}: allowed are names that end in .csv")
     config = chosen_cell(overrides, config_dir)
     with Registry.open(config.registry.url, create=False) as registry:
         study_cells(registry, config.registry.url, config.study.name, config.scale.name)
         try:
-            export_csv(registry, out, study=config.study.name, scale=config.scale.name)
+            scores = export_csv(registry, out, study=config.study.name, scale=config.scale.name)
         except OSError as error:
             if out is None:
                 raise
             full = storage_error(error, f"--out {out}")
             raise full or UserError(f"--out {out} cannot be written: {error.strerror}") from None
+    if not scores:
+        logger.warning("no stage of the study has scored yet: the table has its header alone")
 
 
 @registry_app.command()

@@ -83,6 +83,8 @@ def connect(url: URL, *, create: bool, wait_s: float = 0.0, leave: bool = False)
     """
     where = address_of(url)
     path = sqlite_path(url)
+    if path is not None and path.is_dir():
+        raise UserError(f"{where}: {path} is a folder; give a file in it, such as {path / 'registry.sqlite'}")
     if path is not None and not path.exists():
         if not create:
             raise UserError(f"{path}: no registry there; `plw run` makes one, `plw registry rebuild` restores one")

@@ -133,3 +133,19 @@ def test_an_export_to_a_full_disk_names_the_place(call, study, tmp_path):
             assert [path.name for path in disk.iterdir()] == ["filler"]
     except CannotMountError as reason:
         pytest.skip(str(reason))
+
+
+def test_an_export_is_csv_and_says_where_nothing_is_scored(call, url, make_cell, tmp_path, caplog):
+    with Registry.open(url) as registry:
+        registry.ensure_cell(make_cell(0.1))
+    with pytest.raises(UserError, match=r"--out .*scores\.xlsx: allowed are names that end in \.csv"):
+        call("export", "--out", tmp_path / "scores.xlsx")
+    assert not (tmp_path / "scores.xlsx").exists()
+    assert call("export", "--out", tmp_path / "scores.csv").exit_code == 0
+    assert len((tmp_path / "scores.csv").read_text().splitlines()) == 1
+    assert "no stage of the study has scored yet" in caplog.text
+
+
+def test_a_registry_that_is_a_folder_is_called_one(tmp_path):
+    with pytest.raises(UserError, match=f"{tmp_path} is a folder; give a file in it"):
+        CliRunner().invoke(app, ["status", f"registry.url=sqlite:///{tmp_path}"], catch_exceptions=False)
