@@ -53,12 +53,12 @@ def make_cell(tmp_path: Path) -> MakeCell:
 
 def test_each_curve_goes_its_way_and_one_with_a_failed_cell_ends(make_cell: MakeCell) -> None:
     """Of a curve that is clear after its first weights nothing more is trained while the other goes on."""
-    rising, flat, failing = (SearchLine(name=name) for name in ("rising", "flat", "failing"))
+    rising, flat, failing = (SearchLine(name=name) for name in ("rising", "flat [b]", "failing"))
     rounds: list[list[tuple[str, float, int]]] = []
 
     def train(requests: list[TrialRequest]) -> list[Any]:
         rounds.append([(request.line, request.weight, request.repeat) for request in requests])
-        at_1 = {"rising": 0.9, "flat": 0.3, "failing": None}
+        at_1 = {"rising": 0.9, "flat [b]": 0.3, "failing": None}
         right = [at_1[one.line] if one.weight == 1 else 0.25 + one.weight / 4 for one in requests]
         return [
             None if share is None else make_cell(one.weight, share, line=one.line)
@@ -69,7 +69,7 @@ def test_each_curve_goes_its_way_and_one_with_a_failed_cell_ends(make_cell: Make
     chooser = WeightChooser(weights=WEIGHTS, budget=5, margin=0.2, narrow=1e-9)
     search([rising, flat, failing], chooser, train, Console(file=said, width=200))
 
-    assert rounds == [[(name, weight, 0) for name in ("rising", "flat", "failing") for weight in WEIGHTS]]
+    assert rounds == [[(name, weight, 0) for name in ("rising", "flat [b]", "failing") for weight in WEIGHTS]]
     assert (failing.has_failed, failing.cells, failing.decision) == (True, [], None)
     assert (rising.has_failed, flat.has_failed) == (False, False)
     assert rising.decision is not None
@@ -79,7 +79,7 @@ def test_each_curve_goes_its_way_and_one_with_a_failed_cell_ends(make_cell: Make
     assert first.startswith("rising: 3 of 5 cells at most, points by weight 0: 25.0, 0.1: 27.5, 1: 90.0 (± ")
     assert "; best so far 1, at most " in first
     assert first.endswith(" points lost; stop (equivalence)")
-    assert second.startswith("flat: 3 of 5 cells at most, ")
+    assert second.startswith("flat [b]: 3 of 5 cells at most, ")
     assert (rising.few, chooser.budget) == ([], 5)
     made = rising.found()
     assert made["best"] == {"prompt_weight": 1.0, "low": rising.decision.low, "high": rising.decision.high}

@@ -1,6 +1,7 @@
 """What a plan says of a stage: each state that a registry and a folder can be in, and why."""
 
 import io
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from plw.pipeline import Cell, resolve_cell
 from plw.pipeline.stage import StageResult
 from plw.pipeline.stage_functions import STAGE_FUNCTIONS
 from plw.registry import Owner, Registry
+from plw.sweep.drain import begin_drain, end_drain
 from plw.sweep.plan import print_plan
 from tests.unit.pipeline.conftest import OwnStudy, run
 
@@ -105,6 +107,10 @@ def test_of_a_finished_stage_record_and_rows_are_held_against_each_other(
     text = record.read_text()
     other = own_study("stages=[train]", "seed=7", GPU)
     assert "2 cells; stages: 1 done, 1 run\n" in planned(config, other)
+    begin_drain(config)
+    assert re.search("drained since .*: `plw run` begins no cell until `plw drain --undo`\n", planned(config, other))
+    end_drain(config)
+    assert "drained" not in planned(config)
     assert "1 cell; stages: 1 done\n" in planned(config, replace(config)), "the same cell stands once"
     record.write_text("{}")
     assert "stages: 1 damaged\n" in planned(config)
@@ -120,5 +126,5 @@ def test_a_cell_that_is_not_asked_for_a_stage_has_a_dash_there_and_rarer_axes_ar
     )
     (header,) = [line for line in said.splitlines() if "λp" in line]
     assert [cell.strip() for cell in header.split("┃")[5:-1]] == ["seed", "recipe", "train", "generate", "folder"]
-    assert [row[6:8] for row in rows(said)[:2]] == [["run", "–"], ["run", "run"]]
+    assert [row[5:8] for row in rows(said)[:2]] == [["mini", "run", "–"], ["other", "run", "run"]]
     assert "2 cells; stages: 3 run\n" in said
