@@ -3,7 +3,9 @@
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -44,9 +46,15 @@ COMMANDS = list(shown())
 IDS = [f"{page}: plw {' '.join(words)}" for page, words in COMMANDS]
 
 
+@cache
+def command_line() -> Any:
+    """All commands; making them of their functions takes a while."""
+    return typer.main.get_command(cli.app)
+
+
 def of_click(words: list[str]) -> tuple[typer.core.TyperCommand, list[str]]:
     """The command and what follows its name."""
-    command = typer.main.get_command(cli.app)
+    command = command_line()
     rest = list(words)
     while hasattr(command, "commands"):
         assert rest[0] in command.commands, f"no command {rest[0]}; there are {', '.join(command.commands)}"

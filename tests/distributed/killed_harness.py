@@ -8,19 +8,17 @@ import signal
 import sys
 from pathlib import Path
 
-from plw.runtime.memory import collect_rarely
+import torch
+
+from plw.evaluate.lm_eval.answer_log import AnswerLog
+from plw.evaluate.lm_eval.harness import run_tasks
+from plw.evaluate.lm_eval.launch import read_harness_job
+from plw.evaluate.models.hf import EvalModel
+from tests.distributed.harness_jobs import together
 
 
 def main(folder: Path, answers: int) -> None:
     """Evaluate; SIGKILL to oneself at the answer of that number, 0: never."""
-    import torch
-
-    from plw.evaluate.lm_eval.answer_log import AnswerLog
-    from plw.evaluate.lm_eval.harness import run_tasks
-    from plw.evaluate.lm_eval.launch import read_harness_job
-    from plw.evaluate.models.hf import EvalModel
-    from tests.distributed.harness_jobs import together
-
     job = read_harness_job(folder)
     if not answers:
         together(job)
@@ -38,5 +36,4 @@ def main(folder: Path, answers: int) -> None:
 
 
 if __name__ == "__main__":
-    collect_rarely()
     main(Path(sys.argv[1]), int(sys.argv[2]))

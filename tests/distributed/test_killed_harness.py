@@ -2,13 +2,15 @@
 
 import json
 import logging
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
+from multiprocessing import forkserver
 from pathlib import Path
 
 import psutil
@@ -22,9 +24,11 @@ from plw.evaluate.lm_eval.launch import HarnessJob, write_harness_job
 from plw.evaluate.models.hf import EvalModel
 from plw.files.storage import storage_error
 from plw.results.items import ITEMS, read_items
+from tests.distributed import killed_harness
 from tests.distributed.harness_jobs import make_harness_job, together
 
 ROOT = Path(__file__).resolve().parents[2]
+Killed = Callable[[HarnessJob, int], None]
 
 pytestmark = pytest.mark.slow
 
@@ -56,15 +60,29 @@ def job(made: HarnessJob, tmp_path: Path) -> HarnessJob:
     return replace(made, folder=tmp_path, items=tmp_path / ITEMS)
 
 
-def killed(job: HarnessJob, answers: int) -> None:
-    """Evaluate in a process of its own, which ends by SIGKILL at the answer of this number."""
-    done = subprocess.run(command(job, answers), cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+@pytest.fixture(scope="module")
+def killed() -> Iterator[Killed]:
+    """Evaluates in a process of its own, which ends by SIGKILL at the answer of this number.
+
+    The processes are forks of one that has imported the libraries, where no thread runs.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([killed_harness.__name__])
+
+    def kill(job: HarnessJob, answers: int) -> None:
+        process = context.Process(target=killed_harness.main, args=(written(job), answers))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+
+    yield kill
+    forkserver._forkserver._stop()  # type: ignore[attr-defined]
 
 
-def command(job: HarnessJob, answers: int) -> list[str]:
+def written(job: HarnessJob) -> Path:
+    """The folder that a process reads the job from."""
     write_harness_job(job, job.folder / "job", owner=os.getpid())
-    return [sys.executable, "-m", "tests.distributed.killed_harness", str(job.folder / "job"), str(answers)]
+    return job.folder / "job"
 
 
 def continued(job: HarnessJob) -> tuple[HarnessResult, list[tuple[int, int, str]]]:
@@ -96,7 +114,9 @@ def assert_equal(found: HarnessResult, expected: HarnessResult) -> None:
 
 # The progress tells 51 log-likelihoods, 2 x 3 of whole documents, 11 greedy answers and 5 sampled ones; threes at most.
 @pytest.mark.parametrize("answers", [27, 56, 73])
-def test_killed_and_continued_to_the_last_digit(job: HarnessJob, undisturbed: HarnessResult, answers: int) -> None:
+def test_killed_and_continued_to_the_last_digit(
+    job: HarnessJob, undisturbed: HarnessResult, killed: Killed, answers: int
+) -> None:
     killed(job, answers)
     before = batches(job)
 
@@ -112,7 +132,7 @@ def test_killed_and_continued_to_the_last_digit(job: HarnessJob, undisturbed: Ha
         assert heard[1] == (26, 51, "Running loglikelihood requests")
 
 
-def test_killed_again_and_again(job: HarnessJob, undisturbed: HarnessResult) -> None:
+def test_killed_again_and_again(job: HarnessJob, undisturbed: HarnessResult, killed: Killed) -> None:
     """Each process comes a little further, whatever it is killed at."""
     found = [0]
     for answers in (12, 20):
@@ -130,7 +150,8 @@ def test_killed_again_and_again(job: HarnessJob, undisturbed: HarnessResult) -> 
 
 def test_several_processes_killed_and_continued(job: HarnessJob, undisturbed: HarnessResult) -> None:
     """Killed from outside, all at once, when each has some batches; then by one process and by two."""
-    process = subprocess.Popen(command(job, 0), cwd=ROOT, stderr=subprocess.PIPE)
+    command = [sys.executable, "-m", killed_harness.__name__, str(written(job)), "0"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
     while len(answer_files(job.folder)) < 2 or any(path.stat().st_size < 600 for path in answer_files(job.folder)):
         assert time.monotonic() < deadline, "no answers within two minutes"

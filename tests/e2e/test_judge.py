@@ -11,7 +11,8 @@ pytestmark = pytest.mark.slow
 def test_garbage_fails_the_stage_and_the_sweep_goes_on(study: Study) -> None:
     with JudgeServer(lambda prompt: "bananas are yellow") as server:
         judge = ("judge=openai", "judge.name=garbage", "judge.model=judge", f"judge.endpoint={server.base_url}")
-        done = study.sweep(*judge, "dataset=world-short", "execution.max_attempts=1", code=1)
+        once = ("execution.max_attempts=1", "execution.workers=1")
+        done = study.sweep(*judge, "dataset=world-short", *once, code=1)
     assert done.stdout.count("cannot be read") == 2, done.stdout
     assert "2 stages failed" in done.stdout
     assert "Traceback (most" not in done.stdout + done.stderr

@@ -19,7 +19,7 @@ GRID = (
     "dataset=world-few",
     *SMALL_WORLD,
     *SHORT_WORK,
-    "execution.workers=2",
+    "execution.workers=1",
 )
 PAIRS = {("0.0", "1.0"), ("0.4", "1.0"), ("1.0", "0.0")}
 BENCHMARKS = {"mmlu", "bbh", "ifeval", "alpaca_eval", "mt_bench", "prompt_sensitivity"}

@@ -5,12 +5,13 @@ import csv
 import hashlib
 import json
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
-from simulated_study import GROUPS, give_items, headline, some_items, write_stage
+from simulated_study import GROUPS, give_items, headline, simulate, some_items, write_stage
 
 import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context
@@ -28,45 +29,53 @@ from plw.registry.rows import StageKey
 from plw.registry.schema import scores
 from plw.registry.store import Registry
 
+TABLES = (
+    "table1_datasets", "table2_benchmarks", "table3_regression", "table4_optima", "results", "intervals", "gains",
+    "selection", "seeds", "groups", "benchmarks", "differences", "sensitivity", "residuals", "stage_times",
+    "comparisons", "noise",
+)  # fmt: skip
 FILES = {
     *(f"{stem}.{kind}" for stem in TITLES for kind in ("png", "pdf")),
-    *(
-        f"{stem}.{kind}"
-        for stem in (
-            "table1_datasets",
-            "table2_benchmarks",
-            "table3_regression",
-            "table4_optima",
-            "results",
-            "intervals",
-            "gains",
-            "selection",
-            "seeds",
-            "groups",
-            "benchmarks",
-            "differences",
-            "sensitivity",
-            "residuals",
-            "stage_times",
-            "comparisons",
-            "noise",
-        )
-        for kind in ("csv", "md", "tex")
-    ),
+    *(f"{stem}.{kind}" for stem in TABLES for kind in ("csv", "md", "tex")),
     "index.html",
     "comparisons.json",
 }
+BOTH = ("png", "pdf")
 HOSTILE = "<script>alert('x')</script>&\"'|*"
 CONTROL = "a\x00b\x1b[31mc\x9bd\u202ee"
 
 
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch):
+@pytest.fixture(scope="module", autouse=True)
+def quickly():
     """The page, not the fits' checks or the print, is tested here: many draws take seconds, and so do fine pictures."""
-    monkeypatch.setitem(RC, "savefig.dpi", 40)
-    monkeypatch.setattr(report, "FIGURE_FORMATS", ("png",))
-    monkeypatch.setattr(context, "residual_checks", partial(residual_checks, draws=MIN_DRAWS))
-    monkeypatch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(RC, "savefig.dpi", 40)
+        patch.setattr(report, "FIGURE_FORMATS", ("png",))
+        patch.setattr(context, "residual_checks", partial(residual_checks, draws=MIN_DRAWS))
+        patch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+        yield
+
+
+@dataclass(frozen=True)
+class Written:
+    """A study's registry and runs, its report's page, and what the progress said."""
+
+    url: str
+    runs: Path
+    page: Path
+    steps: list[tuple[int, int]]
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """A study of 24 cells with items, reported with figures of both kinds. Read it, never write."""
+    folder, steps = tmp_path_factory.mktemp("usual"), []
+    url, runs = simulate(folder, weights=(0.0, 0.01, 0.1, 1.0))
+    give_items(url, runs, some_items)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "FIGURE_FORMATS", BOTH)
+        page = _write(url, runs, folder / "one", progress=lambda done, total, note="": steps.append((done, total)))
+    return Written(url, runs, page, steps)
 
 
 def _write(url, runs, out, groups=GROUPS, **options):
@@ -104,17 +113,15 @@ def _scripts(text):
 
 
 @pytest.mark.slow
-def test_every_file_is_there_and_the_same_twice(make_study, tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "FIGURE_FORMATS", ("png", "pdf"))
-    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
-    give_items(url, runs, some_items)
-    steps = []
-    page = _write(url, runs, tmp_path / "one", progress=lambda done, total, note="": steps.append((done, total)))
-    _write(url, runs, tmp_path / "two")
-    assert page == tmp_path / "one" / "index.html"
-    assert {path.name for path in (tmp_path / "one").iterdir()} == FILES | {"source.json", "verdicts.json"}
+def test_every_file_is_there_and_the_same_twice(usual, tmp_path, monkeypatch):
+    one = usual.page.parent
+    assert usual.page == one / "index.html"
+    assert {path.name for path in one.iterdir()} == FILES | {"source.json", "verdicts.json"}
+    monkeypatch.setattr(report, "FIGURE_FORMATS", BOTH)
+    _write(usual.url, usual.runs, tmp_path / "two")
     for name in FILES | {"verdicts.json"}:
-        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+        assert (one / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+    steps = usual.steps
     assert steps[0][0] == 0
     assert steps[-1][0] == steps[-1][1]
     assert steps == sorted(steps)
@@ -161,12 +168,11 @@ def test_written_again_only_when_something_changed(make_study, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_page_stands_alone_and_says_what_was_counted(make_study, tmp_path):
-    url, runs = make_study(weights=(0.0, 0.01, 0.1, 1.0))
-    page = Page(_write(url, runs, tmp_path / "report").read_text())
+def test_the_page_stands_alone_and_says_what_was_counted(usual):
+    page = Page(usual.page.read_text())
     sources = [value for _, attributes in page.tags for key, value in attributes.items() if key in ("src", "href")]
     assert sources
-    files = {path.name for path in (tmp_path / "report").iterdir()}
+    files = {path.name for path in usual.page.parent.iterdir()}
     assert all(source.startswith(("data:", "#")) or source in files for source in sources)
     assert not [tag for tag, attributes in page.tags if tag == "link" and attributes["rel"] != "icon"]
     assert not [attributes for tag, attributes in page.tags if "src" in attributes and tag != "img"]
@@ -255,9 +261,9 @@ def test_control_characters_are_made_visible_in_the_page_and_its_files(make_stud
     assert names == ["a\u2400b\u241b[31mc\ufffdd\ufffde"]
 
 
-def test_the_tables_hold_the_records_numbers(make_study, tmp_path):
-    url, runs = make_study(weights=(0.0, 0.1, 0.5, 1.0), models=("wide",))
-    out = _write(url, runs, tmp_path / "report").parent
+@pytest.mark.slow
+def test_the_tables_hold_the_records_numbers(usual):
+    out = usual.page.parent
     with (out / "table1_datasets.csv").open() as file:
         datasets = {row["dataset"]: row for row in csv.DictReader(file)}
     assert float(datasets["short"]["r_g"]) == 0.08
@@ -270,7 +276,7 @@ def test_the_tables_hold_the_records_numbers(make_study, tmp_path):
         assert {row["dataset"] for row in csv.DictReader(file)} == {"data", "cleaned", "short"}
     with (out / "stage_times.csv").open() as file:
         times = {row["stage"]: row for row in csv.DictReader(file)}
-    assert (times["train"]["done"], float(times["train"]["seconds"])) == ("12", 12 * 2.5)
+    assert (times["train"]["done"], float(times["train"]["seconds"])) == ("24", 24 * 2.5)
 
 
 def test_a_damaged_or_missing_record_is_said_and_does_not_stop_the_report(make_study, tmp_path):

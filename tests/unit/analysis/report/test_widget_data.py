@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulated_study import GROUPS
+from simulated_study import GROUPS, simulate
 
 import analysis.inference.sensitivity as sensitivity
 import analysis.report.context as context_module
@@ -53,8 +53,18 @@ def read(make_study):
     return make
 
 
-def test_every_headline_score_is_there_once_with_its_error_and_n(read):
-    context, _ = read()
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory):
+    """The context of a study of sixteen cells. Shared by all tests: read it, never write."""
+    folder = tmp_path_factory.mktemp("usual")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sensitivity, "SQUEEZES", {sensitivity.BASELINE: sensitivity.squeeze})
+        patch.setattr(context_module, "residual_checks", partial(residual_checks, draws=MIN_DRAWS))
+        return _context(_study(*simulate(folder, weights=WEIGHTS, datasets=("data", "short"))))
+
+
+def test_every_headline_score_is_there_once_with_its_error_and_n(usual):
+    context = usual
     study, frame, axes = context.study, context.frame, context.axes
     data = benchmarks_data(context)
     assert len(data["points"]) == len(frame.rows)
@@ -71,8 +81,8 @@ def test_every_headline_score_is_there_once_with_its_error_and_n(read):
         assert found == (cell.dataset, cell.model, cell.prompt_weight, "")
 
 
-def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_alone(read):
-    context, _ = read()
+def test_the_aggregates_over_all_are_the_tables_own_and_a_models_are_its_cells_alone(usual):
+    context = usual
     frame, data, axes, table = context.frame, scores_data(context), context.axes, context.aggregates
     intervals = context.intervals
     bounds = intervals[(intervals["quantity"] == "aggregate") & (intervals["unit"] == "benchmarks x models")]
@@ -111,7 +121,7 @@ def test_a_hole_is_a_state_of_the_grid_and_no_number_anywhere(read):
 
 
 def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
-    context, url = read()
+    context, url = read(weights=(0.0, 1.0), datasets=("data",))
     study, cell = context.study, context.study.cells[0]
     with Registry.open(url) as registry:
         key, owner = StageKey(study="plw", scale="mini", cell=cell.cell, name="judge"), Owner.here()
@@ -131,8 +141,8 @@ def test_a_failed_stage_and_an_absent_cell_are_told(read, make_study):
         ["complete", "complete"], ["missing", "missing"]]  # fmt: skip
 
 
-def test_mechanism_and_curves_are_the_registrys(read):
-    context, _ = read()
+def test_mechanism_and_curves_are_the_registrys(usual):
+    context = usual
     study = context.study
     panels = mechanism_data(context)["panels"]
     assert panels[0]["title"] == "Instability of the training loss"
