@@ -64,8 +64,16 @@ def register_schema(words: Sequence[str] = (), *, sweep: bool = False) -> list[s
     if any(word.lstrip("+").startswith("suite.sensitivity.") for word in words):
         # Null in most suites; a field of null cannot be set.
         schema.suite.sensitivity = OmegaConf.structured(SensitivityConfig)
-    ConfigStore.instance().store("schema", schema)
+    store = ConfigStore.instance()
+    store.store("schema", schema)
+    # Hydra copies its sources, and the whole store with them, for each config and for each list of a group's choices.
+    store.__deepcopy__ = _the_store  # type: ignore[attr-defined]
     return rewritten
+
+
+def _the_store(_: dict[int, Any]) -> ConfigStore:
+    """Stands for its copy, which takes 8 ms, and a second of `plw run --help`; what is taken of it is copied then."""
+    return ConfigStore.instance()
 
 
 def typed(config: DictConfig) -> CellConfig:

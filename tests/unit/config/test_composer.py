@@ -1,13 +1,15 @@
 """Jobs of a grid are composed as Hydra composes each alone, mistakes included; Hydra is asked once for each choice."""
 
+import copy
 from collections.abc import Callable, Iterator
 
 import pytest
 from hydra import initialize_config_dir
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from plw.config import CellConfig
 from plw.config.compose import one_line_errors, register_schema, typed
@@ -116,6 +118,15 @@ def test_hydra_is_asked_once_for_each_choice_not_each_combination(
     configs, asked = compositions(loaded, monkeypatch, jobs)
     assert len({repr(made) for made in configs}) == 36
     assert asked == 1 + 3 + 2
+
+
+def test_hydra_copies_the_schema_where_it_takes_it_alone(loaded: Loaded) -> None:
+    loader, config = loaded
+    store = ConfigStore.instance()
+    before = OmegaConf.to_yaml(store.load("schema.yaml").node)
+    assert copy.deepcopy(store) is store
+    loader.load_sweep_config(config, ["++recipe.epochs=2", "++recipe.other=3", "model=world-wide"])
+    assert OmegaConf.to_yaml(store.load("schema.yaml").node) == before
 
 
 def compositions(
