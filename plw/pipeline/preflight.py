@@ -1,6 +1,7 @@
 """Mistakes in files and names, found before a grid's first hour of work and not after its last."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,23 @@ def check_inputs(cells: list[Cell], progress: Progress = no_progress) -> None:
     for cell in {cell.config.suite.name: cell for cell in cells if "harness" in cell.config.stages}.values():
         _check_tasks(cell)
     _check_models(cells)
+
+
+def check_benchmarks_at_hand(cells: list[Cell]) -> None:
+    """What :func:`check_inputs` says of prompts and benchmarks whose files are on this machine; fetches nothing.
+
+    Raises:
+        UserError: the first mistake, as there.
+    """
+    for path in sorted({path for cell in cells for path in _prompts(cell) if Path(path).is_file()}):
+        load_prompts(Path(path))
+    for cell in {cell.config.suite.name: cell for cell in cells if cell.is_left("harness")}.values():
+        files = {name: own for name, own in _own_files(cell).items() if all(path.is_file() for path in own.values())}
+        if files:
+            from plw.evaluate.lm_eval.tasks import check_tasks
+
+            suite = cell.config.suite
+            check_tasks(replace(suite, tasks={name: suite.tasks[name] for name in files}), task_folders(suite), files)
 
 
 def _check_models(cells: list[Cell]) -> None:
@@ -234,15 +252,21 @@ def _check_tasks(cell: Cell) -> None:
 
     The world's files and our tasks fit each other; lm-eval takes seconds to load, so only where there is more to check.
     """
-    suite, files = cell.config.suite, {}
-    for name, task in suite.tasks.items():
-        if task.files and not any(in_world(path) for path in task.files.values()):
-            files[name] = {split: item.path for split, item in cell.files[name].items()}
+    suite, files = cell.config.suite, _own_files(cell)
     if has_own_tasks_alone(suite) and not files and not _hub_tasks(suite):
         return
     from plw.evaluate.lm_eval.tasks import check_tasks
 
     check_tasks(suite, task_folders(suite), files)
+
+
+def _own_files(cell: Cell) -> dict[str, dict[str, Path]]:
+    """Benchmark -> split -> file, of the benchmarks whose files are the user's."""
+    return {
+        name: {split: item.path for split, item in cell.files[name].items()}
+        for name, task in cell.config.suite.tasks.items()
+        if task.files and not any(map(in_world, task.files.values()))
+    }
 
 
 def _prompts(cell: Cell) -> list[str]:

@@ -11,6 +11,7 @@ from plw.data.inputs import in_world
 from plw.errors import DamagedError
 from plw.pipeline import Cell
 from plw.pipeline.data_check import check_records, data_is_here
+from plw.pipeline.preflight import check_benchmarks_at_hand
 from plw.pipeline.reuse import finished_training
 from plw.pipeline.training_check import check_trainings
 from plw.progress import count
@@ -74,6 +75,7 @@ def print_plan(configs: list[CellConfig], console: Console) -> None:
 
 
 def _check_what_is_here(cells: list[Cell], console: Console) -> None:
+    check_benchmarks_at_hand(cells)
     here = [cell for cell in cells if data_is_here(cell)]
     with step_bar("data", console) as progress:
         check_records(here, progress)

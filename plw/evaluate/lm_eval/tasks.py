@@ -300,7 +300,10 @@ def _unreadable(benchmark: str, task: str, files: Mapping[str, Path], error: Exc
     reason = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
     if files:
         named = ", ".join(str(path) for path in files.values())
-        return f"the task {task} cannot read {named} ({reason})"
+        return (
+            f"the task {task} cannot read {named} ({reason}); see that each row, the first above all, has the fields "
+            "and the label that the task reads"
+        )
     wanted = f"fetch {hub_dataset} from the hub" if hub_dataset else "fetch it"
     return (
         f"the data of the task {task} cannot be loaded ({reason}); {wanted} where there is a network, or point the "

@@ -144,3 +144,30 @@ def test_a_plan_tells_broken_data_as_a_run_does(own_study: OwnStudy, tmp_path: P
     with pytest.raises(UserError) as by_plan:
         print_plan([config], SCREEN)
     assert str(by_plan.value) == str(by_run.value)
+
+
+QUESTION = {"goal": "x", "sol1": "y", "sol2": "z", "label": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "broken", "words"),
+    [
+        ("suite.tasks.piqa.files.validation", '[{"goal": "x", "sol1": "y"', "row 1"),
+        ("suite.tasks.piqa.files.validation", json.dumps([QUESTION, QUESTION | {"label": 7}]), "row 2 has the label 7"),
+        ("suite.tasks.piqa.files.validation", json.dumps([QUESTION | {"label": 7}]), "see that each row, the first"),
+        ("suite.tasks.piqa.files.validation", "[3]", "row 1 is a number"),
+        ("suite.tasks.piqa.files.validation", "[]", "no rows"),
+        ("suite.prompts.alpaca_eval.prompts", '[{"output": "x"}]', "row 1 has no text in field instruction"),
+    ],
+)
+def test_a_plan_tells_broken_benchmarks_as_a_run_does(
+    own_study: OwnStudy, tmp_path: Path, field: str, broken: str, words: str
+) -> None:
+    (tmp_path / "broken.json").write_text(broken)
+    config = own_study("stages=[train,harness,generate]", f"{field}={tmp_path}/broken.json")
+    with pytest.raises(UserError, match=words) as by_run:
+        prepare_grid([config], SCREEN)
+    with pytest.raises(UserError) as by_plan:
+        print_plan([config], SCREEN)
+    assert str(by_plan.value) == str(by_run.value)
+    assert f"{tmp_path}/broken.json" in str(by_plan.value)
