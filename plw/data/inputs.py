@@ -178,6 +178,8 @@ def _folder(location: Path) -> str:
     """What is said of a folder where a file should be."""
     if any((location / name).is_file() for name in ("dataset_info.json", "dataset_dict.json")):
         return "is a folder of datasets' save_to_disk; write the data by to_parquet or to_json, and give that file"
+    if (location / "config.json").is_file():
+        return "is a model's folder; give a file of data"
     files = sorted(path.name for path in location.glob("*") if path.is_file() and not path.name.startswith("."))
     return f"is a folder; give a file (there: {named(files)}), of several parts one that holds all their rows"
 

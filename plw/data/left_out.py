@@ -17,6 +17,8 @@ UNREAD_OF_A_MESSAGE = {
 """Field of a message that others read, and how it is written here."""
 UNREAD_OF_A_ROW = {"functions": "write them as tools"}
 """The same of a chat."""
+OTHER_NAMES = {"context": "input", "system_prompt": "system", "system_message": "system"}
+"""What other data call a field that a prompt is made of."""
 MEDIA = ("image", "images", "video", "videos", "audio", "audios")
 """What LLaVA's, LLaMA-Factory's and TRL's rows have beside a text that speaks of it."""
 
@@ -41,6 +43,29 @@ def check_read(values: Mapping[str, Any], unread: Mapping[str, str], where: str)
                 f"{where} has {name}, which a model of text alone does not get; leave the row out, or the field if the "
                 "text does not need it"
             )
+
+
+def check_other_names(
+    values: Mapping[str, Any], fields: Iterable[str], where: str, names: Mapping[str, str], remedy: str
+) -> None:
+    """Refuse a row whose prompt would lack a text because its field has another name.
+
+    Args:
+        values: the row.
+        fields: those that may be missing.
+        where: file and row, for the message.
+        names: field -> where a row has it.
+        remedy: how a field ``{field}`` named ``{name}`` is given.
+
+    Raises:
+        UserError: such a field holds something where the row has nothing under its own name.
+    """
+    known = tuple(fields)
+    for name, field in OTHER_NAMES.items():
+        is_named = name in names.values() or names.get(field, field) != field
+        if field in known and not is_named and values.get(name) and not values.get(field):
+            how = remedy.format(field=field, name=name)
+            raise UserError(f"{where} has {name}, but no {field}; {how}, or remove it")
 
 
 def near_names(given: Iterable[str], known: Iterable[str]) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from plw.data.left_out import check_read, near_names
+from plw.data.left_out import check_other_names, check_read, near_names
 from plw.data.rows import is_text_table, object_rows
 from plw.data.wrapped import wrapped_rows_told
 from plw.errors import UserError, named, shortened
@@ -63,6 +63,7 @@ def _prompt(row: dict[str, Any], where: str) -> PromptRecord:
             raise UserError(f"{where} has no text in field {field} ({found})")
         check_text(values[field] or "", f"{where}: field '{field}'")
     check_read(row, {}, where)
+    check_other_names(row, PROMPT_FIELDS, where, {}, "name it {field}")
     for name, field in near_names(row, PROMPT_FIELDS):
         raise UserError(f"{where} has no field '{field}', but one named {name!a}; rename it")
     return PromptRecord(

@@ -6,7 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from plw.config.training import FIELDS
-from plw.data.left_out import UNREAD_OF_A_MESSAGE, UNREAD_OF_A_ROW, check_read, near_names
+from plw.data.left_out import (
+    UNREAD_OF_A_MESSAGE,
+    UNREAD_OF_A_ROW,
+    check_other_names,
+    check_read,
+    near_names,
+)
 from plw.data.row_fields import MISSING, DataRow, find, list_of, text_of
 from plw.data.rows import dataset_rows
 from plw.data.weights import MESSAGE_WEIGHTS, SWITCHES, WeightSpan, message_weight, weight_spans
@@ -136,16 +142,20 @@ def parse_rows(
     names = {field: field for field in FIELDS[record_format]} | dict(columns or {})
     made, first, unseen = [], None, [field for field in OPTIONAL if field in (columns or {})]
     parse, spelled = parsers[record_format], set()
+    is_alpaca = record_format == "alpaca"
+    optional = OPTIONAL if is_alpaca else BESIDE_MESSAGES
+    remedy = f"give +{group}.columns.{{field}}={{name}}" if is_alpaca else "rename it"
     for row in (DataRow(where, values, names, group) for where, values in rows):
         made.append(parse(row))
         first = first or row
         if unseen:
             unseen = [field for field in unseen if find(row.values, names[field]) is MISSING]
-        check_read(row.values, {} if record_format == "alpaca" else UNREAD_OF_A_ROW, row.where)
+        check_other_names(row.values, optional, row.where, names, remedy)
+        check_read(row.values, {} if is_alpaca else UNREAD_OF_A_ROW, row.where)
         # Rows have the same few sets of fields, so each is looked at once.
         if (fields := tuple(row.values)) not in spelled:
             spelled.add(fields)
-            _check_spelling(row, OPTIONAL if record_format == "alpaca" else BESIDE_MESSAGES)
+            _check_spelling(row, optional)
     if first is not None and unseen:
         # A row may lack the field, so nobody else would say that the name is wrong.
         raise UserError(

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from plw.data.left_out import near_names
 from plw.data.weights import weight_of
 from plw.errors import UserError, named
 from plw.files.json_text import kind_of
@@ -45,7 +46,9 @@ class DataRow:
             hints = [
                 f"; chats are read with {self.group}.format={form}" for key, form in forms.items() if key in self.values
             ]
-            elsewhere = f"; if it has another name: +{self.group}.columns.{field}=NAME" if name == field else ""
+            near = [f"{found!a}; rename it, or give" for found, _ in near_names(self.values, [name])]
+            how = f", but one named {near[0]}" if near else "; if it has another name:"
+            elsewhere = f"{how} +{self.group}.columns.{field}=NAME" if name == field else ""
             hint = hints[0] if hints else elsewhere
             raise UserError(f"{self.where} has no field '{name}' (fields found: {named(self.values)}){hint}")
         return value

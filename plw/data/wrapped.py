@@ -1,5 +1,6 @@
 """Files whose rows lie inside one object, as pandas and other programs write them: what is said of one."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from plw.files.reading import read_text
 ROWS = "write one object a row (pandas: to_json(FILE, orient='records', lines=True))"
 BY_NAME = ({"columns", "index", "data"}, {"schema", "data"})
 """What pandas' orients ``split`` and ``table`` consist of."""
+OF_A_ROW = re.compile(r": (holds|row 1 has no|row 1: field '[^'\[]*' is)")
+"""How a mistake begins that may be the whole file's; one in a message or in a list is its row's own."""
 OF_A_MESSAGE = ("role", "from", "content", "type")
 """Keys of objects that are messages, parts or tools, and so no rows."""
 
@@ -26,11 +29,11 @@ def wrapped_rows_told(path: Path) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        hint = _wrapped(path)
-        if not hint:
-            raise
         # What the row lacks stays; how a row would be mended does not help here.
         reason = str(error).removeprefix(str(path)).partition("; ")[0]
+        hint = _wrapped(path) if OF_A_ROW.match(reason) else ""
+        if not hint:
+            raise
         raise UserError(f"{path}{reason}; {hint}") from None
 
 
@@ -53,7 +56,8 @@ def _is_by_column(value: Mapping[str, Any]) -> bool:
     """Whether an object holds columns, each a list or an object by row, or rows by their index."""
     columns = list(value.values())
     if all(isinstance(column, dict) for column in columns):
-        return len({tuple(column) for column in columns}) == 1
+        names = {tuple(column) for column in columns}
+        return len(names) == 1 and (len(columns) > 1 or "0" in {*value, *columns[0]})
     return all(isinstance(column, list) and not _are_rows(column) for column in columns) and (
         len(value) > 1 and len({len(column) for column in columns}) == 1
     )

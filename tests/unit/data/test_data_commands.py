@@ -135,6 +135,7 @@ def test_mistakes_are_one_line(path: Path, tiny_llama: Path, tmp_path: Path) -> 
             ("stats", tmp_path, *tokens),
             "is a folder; give a file (there: chat.json, my data=[1].json), of several parts one",
         ),
+        (("stats", tiny_llama, *tokens), "is a model's folder; give a file of data"),
         (("stats", saved, *tokens), "is a folder of datasets' save_to_disk; write the data by to_parquet or to_json"),
         (("stats", "/dev/null", *tokens), "is a pipe or a device; give a file"),
         (("stats", path, *tokens, "--picture", "x.gif"), "--picture x.gif: allowed are names that end in .png or .pdf"),

@@ -99,6 +99,34 @@ def test_an_input_whose_name_only_looks_the_same(tmp_path: Path, name: str) -> N
         assert f"row 1 has no field 'input', but one named {name!a}; rename it" in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["instruction ", "Instruction", "\ufeffinstruction"])
+def test_a_field_that_is_needed_and_only_looks_the_same(tmp_path: Path, name: str) -> None:
+    path = write(tmp_path / "a.jsonl", {name: "i", "output": "o"})
+    with pytest.raises(UserError) as caught:
+        load_records(path, "alpaca")
+    assert f", but one named {name!a}; rename it, or give +dataset.columns.instruction=NAME" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["context", "system_prompt", "system_message"])
+def test_a_text_of_the_prompt_under_another_name_is_not_left_out_silently(tmp_path: Path, name: str) -> None:
+    """As in Dolly's and OpenOrca's rows; what is empty is none, and a column is read where it is named."""
+    field = "input" if name == "context" else "system"
+    row = {"instruction": "i", "output": "o", name: "important"}
+    path = write(tmp_path / "a.jsonl", row)
+    for read in (load_prompts, lambda path: load_records(path, "alpaca")):
+        with pytest.raises(UserError, match=rf"row 1 has {name}, but no {field}; .*{field}.*, or remove it"):
+            read(path)
+    (record,) = load_records(path, "alpaca", {field: name})
+    assert getattr(record, field) == "important"
+    assert load_records(write(path, {**row, name: ""}, {**row, field: "own"}), "alpaca")
+
+
+def test_a_system_message_beside_a_chat_under_another_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.jsonl", {"messages": SAID, "system_prompt": "Be long."})
+    with pytest.raises(UserError, match="row 1 has system_prompt, but no system; rename it, or remove it"):
+        load_records(path, "chat")
+
+
 def test_messages_in_a_table_of_text_are_json(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text('messages\n"' + json.dumps(SAID).replace('"', '""') + '"\n')

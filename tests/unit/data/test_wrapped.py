@@ -59,11 +59,18 @@ def test_rows_inside_an_object_are_found(tmp_path: Path, value: Any, indent: int
 
 @pytest.mark.parametrize(
     "row",
-    [{"messages": [{"role": "user", "content": "Q"}]}, {"question": "Q", "output": ["A"]}, {"instruction": ["Q"]}],
+    [
+        {"messages": [{"role": "user", "content": "Q"}]},
+        {"question": "Q", "output": ["A"]},
+        {"instruction": ["Q"]},
+        {"instruction": {"text": "Q"}},
+        {"instruction": "Q", "output": "A", "history": [{"user": "Q", "assistant": "A"}]},
+    ],
 )
 def test_a_single_row_is_no_table(tmp_path: Path, row: dict[str, Any]) -> None:
     path = tmp_path / "data.jsonl"
     path.write_text(json.dumps(row))
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(UserError, match=f"{path}: row 1") as caught:
         load_records(path, "alpaca")
-    assert "list" not in str(caught.value).partition("row 1")[2].replace("is a list; it must be text", "")
+    assert "list of rows" not in str(caught.value)
+    assert "save that list" not in str(caught.value)
