@@ -52,11 +52,14 @@ def read_columns(
         labels: columns of names; they are read as text.
 
     Raises:
-        UserError: no such file, no CSV, no rows, a missing column, an empty label, one that an earlier row writes with
-            other blanks or case, or a value that is no number or not within 0 to 1; the line names the file, the row as
-            an editor counts it, and the column.
+        UserError: no such file, no CSV, no rows, a column named twice or missing, an empty label, one that an earlier
+            row writes with other blanks or case, or a value that is no number or not within 0 to 1; the line names the
+            file, the row as an editor counts it, and the column.
     """
-    table = _read_fields(path, [*units, *numbers, *labels])
+    wanted = [*units, *numbers, *labels]
+    if twice := [name for name in wanted if wanted.count(name) > 1]:
+        raise UserError(f"{path}: column '{twice[0]}' is named for two things; name a column of its own for each")
+    table = _read_fields(path, wanted)
     read = {name: _finite(path, table[name], unit=name in units) for name in [*units, *numbers]}
     return pd.DataFrame(read | {name: _labels(path, table[name]) for name in labels})
 
@@ -93,7 +96,11 @@ def read_scores(
 
 def _read_fields(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
     """Every field as text, after the wanted columns were found in the header."""
+    if path.suffix.lower() == ".parquet":
+        raise UserError(f"{path}: a parquet table; save it as CSV")
     text = read_text(path)
+    if text.lstrip().startswith(("[", "{")):
+        raise UserError(f"{path}: JSON and no CSV table; save it as CSV")
     header = text.partition("\n")[0]
     separator = max(SEPARATORS, key=header.count)
     if "," not in header and separator in header:

@@ -32,7 +32,7 @@ OWN_SWEEPERS = ("adaptive", "grid")
 GROUPS_IN_GROUPS = {"loss.factor": "loss/factor"}
 """A group inside another, as a field is named -> as Hydra names the group."""
 
-NUMBERS = {float: "number", int: "whole number", bool: "true or false"}
+NUMBER_WORDS = {float: "number", int: "whole number", bool: "true or false"}
 """The types of fields that a text cannot be given -> what they hold."""
 
 _ADDED = re.compile(
@@ -73,9 +73,9 @@ def check_overrides(words: Sequence[str], *, sweep: bool) -> None:
                 spaced = f"; no white space stands round =: {key.strip()}={value.strip()}" if key != key.strip() else ""
                 found = f"{printable(key)!r} before = is no field or group{printable(spaced)}"
                 raise UserError(f"{printable(word)}: {found}") from None
-            if (kind := kind_at(CellConfig, key.lstrip("+").split("."))) in NUMBERS:
+            if (kind := kind_at(CellConfig, key.lstrip("+").split("."))) in NUMBER_WORDS:
                 ends = "; no value stands behind its last comma" if value.endswith(",") else ""
-                raise UserError(f"{printable(word)}: the value is no {NUMBERS[kind]}{ends}{_cut(words)}") from None
+                raise UserError(f"{printable(word)}: the value is no {NUMBER_WORDS[kind]}{ends}{_cut(words)}") from None
             raise UserError(
                 f"{printable(word)}: the value holds letters that mean something to Hydra, such as = , ( [ {{ or a "
                 f"quote; write it in quotes: {_in_quotes(key, value)}"

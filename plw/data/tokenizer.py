@@ -41,7 +41,9 @@ def load_tokenizer(
     Raises:
         UserError: nothing there, or nothing that is a tokenizer.
     """
-    place = Path(path)
+    place = Path(path).expanduser()
+    if place.is_file() and place.suffix == ".json":
+        raise UserError(f"{place}: a file and no SentencePiece model; give the folder with the tokenizer's files")
     if place.is_file():
         return from_sentencepiece(place)
     if place.suffix == ".model" or (place.is_absolute() and not place.exists()):
@@ -52,7 +54,7 @@ def load_tokenizer(
 
     try:
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-            str(path), revision=revision, trust_remote_code=trust_remote_code
+            str(place if place.is_dir() else path), revision=revision, trust_remote_code=trust_remote_code
         )
     except RecursionError:
         raise UserError(f"{path}: no tokenizer can be loaded from here (its special tokens name each other)") from None

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from plw.errors import UserError
+from plw.errors import UserError, named
 from plw.files.file_starts import check_no_pointer
 from plw.files.hashing import folder_hash
 from plw.files.reading import read_json
@@ -92,6 +92,10 @@ def check_model_folder(folder: Path, field: str, *, trust_remote_code: bool = Fa
     _check_once(folder, field, trust_remote_code, pickled, state)
 
 
+BELOW = ("*/config.json", "snapshots/*/config.json")
+"""Where models lie below the folder of a training, or of the hub's cache."""
+
+
 def _files(folder: Path) -> Iterator[Path]:
     return (path for path in folder.iterdir() if path.is_file())
 
@@ -110,7 +114,9 @@ def _check_once(folder: Path, field: str, trusted: bool, pickled: bool, state: t
             "of the folder if the weights are merged, else merge it first (peft: merge_and_unload)"
         )
     if "config.json" not in names:
-        raise refuse("not a model folder (no config.json in it)")
+        inside = sorted(path.parent.relative_to(folder) for form in BELOW for path in folder.glob(form))
+        hint = f"; there is one below it: {named(inside)}" if inside else ""
+        raise refuse(f"not a model folder (no config.json in it){hint}")
     for path in _files(folder):
         if any(
             path.match(pattern)

@@ -55,6 +55,12 @@ def test_special_tokens_are_llamas(llama_tokenizer: "PreTrainedTokenizerBase") -
     assert llama_tokenizer("hi</s>")["input_ids"] == [1, 7251, 2]
 
 
+def test_a_tilde_is_the_home_folder(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves it as it is behind ``--tokenizer=``."""
+    monkeypatch.setenv("HOME", str(tiny_llama.parent))
+    assert load_tokenizer(f"~/{tiny_llama.name}").get_vocab() == load_tokenizer(tiny_llama).get_vocab()
+
+
 def test_mistakes_are_one_line(tmp_path: Path, tiny_llama: Path) -> None:
     with pytest.raises(UserError, match="no such file or folder"):
         load_tokenizer(tmp_path / "absent.model")
@@ -63,6 +69,8 @@ def test_mistakes_are_one_line(tmp_path: Path, tiny_llama: Path) -> None:
     (tmp_path / "x.model").write_bytes(b"not a model at all")
     with pytest.raises(UserError, match="not a SentencePiece model file"):
         load_tokenizer(tmp_path / "x.model")
+    with pytest.raises(UserError, match=r"tokenizer\.json: a file and no SentencePiece model; give the folder"):
+        load_tokenizer(tiny_llama / "tokenizer.json")
     bare = tmp_path / "bare"
     bare.mkdir()
     for name in ("config.json", "model.safetensors"):

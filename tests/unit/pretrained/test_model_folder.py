@@ -139,6 +139,14 @@ def test_a_folder_that_cannot_be_loaded_is_one_line_with_cause_and_remedy(damage
         assert word in line, line
 
 
+@pytest.mark.parametrize("below", ["checkpoint-500", "snapshots/a1b2"])
+def test_a_folder_above_the_models_names_it(folder: Path, tmp_path: Path, below: str) -> None:
+    above = tmp_path / "above"
+    shutil.copytree(folder, above / below)
+    with pytest.raises(UserError, match=rf"no config.json in it\); there is one below it: {below}$"):
+        check_model_folder(above, "model.path")
+
+
 def test_what_can_be_loaded_passes(folder: Path, tmp_path: Path) -> None:
     """Code that transformers has itself, trusted code that is there, a judge's pickled and quantised weights."""
     edit(auto_map={"AutoModelForCausalLM": "modeling_own.Own"})(folder)

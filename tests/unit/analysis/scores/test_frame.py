@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulated_study import GROUPS, WEIGHTS
 
-from analysis.scores.csv_table import read_scores
+from analysis.scores.csv_table import read_columns, read_scores
 from analysis.scores.frame import describe_missing, min_max, tidy_frame, weight_from_scale, weight_scale
 from plw.errors import UserError
 from plw.registry.export import export_csv
@@ -97,6 +97,7 @@ def test_the_export_gives_the_same_frame_as_the_registry(make_study, tmp_path):
         ("", "the file is empty"),
         ("study;scale;value\nplw;mini;0,5\n", "semicolons stand between the columns"),
         ("study\tscale\nplw\tmini\n", "tabs stand between the columns"),
+        ('[{"study": "plw", "value": 0.5}]', "JSON and no CSV table; save it as CSV"),
         ("study,scale\nplw,mini\n", "column 'dataset' is missing"),
     ],
 )
@@ -106,6 +107,14 @@ def test_a_bad_export_is_one_line(tmp_path, text, message):
         path.write_text(text)
     with pytest.raises(UserError, match=message):
         read_scores(path)
+
+
+def test_a_column_is_of_one_thing(tmp_path):
+    (tmp_path / "scores.csv").write_text("w,score,b\n0,0.5,arc\n")
+    with pytest.raises(UserError, match=r"scores.csv: column 'score' is named for two things"):
+        read_columns(tmp_path / "scores.csv", units=("score", "score"), labels=("b",))
+    with pytest.raises(UserError, match="a parquet table; save it as CSV"):
+        read_columns(tmp_path / "scores.parquet", units=("score",))
 
 
 def test_any_table_with_four_columns_is_read(tmp_path):
