@@ -38,14 +38,15 @@ def test_a_magnitude_that_matters_is_found_and_one_that_does_not_is_not() -> Non
     assert (tests[0].df1, tests[0].df2, tests[0].ratios) == (10, 30, 4)
 
 
-def test_the_f_test_is_that_of_an_analysis_of_variance() -> None:
+@pytest.mark.parametrize("size", [0.0, 2.0])
+def test_the_f_test_is_that_of_an_analysis_of_variance(size: float) -> None:
     """statsmodels: blocks (panel x ratio) against blocks and cells."""
     import statsmodels.api as sm
     from statsmodels.formula.api import ols
 
-    grid = grid_of(by_share, 0.5, datasets=("d1",))
-    average = 100 * grid.average.loc[:, [r > 0 for _, r in grid.average.columns]]
-    average = average.div(average.mean(axis=1), axis=0)
+    grid = grid_of(lambda p, r: by_share(p, r) + size * (p + r), 0.5, datasets=("d1",))
+    average = grid.average.loc[:, [r > 0 for _, r in grid.average.columns]]
+    average = 100 * average.div(average.mean(axis=1), axis=0)
     long = average.stack(["prompt_weight", "response_weight"]).rename("y").reset_index()
     share = (long["prompt_weight"] / (long["prompt_weight"] + long["response_weight"])).round(6)
     long = long.assign(
@@ -63,6 +64,7 @@ def test_the_f_test_is_that_of_an_analysis_of_variance() -> None:
     noise = table["ssr"].iloc[1] / found.df2
     above = max(table["ss_diff"].iloc[1] / found.df1 - noise, 0)
     assert (found.spread, found.panels) == (pytest.approx(np.sqrt(above / 4)), 4)
+    assert found.spread > 0.5 or not size
 
 
 def test_over_base_models_ratios_are_held_by_t_and_corrected_for_their_number() -> None:
