@@ -20,8 +20,7 @@ def short_number(value: float) -> str:
     if isinstance(value, int) and abs(value) < LIMIT:
         return str(value)
     try:
-        # A zero below zero is 0: it names folders, of which a weight has one.
-        return f"{value + 0.0:g}"
+        return f"{value:g}"
     except OverflowError:
         return f"({value.bit_length()} bits)" if isinstance(value, int) else str(value)
 

@@ -126,6 +126,9 @@ class LossConfig:
     def __post_init__(self) -> None:
         in_range("loss.prompt_weight", self.prompt_weight, 0, 1)
         in_range("loss.response_weight", self.response_weight, 0, 1)
+        # -0.0 is the weight 0, whose cell has one folder.
+        for name in ("prompt_weight", "response_weight"):
+            object.__setattr__(self, name, abs(getattr(self, name)))
         one_of("loss.normalizer", self.normalizer, NORMALIZERS)
         one_of("loss.scope", self.scope, SCOPES)
         at_least("loss.virtual_micro_batch", self.virtual_micro_batch, 1)

@@ -153,7 +153,9 @@ def test_a_field_given_twice_is_told(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_a_zero_below_zero_is_no_weight_of_its_own() -> None:
-    assert cell("loss.prompt_weight=-0.0").loss.weights_text == cell("loss.prompt_weight=0").loss.weights_text
+    below, zero = cell("loss.prompt_weight=-0.0"), cell("loss.prompt_weight=0")
+    assert str(below.loss.prompt_weight) == "0.0"
+    assert below.loss.weights_text == zero.loss.weights_text
 
 
 def test_what_a_choice_leaves_to_the_user_has_no_default() -> None:
