@@ -220,7 +220,9 @@ def _hydra(arguments: list[str]) -> None:
     # Without this Hydra prints its own error page and leaves with 1; with it the exception arrives here.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     sys.argv = ["plw run", *options, *words]
-    with one_line_errors(), _telling_of_package(option_value(options, "--package", "-p")):
+    # Hydra reads it where it shows the config, and nowhere else.
+    shown = option_value(options, "--cfg", "-c") is not None
+    with one_line_errors(), _telling_of_package(option_value(options, "--package", "-p") if shown else None):
         decorated()
     if single:
         run_one(*single[0])
