@@ -31,7 +31,7 @@ KINDS = {
     "greedy": WRITES + 'generation_kwargs: {until: ["\\n"], max_gen_toks: 6, do_sample: false}',
     "sampled": WRITES + 'generation_kwargs: {until: ["\\n"], max_gen_toks: 5, do_sample: true, temperature: 0.9}',
 }
-HEADLINE = {"last": "perplexity", "whole": "word_perplexity", "greedy": "bleu", "sampled": "bleu"}
+HEADLINE = {"whole": None, "greedy": "bleu", "sampled": "bleu"}
 DOCUMENTS = {"choice": 13, "letter": 9, "last": 7, "whole": 3, "greedy": 11, "sampled": 5}
 
 
