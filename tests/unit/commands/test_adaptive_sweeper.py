@@ -46,16 +46,18 @@ def test_the_sweeper_searches_each_combination_of_a_study(tune, place, tiny_llam
     }
     for seed in (1, 2):
         assert f"seed={seed}\nTake prompt weight" in told.out
-    for words_of, said in (
-        (["hydra.sweeper.budget=1"], "hydra.sweeper.budget=1"),
-        (["hydra.sweeper.budget=x"], "hydra.sweeper.budget=x: allowed is a whole number"),
-        (["hydra.sweeper.budget=2.5"], "hydra.sweeper.budget=2.5: allowed is a whole number"),
-        (["hydra.sweeper.margin=abc"], "hydra.sweeper.margin=abc: allowed is a share"),
-        (["hydra.sweeper.margin=null"], "hydra.sweeper.margin=None: allowed is a share"),
-        (["stages=[train]"], "no headline score to choose a weight by in stages=train"),
-        (["loss.prompt_weight=1"], "give loss"),
+    for other, said in (
+        ("hydra.sweeper.budget=1", "hydra.sweeper.budget=1"),
+        ("hydra.sweeper.budget=x", "hydra.sweeper.budget=x: allowed is a whole number"),
+        ("hydra.sweeper.budget=2.5", "hydra.sweeper.budget=2.5: allowed is a whole number"),
+        ("hydra.sweeper.margin=abc", "hydra.sweeper.margin=abc: allowed is a share"),
+        ("hydra.sweeper.margin=null", "hydra.sweeper.margin=None: allowed is a share"),
+        ("stages=[train]", "no headline score to choose a weight by in stages=train"),
+        ("loss.prompt_weight=1", "give loss"),
     ):
-        monkeypatch.setattr(sys, "argv", ["plw", *words, *words_of])
+        field = other.partition("=")[0]
+        kept = [word for word in words if word.partition("=")[0] != field]
+        monkeypatch.setattr(sys, "argv", ["plw", *kept, other])
         with pytest.raises(SystemExit) as stopped:
             cli.main()
         told = capsys.readouterr()

@@ -124,7 +124,7 @@ def test_a_cell_that_is_not_asked_for_a_stage_has_a_dash_there_and_rarer_axes_ar
     said = planned(
         own_study("stages=[train]", GPU), own_study("stages=[generate,train]", "seed=7", "recipe.name=other", GPU)
     )
-    (header,) = [line for line in said.splitlines() if "λp" in line]
+    (header,) = [line for line in said.splitlines() if "λ_p" in line]
     assert [cell.strip() for cell in header.split("┃")[5:-1]] == ["seed", "recipe", "train", "generate", "folder"]
     assert [row[5:8] for row in rows(said)[:2]] == [["mini", "run", "–"], ["other", "run", "run"]]
     assert "2 cells; stages: 3 run\n" in said

@@ -97,14 +97,14 @@ def test_choices_are_scored_by_their_own_tokens(appending: tuple[Path, Path], tm
     task = TaskConfig(task="piqa", group="multiple_choice", metric="acc_norm")
     suite = SuiteConfig(name="test", tasks={"piqa": task}, builtin_tasks=False, batch_size=8)
     with_eos, plain = (
-        run_tasks(EvalModel.load(folder), suite, {"piqa": {"validation": data}}, PIQA).scores for folder in appending
+        run_tasks(EvalModel.load(folder), suite, {"piqa": {"validation": data}}, (PIQA,)).scores for folder in appending
     )
     assert with_eos == plain
     left_alone, tokens = AutoTokenizer.from_pretrained(appending[0]), EvalModel.load(appending[1]).tokenizer("a")
     if left_alone("a")["input_ids"] != tokens["input_ids"]:
         model = EvalModel.load(appending[1])
         as_it_is = EvalModel(model=model.model, tokenizer=left_alone, device=model.device)
-        assert run_tasks(as_it_is, suite, {"piqa": {"validation": data}}, PIQA).scores != plain
+        assert run_tasks(as_it_is, suite, {"piqa": {"validation": data}}, (PIQA,)).scores != plain
 
 
 def test_training_reads_the_same_and_what_it_saves_keeps_the_rule(appending: tuple[Path, Path], tmp_path: Path) -> None:
