@@ -52,6 +52,8 @@ LAYER = re.compile(r"\.(?:layers|h|blocks)\.(\d+)\.")
 LAYER_FIELDS = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 OTHER_HEADS = ("SequenceClassification", "TokenClassification", "QuestionAnswering", "MaskedLM", "MultipleChoice")
 """Ends of architectures' names that have a head for another purpose than predicting the next token."""
+BELOW = ("*/config.json", "snapshots/*/config.json")
+"""Where models lie below the folder of a training, or of the hub's cache."""
 
 
 def model_hash(folder: Path, *, trust_remote_code: bool = False, pickled: bool = False) -> str:
@@ -90,10 +92,6 @@ def check_model_folder(folder: Path, field: str, *, trust_remote_code: bool = Fa
     """
     state = tuple((path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in sorted(_files(folder)))
     _check_once(folder, field, trust_remote_code, pickled, state)
-
-
-BELOW = ("*/config.json", "snapshots/*/config.json")
-"""Where models lie below the folder of a training, or of the hub's cache."""
 
 
 def _files(folder: Path) -> Iterator[Path]:
