@@ -100,7 +100,11 @@ def _run_until_broken(
                 under_way[pool.submit(_run_in_worker, cell, number)] = number
             if not under_way:
                 break
-            processes.update(multiprocessing.active_children())
+            if started := set(multiprocessing.active_children()) - processes:
+                processes |= started
+                # The pool looks at the processes that it has when a task comes, and starts one for it after that: of
+                # the last one started, which may die, it would know only when a cell ends.
+                pool.submit(_no_work)
             future = next(as_completed(under_way))
             error = future.exception()
             if isinstance(error, BrokenProcessPool):
@@ -206,6 +210,10 @@ def _limit_threads(threads: int) -> None:
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(threads)
+
+
+def _no_work() -> None:
+    """A task that makes the pool look at its processes again."""
 
 
 def _run_in_worker(cell: Cell, number: int) -> CellOutcome:
