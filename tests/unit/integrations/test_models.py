@@ -11,6 +11,7 @@ from torch import nn
 from plw.errors import UserError
 from plw.integrations import PromptWeightCollator, PromptWeightedSFTTrainer, PromptWeightedTrainer
 from plw.integrations.probe import check_fused_head, check_packed_rows
+from tests.unit.integrations.token_rows import ROWS
 
 # TRL sets fields that transformers warns of.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -22,7 +23,6 @@ SIZES: dict[str, Any] = {
     "num_hidden_layers": 1,
     "num_attention_heads": 2,
 }
-ROWS = [{"input_ids": [5 + i, 6, 7, 8, 9], "completion_mask": [0, 0, 1, 1, 1]} for i in range(4)]
 
 
 def made(name: str, **fields: Any) -> Any:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from plw.integrations import PromptWeightCollator, PromptWeightedSFTTrainer, PromptWeightedTrainer
+from tests.unit.integrations.token_rows import table
 
 # TRL sets fields that transformers warns of.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
@@ -34,12 +35,6 @@ def llama(seed: int = 0) -> Any:
     return LlamaForCausalLM(
         LlamaConfig(vocab_size=400, hidden_size=32, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2)
     )
-
-
-def table(rows: list[dict[str, Any]]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list(rows)
 
 
 def unweighted(rows: list[dict[str, Any]]) -> Any:

@@ -8,19 +8,10 @@ import pytest
 
 from plw.errors import UserError
 from plw.integrations import PromptWeightedSFTTrainer, PromptWeightedTrainer
+from tests.unit.integrations.token_rows import ROWS, TEXT, TRAINERS, table
 
 # TRL sets fields that transformers warns of.
 pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
-
-TRAINERS = ["trainer", "sft"]
-ROWS = [{"input_ids": [5 + i, 6, 7, 8, 9], "completion_mask": [0, 0, 1, 1, 1]} for i in range(4)]
-TEXT = [{"text": "Add 1 and 2. 3"}] * 4
-
-
-def table(rows: list[dict[str, Any]]) -> Any:
-    from datasets import Dataset
-
-    return Dataset.from_list(rows)
 
 
 def made(
